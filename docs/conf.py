@@ -1,0 +1,57 @@
+"""How Sphinx builds the documentation."""
+
+from __future__ import annotations
+
+import configparser
+import pathlib
+
+from pallets_sphinx_themes import ProjectLink
+
+metadata = configparser.ConfigParser(interpolation=None)
+metadata.read(pathlib.Path(__file__).parent.parent / "setup.cfg", encoding="utf-8")
+
+project = metadata["metadata"]["name"]
+author = metadata["metadata"]["author"]
+copyright = author
+version = release = metadata["metadata"]["version"]
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "pallets_sphinx_themes",
+]
+exclude_patterns = ["_build"]
+default_role = "code"
+
+autoclass_content = "both"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_preserve_defaults = True
+
+# Other projects' objects are named but not linked: their inventories would have to be
+# fetched, and a build must not need the network.
+others = ["aiobotocore", "blinker", "botocore", "flask", "fsspec", "s3fs", "sqlalchemy"]
+others += ["collections", "datetime", "os", "pathlib", "typing", "werkzeug"]
+nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join(others)})\..*")]
+# The standard library's names that have no module in front of them.
+nitpick_ignore_regex += [
+    (
+        r"py:(class|exc|obj)",
+        r"(bool|bytes|dict|float|int|list|object|set|str|tuple|type|t\..*"
+        r"|[A-Z]\w*(Error|Exception|Warning)|Exception|None|Any)",
+    )
+]
+
+# Imported for type checking only, these come to autodoc as they are written.
+nitpick_ignore_regex += [
+    (r"py:class", r"AbstractFileSystem|FileStorage|Flask|Request|Response")
+]
+
+html_theme = "flask"
+html_title = f"{project} documentation ({version})"
+html_copy_source = False
+html_context = {"project_links": [ProjectLink("Changes", "changes.html")]}
+html_sidebars = {
+    "**": ["localtoc.html", "relations.html", "searchbox.html"],
+    "index": ["project.html", "localtoc.html", "searchbox.html"],
+}

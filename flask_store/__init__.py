@@ -1,0 +1,24 @@
+"""Save uploads from Flask to disk, S3 or any fsspec filesystem, with a URL for each.
+
+The map of the package; each file has one reason to change:
+
+- ``extension.py``: ``Store``, the Flask half: settings, provider, route.
+- ``stores/``: the contract (``BaseStore``), every operation (``FsspecStore``), and
+  the settings of ``LocalStore`` and ``S3Store``.
+- ``dialects/``: what one protocol guarantees, and how it says it.
+- ``naming.py``: the client's file name becomes a safe key. Pure.
+- ``sources.py``: what can be saved, as one stream.
+- ``files.py``: ``FileWrapper``, a stored file as a value.
+- ``serving.py``: HTTP.
+- ``signals.py``, ``exceptions.py``: what is told, and what goes wrong.
+"""
+
+from .exceptions import NotConfiguredError as NotConfiguredError
+from .exceptions import StoreError as StoreError
+from .extension import Provider as Provider
+from .extension import Store as Store
+from .files import FileWrapper as FileWrapper
+
+#: Other names of :data:`Provider`, from the documentation of 0.0.2.
+Backend = Provider
+StoreProvider = Provider

@@ -1,0 +1,309 @@
+"""What one protocol guarantees, and how it says it.
+
+:class:`Dialect` is the safe default: it believes nothing that it cannot know, so
+that a filesystem which nobody has tried yet never loses a file. The other modules
+hold one protocol each, and only where it differs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import unquote
+from urllib.parse import urlsplit
+
+import fsspec
+import shortuuid
+
+from .. import media_types
+from .. import naming
+from ..exceptions import FileExists
+from ..exceptions import FileNotFound
+from ..exceptions import NotConfiguredError
+from ..exceptions import StoreDenied
+from ..exceptions import StoreError
+from ..exceptions import StoreFull
+from ..exceptions import StoreUnavailable
+from ..sources import CHUNK
+from ..sources import Source
+
+DESTINATION_IS_FILE = (
+    "The destination {} is a file. Choose another one, or move that file away."
+)
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One stored file, described alike whatever the protocol.
+
+    :param name: the file's name, relative to whom was asked.
+    :param size: in bytes.
+    :param modified: when it was last written, in UTC, or ``None`` if unknown.
+    :param etag: changes whenever the content does; without quotes; ``None`` if the
+        protocol has none.
+    :param content_type: as stored, else as the name suggests.
+    """
+
+    name: str
+    size: int
+    modified: dt.datetime | None
+    etag: str | None
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a store keeps its files.
+
+    :param protocol: as fsspec registers it.
+    :param root: the store's folder in the words of the filesystem.
+    :param options: what the filesystem is made with. Holds secrets.
+    """
+
+    protocol: str
+    root: str
+    options: Mapping[str, t.Any]
+
+
+class Dialect:
+    """The safe default, for any filesystem that fsspec knows."""
+
+    #: The names under which fsspec registers the protocol.
+    protocols: t.ClassVar[tuple[str, ...]] = ()
+    #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
+    scope: t.ClassVar[str] = "process"
+    #: Which settings to look at when the storage refuses or does not answer.
+    settings: t.ClassVar[str] = "STORE_PATH and STORE_OPTIONS"
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self.root = location.root
+
+    # -- where ---------------------------------------------------------------
+
+    @classmethod
+    def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
+        """What *url* and the configuration say about the place of a store.
+
+        :raises NotConfiguredError: if they cannot mean one.
+        """
+        protocol = urlsplit(url).scheme
+        filesystem = fsspec.get_filesystem_class(protocol)
+        options = filesystem._get_kwargs_from_urls(url)
+        # fsspec leaves a password as the URL spells it; '%40' means '@'.
+        for secret in ("username", "password"):
+            if isinstance(options.get(secret), str):
+                options[secret] = unquote(options[secret])
+        root = t.cast(str, filesystem._strip_protocol(url)).rstrip("/")
+        return Location(protocol, root, {**options, **options_in(config)})
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        """A new filesystem; nothing of it is shared with the rest of the process."""
+        return fsspec.filesystem(
+            self.location.protocol, skip_instance_cache=True, **self.location.options
+        )
+
+    def path(self, key: str, *, follow: bool = True) -> str:
+        """The filesystem's path of a checked key.
+
+        :param follow: whether the operation follows a link in the last place.
+        """
+        return f"{self.root}/{key}" if self.root else key
+
+    def absolute_path(self, key: str) -> str:
+        """Where the storage keeps a file, without the name of a bucket."""
+        return self.path(key)
+
+    def address(self, key: str) -> str | None:
+        """The public address of an object, where the storage itself serves it."""
+        return None
+
+    @property
+    def prefix(self) -> str:
+        """The part of an object's address that the store's root takes up."""
+        return ""
+
+    @property
+    def uri(self) -> str:
+        """The store's root as an fsspec URL, without any secret."""
+        return f"{self.location.protocol}://{self.root}"
+
+    # -- writing -------------------------------------------------------------
+
+    def stage(
+        self, fs: fsspec.AbstractFileSystem, source: Source
+    ) -> AbstractContextManager[t.Any]:
+        """The upload, complete and checked, where no final name shows it."""
+        return source.rewindable()
+
+    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: t.Any) -> bool:
+        """Whether :meth:`create` refuses a name that is taken, in one step.
+
+        Where it does not, every name carries a UUID, which needs no agreement.
+        """
+        return False
+
+    def create(
+        self, fs: fsspec.AbstractFileSystem, staged: t.Any, path: str, content_type: str
+    ) -> None:
+        """Publish under a name that is free, in one step.
+
+        :raises FileExistsError: if the name is taken.
+        """
+        raise NotImplementedError
+
+    def replace(
+        self, fs: fsspec.AbstractFileSystem, staged: t.Any, path: str, content_type: str
+    ) -> None:
+        """Publish under a name, in place of what may be there."""
+        # A filesystem that renames for itself does so in one step; fsspec's own
+        # mv copies, which would show the file while it grows.
+        renames = type(fs).mv is not fsspec.AbstractFileSystem.mv
+        target = self.staging_path() if renames else path
+        for name in {target, path}:
+            fs.makedirs(fs._parent(name), exist_ok=True)
+        self._write(fs, staged, target)
+        if renames:
+            fs.mv(target, path)
+
+    def staging_path(self) -> str:
+        """A new private path, in the storage but never shown."""
+        return self.path(f"{naming.STAGING}/{shortuuid.uuid()}.part")
+
+    @staticmethod
+    def _write(fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        file = fs.open(path, "wb")
+        try:
+            for data in source.chunks():
+                file.write(data)
+            file.close()
+        except BaseException:
+            # close() publishes what was written so far, on every filesystem.
+            with suppress(Exception):
+                file.discard()
+            file.closed = True
+            with suppress(FileNotFoundError):
+                fs.rm_file(path)
+            raise
+
+    # -- reading -------------------------------------------------------------
+
+    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+        """:raises FileNotFoundError: if there is no such file."""
+        info = fs.info(self.path(key))
+        if info["type"] == "directory":
+            raise FileNotFoundError(key)
+        return self.record(info, key)
+
+    def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
+        """An fsspec ``info`` as a :class:`Stat`."""
+        etag = first(info, "ETag", "etag")
+        return Stat(
+            name=key,
+            size=int(info["size"] or 0),
+            modified=utc(
+                first(info, "LastModified", "last_modified", "updated", "mtime")
+                or first(info, "modified", "created")
+            ),
+            etag=etag.strip('"') if etag else None,
+            content_type=first(info, "ContentType", "contentType", "content_type")
+            or media_types.content_type(key),
+        )
+
+    def stream(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    ) -> Iterator[bytes]:
+        """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
+        with self.open(fs, key) as file:
+            file.seek(start)
+            while stop is None or start < stop:
+                data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
+                if not data:
+                    break
+                start += len(data)
+                yield data
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        """A stored file, for reading."""
+        return t.cast("t.IO[bytes]", fs.open(self.path(key), "rb"))
+
+    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+        """Every file below the folder *prefix*, folder by folder."""
+        top = self.path(prefix) if prefix else self.root
+        skip = len(self.root) + 1 if self.root else 0
+        try:
+            for _, folders, files in fs.walk(top, detail=True, on_error="raise"):
+                folders.pop(naming.STAGING, None)
+                for info in files.values():
+                    key = fs._strip_protocol(info["name"])[skip:]
+                    if naming.STAGING not in key:
+                        yield self.record(info, key)
+        except FileNotFoundError:
+            return
+
+    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+        """:raises FileNotFoundError: if there is no such file."""
+        fs.rm_file(self.path(key, follow=False))
+
+    # -- what went wrong -----------------------------------------------------
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        """The :exc:`StoreError` for what the filesystem raised, if it is known."""
+        if isinstance(exc, FileNotFoundError):
+            return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
+        if isinstance(exc, FileExistsError):
+            return FileExists(
+                f"{naming.quoted(key)} already exists. Pass on_conflict='rename' for"
+                " a free name, or on_conflict='overwrite' to replace it.",
+                key,
+            )
+        if isinstance(exc, PermissionError):
+            return StoreDenied(
+                f"The storage refuses access to {naming.quoted(key)}. Check the"
+                f" permissions, and {self.settings}.",
+                key,
+            )
+        if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreFull("The storage is full. Nothing was stored.", key)
+        if isinstance(exc, ConnectionError | TimeoutError):
+            return StoreUnavailable(
+                "The storage cannot be reached, or did not answer in time. Check"
+                f" that it runs, and {self.settings}.",
+                key,
+            )
+        return None
+
+
+def options_in(
+    config: Mapping[str, t.Any], name: str = "STORE_OPTIONS"
+) -> dict[str, t.Any]:
+    """The options that a setting passes on to the filesystem."""
+    options = config.get(name) or {}
+    if not isinstance(options, Mapping):
+        raise NotConfiguredError(
+            f"{name} must be a dict of options for the filesystem, not"
+            f" {type(options).__name__!r}."
+        )
+    return dict(options)
+
+
+def first(info: Mapping[str, t.Any], *names: str) -> t.Any:
+    """The first of these entries that is there and not empty."""
+    return next((info[name] for name in names if info.get(name)), None)
+
+
+def utc(moment: object) -> dt.datetime | None:
+    """A POSIX timestamp or a date of either kind as an aware date in UTC."""
+    if isinstance(moment, int | float):
+        return dt.datetime.fromtimestamp(moment, dt.UTC)
+    if isinstance(moment, dt.datetime):
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=dt.UTC)
+        return moment.astimezone(dt.UTC)
+    return None

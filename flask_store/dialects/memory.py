@@ -1,0 +1,59 @@
+"""``memory://``: files in this process, for tests and for trying things out."""
+
+from __future__ import annotations
+
+import io
+import threading
+import typing as t
+from contextlib import contextmanager
+
+import fsspec
+
+from .. import naming
+from ..exceptions import FileExists
+from ..sources import Source
+from . import DESTINATION_IS_FILE
+from . import Dialect
+
+# fsspec keeps one dictionary per process and looks before it leaps.
+_lock = threading.RLock()
+
+
+class MemoryDialect(Dialect):
+    """Exclusive by a lock of our own, for every store of this process."""
+
+    protocols = ("memory",)
+
+    @contextmanager
+    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> t.Iterator[bytes]:
+        yield b"".join(source.chunks())
+
+    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: bytes) -> bool:
+        return True
+
+    def create(
+        self, fs: fsspec.AbstractFileSystem, staged: bytes, path: str, content_type: str
+    ) -> None:
+        with _lock:
+            if fs.exists(path):
+                raise FileExistsError(path)
+            self.replace(fs, staged, path, content_type)
+
+    def replace(
+        self, fs: fsspec.AbstractFileSystem, staged: bytes, path: str, content_type: str
+    ) -> None:
+        with _lock:
+            self._ready(fs, path)
+            fs.pipe_file(path, staged)
+
+    def _ready(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        folder = fs._parent(path)
+        while folder and folder != self.root:
+            if fs.isfile(folder):
+                key = folder[len(self.root) + 1 :]
+                raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
+            folder = fs._parent(folder)
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        # All readers of fsspec's own file object share one position.
+        return io.BytesIO(fs.cat_file(self.path(key)))

@@ -1,0 +1,64 @@
+"""Which dialect speaks for which URL."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import typing as t
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import fsspec
+
+from ..exceptions import NotConfiguredError
+from . import Dialect
+
+#: Protocol -> where its dialect is; every other protocol has the safe default.
+DIALECTS = {
+    "file": "flask_store.dialects.local.LocalDialect",
+    "local": "flask_store.dialects.local.LocalDialect",
+    "memory": "flask_store.dialects.memory.MemoryDialect",
+    "s3": "flask_store.dialects.s3.S3Dialect",
+    "s3a": "flask_store.dialects.s3.S3Dialect",
+}
+
+
+def protocol_of(url: str) -> str:
+    """The protocol of a ``STORE_PATH``; ``"file"`` for a path on disk."""
+    return urlsplit(url).scheme.lower() if "://" in url else "file"
+
+
+def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Dialect:
+    """The dialect for a ``STORE_PATH``, at its place.
+
+    :raises NotConfiguredError: if the URL cannot be a store.
+    """
+    url = unchained(os.fspath(url))
+    protocol = protocol_of(url)
+    known = {*fsspec.available_protocols(), *fsspec.registry}
+    if protocol not in known:
+        raise NotConfiguredError(
+            f"STORE_PATH names the protocol {protocol!r}, which fsspec does not know."
+            " Install the package that provides it, or correct the URL."
+        )
+    module, _, name = DIALECTS.get(protocol, "flask_store.dialects.Dialect").rpartition(
+        "."
+    )
+    dialect: type[Dialect] = getattr(importlib.import_module(module), name)
+    return dialect(dialect.locate(url, config))
+
+
+def unchained(url: str) -> str:
+    """A URL without fsspec's chaining.
+
+    ``dir::`` only says what a store does anyhow: it keeps to its folder.
+    """
+    while url.startswith("dir::"):
+        url = url.removeprefix("dir::")
+    if "::" in url.partition("://")[0] or "::" in url.rpartition("://")[0]:
+        raise NotConfiguredError(
+            f"STORE_PATH chains filesystems ({url.split('::')[0]!r} over another):"
+            " a cache or an archive in between cannot promise that a file that was"
+            " saved is stored. Give the URL of the storage itself."
+        )
+    return url

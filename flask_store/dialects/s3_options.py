@@ -1,0 +1,116 @@
+"""``STORE_S3_*`` and ``STORE_OPTIONS`` as options for s3fs."""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+from collections.abc import Mapping
+
+from ..exceptions import NotConfiguredError
+from . import options_in
+
+#: Every key there is; another ``STORE_S3_`` key is an error, so that a slip in a
+#: security setting does not pass in silence.
+KEYS = frozenset(
+    f"STORE_S3_{name}"
+    for name in (
+        "ACCESS_KEY",
+        "ACL",
+        "ADDRESSING_STYLE",
+        "BUCKET",
+        "CONDITIONAL_WRITES",
+        "ENDPOINT_URL",
+        "OPTIONS",
+        "REGION",
+        "SECRET_KEY",
+        "SESSION_TOKEN",
+    )
+)
+
+#: Seconds to connect, and to wait for the next byte of an answer. botocore's own
+#: 60 s with five tries would hold a worker for minutes.
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 15
+
+
+def s3_options(
+    config: Mapping[str, t.Any], key: str | None, secret: str | None
+) -> dict[str, t.Any]:
+    """What :class:`s3fs.S3FileSystem` is made with.
+
+    :param key: the access key that the URL carries, if any.
+    :param secret: the secret that the URL carries, if any.
+    :raises NotConfiguredError: for an unknown ``STORE_S3_`` key, half a key pair
+        or a value that cannot be.
+    """
+    refuse_unknown(config)
+
+    def get(name: str) -> t.Any:
+        return config.get(f"STORE_S3_{name}") or None
+
+    key = key or get("ACCESS_KEY")
+    secret = secret or get("SECRET_KEY")
+    if bool(key) != bool(secret):
+        missing = "STORE_S3_SECRET_KEY" if key else "STORE_S3_ACCESS_KEY"
+        raise NotConfiguredError(
+            f"Half a key pair: {missing} is missing. Set both, or neither to use the"
+            " server's own AWS credentials (environment, profile or role)."
+        )
+    endpoint = get("ENDPOINT_URL")
+    if endpoint and "://" not in endpoint:
+        raise NotConfiguredError(
+            f"STORE_S3_ENDPOINT_URL {endpoint!r} has no scheme. Write"
+            f" 'https://{endpoint}'."
+        )
+    acl = get("ACL")
+    mine = {
+        "key": key,
+        "secret": secret,
+        "token": get("SESSION_TOKEN"),
+        "endpoint_url": endpoint,
+        "client_kwargs": {"region_name": get("REGION")} if get("REGION") else None,
+        # New buckets refuse an ACL, so none is sent unless one is asked for.
+        "s3_additional_kwargs": {"ACL": acl} if acl else None,
+        # With it, a file that another process wrote or deleted is seen too late.
+        "use_listings_cache": False,
+        "conditional_writes": config.get("STORE_S3_CONDITIONAL_WRITES", "auto"),
+    }
+    options = {name: value for name, value in mine.items() if value is not None}
+    for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
+        options.update(options_in(config, extra))
+    return {**options, "config_kwargs": client_config(config, options)}
+
+
+def client_config(
+    config: Mapping[str, t.Any], options: Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    """The keywords of :class:`botocore.config.Config`; the application's go last."""
+    style = config.get("STORE_S3_ADDRESSING_STYLE") or "auto"
+    if style not in ("auto", "path", "virtual"):
+        raise NotConfiguredError(
+            f"STORE_S3_ADDRESSING_STYLE is {style!r}; it must be 'auto', 'path' or"
+            " 'virtual'."
+        )
+    found: dict[str, t.Any] = {
+        "signature_version": "s3v4",
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": READ_TIMEOUT,
+        "retries": {"mode": "standard", "total_max_attempts": 2},
+        "max_pool_connections": 64,
+        "s3": {"addressing_style": style},
+    }
+    if options.get("endpoint_url"):
+        # botocore sends checksums that many S3-compatible servers do not know, and
+        # then checks a whole object's against one range of it.
+        found["request_checksum_calculation"] = "when_required"
+        found["response_checksum_validation"] = "when_required"
+    return {**found, **options.get("config_kwargs", {})}
+
+
+def refuse_unknown(config: Mapping[str, t.Any]) -> None:
+    """:raises NotConfiguredError: naming the nearest key there is."""
+    for name in config:
+        if name.startswith("STORE_S3_") and name not in KEYS:
+            near = difflib.get_close_matches(name, KEYS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise NotConfiguredError(f"There is no setting {name}.{hint}")

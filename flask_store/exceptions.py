@@ -1,0 +1,92 @@
+"""The errors of Flask-Store.
+
+::
+
+    StoreError
+    ├── NotConfiguredError (RuntimeError)        a STORE_ setting is missing or wrong
+    ├── FileNotFound (FileNotFoundError)         no stored file has that name
+    ├── FileExists (FileExistsError)             the name is taken, on_conflict="error"
+    ├── StoreDenied (PermissionError)            the storage refuses these credentials
+    ├── StoreUnavailable (ConnectionError, TimeoutError)   no answer, or too late
+    ├── StoreFull (OSError)                      no space or no quota left
+    └── ClientError (HTTPException)              the client sent what cannot be stored
+        ├── NoFile (400)                         no file, or a file part without a name
+        └── InvalidName (ValueError, 400)        a name that cannot be used
+
+Each one is also the builtin that people already catch. A :exc:`ClientError` is a
+Werkzeug HTTP exception, so a view need not catch it: Flask answers with its code.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from werkzeug.exceptions import HTTPException
+
+
+class StoreError(Exception):
+    """Anything that goes wrong in a store.
+
+    :param message: what happened and what to do about it.
+    :param key: the name of the file concerned, if there is one.
+    """
+
+    #: The name of the file concerned, or ``None``.
+    key: str | None = None
+
+    def __init__(self, message: str = "", key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class NotConfiguredError(StoreError, RuntimeError):
+    """A setting that the store needs is missing, unknown or contradictory."""
+
+
+class FileNotFound(StoreError, FileNotFoundError):
+    """No stored file has this name."""
+
+
+class FileExists(StoreError, FileExistsError):
+    """The name is taken, and ``on_conflict="error"`` was asked for."""
+
+
+class StoreDenied(StoreError, PermissionError):
+    """The storage was reached and refuses the operation or the credentials."""
+
+
+class StoreUnavailable(StoreError, ConnectionError, TimeoutError):
+    """The storage cannot be reached, or did not answer in time."""
+
+
+class StoreFull(StoreError, OSError):
+    """The storage has no space, or no quota, left. Nothing was stored."""
+
+    def __init__(self, message: str = "", key: str | None = None) -> None:
+        super().__init__(message, key)
+        self.errno = errno.ENOSPC
+
+
+class ClientError(StoreError, HTTPException):
+    """The client sent something that cannot be stored; Flask answers with
+    :attr:`code`."""
+
+    code = 400
+
+    def __init__(self, message: str = "", key: str | None = None) -> None:
+        HTTPException.__init__(self, description=message)
+        self.key = key
+
+    def __str__(self) -> str:
+        return self.description or self.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.description!r})"
+
+
+class NoFile(ClientError):
+    """There is no file to save: the form had no such field, or it was left empty."""
+
+
+class InvalidName(ClientError, ValueError):
+    """A file name, key or destination that no store accepts."""

@@ -1,0 +1,149 @@
+"""A stored file as a value: which store, which key, and what can be done with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import tempfile
+import typing as t
+
+if t.TYPE_CHECKING:
+    from .dialects import Stat
+    from .stores.fsspec import FsspecStore
+
+
+class FileWrapper:
+    """A stored file. Making one does no I/O and does not need the file to exist.
+
+    ``str(f)`` is what belongs into a database; ``store.Provider().file(...)`` gives
+    the file back. Two wrappers of one file are equal.
+
+    :param filename: the file's name in the provider's destination.
+    :param provider: the provider that stored it.
+    """
+
+    def __init__(self, filename: str, provider: FsspecStore) -> None:
+        #: The file's path in the store: destination and name.
+        self.key = provider.relative_path(filename)
+        # The key says it all, so the store is taken without its destination.
+        self.provider = provider.at(None)
+
+    @property
+    def filename(self) -> str:
+        """The file's name, without its destination."""
+        return self.key.rpartition("/")[2]
+
+    def relative_path(self) -> str:
+        """The path in the store, such as ``avatars/me.jpg``."""
+        return self.key
+
+    def absolute_path(self) -> str:
+        """The path on disk; for an object store the key with its prefix."""
+        return self.provider.absolute_path(self.key)
+
+    def relative_url(self) -> str:
+        """The URL without the domain and without a leading slash, percent-encoded."""
+        return self.provider.relative_url(self.key)
+
+    def absolute_url(self) -> str:
+        """The URL: the domain if there is one, the prefix, the destination and the
+        name, percent-encoded."""
+        return self.provider.absolute_url(self.key)
+
+    @property
+    def uri(self) -> str:
+        """The fsspec URL, without credentials; pandas takes it together with the
+        store's options."""
+        return f"{self.provider.uri}/{self.key}"
+
+    def open(self, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
+        """The file, for reading; ``"r"`` reads it as UTF-8 text.
+
+        :raises FileNotFound: if it is not there.
+        """
+        return self.provider.open(self.key, mode)
+
+    def read(self) -> bytes:
+        """The whole content.
+
+        :raises FileNotFound: if it is not there.
+        """
+        return b"".join(self.stream())
+
+    def stream(self, start: int = 0, stop: int | None = None) -> t.Iterator[bytes]:
+        """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
+        return self.provider.stream(self.key, start, stop)
+
+    def download(self, path: str | os.PathLike[str]) -> str:
+        """Copy the file to the local disk; *path* is written whole or not at all.
+
+        :param path: the file to write, replaced if it is there, or a folder.
+        :return: the path that was written.
+        """
+        target = os.fspath(path)
+        if os.path.isdir(target):
+            target = os.path.join(target, self.filename)
+        folder = os.path.dirname(os.path.abspath(target))
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as private:
+            staged = os.path.join(private, "file")
+            with open(staged, "wb") as file:
+                for data in self.stream():
+                    file.write(data)
+            shutil.move(staged, target)
+        return target
+
+    def exists(self) -> bool:
+        """Whether the file is there.
+
+        :raises StoreUnavailable: if the storage does not answer.
+        """
+        return self.provider.exists(self.key)
+
+    def delete(self) -> None:
+        """Remove the file.
+
+        :raises FileNotFound: if it is not there.
+        """
+        self.provider.delete(self.key)
+
+    def stat(self) -> Stat:
+        """Size, date, ETag and content type, by one request.
+
+        :raises FileNotFound: if it is not there.
+        """
+        return self.provider.stat(self.key)
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return self.stat().size
+
+    @property
+    def modified(self) -> dt.datetime | None:
+        """When the file was last written, in UTC."""
+        return self.stat().modified
+
+    @property
+    def content_type(self) -> str:
+        """The media type, such as ``image/jpeg``."""
+        return self.stat().content_type
+
+    @property
+    def etag(self) -> str | None:
+        """Changes whenever the content does."""
+        return self.stat().etag
+
+    def __str__(self) -> str:
+        return self.key
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.key!r} in {self.provider!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FileWrapper):
+            return NotImplemented
+        return self.uri == other.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)

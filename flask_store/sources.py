@@ -1,0 +1,224 @@
+"""What :meth:`save` accepts, as one stream that can be read from its start again."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import typing as t
+from contextlib import contextmanager
+from contextlib import suppress
+
+from flask import has_request_context
+from fsspec.spec import AbstractBufferedFile
+from werkzeug.datastructures import FileStorage
+
+from .exceptions import NoFile
+
+#: How much is read at a time, and kept in memory of a stream that cannot rewind.
+CHUNK = 1024 * 1024
+
+Upload: t.TypeAlias = (
+    FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
+)
+
+NO_FILE = (
+    "There is no file to save: the form field is missing or was left empty. Check"
+    " the field's name, and that the form is sent as multipart/form-data."
+)
+
+
+class Window(io.RawIOBase):
+    """Part of a seekable stream as a file of its own.
+
+    The HTTP clients behind the filesystems close what they send, take only what
+    derives from :class:`io.IOBase` and seek by themselves when they try again. They
+    get this, and never the caller's stream.
+
+    :param source: where the bytes come from; an error that its stream raises is
+        kept there.
+    :param start: the first byte, counted from the start of the source.
+    :param size: how many bytes, or ``None`` for all that follow.
+    """
+
+    def __init__(self, source: Source, start: int = 0, size: int | None = None) -> None:
+        self.source = source
+        self.start = start
+        self.size = source.size - start if size is None else size
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}
+        self.position = max(0, origin[whence] + offset)
+        return self.position
+
+    def readinto(self, buffer: t.Any) -> int:
+        wanted = min(len(buffer), max(0, self.size - self.position))
+        data = self.source.read_at(self.start + self.position, wanted)
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self.size - self.position)
+        wanted = left if size is None or size < 0 else min(size, left)
+        data = self.source.read_at(self.start + self.position, wanted)
+        self.position += len(data)
+        return data
+
+    def __len__(self) -> int:
+        return self.size
+
+
+class Source:
+    """An upload on its way into a store.
+
+    :param stream: a binary stream. It is read from its start, whatever its
+        position: a view that looked into the file first still stores all of it.
+    :param filename: the name that came with it, if any.
+    """
+
+    def __init__(self, stream: t.IO[bytes], filename: str | None) -> None:
+        self.stream = stream
+        self.filename = filename
+        #: What the caller's own stream raised, so that it is not taken for an
+        #: error of the storage.
+        self.error: BaseException | None = None
+        self._size: int | None = None
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether the stream can be read a second time."""
+        try:
+            return self.stream.seekable()
+        except AttributeError:
+            return hasattr(self.stream, "seek") and hasattr(self.stream, "tell")
+
+    @property
+    def size(self) -> int:
+        """The number of bytes, of a stream that rewinds."""
+        if self._size is None:
+            self._size = self._guarded(self.stream.seek, 0, io.SEEK_END)
+            if self._size is None:  # some file-like objects return nothing
+                self._size = self.stream.tell()
+        return self._size
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """*size* bytes from *position*, or less at the end."""
+        self._guarded(self.stream.seek, position)
+        data = self._read(size) if size > 0 else b""
+        while data and len(data) < size and (more := self._read(size - len(data))):
+            data += more
+        return data
+
+    def chunks(self) -> t.Iterator[bytes]:
+        """Every byte from the start, in pieces of at most :data:`CHUNK`."""
+        if self.rewinds:
+            self._guarded(self.stream.seek, 0)
+        while data := self._read(CHUNK):
+            yield data
+
+    @contextmanager
+    def rewindable(self) -> t.Iterator[Source]:
+        """This source, or a copy on disk of one that can be read only once.
+
+        A file of another store is copied too: it is read by the very event loop
+        that would send it.
+        """
+        if self.rewinds and not isinstance(self.stream, AbstractBufferedFile):
+            yield self
+            return
+        with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
+            for data in self.chunks():
+                spool.write(data)
+            yield Source(t.cast("t.IO[bytes]", spool), self.filename)
+
+    def _read(self, size: int) -> bytes:
+        data = self._guarded(self.stream.read, size)
+        if isinstance(data, str):
+            self.error = TypeError(
+                "The file is opened in text mode. Open it in binary mode ('rb')."
+            )
+            raise self.error
+        return t.cast(bytes, data)
+
+    def _guarded(self, call: t.Callable[..., t.Any], *args: t.Any) -> t.Any:
+        try:
+            return call(*args)
+        except BaseException as exc:
+            self.error = exc
+            raise
+
+
+@contextmanager
+def open_source(file: Upload | None) -> t.Iterator[Source]:
+    """The :class:`Source` of anything that can be saved.
+
+    A stream of the caller's is neither closed nor moved for good; a file that is
+    opened here is closed here.
+
+    :raises NoFile: for ``None``, and for the empty part that a browser sends when
+        no file was chosen.
+    :raises TypeError: for anything that is not a file.
+    """
+    if file is None:
+        raise NoFile(NO_FILE)
+    if isinstance(file, FileStorage):
+        with _kept(file.stream) as stream:
+            source = Source(stream, file.filename or "")
+            if not source.filename and source.rewinds and source.size == 0:
+                raise NoFile(NO_FILE)
+            yield source
+    elif isinstance(file, bytes | bytearray | memoryview):
+        yield Source(io.BytesIO(file), None)
+    elif isinstance(file, str | os.PathLike):
+        with open(_local_path(file), "rb") as stream:
+            yield Source(stream, os.path.basename(stream.name))
+    elif hasattr(file, "read"):
+        name = getattr(file, "name", None)
+        with _kept(t.cast("t.IO[bytes]", file)) as stream:
+            yield Source(stream, os.path.basename(name) if _is_path(name) else None)
+    else:
+        raise TypeError(
+            f"Cannot save {type(file).__name__!r}: pass a FileStorage (such as"
+            " request.files['afile']), a path, bytes, or a file opened with 'rb'."
+        )
+
+
+@contextmanager
+def _kept(stream: t.IO[bytes]) -> t.Iterator[t.IO[bytes]]:
+    """Puts the stream back where it was, unless it cannot be moved."""
+    position = None
+    with suppress(AttributeError, OSError, ValueError):
+        position = stream.tell()
+    try:
+        yield stream
+    finally:
+        if position is not None and not getattr(stream, "closed", False):
+            with suppress(AttributeError, OSError):
+                stream.seek(position)
+
+
+def _is_path(name: object) -> t.TypeGuard[str]:
+    return isinstance(name, str) and bool(name)
+
+
+def _local_path(file: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    # A text field of the same name as the file field is one typo away, and its
+    # content is the client's: it must never choose a file of the server.
+    if isinstance(file, str) and has_request_context():
+        raise TypeError(
+            "Refused to save a str as a path during a request, because it may come"
+            " from the client. Pass request.files[...], or pathlib.Path(...) if you"
+            " mean a file on the server."
+        )
+    return file

@@ -1,0 +1,161 @@
+"""The contract of a store: what every provider offers, without any I/O."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from flask import current_app
+from flask import Flask
+
+from .. import naming
+from ..exceptions import NotConfiguredError
+
+if t.TYPE_CHECKING:
+    from ..files import FileWrapper
+    from ..sources import Upload
+
+#: Under which address stored files are served, unless STORE_URL_PREFIX says else.
+URL_PREFIX = "/flaskstore"
+
+#: What STORE_SERVE may be.
+SERVE = ("auto", "proxy", "off")
+
+
+class BaseStore:
+    """What all providers inherit from. Override :meth:`save`, :meth:`exists` and
+    :meth:`join` for a storage that fsspec does not know.
+
+    :param destination: the folder, inside the store, for what this provider saves.
+    :param config: a mapping with the ``STORE_`` settings; by default those of the
+        current application.
+    :raises InvalidName: if the destination leads out of the store.
+    :raises NotConfiguredError: if a setting is missing or wrong.
+    """
+
+    #: Whether the application serves the files of this store, under ``"auto"``. A
+    #: provider that is no FsspecStore has to register a route of its own.
+    register_route: bool = False
+
+    #: The settings that must be there.
+    REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ()
+
+    # Set on the subclass that Store.Provider is: a store that is configured.
+    _bound: t.ClassVar[BaseStore | None] = None
+
+    def __init__(
+        self,
+        destination: str | None = None,
+        config: Mapping[str, t.Any] | None = None,
+    ) -> None:
+        if config is None and self._bound is not None:
+            self.__dict__.update(self._bound.__dict__)
+        else:
+            self.configure(current_app.config if config is None else config)
+        self.destination = naming.clean_destination(destination)
+
+    @classmethod
+    def app_defaults(cls, app: Flask) -> None:
+        """Put the defaults of this provider into the application's configuration.
+
+        :param app: the application, at init.
+        """
+        for key, value in cls.defaults(app).items():
+            if app.config.get(key) is None:
+                app.config[key] = value
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The settings that this provider has a sensible value for."""
+        return {}
+
+    @classmethod
+    def check_config(cls, config: Mapping[str, t.Any]) -> None:
+        """:raises NotConfiguredError: naming every required setting that is missing."""
+        missing = [key for key in cls.REQUIRED_CONFIGURATION if not config.get(key)]
+        if missing:
+            raise NotConfiguredError(
+                f"{cls.__name__} needs {' and '.join(missing)}. Set it in the"
+                " application's configuration before Store(app) or init_app(app)."
+            )
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, t.Any], destination: str | None = None
+    ) -> t.Self:
+        """A store with no application, for scripts and notebooks.
+
+        :param config: a mapping with the documented ``STORE_`` keys.
+        """
+        return cls(destination, config)
+
+    def configure(self, config: Mapping[str, t.Any]) -> None:
+        """Read the settings, once. Override to read more; call this one first."""
+        self.check_config(config)
+        serve = config.get("STORE_SERVE") or "auto"
+        if serve not in SERVE:
+            known = ", ".join(map(repr, SERVE))
+            raise NotConfiguredError(f"STORE_SERVE is {serve!r}; it must be {known}.")
+        self.serves = serve == "proxy" or (serve == "auto" and self.register_route)
+        self.domain: str | None = config.get("STORE_DOMAIN") or None
+        self.url_prefix: str = config.get("STORE_URL_PREFIX") or (
+            URL_PREFIX if self.serves else ""
+        )
+
+    def at(self, destination: str | None) -> t.Self:
+        """The same store with another destination."""
+        twin = copy.copy(self)
+        twin.destination = naming.clean_destination(destination)
+        return twin
+
+    # -- what a provider has to say ------------------------------------------
+
+    def save(self, file: Upload | None) -> FileWrapper:
+        """Store a file."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement 'save'.")
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file *name* in the provider's destination."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement 'exists'.")
+
+    def join(self, *parts: str) -> str:
+        """The parts of a path as one path that the provider can use."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement 'join'.")
+
+    # -- names and addresses, of any provider --------------------------------
+
+    def safe_filename(self, filename: str) -> str:
+        """A name that is safe to use and, at this moment, free.
+
+        A taken name gets a short UUID. By the time you write, somebody else may
+        have taken it: :meth:`save` does both in one step.
+
+        :param filename: as the client sent it.
+        """
+        name = naming.clean(filename)
+        return naming.unique(name) if self.exists(name) else name
+
+    def key(self, name: str) -> str:
+        """The checked name of a file, relative to the whole store.
+
+        :raises InvalidName: if it leads anywhere else.
+        """
+        return naming.check(naming.join(self.destination, naming.check(name)))
+
+    def relative_path(self, name: str) -> str:
+        """The file's path in the store: its destination and its name."""
+        return self.key(name)
+
+    def absolute_path(self, name: str) -> str:
+        """Where the storage keeps the file."""
+        return self.key(name)
+
+    def relative_url(self, name: str) -> str:
+        """The file's URL without the domain, percent-encoded, no leading slash."""
+        return quote(naming.join(self.url_prefix.strip("/"), self.key(name)))
+
+    def absolute_url(self, name: str) -> str:
+        """The file's URL, with STORE_DOMAIN in front if there is one."""
+        return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"

@@ -1,0 +1,37 @@
+"""``LocalStore``: files on the local disk, the default."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections.abc import Mapping
+
+from flask import Flask
+
+from ..dialects.registry import protocol_of
+from ..exceptions import NotConfiguredError
+from .fsspec import FsspecStore
+
+
+class LocalStore(FsspecStore):
+    """Files on the local disk, in the folder ``STORE_PATH``."""
+
+    register_route = True
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The instance folder is private to the application and never holds code,
+        which the route would serve."""
+        return {
+            "STORE_PATH": os.path.join(app.instance_path, "uploads"),
+        }
+
+    @classmethod
+    def url(cls, config: Mapping[str, t.Any]) -> str | os.PathLike[str]:
+        path = os.fspath(super().url(config))
+        if protocol_of(path) not in ("file", "local"):
+            raise NotConfiguredError(
+                "LocalStore needs a folder in STORE_PATH, not the URL of another"
+                " storage. Leave STORE_PROVIDER out, and the URL chooses it."
+            )
+        return path

@@ -1,0 +1,32 @@
+"""``S3Store``: the documented ``STORE_S3_*`` settings."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections.abc import Mapping
+
+from ..exceptions import NotConfiguredError
+from .fsspec import FsspecStore
+
+
+class S3Store(FsspecStore):
+    """Objects in the bucket ``STORE_S3_BUCKET``, below the prefix ``STORE_PATH``."""
+
+    REQUIRED_CONFIGURATION = ()
+
+    @classmethod
+    def check_config(cls, config: Mapping[str, t.Any]) -> None:
+        url = os.fspath(config.get("STORE_PATH") or "")
+        if not config.get("STORE_S3_BUCKET") and "://" not in url:
+            raise NotConfiguredError(
+                f"{cls.__name__} needs STORE_S3_BUCKET. Set it in the application's"
+                " configuration before Store(app) or init_app(app)."
+            )
+
+    @classmethod
+    def url(cls, config: Mapping[str, t.Any]) -> str:
+        path = os.fspath(config.get("STORE_PATH") or "")
+        if "://" in path:
+            return path
+        return f"s3://{config['STORE_S3_BUCKET']}/{path.strip('/')}"

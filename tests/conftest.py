@@ -1,0 +1,77 @@
+"""The servers that tests ask for, each started once and only when a test needs it."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import typing as t
+
+import pytest
+
+from tests import servers
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
+
+
+def missing(part: str) -> t.NoReturn:
+    """Leave a test out because ``part`` is not on this machine; in CI, fail instead."""
+    if IN_CI:
+        pytest.fail(f"{part} is missing, and nothing may be left out in CI")
+    pytest.skip(f"{part} is missing")
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server() -> t.Iterator[servers.S3Server]:
+    """Run one SeaweedFS for the whole session; it takes seconds to start."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(servers.seaweedfs())
+        except servers.NotInstalledError as error:
+            missing(f"SeaweedFS ({error})")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> t.Iterator[servers.S3Server]:
+    """Run one moto server for the whole session."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(servers.moto())
+        except servers.NotInstalledError as error:
+            missing(f"moto ({error})")
+        yield server
+
+
+@pytest.fixture
+def seaweedfs_bucket(seaweedfs_server: servers.S3Server) -> str:
+    """Make an empty bucket on SeaweedFS, for one test alone."""
+    return seaweedfs_server.make_bucket()
+
+
+@pytest.fixture
+def moto_bucket(moto_server: servers.S3Server) -> str:
+    """Make an empty bucket on moto, for one test alone."""
+    return moto_server.make_bucket()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses an S3 server, so that it can be chosen or left out by ``-m``."""
+    for item in items:
+        if S3_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.s3)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out and why, or that nothing was."""
+    left_out = collections.Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    terminalreporter.section("left out")
+    for reason, number in sorted(left_out.items()):
+        terminalreporter.line(f"{number} x {reason}")
+    if not left_out:
+        terminalreporter.line("nothing")

@@ -1,0 +1,240 @@
+"""The contract on the local disk, and what only a disk has."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from flask_store.exceptions import InvalidName
+from flask_store.exceptions import NotConfiguredError
+from flask_store.stores.fsspec import FsspecStore
+from flask_store.stores.local import LocalStore
+
+from .conftest import missing
+from .contract import StoreContract
+from .contract import upload
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder that does not exist yet."""
+    return tmp_path / "some" / "uploads"
+
+
+@pytest.fixture
+def store(root: pathlib.Path) -> LocalStore:
+    """A store in that folder."""
+    return LocalStore.from_config({"STORE_PATH": str(root)})
+
+
+def staged(root: pathlib.Path) -> list[str]:
+    """What lies in the private folders of the store."""
+    return [str(p) for p in root.glob("**/.flask-store/*")]
+
+
+class TestLocal(StoreContract):
+    """The local disk keeps every promise."""
+
+    @pytest.fixture
+    def store(self, root: pathlib.Path) -> FsspecStore:
+        """A store in a folder that does not exist yet."""
+        return LocalStore.from_config({"STORE_PATH": str(root)})
+
+    def leftovers(self, store: FsspecStore) -> list[str]:
+        """Staged files that nobody removed."""
+        return staged(pathlib.Path(store.absolute_path("x")).parent)
+
+
+class TestLocalWithoutLinks(TestLocal):
+    """On a disk without hard links, such as FAT, every name carries a UUID."""
+
+    exclusive = False
+
+    @pytest.fixture(autouse=True)
+    def no_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Answers link(2) as FAT does."""
+
+        def refuse(*args: t.Any, **kwargs: t.Any) -> t.NoReturn:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+    def test_on_conflict_error(self, store: FsspecStore) -> None:
+        """'error' cannot be promised, and that is said before anything is stored."""
+        with pytest.raises(NotConfiguredError, match="'rename'"):
+            store.save(upload(), on_conflict="error")
+        assert list(store.ls()) == []
+
+
+def test_modes_are_those_of_normal_files(store: LocalStore, root: pathlib.Path) -> None:
+    """Files are 0644 and folders 0755 under the umask, so that a web server reads."""
+    before = os.umask(0o027)
+    try:
+        f = store.at("a/b").save(upload())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(f.absolute_path()).st_mode) == 0o640
+    for folder in (root, root / "a", root / "a" / "b"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+
+
+def test_path_and_url_name_the_same_folder(root: pathlib.Path) -> None:
+    """A path, a Path and a file:// URL are one store."""
+    f = LocalStore.from_config({"STORE_PATH": root}).save(upload())
+    assert FsspecStore.from_url(f"file://{root}").file("a.txt") == f
+    assert f.absolute_path() == str(root / "a.txt")
+
+
+def test_relative_path_is_fixed_at_the_start(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that changes its directory later keeps its store."""
+    monkeypatch.chdir(tmp_path)
+    store = LocalStore.from_config({"STORE_PATH": "uploads/"})
+    monkeypatch.chdir("/")
+    assert store.save(upload()).absolute_path() == str(tmp_path / "uploads" / "a.txt")
+
+
+def test_file_url_with_a_host_is_refused() -> None:
+    """'file://host/x' would be relative to who knows what."""
+    with pytest.raises(NotConfiguredError, match="'file:///srv/up'"):
+        FsspecStore.from_url("file://srv/up")
+
+
+def test_local_store_refuses_another_protocol() -> None:
+    """An explicit LocalStore with the URL of something else is a contradiction."""
+    with pytest.raises(NotConfiguredError, match="Leave STORE_PROVIDER out"):
+        LocalStore.from_config({"STORE_PATH": "memory://x"})
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "absent"])
+def test_symbolic_link_does_not_lead_out(
+    store: LocalStore, root: pathlib.Path, tmp_path: pathlib.Path, kind: str
+) -> None:
+    """Neither a linked file nor a linked folder outside is read, written or listed."""
+    secret = tmp_path / "outside"
+    store.save(upload())
+    if kind == "folder":
+        secret.mkdir()
+        (secret / "key.txt").write_text("secret")
+        name = "link/key.txt"
+    else:
+        name = "link"
+        if kind == "file":
+            secret.write_text("secret")
+    (root / "link").symlink_to(secret)
+    for use in (store.open, store.stat, store.exists, store.absolute_path):
+        with pytest.raises(InvalidName, match="symbolic link"):
+            use(name)
+    assert [found.name for found in store.ls()] == ["a.txt"]
+    if kind == "folder":
+        for write in (store.at("link").save, lambda f: store.delete(name)):
+            with pytest.raises(InvalidName, match="symbolic link"):
+                write(upload())
+        assert os.listdir(secret) == ["key.txt"]
+    else:
+        assert store.save(upload(), filename="link").filename != "link"
+        store.save(upload(), filename="link", on_conflict="overwrite")
+        assert not (root / "link").is_symlink()
+        assert secret.exists() == (kind == "file")
+
+
+def test_symbolic_link_inside_is_followed(
+    store: LocalStore, root: pathlib.Path
+) -> None:
+    """A link that stays in the store is an ordinary name."""
+    store.at("2026").save(upload(b"here"))
+    (root / "latest").symlink_to(root / "2026")
+    assert store.file("latest/a.txt").read() == b"here"
+
+
+def test_sibling_folder_with_the_same_beginning(
+    store: LocalStore, root: pathlib.Path
+) -> None:
+    """'uploads_backup' is not inside of 'uploads', though its name begins so."""
+    store.save(upload())
+    sibling = root.with_name("uploads_backup")
+    sibling.mkdir()
+    (sibling / "s.txt").write_text("secret")
+    (root / "link").symlink_to(sibling)
+    with pytest.raises(InvalidName):
+        store.open("link/s.txt")
+
+
+def test_store_may_be_a_symbolic_link(tmp_path: pathlib.Path) -> None:
+    """STORE_PATH itself may be a link, as deployments do."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "current").symlink_to(tmp_path / "real")
+    store = LocalStore.from_config({"STORE_PATH": tmp_path / "current"})
+    assert store.save(upload(b"x")).read() == b"x"
+    assert (tmp_path / "real" / "a.txt").exists()
+
+
+def test_folder_on_another_disk(
+    store: LocalStore, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the store that is a mount of its own is staged there again."""
+    real = os.link
+
+    def link(source: str, target: str) -> None:
+        if os.path.dirname(target) == str(root / "disk2") and "disk2" not in source:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    disk2 = store.at("disk2")
+    files = [disk2.save(upload(data)) for data in (b"one", b"two")]
+    assert [f.read() for f in files] == [b"one", b"two"]
+    assert staged(root) == []
+
+
+def test_full_disk_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    """ENOSPC in the middle is StoreFull, and what was written so far is gone."""
+    script = f"""
+import os
+from flask_store.exceptions import StoreFull
+from flask_store.stores.local import LocalStore
+store = LocalStore.from_config({{"STORE_PATH": {str(tmp_path)!r}}})
+store.save(b"x" * 100_000, "small.bin")
+try:
+    store.save(b"x" * 400_000, "big.bin")
+except StoreFull as exc:
+    print(exc, os.listdir({str(tmp_path / ".flask-store")!r}), *store.ls())
+"""
+    # A disk of its own in a mount namespace of its own, gone with the process.
+    command = f"mount -t tmpfs -o size=300k tmpfs {tmp_path} && exec {sys.executable} -"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command],
+        input=script,
+        capture_output=True,
+        text=True,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        missing(f"a disk to fill up ({done.stderr.strip()})")
+    assert done.stdout.startswith("The storage is full. Nothing was stored. []")
+    assert done.stdout.count("Stat(name='small.bin', size=100000") == 1
+    assert "big.bin" not in done.stdout
+
+
+def test_folder_that_may_not_be_written(tmp_path: pathlib.Path) -> None:
+    """A STORE_PATH below a file says so, by the name of the setting."""
+    (tmp_path / "file").write_text("")
+    store = LocalStore.from_config({"STORE_PATH": tmp_path / "file" / "uploads"})
+    with pytest.raises(NotConfiguredError, match="STORE_PATH"):
+        store.save(upload())
+
+
+def test_etag_changes_with_every_replacement(store: LocalStore) -> None:
+    """Two contents of one size within one tick of the clock differ in their ETag."""
+    seen = set()
+    for number in range(50):
+        f = store.save(upload(b"%02d" % number), on_conflict="overwrite")
+        seen.add(f.etag)
+    assert len(seen) == 50
