@@ -368,9 +368,15 @@ class StoreContract:
             f.download(os.devnull)
 
     def test_folder_is_not_a_file(self, store: FsspecStore) -> None:
-        """exists() and stat() speak of files only."""
-        store.at("folder").save(upload())
-        assert store.exists("folder") is False
+        """Every verb speaks of files only: a folder is no file, and nor is what
+        seems to lie below a file."""
+        f = store.at("folder").save(upload())
+        for name in ("folder", f"{f}/below.txt"):
+            assert store.exists(name) is False
+            for use in (store.stat, store.delete, lambda name: store.open(name).read()):
+                with pytest.raises(FileNotFound):
+                    use(name)
+        assert f.read() == b"data"
 
     def test_delete(self, store: FsspecStore) -> None:
         """A deleted file is gone, and nothing else is."""
@@ -394,6 +400,15 @@ class StoreContract:
             assert found.content_type == "image/png"
         with pytest.raises(InvalidName):
             store.copy(moved, "../up.png")
+
+    def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:
+        """A FileWrapper is that file, also for a provider with a destination."""
+        inner = store.at("inner")
+        f = inner.save(upload(b"content"))
+        assert inner.copy(f, "b.txt").relative_path().startswith("inner/b")
+        assert inner.copy(f.filename, "c.txt").read() == b"content"
+        assert inner.move(f, "d.txt").relative_path().startswith("inner/d")
+        assert not f.exists()
 
     def test_safe_filename(self, store: FsspecStore) -> None:
         """A free name is only cleaned, a taken one gets a UUID."""

@@ -33,6 +33,9 @@ from ..exceptions import StoreUnavailable
 from ..sources import CHUNK
 from ..sources import Source
 
+#: What a name gives that is no file: nothing, a folder, or something below a file.
+NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
 )
@@ -255,7 +258,7 @@ class Dialect:
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""
-        if isinstance(exc, FileNotFoundError):
+        if isinstance(exc, NOT_A_FILE):
             return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
         if isinstance(exc, FileExistsError):
             return FileExists(

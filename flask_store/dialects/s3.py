@@ -316,9 +316,10 @@ class S3Dialect(Dialect):
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         # The default block of 50 MiB would be fetched for the first byte.
-        return t.cast(
-            "t.IO[bytes]", fs.open(self.path(key), "rb", block_size=5 * CHUNK)
-        )
+        file = fs.open(self.path(key), "rb", block_size=5 * CHUNK)
+        if file.details["type"] == "directory":  # a prefix of other keys opens empty
+            raise FileNotFoundError(key)
+        return t.cast("t.IO[bytes]", file)
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
         found = None

@@ -193,7 +193,7 @@ class FsspecStore(BaseStore):
         """
         folder, _, name = naming.check(target).rpartition("/")
         there = self.at(naming.join(self.destination, folder))
-        with self.file(str(source)).open() as file:
+        with self._wrapped(source).open() as file:
             return there.save(t.cast("t.IO[bytes]", file), name, on_conflict)
 
     def move(
@@ -204,9 +204,13 @@ class FsspecStore(BaseStore):
     ) -> FileWrapper:
         """Copy a file to another name and then delete it under the old one."""
         moved = self.copy(source, target, on_conflict)
-        if moved != self.file(str(source)):
-            self.delete(str(source))
+        if moved != self._wrapped(source):
+            self._wrapped(source).delete()
         return moved
+
+    def _wrapped(self, source: str | FileWrapper) -> FileWrapper:
+        # A FileWrapper knows its whole key; a name is relative to the destination.
+        return source if isinstance(source, FileWrapper) else self.file(source)
 
     def delete(self, name: str) -> None:
         """Remove a file.
