@@ -13,9 +13,9 @@ import shortuuid
 
 from .exceptions import InvalidName
 from .media_types import COMPRESSED
+from .media_types import content_type
 from .media_types import TYPES
 from .media_types import UNKNOWN
-from .media_types import content_type
 
 #: The private folder in which unfinished files are kept: part of no key.
 STAGING = ".flask-store"

@@ -131,8 +131,7 @@ class S3Dialect(Dialect):
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         if self.conditional == "auto":
             # Amazon's own S3 has had conditional writes since August 2024.
-            custom = "endpoint_url" in self.location.options
-            self.conditional = self._probe(fs) if custom else True
+            self.conditional = self._is_amazon(fs) or self._probe(fs)
         return bool(self.conditional) and staged.source.size <= SINGLE_PUT_LIMIT
 
     def create(
@@ -196,9 +195,8 @@ class S3Dialect(Dialect):
         '100 Continue' nor a connection that takes no more bytes ever ends by itself.
         """
         limit = self.location.options["config_kwargs"]["read_timeout"]
-        await fs.set_session()
-        events = (await fs.get_s3(self.bucket)).meta.events
-        events.register("before-send.s3", _send_at_once, "flask-store")
+        client = await self._client(fs)
+        client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
         task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
         try:
             while not task.done():
@@ -250,6 +248,16 @@ class S3Dialect(Dialect):
             fs.call_s3("abort_multipart_upload", **where, UploadId=upload)
             raise
 
+    def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
+        # The environment may name another endpoint, so the client itself is asked.
+        client = fsspec.asyn.sync(fs.loop, self._client, fs)
+        host = urlsplit(client.meta.endpoint_url).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
+        await fs.set_session()
+        return await fs.get_s3(self.bucket)
+
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
         where = self._where(self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}"))
@@ -262,13 +270,19 @@ class S3Dialect(Dialect):
                 raise
             return True
         finally:
-            fs.call_s3("delete_object", **where)
+            self._remove_probe(fs, where)
         logger.warning(
-            "%s ignores If-None-Match, so that every name in %s will carry a UUID.",
-            self.location.options.get("endpoint_url"),
+            "The server ignores If-None-Match: every name in %s will carry a UUID.",
             self.uri,
         )
         return False
+
+    @staticmethod
+    def _remove_probe(fs: fsspec.AbstractFileSystem, where: dict[str, str]) -> None:
+        try:
+            fs.call_s3("delete_object", **where)
+        except PermissionError:  # keys that may only write are a good habit
+            logger.warning("May not delete the empty object %s.", where["Key"])
 
     def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         try:
