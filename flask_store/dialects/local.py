@@ -115,28 +115,25 @@ class LocalDialect(Dialect):
     def create(
         self, fs: fsspec.AbstractFileSystem, staged: str, path: str, content_type: str
     ) -> None:
+        self._publish(os.link, staged, path)
+
+    def replace(
+        self, fs: fsspec.AbstractFileSystem, staged: str, path: str, content_type: str
+    ) -> None:
+        self._publish(os.replace, staged, path)
+
+    def _publish(
+        self, give_name: t.Callable[[str, str], None], staged: str, path: str
+    ) -> None:
         self._ready(path)
         try:
-            os.link(staged, path)
+            give_name(staged, path)
         except OSError as exc:
             if exc.errno != errno.EXDEV:
                 raise
             # A folder of the store is a disk of its own: stage again over there.
             with _restaged(staged, path) as near:
-                os.link(near, path)
-        _sync_folder(os.path.dirname(path))
-
-    def replace(
-        self, fs: fsspec.AbstractFileSystem, staged: str, path: str, content_type: str
-    ) -> None:
-        self._ready(path)
-        try:
-            os.replace(staged, path)
-        except OSError as exc:
-            if exc.errno != errno.EXDEV:
-                raise
-            with _restaged(staged, path) as near:
-                os.replace(near, path)
+                give_name(near, path)
         _sync_folder(os.path.dirname(path))
 
     def _ready(self, path: str) -> None:
