@@ -6,6 +6,7 @@ import os
 import typing as t
 from collections.abc import Mapping
 
+from ..dialects.registry import protocol_of
 from ..exceptions import NotConfiguredError
 from .fsspec import FsspecStore
 
@@ -28,5 +29,11 @@ class S3Store(FsspecStore):
     def url(cls, config: Mapping[str, t.Any]) -> str:
         path = os.fspath(config.get("STORE_PATH") or "")
         if "://" in path:
+            if protocol_of(path) not in ("s3", "s3a"):
+                raise NotConfiguredError(
+                    "S3Store needs a prefix or an 's3://' URL in STORE_PATH, not another"
+                    " storage's URL. Leave STORE_PROVIDER out, and the URL"
+                    " chooses it."
+                )
             return path
         return f"s3://{config['STORE_S3_BUCKET']}/{path.strip('/')}"
