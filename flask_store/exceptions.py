@@ -71,6 +71,7 @@ class ClientError(StoreError, HTTPException):
     """The client sent something that cannot be stored; Flask answers with
     :attr:`code`."""
 
+    #: The HTTP status.
     code = 400
 
     def __init__(self, message: str = "", key: str | None = None) -> None:

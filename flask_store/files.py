@@ -143,7 +143,12 @@ class FileWrapper:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FileWrapper):
             return NotImplemented
-        return self.uri == other.uri
+        return self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self.uri)
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[object, str]:
+        # A provider of one's own need not have a URI; its class is the store's own.
+        return getattr(self.provider, "uri", type(self.provider)), self.key

@@ -42,8 +42,10 @@ class BaseStore:
     #: The settings that must be there.
     REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ()
 
-    # Set on the subclass that Store.Provider is: a store that is configured.
+    # Set on the subclass that Store.Provider is: a store that is configured, and
+    # where the application serves it unless STORE_URL_PREFIX says else.
     _bound: t.ClassVar[BaseStore | None] = None
+    _served_at: t.ClassVar[str] = URL_PREFIX
 
     def __init__(
         self,
@@ -100,9 +102,16 @@ class BaseStore:
             raise NotConfiguredError(f"STORE_SERVE is {serve!r}; it must be {known}.")
         self.serves = serve == "proxy" or (serve == "auto" and self.register_route)
         self.domain: str | None = config.get("STORE_DOMAIN") or None
+        # Also when a web server in front does the serving, under the same addresses.
+        ours = self.serves or self.register_route
         self.url_prefix: str = config.get("STORE_URL_PREFIX") or (
-            URL_PREFIX if self.serves else ""
+            self._served_at if ours else ""
         )
+        if "://" in self.url_prefix:
+            raise NotConfiguredError(
+                f"STORE_URL_PREFIX {self.url_prefix!r} has a domain. Put that into"
+                " STORE_DOMAIN, and only the path here."
+            )
 
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""

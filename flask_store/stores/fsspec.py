@@ -79,8 +79,7 @@ class FsspecStore(BaseStore):
         # A storage that gives its objects an address serves them by itself.
         self.register_route = self.dialect.address("") is None
         super().configure(config)
-        if not self.serves and not config.get("STORE_URL_PREFIX"):
-            self.url_prefix = self.dialect.prefix
+        self.url_prefix = self.url_prefix or self.dialect.prefix
 
     @classmethod
     def url(cls, config: Mapping[str, t.Any]) -> str | os.PathLike[str]:
@@ -99,8 +98,11 @@ class FsspecStore(BaseStore):
 
     @property
     def storage_options(self) -> dict[str, t.Any]:
-        """What pandas and others want beside a file's :attr:`~FileWrapper.uri`.
-        Holds the credentials: do not print it."""
+        """What pandas and others want beside a file's
+        :attr:`~flask_store.files.FileWrapper.uri`.
+
+        It holds the credentials: do not print it.
+        """
         return dict(self.dialect.location.options)
 
     # -- saving --------------------------------------------------------------

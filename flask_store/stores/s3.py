@@ -31,9 +31,8 @@ class S3Store(FsspecStore):
         if "://" in path:
             if protocol_of(path) not in ("s3", "s3a"):
                 raise NotConfiguredError(
-                    "S3Store needs a prefix or an 's3://' URL in STORE_PATH, not another"
-                    " storage's URL. Leave STORE_PROVIDER out, and the URL"
-                    " chooses it."
+                    "S3Store needs a prefix or an 's3://' URL in STORE_PATH. Leave"
+                    " STORE_PROVIDER out, and the URL of another storage chooses it."
                 )
             return path
         return f"s3://{config['STORE_S3_BUCKET']}/{path.strip('/')}"
