@@ -43,8 +43,8 @@ class Provider:
         self.filename: str = _name_of(fp)
         self.location = location
         self._store: FsspecStore | None = self._bound
-        # A name stands for a file that is there; an upload is not there yet.
-        self._saved = isinstance(fp, str | os.PathLike)
+        #: Whether it stands for a stored file: made with a name, or saved.
+        self.is_stored = isinstance(fp, str | os.PathLike)
 
     # -- what flask_store.Store asks for -------------------------------------
 
@@ -98,7 +98,7 @@ class Provider:
         folder, _, self.filename = stored.key.rpartition("/")
         if folder != (self.location or "").strip("/"):
             self.location = folder or None
-        self._saved = True
+        self.is_stored = True
 
     def open(self) -> t.IO[bytes]:
         """The stored file, for reading.
@@ -123,7 +123,7 @@ class Provider:
 
         :raises InvalidName: if the name leads out of the store, or is empty.
         """
-        name = self.filename if self._saved else naming.clean(self.filename)
+        name = self.filename if self.is_stored else naming.clean(self.filename)
         return naming.check(self.join(self._folder, name))
 
     @property
@@ -166,7 +166,7 @@ class Provider:
     @property
     def _folder(self) -> str:
         folder = (self.location or "").strip("/")
-        return folder if self._saved else naming.clean_destination(folder)
+        return folder if self.is_stored else naming.clean_destination(folder)
 
     def _upload(self) -> t.Any:
         if self.fp == "":

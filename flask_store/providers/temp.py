@@ -63,5 +63,5 @@ class TemporaryStore(LocalProvider):
                 os.unlink(file.name)
                 raise
         self.filename, self.location = os.path.basename(file.name), None
-        self._saved = True
+        self.is_stored = True
         return file.name
