@@ -124,7 +124,7 @@ class FileExtension(EveryFile):
         self.extension_of(name)
 
     def extension_of(self, name: str) -> str:
-        """The one of :attr:`extensions` that a name has.
+        """The one of the allowed extensions that a name has.
 
         :raises ValidationError: if it has another.
         """

@@ -37,7 +37,7 @@ class Provider:
     # The configured store; set on the subclass that Store.Provider is.
     _bound: t.ClassVar[FsspecStore | None] = None
 
-    def __init__(self, fp: File, location: str | None = None) -> None:
+    def __init__(self, fp: File = None, location: str | None = None) -> None:
         self.fp = fp
         #: The file's name: as it came until :meth:`save`, as it is stored afterwards.
         self.filename: str = _name_of(fp)
@@ -85,7 +85,7 @@ class Provider:
     # -- the file ------------------------------------------------------------
 
     def save(self) -> t.Any:
-        """Store the upload, never over another file, and update :attr:`filename`.
+        """Store the upload, never over another file, and update ``filename``.
 
         The upload is read from its start and left open where it was.
 
@@ -110,7 +110,7 @@ class Provider:
     def exists(self, filename: str | None = None) -> bool:
         """Whether a file is stored.
 
-        :param filename: its name in :attr:`location`; by default this file's.
+        :param filename: its name in ``location``; by default this file's.
         """
         if filename is None:
             return bool(self) and self.store.exists(self.key)

@@ -37,7 +37,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     :param destination: the folder in the store.
     :param store: the store; by default the application's. A
-        :class:`~flask_store.Store`, or any store that is configured.
+        :class:`~flask_store.extension.Store`, or any store that is configured.
     :param length: of the path, in characters.
     """
 
