@@ -49,6 +49,7 @@ nitpick_ignore_regex += [
 nitpick_ignore_regex += [
     (r"py:class", r"AbstractFileSystem|FileStorage|Flask|Request|Response|Upload")
 ]
+nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]
 
 html_theme = "flask"
 html_title = f"{project} documentation ({version})"

@@ -143,8 +143,9 @@ class Store:
         """
         from .stores.fsspec import FsspecStore
 
-        store = self._provider(app)()
-        if store.serves and isinstance(store, FsspecStore):
+        # Not by calling the provider: one of 0.0.4 wants a file.
+        store = self._provider(app)._bound
+        if isinstance(store, FsspecStore) and store.serves:
             from . import serving
 
             serving.register(app, store, self._extension_name)

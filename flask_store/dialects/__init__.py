@@ -243,7 +243,9 @@ class Dialect:
         try:
             for _, folders, files in fs.walk(top, detail=True, on_error="raise"):
                 folders.pop(naming.STAGING, None)
-                for info in files.values():
+                for name, info in files.items():
+                    if not name:  # an object that stands for its folder, 'folder/'
+                        continue
                     key = fs._strip_protocol(info["name"])[skip:]
                     if naming.STAGING not in key:
                         yield self.record(info, key)
