@@ -97,12 +97,12 @@ def presign(
     token = links.make_token(store.identity, vars(claim))
     form = store.dialect.upload_form(store.fs, claim)
     if form is None:
-        form = through_application(store, key), {"token": token}
+        form = through_application(store, key, token), {}
     url, fields = form
     return DirectUpload(url, key, token, fields)
 
 
-def through_application(store: FsspecStore, key: str) -> str:
+def through_application(store: FsspecStore, key: str, token: str) -> str:
     """The address that takes the upload of one key."""
     if not store.serves:
         raise NotConfiguredError(
@@ -110,17 +110,16 @@ def through_application(store: FsspecStore, key: str) -> str:
             " STORE_SERVE to 'auto' or 'proxy', so that the application takes the"
             " upload."
         )
-    return store.at(None).public_url(key)
+    # In the address, so that it is known before the form is read.
+    return f"{store.at(None).public_url(key)}?token={token}"
 
 
-def receive(store: FsspecStore, key: str, token: str, file: FileStorage) -> None:
+def receive(store: FsspecStore, claim: Claim, file: FileStorage) -> None:
     """Take an upload through the application.
 
-    :raises BadLink: if the token is not good for this key.
     :raises TooLarge: if the file is larger than agreed.
     :raises FileExists: if the token was used already.
     """
-    claim = read(store, token, key)
     size = file.stream.seek(0, 2)
     if size > claim.max_size:
         raise too_large(claim)

@@ -111,7 +111,9 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         until = _check_link(store, key)
         download_as = request.args.get("download_as") if until else None
         if store.serve == "redirect":
-            return _redirect(store, key, download_as, kind)
+            link = store.storage_link(key, download_as=download_as)
+            if link is not None:
+                return _redirect(link, kind)
         response = None
         for _ in range(2):
             found = store.stat(key)
@@ -126,7 +128,10 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     response.headers.update(
         presentation.headers(name, found.content_type, store.inline_types, download_as)
     )
-    response.headers["Cache-Control"] = _cache_control(store, until)
+    failed = response.status_code >= 400
+    response.headers["Cache-Control"] = (
+        "no-store" if failed else _cache_control(store, until)
+    )
     return response
 
 
@@ -137,11 +142,10 @@ def _check_link(store: FsspecStore, key: str) -> int | None:
     return None
 
 
-def _redirect(
-    store: FsspecStore, key: str, download_as: str | None, kind: type[Response]
-) -> Response:
-    response = kind("", 302)
-    response.location = store.signed_url(key, download_as=download_as)
+def _redirect(link: str, kind: type[Response]) -> Response:
+    response = kind(status=302)
+    response.location = link
+    # The link is good for longer than this answer should be.
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -155,7 +159,8 @@ def _respond(store: FsspecStore, found: Stat, kind: type[Response]) -> Response:
     response = kind(status=part.status)
     if part.status in (200, 206):
         if request.method == "GET":
-            _fill(response, store.stream_version(found, part.start, part.stop), part)
+            body = store.stream_version(found, part.start, part.stop)
+            _fill(response, body, ends=part.stop == found.size)
         response.content_length = part.stop - part.start
     if part.status == 206:
         last = part.stop - 1
@@ -169,12 +174,11 @@ def _respond(store: FsspecStore, found: Stat, kind: type[Response]) -> Response:
     return response
 
 
-def _fill(response: Response, body: Iterator[bytes], part: conditions.Part) -> None:
+def _fill(response: Response, body: Iterator[bytes], ends: bool) -> None:
     response.response = body
-    if isinstance(body, FilePart) and "wsgi.file_wrapper" in request.environ:
-        # The server may send a file by itself; it does so up to the end.
-        if body.reaches_end:
-            response.response = wrap_file(request.environ, body.file)
+    # The server may send an open file by itself, and then it does so up to the end.
+    if ends and isinstance(body, FilePart) and "wsgi.file_wrapper" in request.environ:
+        response.response = wrap_file(request.environ, body.file)
     # A piece goes to the client as it is, and HEAD is handled here.
     response.direct_passthrough = True
 
@@ -213,11 +217,10 @@ def _cache_control(store: FsspecStore, until: int | None) -> str:
 def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     """The answer to the form of a direct upload."""
     with _refusals(store):
+        claim = direct.read(store, request.args.get("token", ""), key)
+        # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length is None:
             abort(411)
-        token = request.args.get("token", "")
-        claim = direct.read(store, token, key)
-        # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length > claim.max_size + FORM_OVERHEAD:
             raise direct.too_large(claim)
         file = request.files.get("file")
@@ -246,7 +249,7 @@ def _refusals(store: FsspecStore) -> Iterator[None]:
         _refuse(503, "The storage does not answer. Try again in a moment.")
     except StoreError as exc:
         logger.error("%s", exc)
-        _refuse(502, "The storage refused. The application's log says why.")
+        _refuse(502, "The storage refused, or is not set up. See the log.")
 
 
 def _refuse(code: int, text: str | None = None) -> t.NoReturn:

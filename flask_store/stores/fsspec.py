@@ -95,7 +95,7 @@ class FsspecStore(BaseStore):
         if self.x_accel_redirect and self.dialect.location.protocol != "file":
             raise NotConfiguredError(
                 "STORE_X_ACCEL_REDIRECT lets nginx send files from the local disk;"
-                f" {self!r} has none. Remove it."
+                f" {self.uri} is none. Remove it."
             )
 
     @classmethod
@@ -353,26 +353,44 @@ class FsspecStore(BaseStore):
             ``SECRET_KEY``, or nobody serves the file.
         """
         from .. import links
-        from .. import presentation
 
         key = self.key(name)
-        period = links.period(self.url_expires if expires is None else expires)
+        link = None
         if self.serve != "proxy":
-            kind = media_types.content_type(key)
-            said = presentation.headers(
-                key.rpartition("/")[2], kind, self.inline_types, download_as
-            )["Content-Disposition"]
-            link = self.dialect.sign(self.fs, key, period, said)
-            if link is not None:
-                return link
+            link = self.storage_link(name, expires, download_as)
+        if link is not None:
+            return link
         if not self.serves:
             raise NotConfiguredError(
                 f"{self!r} cannot sign links by itself, and STORE_SERVE is 'off'. Set"
                 " STORE_SERVE to 'auto' or 'proxy', so that the application serves"
                 " the files."
             )
+        period = links.period(self.url_expires if expires is None else expires)
         query = links.query(self.identity, key, period.end, download_as)
         return f"{self.public_url(name)}?{query}"
+
+    def storage_link(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str | None:
+        """Like :meth:`signed_url`, but signed by the storage itself, or ``None``."""
+        from .. import links
+        from .. import presentation
+
+        key = self.key(name)
+        shown = presentation.headers(
+            key.rpartition("/")[2],
+            media_types.content_type(key),
+            self.inline_types,
+            download_as,
+        )
+        period = links.period(self.url_expires if expires is None else expires)
+        said = shown["Content-Disposition"]
+        with self._explained(key):
+            return self.dialect.sign(self.fs, key, period, said)
 
     def presign_upload(
         self,
