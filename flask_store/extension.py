@@ -26,12 +26,17 @@ LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
 KEYS = S3_KEYS | {
+    "STORE_CACHE_CONTROL",
     "STORE_DOMAIN",
+    "STORE_INLINE_TYPES",
     "STORE_OPTIONS",
     "STORE_PATH",
     "STORE_PROVIDER",
     "STORE_SERVE",
+    "STORE_SIGNED_URLS",
+    "STORE_URL_EXPIRES",
     "STORE_URL_PREFIX",
+    "STORE_X_ACCEL_REDIRECT",
 }
 
 

@@ -51,6 +51,17 @@ class FileWrapper:
         name, percent-encoded."""
         return self.provider.absolute_url(self.key)
 
+    def signed_url(
+        self, expires: float | None = None, download_as: str | None = None
+    ) -> str:
+        """A link by which anybody may read the file for some time.
+
+        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
+        :param download_as: the name under which a browser is to save the file.
+        :raises NotConfiguredError: if the application has no ``SECRET_KEY``.
+        """
+        return self.provider.signed_url(self.key, expires, download_as)
+
     @property
     def uri(self) -> str:
         """The fsspec URL, without credentials; pandas takes it together with the

@@ -33,6 +33,10 @@ from ..exceptions import StoreUnavailable
 from ..sources import CHUNK
 from ..sources import Source
 
+if t.TYPE_CHECKING:
+    from ..direct import Claim
+    from ..links import Period
+
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
@@ -232,6 +236,21 @@ class Dialect:
                 start += len(data)
                 yield data
 
+    def stream_version(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """Like :meth:`stream`, of the very version that *found* describes, where the
+        protocol can tell.
+
+        :param found: what :meth:`stat` said; its name is the key.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        return self.stream(fs, found.name, start, stop)
+
+    def on_disk(self, key: str) -> str | None:
+        """The path of a file that a web server on this machine can send."""
+        return None
+
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         """A stored file, for reading."""
         return t.cast("t.IO[bytes]", fs.open(self.path(key), "rb"))
@@ -255,6 +274,45 @@ class Dialect:
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         fs.rm_file(self.path(key, follow=False))
+
+    # -- what the storage signs ----------------------------------------------
+
+    def sign(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        period: Period,
+        disposition: str,
+    ) -> str | None:
+        """A link by which anybody may GET the file, signed by the storage's own
+        rules and without asking it; ``None`` to sign through the application.
+
+        :param period: when it is good. The same period has to give the same link.
+        :param disposition: the ``Content-Disposition`` to answer with.
+        """
+        return None
+
+    def upload_form(
+        self, fs: fsspec.AbstractFileSystem, claim: Claim
+    ) -> tuple[str, dict[str, str]] | None:
+        """The address and the fields of a form that POSTs one file to the storage,
+        at ``claim.staged``; ``None`` to upload through the application.
+
+        The storage itself has to keep to the size, the type and the expiry.
+        """
+        return None
+
+    def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
+        """What such a form has uploaded, if anything."""
+        return None
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        """Move what was uploaded to ``claim.key``, if it is still what *staged*
+        describes.
+
+        :raises FileExistsError: if the key is taken.
+        """
+        raise NotImplementedError
 
     # -- what went wrong -----------------------------------------------------
 

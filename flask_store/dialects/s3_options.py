@@ -21,6 +21,7 @@ KEYS = frozenset(
         "CONDITIONAL_WRITES",
         "ENDPOINT_URL",
         "OPTIONS",
+        "PUBLIC_ENDPOINT_URL",
         "REGION",
         "SECRET_KEY",
         "SESSION_TOKEN",
@@ -56,18 +57,19 @@ def s3_options(
             f"Half a key pair: {missing} is missing. Set both, or neither to use the"
             " server's own AWS credentials (environment, profile or role)."
         )
-    endpoint = get("ENDPOINT_URL")
-    if endpoint and "://" not in endpoint:
-        raise NotConfiguredError(
-            f"STORE_S3_ENDPOINT_URL {endpoint!r} has no scheme. Write"
-            f" 'https://{endpoint}'."
-        )
+    endpoint, public = get("ENDPOINT_URL"), get("PUBLIC_ENDPOINT_URL")
+    for name, url in (("ENDPOINT_URL", endpoint), ("PUBLIC_ENDPOINT_URL", public)):
+        if url and "://" not in url:
+            raise NotConfiguredError(
+                f"STORE_S3_{name} {url!r} has no scheme. Write 'https://{url}'."
+            )
     acl = get("ACL")
     mine = {
         "key": key,
         "secret": secret,
         "token": get("SESSION_TOKEN"),
         "endpoint_url": endpoint,
+        "public_endpoint_url": public,
         "client_kwargs": {"region_name": get("REGION")} if get("REGION") else None,
         # New buckets refuse an ACL, so none is sent unless one is asked for.
         "s3_additional_kwargs": {"ACL": acl} if acl else None,

@@ -11,6 +11,7 @@ from flask import current_app
 from flask import Flask
 
 from .. import naming
+from .. import presentation
 from ..exceptions import NotConfiguredError
 
 if t.TYPE_CHECKING:
@@ -21,7 +22,10 @@ if t.TYPE_CHECKING:
 URL_PREFIX = "/flaskstore"
 
 #: What STORE_SERVE may be.
-SERVE = ("auto", "proxy", "off")
+SERVE = ("auto", "proxy", "redirect", "off")
+
+#: How long a signed link is good unless STORE_URL_EXPIRES says else, in seconds.
+URL_EXPIRES = 3600
 
 
 class BaseStore:
@@ -100,7 +104,10 @@ class BaseStore:
         if serve not in SERVE:
             known = ", ".join(map(repr, SERVE))
             raise NotConfiguredError(f"STORE_SERVE is {serve!r}; it must be {known}.")
-        self.serves = serve == "proxy" or (serve == "auto" and self.register_route)
+        self.serve: str = serve
+        self.serves = serve in ("proxy", "redirect") or (
+            serve == "auto" and self.register_route
+        )
         self.domain: str | None = config.get("STORE_DOMAIN") or None
         # Also when a web server in front does the serving, under the same addresses.
         ours = self.serves or self.register_route
@@ -112,6 +119,11 @@ class BaseStore:
                 f"STORE_URL_PREFIX {self.url_prefix!r} has a domain. Put that into"
                 " STORE_DOMAIN, and only the path here."
             )
+        self.signed_urls = bool(config.get("STORE_SIGNED_URLS"))
+        self.url_expires = _seconds(config.get("STORE_URL_EXPIRES", URL_EXPIRES))
+        self.inline_types = presentation.patterns(config.get("STORE_INLINE_TYPES"))
+        self.cache_control: str | None = config.get("STORE_CACHE_CONTROL")
+        self.x_accel_redirect: str | None = config.get("STORE_X_ACCEL_REDIRECT")
 
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
@@ -168,3 +180,12 @@ class BaseStore:
     def absolute_url(self, name: str) -> str:
         """The file's URL, with STORE_DOMAIN in front if there is one."""
         return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"
+
+
+def _seconds(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise NotConfiguredError(
+            f"STORE_URL_EXPIRES is {value!r}; it must be a number of seconds, such as"
+            f" {URL_EXPIRES}."
+        )
+    return value

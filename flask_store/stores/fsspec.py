@@ -16,6 +16,7 @@ from flask import current_app
 from .. import media_types
 from .. import naming
 from .. import signals
+from ..bodies import Opened
 from ..dialects import Dialect
 from ..dialects import Stat
 from ..dialects.registry import open_dialect
@@ -30,6 +31,8 @@ from . import BaseStore
 
 if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+    from ..direct import DirectUpload
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
@@ -80,6 +83,19 @@ class FsspecStore(BaseStore):
         self.register_route = self.dialect.address("") is None
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
+        self._check_serving()
+
+    def _check_serving(self) -> None:
+        if self.serve == "redirect" and type(self.dialect).sign is Dialect.sign:
+            raise NotConfiguredError(
+                f"STORE_SERVE is 'redirect', but {self.dialect.location.protocol!r}"
+                " has no links of its own to redirect to. Use 'proxy'."
+            )
+        if self.x_accel_redirect and self.dialect.location.protocol != "file":
+            raise NotConfiguredError(
+                "STORE_X_ACCEL_REDIRECT lets nginx send files from the local disk;"
+                f" {self.uri} is none. Remove it."
+            )
 
     @classmethod
     def url(cls, config: Mapping[str, t.Any]) -> str | os.PathLike[str]:
@@ -252,6 +268,22 @@ class FsspecStore(BaseStore):
         with self._explained(key):
             yield from self.dialect.stream(self.fs, key, start, stop)
 
+    def stream_version(self, found: Stat, start: int, stop: int) -> Iterator[bytes]:
+        """A part of the very version that *found* describes. It is opened at once,
+        so that what goes wrong there is raised here.
+
+        :param found: what :meth:`stat` said.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        key = self.key(found.name)
+        with self._explained(key):
+            pieces = self.dialect.stream_version(
+                self.fs, replace(found, name=key), start, stop
+            )
+            return (
+                pieces if isinstance(pieces, Opened) else Opened(pieces, stop - start)
+            )
+
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
 
@@ -297,7 +329,111 @@ class FsspecStore(BaseStore):
         """The path on disk; for an object store the key with its prefix."""
         return self.dialect.absolute_path(self.key(name))
 
+    # -- addresses and direct uploads ----------------------------------------
+
+    @property
+    def identity(self) -> str:
+        """What sets this store apart in whatever the application signs for it."""
+        return self.url_prefix if self.serves else self.uri
+
+    def public_url(self, name: str) -> str:
+        """The URL, unsigned, below the domain or at the application."""
+        return super().absolute_url(name)
+
+    def signed_url(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str:
+        """A link by which anybody may read the file for some time.
+
+        A storage with signatures of its own signs it, everything else the
+        application. For a quarter of *expires* the link stays the same, so that
+        browsers can keep the file; it is good for that much longer.
+
+        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
+        :param download_as: the name under which a browser is to save the file, even
+            if it could show it.
+        :raises NotConfiguredError: if the application has to sign and has no
+            ``SECRET_KEY``, or nobody serves the file.
+        """
+        from .. import links
+
+        key = self.key(name)
+        link = None
+        if self.serve != "proxy":
+            link = self.storage_link(name, expires, download_as)
+        if link is not None:
+            return link
+        if not self.serves:
+            raise NotConfiguredError(
+                f"{self!r} cannot sign links by itself, and STORE_SERVE is 'off'. Set"
+                " STORE_SERVE to 'auto' or 'proxy', so that the application serves"
+                " the files."
+            )
+        period = links.period(self.url_expires if expires is None else expires)
+        query = links.query(self.identity, key, period.end, download_as)
+        return f"{self.public_url(name)}?{query}"
+
+    def storage_link(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str | None:
+        """Like :meth:`signed_url`, but signed by the storage itself, or ``None``."""
+        from .. import links
+        from .. import presentation
+
+        key = self.key(name)
+        shown = presentation.headers(
+            key.rpartition("/")[2],
+            media_types.content_type(key),
+            self.inline_types,
+            download_as,
+        )
+        period = links.period(self.url_expires if expires is None else expires)
+        said = shown["Content-Disposition"]
+        with self._explained(key):
+            return self.dialect.sign(self.fs, key, period, said)
+
+    def presign_upload(
+        self,
+        filename: str,
+        content_type: str | None = None,
+        *,
+        max_size: int,
+        expires: int = 3600,
+    ) -> DirectUpload:
+        """Let a browser send one file straight to where it will be stored.
+
+        :param filename: as the client calls it; the key gets a UUID.
+        :param content_type: by default what the name's extension says.
+        :param max_size: in bytes.
+        :param expires: in seconds, until when the upload has to be confirmed.
+        :return: what to give to the browser.
+        """
+        from .. import direct
+
+        return direct.presign(self, filename, content_type, max_size, expires)
+
+    def confirm(self, token: str) -> FileWrapper:
+        """Take over a file that a browser has sent. Doing it twice gives the same.
+
+        :param token: that of :meth:`presign_upload`.
+        :raises BadLink: if the token is not good here, or has expired.
+        :raises FileNotFound: if nothing was uploaded.
+        :raises TooLarge: if it has more bytes than agreed.
+        :raises WrongType: if it is stored as another type than agreed.
+        """
+        from .. import direct
+
+        return direct.confirm(self, token)
+
     def absolute_url(self, name: str) -> str:
+        if self.signed_urls:
+            return self.signed_url(name)
         if self.domain is None and not self.serves:
             address = self.dialect.address(self.key(name))
             if address is not None:
