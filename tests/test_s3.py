@@ -401,7 +401,7 @@ def test_credentials_of_the_server_are_used(
         ({"STORE_S3_ENDPOINT_URL": "localhost:9000"}, "'https://localhost:9000'"),
         ({"STORE_S3_ADDRESSING_STYLE": "dns"}, "'auto', 'path' or 'virtual'"),
         ({"STORE_OPTIONS": "x"}, "must be a dict"),
-        ({"STORE_SERVE": "always"}, "'auto', 'proxy', 'off'"),
+        ({"STORE_SERVE": "always"}, "'auto', 'proxy', 'redirect', 'off'"),
         ({"STORE_PATH": "s3://"}, "names no bucket"),
     ],
 )
