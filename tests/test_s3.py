@@ -405,7 +405,7 @@ def test_credentials_of_the_server_are_used(
         ({"STORE_S3_CONDITIONAL_WRITES": 1}, "'auto', True, False"),
         ({"STORE_PATH": "memory://x"}, "Leave STORE_PROVIDER out"),
         ({"STORE_OPTIONS": "x"}, "must be a dict"),
-        ({"STORE_SERVE": "always"}, "'auto', 'proxy', 'off'"),
+        ({"STORE_SERVE": "always"}, "'auto', 'proxy', 'redirect', 'off'"),
         ({"STORE_PATH": "s3://"}, "names no bucket"),
     ],
 )
