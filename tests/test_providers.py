@@ -123,6 +123,16 @@ def test_filename_can_be_set_before_save(store: t.Any) -> None:
     assert provider.exists()
 
 
+def test_location_that_cannot_stay(store: t.Any) -> None:
+    """A location with what no folder should have in its name is cleaned, and the
+    provider says where the file really is."""
+    provider = store.Provider(upload(b"x"), location="a*b")
+    provider.save()
+    assert provider.location == "a_b"
+    assert provider.relative_path == "a_b/a.txt"
+    assert store.Provider("a.txt", location="a_b").exists()
+
+
 def test_provider_of_a_stored_file(store: t.Any) -> None:
     """A name gives the file back; of a path, only the last part is its name."""
     store.Provider(upload(b"x", "a.txt"), location="audio/").save()

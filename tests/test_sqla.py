@@ -401,6 +401,7 @@ CASES: list[Case] = [
 ]
 
 
+@pytest.mark.lower_bounds
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_matrix(
     case: Case, session: Session, ann: Person, engine: sa.Engine, store: FsspecStore

@@ -148,7 +148,7 @@ class _Rows:
             if history.added:
                 self._replace(state, connection, key, column)
             for old in history.deleted or ():
-                if isinstance(old, FileWrapper) and old != getattr(target, key):
+                if isinstance(old, FileWrapper):
                     log = log_of(_session(state), connection)
                     log.entries.append(GivenUp(old, Holder(state, key)))
 

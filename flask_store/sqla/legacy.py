@@ -58,7 +58,7 @@ class FlaskStoreType(TypeDecorator[t.Any]):
         if not value:
             return None
         # The row knows better than the column where the file lies.
-        folder, _, _ = value.lstrip("/").rpartition("/")
+        folder, _, _ = value.rpartition("/")
         return self._provider(value, folder or None)
 
     def _provider(self, fp: FileStorage | str, location: str | None) -> Provider:
