@@ -16,6 +16,7 @@ from . import Dialect
 #: Protocol -> where its dialect is; every other protocol has the safe default.
 DIALECTS = {
     "file": "flask_store.dialects.local.LocalDialect",
+    "ftp": "flask_store.dialects.ftp.FTPDialect",
     "local": "flask_store.dialects.local.LocalDialect",
     "memory": "flask_store.dialects.memory.MemoryDialect",
     "s3": "flask_store.dialects.s3.S3Dialect",

@@ -1,0 +1,98 @@
+"""Real servers of the other protocols, one context manager each, like ``servers``.
+
+Each yields a :class:`Place`: the URL and the options that a store there is made with,
+the folder on disk behind it where there is one, and the address that a proxy needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import shutil
+import socket
+import sys
+import subprocess
+import textwrap
+import typing as t
+import uuid
+from urllib.parse import quote
+
+from .corpus import SECRET
+from .servers import _answers
+from .servers import _directory
+from .servers import _free_ports
+from .servers import _process
+from .servers import _program
+from .servers import NotInstalledError
+
+#: A password with everything that a URL has to quote.
+PASSWORD = f"{SECRET}@:/%"
+USER = "somebody"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where stores can be made: ``url`` ends where a store's own folder begins.
+
+    :param options: as STORE_OPTIONS.
+    :param folder: what the server serves, on the disk of this machine.
+    :param env: what a client's process needs in its environment.
+    """
+
+    url: str
+    port: int
+    options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    folder: pathlib.Path | None = None
+    env: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def new(self) -> str:
+        """The URL of an empty folder of one's own."""
+        return f"{self.url}/{uuid.uuid4().hex}/uploads"
+
+    def moved(self, port: int) -> Place:
+        """The same place behind another port, as a proxy or nobody offers it."""
+        there = f"127.0.0.1:{self.port}", f"127.0.0.1:{port}"
+        options = {
+            name: value.replace(*there) if isinstance(value, str) else value
+            for name, value in self.options.items()
+        }
+        return dataclasses.replace(
+            self, url=self.url.replace(*there), options=options, port=port
+        )
+
+
+def _program_of_system(name: str, package: str) -> str:
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if path is None:
+        raise NotInstalledError(f"{name} is not installed (apt-get install {package})")
+    return path
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as sock:
+        sock.settimeout(1)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+# -- FTP ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def ftp() -> t.Iterator[Place]:
+    """pyftpdlib's server."""
+    if importlib.util.find_spec("pyftpdlib") is None:
+        raise NotInstalledError("pyftpdlib is not installed (pip install pyftpdlib)")
+    (port,) = _free_ports(1)
+    with _directory() as folder:
+        root = folder / "root"
+        root.mkdir()
+        args = [sys.executable, "-m", "pyftpdlib", "-i127.0.0.1", f"-p{port}", "-w"]
+        args += [f"-d{root}", f"-u{USER}", f"-P{PASSWORD}"]
+        with _process(args, folder, grace=0) as running:
+            running.wait_until(lambda: listens(port), 30)
+            login = f"{USER}:{quote(PASSWORD, safe='')}"
+            yield Place(f"ftp://{login}@127.0.0.1:{port}", port, folder=root)
