@@ -20,7 +20,22 @@ DIALECTS = {
     "local": "flask_store.dialects.local.LocalDialect",
     "memory": "flask_store.dialects.memory.MemoryDialect",
     "s3": "flask_store.dialects.s3.S3Dialect",
+    "sftp": "flask_store.dialects.sftp.SFTPDialect",
+    "sftp+paramiko": "flask_store.dialects.sftp_paramiko.ParamikoDialect",
+    "sftp+sshfs": "flask_store.dialects.sftp_sshfs.SshfsDialect",
+    "ssh": "flask_store.dialects.sftp.SFTPDialect",
     "s3a": "flask_store.dialects.s3.S3Dialect",
+}
+
+#: Protocol -> the extra that installs its library, where it has another name.
+EXTRAS = {
+    "abfs": "azure",
+    "abfss": "azure",
+    "az": "azure",
+    "gcs": "gcs",
+    "gs": "gcs",
+    "sftp+paramiko": "paramiko",
+    "ssh": "sftp",
 }
 
 
@@ -36,7 +51,7 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
     """
     url = unchained(os.fspath(url))
     protocol = protocol_of(url)
-    known = {*fsspec.available_protocols(), *fsspec.registry}
+    known = {*fsspec.available_protocols(), *fsspec.registry, *DIALECTS}
     if protocol not in known:
         raise NotConfiguredError(
             f"STORE_PATH names the protocol {protocol!r}, which fsspec does not know."
@@ -45,7 +60,14 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
     module, _, name = DIALECTS.get(protocol, "flask_store.dialects.Dialect").rpartition(
         "."
     )
-    dialect: type[Dialect] = getattr(importlib.import_module(module), name)
+    try:
+        dialect: type[Dialect] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as exc:
+        extra = EXTRAS.get(protocol, protocol.partition("+")[0])
+        raise NotConfiguredError(
+            f"{protocol}:// needs {exc.name}. Install it with:"
+            f" pip install 'Flask-Store[{extra}]'"
+        ) from exc
     return dialect(dialect.locate(url, config))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import fsspec
 
@@ -233,3 +234,10 @@ class StagedDialect(Dialect):
             raise FileNotFoundError(key)
         return info
 
+
+def unquoted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What a URL says, without its quoting: '%40' in a password means '@'."""
+    return {
+        name: unquote(value) if isinstance(value, str) else value
+        for name, value in options.items()
+    }

@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -174,14 +175,18 @@ class FsspecStore(BaseStore):
         content_type: str | None,
     ) -> str:
         """Publish under *key* or, if it is taken, under a name of its own."""
-        fs, dialect = self.fs, self.dialect
+        dialect = self.dialect
 
         def publish(write: t.Callable[..., None], key: str) -> str:
             kind = content_type or media_types.content_type(key)
             write(fs, staged, dialect.path(key, follow=False), kind)
             return key
 
-        with self._explained(key, source), dialect.stage(fs, source) as staged:
+        with ExitStack() as stack:
+            # Connecting can fail too, and then has to be explained.
+            stack.enter_context(self._explained(key, source))
+            fs = self.fs
+            staged = stack.enter_context(dialect.stage(fs, source))
             if on_conflict == "overwrite":
                 return publish(dialect.replace, key)
             if dialect.exclusive(fs, staged):
