@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import json
 import importlib.util
 import os
 import pathlib
@@ -148,4 +149,34 @@ def sshd() -> t.Iterator[Place]:
                 port,
                 {"known_hosts": str(known_hosts), "client_keys": str(folder / "client")},
                 root,
+            )
+
+
+# -- WebDAV ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def webdav() -> t.Iterator[Place]:
+    """wsgidav on cheroot."""
+    program = _program("wsgidav", "wsgidav cheroot")
+    (port,) = _free_ports(1)
+    with _directory() as folder:
+        root = folder / "root"
+        (root / "dav").mkdir(parents=True)
+        config = {
+            "host": "127.0.0.1",
+            "port": port,
+            "provider_mapping": {"/": str(root)},
+            "simple_dc": {"user_mapping": {"*": {USER: {"password": PASSWORD}}}},
+            "http_authenticator": {"accept_digest": False},
+            "server_args": {"numthreads": 70},
+            "verbose": 1,
+        }
+        (folder / "wsgidav.json").write_text(json.dumps(config))
+        args = [program, "--config", folder / "wsgidav.json"]
+        with _process(args, folder, grace=0) as running:
+            running.wait_until(lambda: _answers(f"http://127.0.0.1:{port}/"), 30)
+            login = f"{USER}:{quote(PASSWORD, safe='')}"
+            yield Place(
+                f"webdav+http://{login}@127.0.0.1:{port}/dav", port, folder=root / "dav"
             )

@@ -24,6 +24,10 @@ DIALECTS = {
     "sftp+paramiko": "flask_store.dialects.sftp_paramiko.ParamikoDialect",
     "sftp+sshfs": "flask_store.dialects.sftp_sshfs.SshfsDialect",
     "ssh": "flask_store.dialects.sftp.SFTPDialect",
+    "dav": "flask_store.dialects.webdav.WebDAVDialect",
+    "webdav": "flask_store.dialects.webdav.WebDAVDialect",
+    "webdav+http": "flask_store.dialects.webdav.WebDAVDialect",
+    "webdav+https": "flask_store.dialects.webdav.WebDAVDialect",
     "s3a": "flask_store.dialects.s3.S3Dialect",
 }
 
@@ -32,6 +36,7 @@ EXTRAS = {
     "abfs": "azure",
     "abfss": "azure",
     "az": "azure",
+    "dav": "webdav",
     "gcs": "gcs",
     "gs": "gcs",
     "sftp+paramiko": "paramiko",
