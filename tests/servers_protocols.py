@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
-import json
 import importlib.util
+import json
 import os
 import pathlib
 import shutil
 import socket
-import sys
 import subprocess
+import sys
 import textwrap
 import typing as t
 import uuid
@@ -147,7 +147,10 @@ def sshd() -> t.Iterator[Place]:
             yield Place(
                 f"sftp://{user}@127.0.0.1:{port}{root}",
                 port,
-                {"known_hosts": str(known_hosts), "client_keys": str(folder / "client")},
+                {
+                    "known_hosts": str(known_hosts),
+                    "client_keys": str(folder / "client"),
+                },
                 root,
             )
 
@@ -180,3 +183,49 @@ def webdav() -> t.Iterator[Place]:
             yield Place(
                 f"webdav+http://{login}@127.0.0.1:{port}/dav", port, folder=root / "dav"
             )
+
+
+# -- SMB ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def samba() -> t.Iterator[Place]:
+    """Samba's smbd, for the user that runs the tests; only root may start it."""
+    program = _program_of_system("smbd", "samba")
+    smbpasswd = _program_of_system("smbpasswd", "samba")
+    setsid = _program_of_system("setsid", "util-linux")
+    if os.geteuid() != 0:
+        raise NotInstalledError("smbd needs root")
+    user = getpass.getuser()
+    (port,) = _free_ports(1)
+    with _directory() as folder:
+        root = folder / "root"
+        root.mkdir()
+        places = ("private", "lock", "state", "cache", "pid", "ncalrpc")
+        for name in places:
+            (folder / name).mkdir(mode=0o755)
+        directories = "\n".join(
+            f"{name} {'dir' if name == 'ncalrpc' else 'directory'} = {folder / name}"
+            for name in places
+        )
+        config = folder / "smb.conf"
+        config.write_text(
+            f"[global]\nserver role = standalone server\nsmb ports = {port}\n"
+            "interfaces = 127.0.0.1\nbind interfaces only = yes\n"
+            "disable netbios = yes\nload printers = no\n"
+            f"log file = {folder / 'smbd.log'}\n{directories}\n"
+            f"[share]\npath = {root}\nread only = no\nforce user = {user}\n"
+        )
+        subprocess.run(
+            [smbpasswd, "-c", config, "-a", "-s", user],
+            input=f"{PASSWORD}\n{PASSWORD}\n",
+            text=True,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        # It ends its whole process group, so that it must not be in ours.
+        args = [setsid, program, "-F", "--no-process-group", "-s", config]
+        with _process(args, folder, grace=3) as running:
+            running.wait_until(lambda: listens(port), 30)
+            login = f"{user}:{quote(PASSWORD, safe='')}"
+            yield Place(f"smb://{login}@127.0.0.1:{port}/share", port, folder=root)

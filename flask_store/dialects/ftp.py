@@ -59,9 +59,7 @@ class FTPDialect(StagedDialect):
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         return False
 
-    def _upload(
-        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
-    ) -> None:
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         # A file of this very connection cannot be read while another is written.
         with source.rewindable() as rewindable:
             try:

@@ -28,6 +28,7 @@ DIALECTS = {
     "webdav": "flask_store.dialects.webdav.WebDAVDialect",
     "webdav+http": "flask_store.dialects.webdav.WebDAVDialect",
     "webdav+https": "flask_store.dialects.webdav.WebDAVDialect",
+    "smb": "flask_store.dialects.smb.SMBDialect",
     "s3a": "flask_store.dialects.s3.S3Dialect",
 }
 

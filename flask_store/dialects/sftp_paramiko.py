@@ -58,9 +58,7 @@ class ParamikoDialect(SSHDialect):
         transport = fs.client.get_transport()
         return transport is not None and bool(transport.is_active())
 
-    def _upload(
-        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
-    ) -> None:
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         with fs.open(path, "wb") as file:
             # Otherwise every 32 KiB wait for an answer; close() has the first error.
             file.set_pipelined(True)

@@ -186,9 +186,7 @@ class StagedDialect(Dialect):
 
     # -- what a protocol has to say ------------------------------------------
 
-    def _upload(
-        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
-    ) -> None:
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         """Write a new file. What is broken stays, and is removed by the caller."""
         with fs.open(path, "wb") as file:
             for data in source.chunks():

@@ -92,9 +92,7 @@ class WebDAVDialect(StagedDialect):
 
     # -- writing -------------------------------------------------------------
 
-    def _upload(
-        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
-    ) -> None:
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         with source.rewindable() as rewindable:
             size = {"Content-Length": str(rewindable.size)}
             body = Body(rewindable)
