@@ -29,6 +29,7 @@ from .servers import _free_ports
 from .servers import _process
 from .servers import _program
 from .servers import NotInstalledError
+from .servers import ROOT
 
 #: A password with everything that a URL has to quote.
 PASSWORD = f"{SECRET}@:/%"
@@ -229,3 +230,46 @@ def samba() -> t.Iterator[Place]:
             running.wait_until(lambda: listens(port), 30)
             login = f"{user}:{quote(PASSWORD, safe='')}"
             yield Place(f"smb://{login}@127.0.0.1:{port}/share", port, folder=root)
+
+
+# -- Azure -------------------------------------------------------------------
+
+#: The account that every azurite has ("Use the Azurite emulator").
+AZURITE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+@contextlib.contextmanager
+def azurite() -> t.Iterator[Place]:
+    """Azurite's blob service, from ``npm install azurite``, and one container.
+
+    AZURITE names the folder with its ``node_modules``; otherwise it is looked for
+    beside the tests and among npm's global packages.
+    """
+    node = _program_of_system("node", "nodejs")
+    npm = _program_of_system("npm", "npm")
+    shared = subprocess.run([npm, "root", "-g"], capture_output=True, text=True)
+    places = [pathlib.Path(shared.stdout.strip()), ROOT / "node_modules"]
+    if os.environ.get("AZURITE"):
+        places.insert(0, pathlib.Path(os.environ["AZURITE"], "node_modules"))
+    mains = [place / "azurite/dist/src/blob/main.js" for place in places]
+    main = next((path for path in mains if path.exists()), None)
+    if main is None:
+        raise NotInstalledError("azurite is not installed (npm install -g azurite)")
+    (port,) = _free_ports(1)
+    with _directory() as folder:
+        args = [node, main, "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+        args += ["-l", folder / "data", "--skipApiVersionCheck", "--silent"]
+        with _process(args, folder, grace=0) as running:
+            running.wait_until(lambda: listens(port), 60)
+            connection = (
+                "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+                f"AccountKey={AZURITE_KEY};"
+                f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
+            )
+            from azure.storage.blob import BlobServiceClient
+
+            with BlobServiceClient.from_connection_string(connection) as client:
+                client.create_container("photos").close()
+            yield Place("abfs://photos", port, {"connection_string": connection})
