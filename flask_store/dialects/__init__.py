@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import socket
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -39,6 +40,13 @@ if t.TYPE_CHECKING:
 
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+#: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
+#: save that waits longer holds a worker; every protocol gives up within 10 s.
+TIMEOUT = 8
+
+#: Errors of the network for which Python has no class of their own.
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPIPE)
 
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
@@ -115,6 +123,10 @@ class Dialect:
         return fsspec.filesystem(
             self.location.protocol, skip_instance_cache=True, **self.location.options
         )
+
+    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+        """Whether a filesystem that was used before still has its connection."""
+        return True
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.
@@ -334,7 +346,9 @@ class Dialect:
             )
         if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
             return StoreFull("The storage is full. Nothing was stored.", key)
-        if isinstance(exc, ConnectionError | TimeoutError):
+        if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
+            isinstance(exc, OSError) and exc.errno in UNREACHABLE
+        ):
             return StoreUnavailable(
                 "The storage cannot be reached, or did not answer in time. Check"
                 f" that it runs, and {self.settings}.",

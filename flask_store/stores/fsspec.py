@@ -9,7 +9,9 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from flask import current_app
 
@@ -23,6 +25,7 @@ from ..dialects.registry import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..files import FileWrapper
 from ..sources import open_source
 from ..sources import Source
@@ -50,12 +53,39 @@ class Connection:
         self.by_thread = threading.local()
 
     def get(self) -> AbstractFileSystem:
-        process = os.getpid()
-        mine: dict[t.Any, AbstractFileSystem] = self.by_process
-        if self.dialect.scope == "thread":
-            mine = self.by_thread.__dict__
+        process, mine = os.getpid(), self._mine()
+        fs = mine.get(process)
+        if fs is not None and not self.dialect.alive(fs):
+            mine.pop(process, None)
+            fs = None
         # setdefault and no lock: a lock that is held during a fork stays locked.
-        return mine.get(process) or mine.setdefault(process, self.dialect.connect())
+        return fs or mine.setdefault(process, self._connect())
+
+    def drop(self) -> None:
+        """Forget a connection of this thread that may be in the middle of a reply."""
+        if self.dialect.scope == "thread":
+            self._mine().pop(os.getpid(), None)
+
+    def _mine(self) -> dict[t.Any, AbstractFileSystem]:
+        shared = self.dialect.scope == "process"
+        return self.by_process if shared else self.by_thread.__dict__
+
+    def _connect(self) -> AbstractFileSystem:
+        fs = self.dialect.connect()
+        _connected[id(fs)] = fs
+        return fs
+
+
+# A fork ends all threads but one, and what they alone hold would be closed in the
+# child: some libraries then say good-bye over the connection that the parent uses.
+_connected: WeakValueDictionary[int, AbstractFileSystem] = WeakValueDictionary()
+_inherited: list[AbstractFileSystem] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _inherited.extend(_connected.values()),
+        after_in_parent=_inherited.clear,
+    )
 
 
 class FsspecStore(BaseStore):
@@ -163,14 +193,18 @@ class FsspecStore(BaseStore):
         content_type: str | None,
     ) -> str:
         """Publish under *key* or, if it is taken, under a name of its own."""
-        fs, dialect = self.fs, self.dialect
+        dialect = self.dialect
 
         def publish(write: t.Callable[..., None], key: str) -> str:
             kind = content_type or media_types.content_type(key)
             write(fs, staged, dialect.path(key, follow=False), kind)
             return key
 
-        with self._explained(key, source), dialect.stage(fs, source) as staged:
+        with ExitStack() as stack:
+            # Connecting can fail too, and then has to be explained.
+            stack.enter_context(self._explained(key, source))
+            fs = self.fs
+            staged = stack.enter_context(dialect.stage(fs, source))
             if on_conflict == "overwrite":
                 return publish(dialect.replace, key)
             if dialect.exclusive(fs, staged):
@@ -453,6 +487,8 @@ class FsspecStore(BaseStore):
             error = None if explained else self.dialect.explain(exc, key)
             if error is None:
                 raise
+            if isinstance(error, StoreUnavailable):
+                self.connection.drop()
             raise error from exc
 
     def __repr__(self) -> str:
