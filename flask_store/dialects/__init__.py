@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
+from fsspec.asyn import AsyncFileSystem
 
+from .. import ioloop
 from .. import media_types
 from .. import naming
 from ..exceptions import FileExists
@@ -105,9 +107,17 @@ class Dialect:
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
-        return fsspec.filesystem(
-            self.location.protocol, skip_instance_cache=True, **self.location.options
+        protocol, options = self.location.protocol, self.connect_options()
+        if not issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
+            return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+        options.setdefault("loop", ioloop.get_loop())
+        return ioloop.bridge(
+            fsspec.filesystem(protocol, skip_instance_cache=True, **options)
         )
+
+    def connect_options(self) -> dict[str, t.Any]:
+        """What the filesystem is made with, in this process as it is now."""
+        return dict(self.location.options)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.

@@ -23,6 +23,7 @@ from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..files import FileWrapper
+from ..greenlets import patched
 from ..sources import open_source
 from ..sources import Source
 from ..sources import Upload
@@ -39,20 +40,24 @@ ATTEMPTS = 5
 
 class Connection:
     """The filesystem of a store: made on first use, one for each process, or for
-    each thread where the dialect says so. None survives a fork."""
+    each thread where the dialect says so. None survives a fork, nor that gevent
+    turns threads into greenlets."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.by_process: dict[int, AbstractFileSystem] = {}
-        self.by_thread = threading.local()
+        self.by_process: dict[tuple[int, bool], AbstractFileSystem] = {}
+        self.by_thread: dict[bool, threading.local] = {}
 
     def get(self) -> AbstractFileSystem:
-        process = os.getpid()
+        key = (os.getpid(), patched())
         mine: dict[t.Any, AbstractFileSystem] = self.by_process
         if self.dialect.scope == "thread":
-            mine = self.by_thread.__dict__
+            # A local that was made before the patching tells no greenlets apart.
+            local = self.by_thread.get(key[1])
+            local = local or self.by_thread.setdefault(key[1], threading.local())
+            mine = local.__dict__
         # setdefault and no lock: a lock that is held during a fork stays locked.
-        return mine.get(process) or mine.setdefault(process, self.dialect.connect())
+        return mine.get(key) or mine.setdefault(key, self.dialect.connect())
 
 
 class FsspecStore(BaseStore):
