@@ -24,11 +24,16 @@ LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
 KEYS = S3_KEYS | {
+    "STORE_BACKGROUND",
     "STORE_DOMAIN",
     "STORE_OPTIONS",
     "STORE_PATH",
     "STORE_PROVIDER",
     "STORE_SERVE",
+    "STORE_SPOOL_DRAIN",
+    "STORE_SPOOL_PATH",
+    "STORE_SPOOL_QUOTA",
+    "STORE_SPOOL_UPLOADS",
     "STORE_URL_PREFIX",
 }
 
@@ -86,6 +91,7 @@ class Store:
         self._providers[app] = bound
         app.extensions[self._extension_name] = self
         self.register_route(app)
+        store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
         """The provider class that the configuration names.

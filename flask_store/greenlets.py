@@ -11,6 +11,8 @@ import importlib
 import sys
 import typing as t
 
+T = t.TypeVar("T")
+
 
 def patched() -> bool:
     """Whether threads are greenlets by now."""
@@ -113,3 +115,14 @@ class _HubFlag:
 
     def wait(self, timeout: float | None = None) -> bool:
         return bool(self._event.wait(timeout))
+
+
+def offload(function: t.Callable[..., T], *args: t.Any) -> T:
+    """Call what blocks on the disk, while other greenlets run.
+
+    :param function: a plain system call or two; nothing that could log.
+    """
+    hub = current_hub()
+    if hub is None:
+        return function(*args)
+    return t.cast(T, hub.threadpool.apply(function, args))

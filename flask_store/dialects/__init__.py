@@ -231,13 +231,7 @@ class Dialect:
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         with self.open(fs, key) as file:
-            file.seek(start)
-            while stop is None or start < stop:
-                data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
-                if not data:
-                    break
-                start += len(data)
-                yield data
+            yield from pieces(file, start, stop)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         """A stored file, for reading."""
@@ -301,6 +295,17 @@ def options_in(
             f" {type(options).__name__!r}."
         )
     return dict(options)
+
+
+def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
+    file.seek(start)
+    while stop is None or start < stop:
+        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
+        if not data:
+            break
+        start += len(data)
+        yield data
 
 
 def first(info: Mapping[str, t.Any], *names: str) -> t.Any:

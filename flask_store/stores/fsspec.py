@@ -17,7 +17,9 @@ from .. import media_types
 from .. import naming
 from .. import signals
 from ..dialects import Dialect
+from ..dialects import pieces
 from ..dialects import Stat
+from ..dialects import utc
 from ..dialects.registry import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
@@ -30,9 +32,16 @@ from ..sources import Upload
 from . import BaseStore
 
 if t.TYPE_CHECKING:
+    from flask import Flask
     from fsspec import AbstractFileSystem
 
+    from ..background import Background
+    from ..background.upload import Upload as BackgroundUpload
+
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
+
+#: The folder, in the application's instance folder, for uploads in the background.
+SPOOL = "flask-store-spool"
 
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
 ATTEMPTS = 5
@@ -64,6 +73,20 @@ class FsspecStore(BaseStore):
     """A store on any filesystem that fsspec knows, chosen by ``STORE_PATH``."""
 
     REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ("STORE_PATH",)
+    #: Whether uploads always go on in the background, in greenlets.
+    in_greenlets: t.ClassVar[bool] = False
+
+    #: The uploads that go on after save(), where STORE_BACKGROUND asks for that.
+    background: Background | None = None
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The spool is private, and not in a folder that anything serves."""
+        return {"STORE_SPOOL_PATH": os.path.join(app.instance_path, SPOOL)}
+
+    def attach(self, app: Flask) -> None:
+        if self.background is not None:
+            self.background.attach(app)
 
     @classmethod
     def from_url(
@@ -84,6 +107,10 @@ class FsspecStore(BaseStore):
         # A storage that gives its objects an address serves them by itself.
         self.register_route = self.dialect.address("") is None
         super().configure(config)
+        if self.in_greenlets or config.get("STORE_BACKGROUND"):
+            from ..background import Background
+
+            self.background = Background(self, config, self.in_greenlets)
         if not self.serves and not config.get("STORE_URL_PREFIX"):
             self.url_prefix = self.dialect.prefix
 
@@ -137,10 +164,32 @@ class FsspecStore(BaseStore):
             )
         with open_source(file) as source:
             name = naming.clean(_filename(filename, source))
-            key = self._store(source, self.key(name), on_conflict, content_type)
-        stored = FileWrapper(key, self.at(None))
+            key, upload = self.key(name), None
+            if self.background is not None and on_conflict == "rename":
+                key = naming.unique(key)
+                with source.rewindable() as source:
+                    upload = self._spool(source, key, content_type)
+                    if upload is None:
+                        self._store(source, key, "overwrite", content_type)
+            else:
+                key = self._store(source, key, on_conflict, content_type)
+        stored = FileWrapper(key, self.at(None), upload)
         signals.file_saved.send(_application(), file=stored)
         return stored
+
+    def _spool(
+        self, source: Source, key: str, content_type: str | None
+    ) -> BackgroundUpload | None:
+        assert self.background is not None
+        kind = content_type or media_types.content_type(key)
+        with self._explained(key, source):
+            self.dialect.path(key, follow=False)  # refuses before anything is promised
+            return self.background.accept(source, key, kind)
+
+    def upload(self, name: str) -> BackgroundUpload | None:
+        """The upload of a file that this process still has to do."""
+        key = self.key(name)
+        return None if self.background is None else self.background.upload(key)
 
     def _store(
         self,
@@ -220,7 +269,8 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self._explained(key):
-            self.dialect.delete(self.fs, key)
+            if self.background is None or not self.background.forget(key):
+                self.dialect.delete(self.fs, key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 
     # -- reading -------------------------------------------------------------
@@ -240,7 +290,8 @@ class FsspecStore(BaseStore):
             )
         key = self.key(name)
         with self._explained(key):
-            file = self.dialect.open(self.fs, key)
+            found = self.background and self.background.find(key)
+            file = found[1] if found else self.dialect.open(self.fs, key)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
     def stream(
@@ -249,7 +300,12 @@ class FsspecStore(BaseStore):
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         key = self.key(name)
         with self._explained(key):
-            yield from self.dialect.stream(self.fs, key, start, stop)
+            found = self.background and self.background.find(key)
+            if found:
+                with found[1] as file:
+                    yield from pieces(file, start, stop)
+            else:
+                yield from self.dialect.stream(self.fs, key, start, stop)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
@@ -270,6 +326,13 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self._explained(key):
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                entry, file = waiting
+                file.close()
+                return Stat(
+                    name, entry.size, utc(entry.saved), None, entry.content_type
+                )
             found = self.dialect.stat(self.fs, key)
         return replace(found, name=name)
 
