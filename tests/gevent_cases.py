@@ -64,6 +64,8 @@ def every_operation(store: FsspecStore, app: Flask) -> dict[str, bool]:
         reply = client.get(f"/{f.relative_url()}")
         done["serve"] = reply.data == data and reply.status_code == 200
         reply.close()
+    for saved in (f, again):  # the list is the storage's
+        assert saved.upload is None or saved.upload.wait(30)
     found = {stat.name for stat in store.ls()}
     done["list"] = {str(f), str(again)} <= found
     f.delete()
