@@ -9,6 +9,7 @@ import tempfile
 import typing as t
 
 if t.TYPE_CHECKING:
+    from .background.upload import Upload
     from .dialects import Stat
     from .stores.fsspec import FsspecStore
 
@@ -21,18 +22,30 @@ class FileWrapper:
 
     :param filename: the file's name in the provider's destination.
     :param provider: the provider that stored it.
+    :param upload: the upload that goes on in the background, if there is one.
     """
 
-    def __init__(self, filename: str, provider: FsspecStore) -> None:
+    def __init__(
+        self, filename: str, provider: FsspecStore, upload: Upload | None = None
+    ) -> None:
         #: The file's path in the store: destination and name.
         self.key = provider.relative_path(filename)
         # The key says it all, so the store is taken without its destination.
         self.provider = provider.at(None)
+        self._upload = upload
 
     @property
     def filename(self) -> str:
         """The file's name, without its destination."""
         return self.key.rpartition("/")[2]
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload in the background: its state, error, progress, and a way to
+        wait for it. ``None`` if this process has none of this file."""
+        if self._upload is None:
+            self._upload = self.provider.upload(self.key)
+        return self._upload
 
     def relative_path(self) -> str:
         """The path in the store, such as ``avatars/me.jpg``."""

@@ -14,9 +14,13 @@ from fsspec.spec import AbstractBufferedFile
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import NoFile
+from .greenlets import patched
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024
+
+#: The streams that are the operating system's, or memory.
+PLAIN = (io.BytesIO, io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 Upload: t.TypeAlias = (
     FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
@@ -127,6 +131,15 @@ class Source:
         while data := self._read(CHUNK):
             yield data
 
+    @property
+    def _any_thread(self) -> bool:
+        """Whether the thread of an event loop may read the stream."""
+        stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
+        if patched():
+            # Any other one may belong to the greenlets of the thread that made it.
+            return isinstance(getattr(stream, "file", stream), PLAIN)
+        return not isinstance(stream, AbstractBufferedFile)
+
     @contextmanager
     def rewindable(self) -> t.Iterator[Source]:
         """This source, or a copy on disk of one that can be read only once.
@@ -134,7 +147,7 @@ class Source:
         A file of another store is copied too: it is read by the very event loop
         that would send it.
         """
-        if self.rewinds and not isinstance(self.stream, AbstractBufferedFile):
+        if self.rewinds and self._any_thread:
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:

@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
+from fsspec.asyn import AsyncFileSystem
 
+from .. import ioloop
 from .. import media_types
 from .. import naming
 from ..exceptions import FileExists
@@ -120,13 +122,21 @@ class Dialect:
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
-        return fsspec.filesystem(
-            self.location.protocol, skip_instance_cache=True, **self.location.options
+        protocol, options = self.location.protocol, self.connect_options()
+        if not issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
+            return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+        options.setdefault("loop", ioloop.get_loop())
+        return ioloop.bridge(
+            fsspec.filesystem(protocol, skip_instance_cache=True, **options)
         )
 
     def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether a filesystem that was used before still has its connection."""
         return True
+
+    def connect_options(self) -> dict[str, t.Any]:
+        """What the filesystem is made with, in this process as it is now."""
+        return dict(self.location.options)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.
@@ -240,13 +250,7 @@ class Dialect:
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         with self.open(fs, key) as file:
-            file.seek(start)
-            while stop is None or start < stop:
-                data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
-                if not data:
-                    break
-                start += len(data)
-                yield data
+            yield from pieces(file, start, stop)
 
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
@@ -368,6 +372,17 @@ def options_in(
             f" {type(options).__name__!r}."
         )
     return dict(options)
+
+
+def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
+    file.seek(start)
+    while stop is None or start < stop:
+        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
+        if not data:
+            break
+        start += len(data)
+        yield data
 
 
 def first(info: Mapping[str, t.Any], *names: str) -> t.Any:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import fsspec
 import shortuuid
 
+from .. import ioloop
 from .. import naming
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
@@ -26,6 +27,7 @@ from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from ..greenlets import patched
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
@@ -95,6 +97,15 @@ class S3Dialect(S3Links):
         options = s3_options(config, unquote(key) or None, unquote(secret) or None)
         return Location("s3", root, options)
 
+    def connect_options(self) -> dict[str, t.Any]:
+        options = super().connect_options()
+        if patched():
+            from .s3_session import PatchedSession
+
+            config = options.get("config_kwargs", {})
+            options["config_kwargs"] = {"http_session_cls": PatchedSession, **config}
+        return options
+
     def connect(self) -> fsspec.AbstractFileSystem:
         fs = super().connect()
         fs.retries = 1  # botocore tries again already; both together take minutes
@@ -163,7 +174,7 @@ class S3Dialect(S3Links):
     def _send(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
     ) -> t.Any:
-        return fsspec.asyn.sync(fs.loop, self._watched, fs, method, body, **kwargs)
+        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
 
     async def _watched(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
@@ -324,7 +335,7 @@ class S3Dialect(S3Links):
         reply = fs.call_s3("get_object", **self._where(self.path(key)), **conditions)
         body = reply["Body"]
         try:
-            while data := fsspec.asyn.sync(fs.loop, body.read, CHUNK):
+            while data := ioloop.run(fs.loop, body.read, CHUNK):
                 yield data
         finally:
             fs.loop.call_soon_threadsafe(body.close)

@@ -36,3 +36,13 @@ class S3Store(FsspecStore):
                 )
             return path
         return f"s3://{config['STORE_S3_BUCKET']}/{path.strip('/')}"
+
+
+class S3GeventStore(S3Store):
+    """:class:`S3Store` whose :meth:`save` returns at once: a greenlet uploads.
+
+    The upload is on this host's disk by then and outlives the process. In a process
+    that gevent has not patched the greenlets run on a thread of their own.
+    """
+
+    in_greenlets = True
