@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import itertools
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..sources import CHUNK
 from ..sources import Source
+
+#: How many files a view counts at most; also what S3 lists with one request.
+PAGE = 1000
 
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -250,6 +254,27 @@ class Dialect:
         except FileNotFoundError:
             return
 
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        """What one request tells about the files below a folder, for views.
+
+        :return: the files, and whether there may be more.
+        """
+        top = self.path(prefix) if prefix else self.root
+        skip = len(self.root) + 1 if self.root else 0
+        files, more = [], False
+        with suppress(FileNotFoundError):
+            for info in fs.ls(top, detail=True):
+                key = fs._strip_protocol(info["name"])[skip:]
+                if naming.STAGING in key.split("/"):
+                    continue
+                if info["type"] == "directory":
+                    more = True
+                else:
+                    files.append(self.record(info, key))
+        return files, more
+
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         fs.rm_file(self.path(key, follow=False))
@@ -294,6 +319,12 @@ def options_in(
             f" {type(options).__name__!r}."
         )
     return dict(options)
+
+
+def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:
+    """The first page of a walk that costs no requests."""
+    files = list(itertools.islice(found, PAGE + 1))
+    return files[:PAGE], len(files) > PAGE
 
 
 def first(info: Mapping[str, t.Any], *names: str) -> t.Any:
