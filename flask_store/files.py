@@ -8,6 +8,9 @@ import shutil
 import tempfile
 import typing as t
 
+from fsspec.callbacks import Callback
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
+
 if t.TYPE_CHECKING:
     from .background.upload import Upload
     from .dialects import Stat
@@ -99,10 +102,14 @@ class FileWrapper:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         return self.provider.stream(self.key, start, stop)
 
-    def download(self, path: str | os.PathLike[str]) -> str:
+    def download(
+        self, path: str | os.PathLike[str], callback: Callback = NO_CALLBACK
+    ) -> str:
         """Copy the file to the local disk; *path* is written whole or not at all.
 
         :param path: the file to write, replaced if it is there, or a folder.
+        :param callback: an fsspec callback that is told the bytes, such as
+            :class:`fsspec.callbacks.TqdmCallback`.
         :return: the path that was written.
         """
         target = os.fspath(path)
@@ -114,6 +121,7 @@ class FileWrapper:
             with open(staged, "wb") as file:
                 for data in self.stream():
                     file.write(data)
+                    callback.relative_update(len(data))
             shutil.move(staged, target)
         return target
 
@@ -157,6 +165,13 @@ class FileWrapper:
     def etag(self) -> str | None:
         """Changes whenever the content does."""
         return self.stat().etag
+
+    def _repr_mimebundle_(
+        self, include: t.Any = None, exclude: t.Any = None
+    ) -> dict[str, str]:
+        from . import notebook
+
+        return notebook.preview(self)
 
     def __str__(self) -> str:
         return self.key

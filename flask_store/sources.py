@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextlib import suppress
 
 from flask import has_request_context
+from fsspec.callbacks import Callback
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 from werkzeug.datastructures import FileStorage
 
@@ -94,6 +96,8 @@ class Source:
     def __init__(self, stream: t.IO[bytes], filename: str | None) -> None:
         self.stream = stream
         self.filename = filename
+        #: Who is told how far the reading is.
+        self.callback: Callback = NO_CALLBACK
         #: What the caller's own stream raised, so that it is not taken for an
         #: error of the storage.
         self.error: BaseException | None = None
@@ -122,13 +126,18 @@ class Source:
         data = self._read(size) if size > 0 else b""
         while data and len(data) < size and (more := self._read(size - len(data))):
             data += more
+        # Not relative: a client that signs a body, or tries again, reads it twice.
+        self.callback.absolute_update(position + len(data))
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
         """Every byte from the start, in pieces of at most :data:`CHUNK`."""
         if self.rewinds:
             self._guarded(self.stream.seek, 0)
+        done = 0
         while data := self._read(CHUNK):
+            done += len(data)
+            self.callback.absolute_update(done)
             yield data
 
     @property
@@ -139,6 +148,12 @@ class Source:
             # Any other one may belong to the greenlets of the thread that made it.
             return isinstance(getattr(stream, "file", stream), PLAIN)
         return not isinstance(stream, AbstractBufferedFile)
+
+    def report_to(self, callback: Callback) -> None:
+        """Tell a callback the size, where it is known, and how far the reading is."""
+        self.callback = callback
+        if callback is not NO_CALLBACK and self.rewinds:
+            callback.set_size(self.size)
 
     @contextmanager
     def rewindable(self) -> t.Iterator[Source]:
@@ -153,7 +168,9 @@ class Source:
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
             for data in self.chunks():
                 spool.write(data)
-            yield Source(t.cast("t.IO[bytes]", spool), self.filename)
+            copy = Source(t.cast("t.IO[bytes]", spool), self.filename)
+            copy.callback = self.callback
+            yield copy
 
     def _read(self, size: int) -> bytes:
         data = self._guarded(self.stream.read, size)

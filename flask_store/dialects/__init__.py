@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import itertools
 import socket
 import typing as t
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ from ..sources import Source
 if t.TYPE_CHECKING:
     from ..direct import Claim
     from ..links import Period
+
+#: How many files a view counts at most; also what S3 lists with one request.
+PAGE = 1000
 
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -287,6 +291,27 @@ class Dialect:
         except FileNotFoundError:
             return
 
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        """What one request tells about the files below a folder, for views.
+
+        :return: the files, and whether there may be more.
+        """
+        top = self.path(prefix) if prefix else self.root
+        skip = len(self.root) + 1 if self.root else 0
+        files, more = [], False
+        with suppress(FileNotFoundError):
+            for info in fs.ls(top, detail=True):
+                key = fs._strip_protocol(info["name"])[skip:]
+                if naming.STAGING in key.split("/"):
+                    continue
+                if info["type"] == "directory":
+                    more = True
+                else:
+                    files.append(self.record(info, key))
+        return files, more
+
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         fs.rm_file(self.path(key, follow=False))
@@ -383,6 +408,12 @@ def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
             break
         start += len(data)
         yield data
+
+
+def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:
+    """The first page of a walk that costs no requests."""
+    files = list(itertools.islice(found, PAGE + 1))
+    return files[:PAGE], len(files) > PAGE
 
 
 def first(info: Mapping[str, t.Any], *names: str) -> t.Any:

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import logging
 import typing as t
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ TOKEN = "flask-store-token"
 
 TAKEN = (409, 412)
 REFUSED_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
+WRONG_REGION = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
 
 
@@ -332,7 +338,13 @@ class S3Dialect(S3Links):
         if start or stop is not None:
             last = "" if stop is None else stop - 1
             conditions["Range"] = f"bytes={start}-{last}"
-        reply = fs.call_s3("get_object", **self._where(self.path(key)), **conditions)
+        where = self._where(self.path(key))
+        try:
+            reply = fs.call_s3("get_object", **where, **conditions)
+        except Exception as exc:
+            if status_of(exc) != 416:
+                raise
+            return  # there is nothing from here on, as in an empty file
         body = reply["Body"]
         try:
             while data := ioloop.run(fs.loop, body.read, CHUNK):
@@ -348,11 +360,34 @@ class S3Dialect(S3Links):
         return t.cast("t.IO[bytes]", file)
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
-        found = None
-        for found in super().walk(fs, prefix):
-            yield found
-        if found is None:
-            self._check_bucket(fs)  # s3fs finds nothing in a bucket that is missing
+        for files, _ in self._pages(fs, prefix):
+            yield from files
+
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        return next(self._pages(fs, prefix))
+
+    def _pages(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[tuple[list[Stat], bool]]:
+        """One request for every 1000 keys, made when its keys are asked for."""
+        folder = self._where(self.path(prefix) if prefix else self.root)["Key"]
+        asked = {"Bucket": self.bucket, "Prefix": f"{folder}/" if folder else ""}
+        more = True
+        while more:
+            reply = fs.call_s3("list_objects_v2", **asked)
+            more = bool(reply.get("IsTruncated"))
+            asked["ContinuationToken"] = reply.get("NextContinuationToken", "")
+            yield list(self._records(reply.get("Contents", ()))), more
+
+    def _records(self, contents: Iterable[Mapping[str, t.Any]]) -> Iterator[Stat]:
+        skip = len(self._prefix) + 1 if self._prefix else 0
+        for found in contents:
+            key = found["Key"][skip:]
+            # Consoles make an empty object with a slash at its end for a folder.
+            if not key.endswith("/") and naming.STAGING not in key.split("/"):
+                yield self.record({**found, "size": found["Size"]}, key)
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self.stat(fs, key)  # S3 calls the deletion of nothing a success
@@ -405,6 +440,17 @@ class S3Dialect(S3Links):
                 f"S3 refuses the credentials ({code}). Check STORE_S3_ACCESS_KEY,"
                 " STORE_S3_SECRET_KEY and, for temporary ones, STORE_S3_SESSION_TOKEN.",
                 key,
+            )
+        if code == "RequestTimeTooSkewed":
+            return StoreDenied(
+                "S3 refuses the date of the request: the clock of this machine is"
+                " wrong. Set it by NTP.",
+                key,
+            )
+        if code in WRONG_REGION:
+            return NotConfiguredError(
+                f"The bucket {self.bucket!r} is in another region. Correct"
+                " STORE_S3_REGION."
             )
         if code == "KeyTooLongError":
             return InvalidName(f"{naming.quoted(key)} is too long for S3.", key)

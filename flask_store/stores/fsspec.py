@@ -12,10 +12,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from flask import current_app
+from fsspec.callbacks import Callback
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
 from .. import media_types
 from .. import naming
 from .. import signals
+from .. import usage
 from ..bodies import Opened
 from ..dialects import Dialect
 from ..dialects import pieces
@@ -27,6 +30,7 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..files import FileWrapper
+from ..listing import Listing
 from ..sources import open_source
 from ..sources import Source
 from ..sources import Upload
@@ -139,6 +143,7 @@ class FsspecStore(BaseStore):
         filename: str | None = None,
         on_conflict: OnConflict = "rename",
         content_type: str | None = None,
+        callback: Callback = NO_CALLBACK,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -149,6 +154,8 @@ class FsspecStore(BaseStore):
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
             short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
         :param content_type: by default what the stored name's extension says.
+        :param callback: an fsspec callback that is told the bytes as they are read,
+            such as :class:`fsspec.callbacks.TqdmCallback`.
         :raises NoFile: if there is no file; Flask answers with 400.
         :raises FileExists: with ``on_conflict="error"``.
         :raises StoreError: if the storage fails; nothing is stored then.
@@ -159,6 +166,7 @@ class FsspecStore(BaseStore):
                 " 'overwrite'."
             )
         with open_source(file) as source:
+            source.report_to(callback)
             name = naming.clean(_filename(filename, source))
             key, upload = self.key(name), None
             if self.background is not None and on_conflict == "rename":
@@ -233,6 +241,27 @@ class FsspecStore(BaseStore):
                     raise
                 candidate = naming.unique(key)
         raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
+
+    def put(
+        self,
+        key: str,
+        file: Upload,
+        on_conflict: t.Literal["error", "overwrite"] = "error",
+        content_type: str | None = None,
+    ) -> FileWrapper:
+        """Store a file under exactly this name, as :meth:`save` would not: the name
+        is checked but not cleaned, may have folders, and no signal is sent. For
+        copies and backups; a name that a client chose belongs to :meth:`save`.
+
+        :raises InvalidName: if the name could mean anything but a file in the store.
+        :raises FileExists: if the name is taken, with ``on_conflict="error"``.
+        :raises NotConfiguredError: if the storage cannot tell in one step that a name
+            is free, with ``on_conflict="error"``.
+        """
+        key = self.key(key)
+        with open_source(file) as source:
+            self._store(source, key, on_conflict, content_type)
+        return FileWrapper(key, self.at(None))
 
     def copy(
         self,
@@ -356,17 +385,31 @@ class FsspecStore(BaseStore):
             found = self.dialect.stat(self.fs, key)
         return replace(found, name=name)
 
-    def ls(self, prefix: str = "") -> Iterator[Stat]:
+    def ls(self, prefix: str = "") -> Listing:
         """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
         names are relative to the provider's destination.
 
         :param prefix: the folder; by default the provider's destination.
+        :return: a listing that asks the storage while it is iterated over.
         """
-        folder = naming.join(self.destination, prefix.strip("/"))
-        skip = len(self.destination) + 1 if self.destination else 0
-        with self._explained(folder):
-            for found in self.dialect.walk(self.fs, folder and naming.check(folder)):
-                yield replace(found, name=found.name[skip:])
+        return Listing(self, prefix)
+
+    def usage(self, prefix: str = "", by: usage.By = "prefix") -> usage.Usage:
+        """How much is stored, from the largest group to the smallest.
+
+        :param prefix: the folder; by default the provider's destination.
+        :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
+        """
+        return usage.measure(self.ls(prefix), prefix, by)
+
+    def __getitem__(self, name: str) -> FileWrapper:
+        return self.file(name)
+
+    # Without it, Python would iterate by store[0], store[1] and so on.
+    __iter__: t.ClassVar[None] = None
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.ls().names()
 
     def join(self, *parts: str) -> str:
         """The parts of a path, joined with ``/``.
