@@ -79,6 +79,10 @@ class Window(io.RawIOBase):
         return self.size
 
 
+class StoredFile(io.BufferedReader):
+    """A file of a store, which reads through the store's own connection."""
+
+
 class Source:
     """An upload on its way into a store.
 
@@ -134,7 +138,9 @@ class Source:
         A file of another store is copied too: it is read by the very event loop
         that would send it.
         """
-        if self.rewinds and not isinstance(self.stream, AbstractBufferedFile):
+        if self.rewinds and not isinstance(
+            self.stream, AbstractBufferedFile | StoredFile
+        ):
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
