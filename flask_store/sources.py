@@ -85,6 +85,10 @@ class Window(io.RawIOBase):
         return self.size
 
 
+class StoredFile(io.BufferedReader):
+    """A file of a store, which reads through the store's own connection."""
+
+
 class Source:
     """An upload on its way into a store.
 
@@ -147,7 +151,7 @@ class Source:
         if patched():
             # Any other one may belong to the greenlets of the thread that made it.
             return isinstance(getattr(stream, "file", stream), PLAIN)
-        return not isinstance(stream, AbstractBufferedFile)
+        return not isinstance(stream, AbstractBufferedFile | StoredFile)
 
     def report_to(self, callback: Callback) -> None:
         """Tell a callback the size, where it is known, and how far the reading is."""
