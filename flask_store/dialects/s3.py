@@ -322,7 +322,17 @@ class S3Dialect(S3Links):
             last = "" if stop is None else stop - 1
             conditions["Range"] = f"bytes={start}-{last}"
         reply = fs.call_s3("get_object", **self._where(self.path(key)), **conditions)
-        body = reply["Body"]
+        yield from self._pieces(fs, reply["Body"])
+
+    def fetch(
+        self, fs: fsspec.AbstractFileSystem, key: str
+    ) -> tuple[Stat, Iterator[bytes]]:
+        reply = fs.call_s3("get_object", **self._where(self.path(key)))
+        found = self.record({**reply, "size": reply["ContentLength"]}, key)
+        return found, self._pieces(fs, reply["Body"])
+
+    @staticmethod
+    def _pieces(fs: fsspec.AbstractFileSystem, body: t.Any) -> Iterator[bytes]:
         try:
             while data := fsspec.asyn.sync(fs.loop, body.read, CHUNK):
                 yield data
