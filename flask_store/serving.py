@@ -46,6 +46,16 @@ logger = logging.getLogger(__name__)
 FORM_OVERHEAD = 64 * 1024
 
 
+#: With one of these, it takes a look at the file to tell what will be sent.
+CONDITIONS = (
+    "Range",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+)
+
+
 class Bare:
     """A response without a cookie: neither the session's nor any other one.
 
@@ -117,9 +127,9 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
                 return _redirect(link, kind)
         response = None
         for _ in range(2):
-            found = store.stat(key)
+            found, whole = _look(store, key)
             try:
-                response = _respond(store, found, kind)
+                response = _respond(store, found, whole, kind)
             except VersionGone:
                 continue
             break
@@ -151,7 +161,22 @@ def _redirect(link: str, kind: type[Response]) -> Response:
     return response
 
 
-def _respond(store: FsspecStore, found: Stat, kind: type[Response]) -> Response:
+def _look(store: FsspecStore, key: str) -> tuple[Stat, Iterator[bytes] | None]:
+    """What there is to say of a file; with its content, if all of it is sent anyway
+    and costs no further request."""
+    if request.method == "GET" and not any(n in request.headers for n in CONDITIONS):
+        fetched = store.fetch(key)
+        if fetched is not None:
+            return fetched
+    return store.stat(key), None
+
+
+def _respond(
+    store: FsspecStore,
+    found: Stat,
+    whole: Iterator[bytes] | None,
+    kind: type[Response],
+) -> Response:
     handed_over = _hand_over(store, found, kind)
     if handed_over is not None:
         return handed_over
@@ -160,7 +185,7 @@ def _respond(store: FsspecStore, found: Stat, kind: type[Response]) -> Response:
     response = kind(status=part.status)
     if part.status in (200, 206):
         if request.method == "GET":
-            body = store.stream_version(found, part.start, part.stop)
+            body = whole or store.stream_version(found, part.start, part.stop)
             _fill(response, body, ends=part.stop == found.size)
         response.content_length = part.stop - part.start
     if part.status == 206:

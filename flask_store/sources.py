@@ -147,11 +147,11 @@ class Source:
     @property
     def _any_thread(self) -> bool:
         """Whether the thread of an event loop may read the stream."""
+        if isinstance(self.stream, AbstractBufferedFile | StoredFile):
+            return False
         stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
-        if patched():
-            # Any other one may belong to the greenlets of the thread that made it.
-            return isinstance(getattr(stream, "file", stream), PLAIN)
-        return not isinstance(stream, AbstractBufferedFile | StoredFile)
+        # Any other one may belong to the greenlets of the thread that made it.
+        return not patched() or isinstance(getattr(stream, "file", stream), PLAIN)
 
     def report_to(self, callback: Callback) -> None:
         """Tell a callback the size, where it is known, and how far the reading is."""

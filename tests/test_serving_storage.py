@@ -99,7 +99,8 @@ def test_storage_that_goes_away_in_between(
         yield
 
     monkeypatch.setattr(dialect, "_get", gone)
-    assert app.test_client().get("/flaskstore/a.txt").status_code == 503
+    reply = app.test_client().get("/flaskstore/a.txt", headers={"Range": "bytes=0-"})
+    assert reply.status_code == 503
 
 
 def test_body_that_ends_early_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +214,7 @@ def test_client_that_goes_away(
                 time.sleep(0.05)
             assert not proxy._sockets
     # What was asked for was never sent to its end.
-    assert [exchange.method for exchange in proxy.requests] == ["HEAD"]
+    assert proxy.requests == []
 
 
 def test_too_early_is_an_error() -> None:

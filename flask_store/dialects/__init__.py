@@ -267,6 +267,12 @@ class Dialect:
         """
         return self.stream(fs, found.name, start, stop)
 
+    def fetch(
+        self, fs: fsspec.AbstractFileSystem, key: str
+    ) -> tuple[Stat, Iterator[bytes]] | None:
+        """What :meth:`stat` says and the whole file, where one request has both."""
+        return None
+
     def on_disk(self, key: str) -> str | None:
         """The path of a file that a web server on this machine can send."""
         return None

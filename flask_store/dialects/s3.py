@@ -345,7 +345,17 @@ class S3Dialect(S3Links):
             if status_of(exc) != 416:
                 raise
             return  # there is nothing from here on, as in an empty file
-        body = reply["Body"]
+        yield from self._pieces(fs, reply["Body"])
+
+    def fetch(
+        self, fs: fsspec.AbstractFileSystem, key: str
+    ) -> tuple[Stat, Iterator[bytes]]:
+        reply = fs.call_s3("get_object", **self._where(self.path(key)))
+        found = self.record({**reply, "size": reply["ContentLength"]}, key)
+        return found, self._pieces(fs, reply["Body"])
+
+    @staticmethod
+    def _pieces(fs: fsspec.AbstractFileSystem, body: t.Any) -> Iterator[bytes]:
         try:
             while data := ioloop.run(fs.loop, body.read, CHUNK):
                 yield data

@@ -35,7 +35,6 @@ from . import TIMEOUT
 from .ranged import ranged
 from .staged import StagedDialect
 
-
 #: How often a lock is asked for, of a server that answers with an error of its own.
 ATTEMPTS = 3
 

@@ -356,6 +356,20 @@ class FsspecStore(BaseStore):
             )
             return body if isinstance(body, Opened) else Opened(body, stop - start)
 
+    def fetch(self, name: str) -> tuple[Stat, Iterator[bytes]] | None:
+        """What :meth:`stat` says, and the whole file, opened, where one request to the
+        storage has both.
+
+        :raises FileNotFound: if there is no such file.
+        """
+        key = self.key(name)
+        with self._explained(key):
+            found = self.dialect.fetch(self.fs, key)
+            if found is None:
+                return None
+            stat, pieces = found
+            return replace(stat, name=name), Opened(pieces, stat.size)
+
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
 
