@@ -10,6 +10,8 @@ The map of the package; each file has one reason to change:
 - ``sources.py``: what can be saved, as one stream.
 - ``files.py``: ``FileWrapper``, a stored file as a value.
 - ``serving.py``: HTTP.
+- ``providers/``: the API of 0.0.4.
+- ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.
 - ``signals.py``, ``exceptions.py``: what is told, and what goes wrong.
 """
 

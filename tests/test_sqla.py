@@ -348,6 +348,21 @@ def stale_sessions(session: Session, ann: Person) -> Left:
     return Left(["pictures/ann.png", "pictures/third.png"])
 
 
+def stale_name(session: Session, ann: Person) -> Left:
+    """An old object gets a new file under the name that it remembers, which has become
+    free since: its row is written all the same."""
+    assert ann.picture.exists()
+    session.commit()
+    with Session(session.get_bind(), expire_on_commit=False) as other:
+        stale = other.scalars(sa.select(Person)).one()
+        other.commit()
+        ann.picture = upload(b"2", "second.png")
+        session.commit()
+        stale.picture = upload(b"3", "ann.png")
+        other.commit()
+    return Left(["pictures/ann.png"])
+
+
 def stale_delete(session: Session, ann: Person) -> Left:
     """The same when the row is deleted twice."""
     assert ann.picture.exists()
@@ -431,6 +446,7 @@ CASES: list[Case] = [
     bulk_delete,
     two_sessions,
     stale_sessions,
+    stale_name,
     stale_delete,
     failed_commit,
     subclass,

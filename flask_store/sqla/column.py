@@ -13,6 +13,7 @@ from sqlalchemy import String
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.types import TypeDecorator
 
 from .. import Provider as current_provider
@@ -156,6 +157,9 @@ class _Rows:
             if not isinstance(value, FileWrapper):
                 upload, value = value, self.columns[key].save(value)
                 log.entries.append(Made(value, holder, upload))
+                # An old object may remember the very name that has become free since:
+                # without this its row would not be written.
+                set_committed_value(target, key, None)
                 setattr(target, key, value)
             log.entries.append(Held(value, holder))
 
