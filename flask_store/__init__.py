@@ -15,6 +15,9 @@ The map of the package; each file has one reason to change:
 - ``bodies.py``: the bytes of an answer.
 - ``links.py``: what the application signs.
 - ``direct.py``: uploads from a browser straight into a store.
+- ``serving.py``: HTTP.
+- ``providers/``: the API of 0.0.4.
+- ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.
 - ``signals.py``, ``exceptions.py``: what is told, and what goes wrong.
 """
 
