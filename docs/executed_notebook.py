@@ -31,8 +31,21 @@ class ExecutedNotebook(SphinxDirective):
             yield from self.parse_text_to_nodes(source.replace("`", "``"))
             return
         yield nodes.literal_block(source, source, language="python")
-        for output in cell["outputs"]:
+        for output in _joined(cell["outputs"]):
             yield from _output(output)
+
+
+def _joined(outputs: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """The pieces in which a stream was written as one text."""
+    found: list[dict[str, t.Any]] = []
+    for output in outputs:
+        if found and "text" in output and output.get("name") == found[-1].get("name"):
+            output = {
+                **output,
+                "text": _text(found.pop()["text"]) + _text(output["text"]),
+            }
+        found.append(output)
+    return found
 
 
 def _output(output: dict[str, t.Any]) -> t.Iterator[nodes.Node]:

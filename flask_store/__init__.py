@@ -10,6 +10,9 @@ The map of the package; each file has one reason to change:
 - ``sources.py``: what can be saved, as one stream.
 - ``files.py``: ``FileWrapper``, a stored file as a value.
 - ``serving.py``: HTTP.
+- ``listing.py``, ``usage.py``: what is stored, and how much; ``table.py``,
+  ``notebook.py``: how that and a file look.
+- ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
 - ``signals.py``, ``exceptions.py``: what is told, and what goes wrong.
 """
 
