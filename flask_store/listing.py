@@ -19,8 +19,8 @@ ROWS = 50
 
 
 class Listing:
-    """The files below a folder of a store, each a
-    :class:`~flask_store.dialects.Stat`.
+    """The files below a folder of a store, each a ``Stat`` with name, size, modified,
+    etag and content_type.
 
     Making one does no I/O; every iteration asks the storage anew. A DataFrame of
     pandas or polars can be made of it. It has no length: counting costs a listing

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from .dialects import Stat
 from .exceptions import FileExists
+from .exceptions import NotConfiguredError
 from .exceptions import StoreError
 from .stores.fsspec import FsspecStore
 
@@ -126,6 +127,8 @@ class Sync:
         """Copy, verify and then delete; every outcome as it becomes known.
 
         :raises ValueError: if the stores overlap, or everything would be deleted.
+        :raises NotConfiguredError: if the target cannot tell in one step that a name is
+            free, and nothing may be replaced.
         :raises StoreError: if a store cannot be listed, or fails again and again.
         """
         self._check_places()
@@ -174,7 +177,7 @@ class Sync:
             if not self.overwrite:
                 return Outcome(found.name, "different", found.size)
         if not self.dry_run:
-            self._copy(found.name, "error" if there is None else "overwrite")
+            self._copy(found.name, "overwrite" if self.overwrite else "error")
         return Outcome(found.name, "copied", found.size)
 
     def _copy(self, name: str, on_conflict: t.Literal["error", "overwrite"]) -> None:
@@ -283,6 +286,8 @@ def _finished(running: dict[Future[Outcome], str]) -> Iterator[Outcome]:
         name = running.pop(future)
         try:
             yield future.result()
+        except NotConfiguredError:
+            raise  # so it would be for every other file
         except FileExists as exc:
             # Named by the caller, this is what it would be renamed for in save().
             yield Outcome(name, "failed", reason=str(exc).partition(" Pass ")[0])

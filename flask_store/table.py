@@ -10,6 +10,11 @@ from collections.abc import Sequence
 
 from markupsafe import escape
 
+#: How many bytes a unit is (IEC 80000-13).
+UNITS = {
+    unit: 1024**power for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB"))
+}
+
 
 def html_table(
     head: Sequence[str], rows: Iterable[Sequence[object]], below: str = ""
@@ -48,10 +53,9 @@ def when(moment: dt.datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
 
 
-def human(size: float) -> str:
+def human(size: int) -> str:
     """A number of bytes in the unit that suits it: ``1.5 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+    unit = max(
+        (u for u in UNITS if UNITS[u] <= size), key=UNITS.__getitem__, default="B"
+    )
+    return f"{size} B" if unit == "B" else f"{size / UNITS[unit]:.1f} {unit}"

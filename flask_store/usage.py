@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from . import naming
 from .table import html_table
 from .table import human
+from .table import UNITS
 
 if t.TYPE_CHECKING:
     from .dialects import Stat
@@ -49,7 +50,7 @@ class Usage(list[Group]):
         return sum(group.files for group in self)
 
     def plot(self, ax: t.Any = None) -> t.Any:
-        """Draw bars of mebibytes; needs matplotlib.
+        """Draw bars; needs matplotlib.
 
         :param ax: the axes to draw on; by default new ones.
         :return: the axes.
@@ -58,12 +59,14 @@ class Usage(list[Group]):
 
         if ax is None:
             ax = pyplot.subplots()[1]
+        most = human(max((group.size for group in self), default=0))
+        unit = most.rpartition(" ")[2]
         # '$' would begin a formula, which a name is not.
         names = [group.name.replace("$", r"\$") for group in self]
-        ax.barh(range(len(self)), [group.size / 1024**2 for group in self])
+        ax.barh(range(len(self)), [group.size / UNITS[unit] for group in self])
         ax.set_yticks(range(len(self)), labels=names)
         ax.invert_yaxis()
-        ax.set_xlabel("MiB")
+        ax.set_xlabel(unit)
         return ax
 
     def _repr_html_(self) -> str:

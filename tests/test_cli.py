@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import typing as t
@@ -17,6 +18,7 @@ from flask_store import Store
 from flask_store.cli import store as group
 from flask_store.stores.fsspec import FsspecStore
 
+from .servers import ROOT
 from .servers import S3Server
 from .servers import SCRIPTS
 from .test_s3 import settings
@@ -260,3 +262,47 @@ def test_import_does_not_load_the_terminal() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_every_command_is_documented(local: Shell) -> None:
+    """The page of the terminal names each command, and no option that is none."""
+    page = (ROOT / "docs" / "cli.rst").read_text()
+    options = {"--app"}
+    for name, command in group.commands.items():
+        assert f"``{name}" in page, name
+        assert local(name, "--help").stdout.startswith("Usage: ")
+        options |= {
+            text for p in command.params for text in (*p.opts, *p.secondary_opts)
+        }
+    for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", page):
+        assert option in options | {"--checksum"}, option
+
+
+@pytest.mark.parametrize("kind", ["put", "get"])
+def test_progress_on_a_terminal(
+    app_file: pathlib.Path, tmp_path: pathlib.Path, kind: str
+) -> None:
+    """A bar is drawn on stderr if that is a terminal; the result is on stdout."""
+    (tmp_path / "big.bin").write_bytes(b"x" * 5_000_000)
+    assert flask(app_file, "put", str(tmp_path / "big.bin")).returncode == 0
+    args = ["put", tmp_path / "big.bin"]
+    if kind == "get":
+        args = ["get", "big.bin", tmp_path / "out.bin"]
+    master, slave = os.openpty()
+    try:
+        done = subprocess.run(
+            [SCRIPTS / "flask", "--app", app_file, "store", *args],
+            env={**os.environ, "INSTANCE": str(tmp_path / "instance")},
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            text=True,
+            timeout=60,
+        )
+        drawn = os.read(master, 100_000).decode()
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert done.returncode == 0, drawn
+    assert done.stdout.count("\n") == 1
+    assert "big.bin" in drawn
+    assert "4.8 MiB/4.8 MiB" in drawn

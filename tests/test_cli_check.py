@@ -46,12 +46,14 @@ def s3_shell(tmp_path: pathlib.Path, server: S3Server, **config: t.Any) -> Shell
 
 def test_good_local(tmp_path: pathlib.Path) -> None:
     """A folder that does not exist yet is a good store; nothing is left in it."""
-    shell = Shell(application(tmp_path, STORE_PATH=str(tmp_path / "uploads")))
+    path = str(tmp_path / "uploads")
+    shell = Shell(application(tmp_path, STORE_PATH=path, SECRET_KEY="a-long-secret"))
     found = lines(shell, 0, "--strict")
     assert {step: status for step, (status, _) in found.items() if step != "link"} == {
         step: "ok" for step in STEPS
     }
     assert "Flask-Store" in found["versions"][1]
+    assert "a-long-secret" not in str(found)
     assert shell.says("ls") == ""
 
 

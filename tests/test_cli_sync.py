@@ -22,6 +22,7 @@ from .servers import NotInstalledError
 from .servers import S3Server
 from .servers import SCRIPTS
 from .servers_cli import rclone_program
+from .servers_cli import rclone_s3
 from .test_cli import application
 from .test_cli import Shell
 from .test_s3 import settings
@@ -207,6 +208,20 @@ def test_sync_verifies(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FsspecStore, "put", put)
     said = shell("sync", "default", "target", code=1)
     assert "failed: b The copy differs" in said.stderr
+
+
+def test_sync_to_a_server_that_ignores_conditions(tmp_path: pathlib.Path) -> None:
+    """Names are kept exactly there only by whoever says that nobody else writes."""
+    with rclone_s3() as (server, bucket):
+        found = settings(server, bucket, STORE_PATH=f"s3://{bucket}/to")
+        config = {f"TARGET_{key}": value for key, value in found.items()}
+        shell = two_stores(tmp_path, {"STORE_PATH": str(tmp_path / "a"), **config})
+        expected = fill(shell.store, ["a.txt", "b/c.txt"])
+        said = shell("sync", "default", "target", code=1).stderr
+        assert "cannot tell in one step that a name is free" in said
+        assert contents(target_of(shell)) == {}
+        shell("sync", "default", "target", "--overwrite")
+        assert contents(target_of(shell)) == expected
 
 
 def test_sync_places(shell: Shell, tmp_path: pathlib.Path) -> None:

@@ -206,11 +206,8 @@ def test_usage(store: FsspecStore) -> None:
         store.usage(by="size")  # type: ignore[arg-type]
     axes = found.plot()
     axes.figure.canvas.draw()
-    assert [bar.get_width() for bar in axes.patches] == [
-        40 / 2**20,
-        7 / 2**20,
-        5 / 2**20,
-    ]
+    assert [bar.get_width() for bar in axes.patches] == [40, 7, 5]
+    assert axes.get_xlabel() == "B"
     matplotlib.pyplot.close(axes.figure)
 
 
@@ -403,3 +400,64 @@ def test_a_subclass_shows_as_itself(store: FsspecStore, shell: t.Any) -> None:
             return "<mine>"
 
     assert shown(shell, Mine("a.bin", store))["text/plain"] == "<mine>"
+
+
+# -- the notebook of the documentation -------------------------------------------
+
+
+def tour() -> t.Any:
+    """The module that runs the notebook."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("run_tour", DOCS / "run_tour.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def kinds(notebook: t.Any) -> list[list[str]]:
+    """What kinds of output every cell has, but for what was drawn on stderr."""
+    return [
+        sorted(
+            kind
+            for output in cell.get("outputs", ())
+            for kind in output.get("data", {"stdout": 1})
+            if output.get("name") != "stderr"
+        )
+        for cell in notebook.cells
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client")
+@pytest.mark.parametrize("where", ["as documented", "local", "seaweedfs"])
+def test_documented_notebook_runs(
+    where: str, tmp_path: pathlib.Path, request: pytest.FixtureRequest
+) -> None:
+    """The notebook runs on every storage, and shows what the documentation shows."""
+    import nbformat
+
+    env = {}
+    if where == "local":
+        env = {"STORE_URL": f"file://{tmp_path}/store"}
+    if where == "seaweedfs":
+        server: S3Server = request.getfixturevalue("seaweedfs_server")
+        env = {
+            "STORE_URL": f"s3://{request.getfixturevalue('seaweedfs_bucket')}/tour",
+            "AWS_ENDPOINT_URL": server.endpoint_url,
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+            "AWS_DEFAULT_REGION": server.region,
+        }
+    env |= {"IPYTHONDIR": str(tmp_path / "ipython")}
+    executed = tour().run(**env)
+    documented = nbformat.read(DOCS / "tour.ipynb", as_version=4)
+    assert kinds(executed) == kinds(documented)
+    if where == "as documented":
+        frames = [c for c in executed.cells if c.source.startswith("import pandas")]
+        kept = [c for c in documented.cells if c.source.startswith("import pandas")]
+        assert frames[0].outputs[0].data == kept[0].outputs[0].data
+    if where == "seaweedfs":
+        assert server.secret_key not in nbformat.writes(executed)
+        assert server.access_key not in nbformat.writes(executed)
