@@ -7,6 +7,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ..exceptions import NotConfiguredError
+from ..greenlets import patched
 from .fsspec import FsspecStore
 
 
@@ -40,3 +41,12 @@ class S3GeventStore(S3Store):
     """
 
     in_greenlets = True
+
+    def configure(self, config: Mapping[str, t.Any]) -> None:
+        super().configure(config)
+        if patched():
+            # The first upload would import it, which holds up a hub for a second.
+            # Unpatched it has to wait: a later patching would not reach it.
+            import s3fs
+
+            assert s3fs
