@@ -126,10 +126,20 @@ def first_call(store: FsspecStore) -> str:
 
 def first_calls(store: FsspecStore) -> dict[str, int]:
     """16 threads make the first call at once."""
+    from aiobotocore.session import AioSession
+
     from flask_store import ioloop
 
     start = threading.Barrier(16) if not patched() else None
     names: list[str] = []
+    clients: list[int] = []
+    create_client = AioSession._create_client
+
+    async def counted(*args: t.Any, **kwargs: t.Any) -> t.Any:
+        clients.append(1)
+        return await create_client(*args, **kwargs)
+
+    AioSession._create_client = counted
 
     def use(number: int) -> None:
         if start:
@@ -141,6 +151,7 @@ def first_calls(store: FsspecStore) -> dict[str, int]:
         "names": len(set(names)),
         "loops": len(ioloop._loops),
         "filesystems": len(store.connection.by_process),
+        "clients": len(clients),
     }
 
 

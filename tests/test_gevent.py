@@ -137,6 +137,7 @@ def test_first_calls_share_one_loop(mode: str, s3: dict[str, t.Any]) -> None:
     found = run(mode, "first_calls", s3)
     assert found["names"] == 16
     assert found["filesystems"] == 1
+    assert found["clients"] == 1
     assert found["loops"] == (2 if mode == "late" else 1)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ..dialects.registry import protocol_of
 from ..exceptions import NotConfiguredError
+from ..greenlets import patched
 from .fsspec import FsspecStore
 
 
@@ -46,3 +47,12 @@ class S3GeventStore(S3Store):
     """
 
     in_greenlets = True
+
+    def configure(self, config: Mapping[str, t.Any]) -> None:
+        super().configure(config)
+        if patched():
+            # The first upload would import it, which holds up a hub for a second.
+            # Unpatched it has to wait: a later patching would not reach it.
+            import s3fs
+
+            assert s3fs
