@@ -20,6 +20,7 @@ from werkzeug.datastructures import FileStorage
 
 import flask_store
 from flask_store import Store
+from flask_store.cli import store as commands
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NoFile
 from flask_store.providers import Provider
@@ -278,15 +279,21 @@ def test_s3_missing_setting(s3: Config, key: str) -> None:
         application({**s3, key: None})
 
 
-def test_gevent_provider(s3: Config) -> None:
-    """S3GeventProvider has the right filename and address as soon as save returns."""
-    app, store = application({**s3, "STORE_PROVIDER": f"{S3[:-10]}S3GeventProvider"})
+def test_gevent_provider(s3: Config, tmp_path: pathlib.Path) -> None:
+    """S3GeventProvider has the right filename and address as soon as save returns, and
+    the file can be read at once."""
+    provider_name = f"{S3[:-10]}S3GeventProvider"
+    app, store = application(
+        {**s3, "STORE_PROVIDER": provider_name, "STORE_SPOOL_PATH": str(tmp_path)}
+    )
     with app.app_context():
         for _ in range(2):
             provider = t.cast(t.Any, store.Provider)(upload())
             provider.save()
         assert provider.filename.startswith("a_")
         assert provider.absolute_url == f"{s3['STORE_DOMAIN']}{provider.filename}"
+        with provider.open() as file:
+            assert file.read() == b"data"
 
 
 def test_provider_by_its_class(local: Config) -> None:
@@ -299,6 +306,16 @@ def test_provider_by_its_class(local: Config) -> None:
         provider = LocalProvider(upload(b"x"))
         provider.save()
         assert provider.absolute_path == f"{local['STORE_PATH']}a.txt"
+
+
+def test_commands(local: Config) -> None:
+    """The commands of ``flask store`` work on the store behind a provider."""
+    app, store = application(local)
+    with app.app_context():
+        t.cast(t.Any, store.Provider)(upload(), location="l").save()
+    said = app.test_cli_runner().invoke(commands, ["ls"])
+    assert said.exit_code == 0, said.output
+    assert "l/a.txt" in said.output
 
 
 def test_own_provider(local: Config) -> None:
@@ -323,12 +340,12 @@ def test_temporary_store(
     """A private file in the temporary folder, under a name that nobody can guess,
     without any application."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    provider = TemporaryStore(upload(b"x", "../a.txt"))
+    provider = TemporaryStore(upload(b"x", "../client.txt"))
     path = provider.save()
     assert path == provider.absolute_path == f"{tmp_path}/{provider.filename}"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert pathlib.Path(path).read_bytes() == b"x"
-    assert path.endswith(".txt") and "a.txt" not in path
+    assert path.endswith(".txt") and "client" not in path
     with provider.open() as file:
         assert file.read() == b"x"
     assert os.listdir(tmp_path) == [provider.filename]

@@ -85,7 +85,7 @@ def store_named(name: str | None) -> FsspecStore:
         what = f"store named {name!r}" if name else "store"
         known = ", ".join(sorted(stores)) or "none; call Store(app)"
         raise click.UsageError(f"The application has no {what}. There is: {known}.")
-    provider = found.Provider()
+    provider = found.Provider._bound  # one of 0.0.4 cannot be made without a file
     if not isinstance(provider, FsspecStore):
         raise click.ClickException(
             f"{type(provider).__name__} is no FsspecStore, and these commands need one."

@@ -51,7 +51,7 @@ class Provider:
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
         """The settings that this provider has a value for."""
-        return {}
+        return cls.store_class.defaults(app)
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:

@@ -19,7 +19,8 @@ class LocalProvider(Provider):
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
         """The working directory, served below ``/uploads``, as it always was."""
-        return {"STORE_PATH": os.getcwd(), "STORE_URL_PREFIX": "/uploads"}
+        mine = {"STORE_PATH": os.getcwd(), "STORE_URL_PREFIX": "/uploads"}
+        return {**super().defaults(app), **mine}
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:

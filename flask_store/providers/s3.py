@@ -19,7 +19,7 @@ class S3Provider(Provider):
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
         """The bucket's root."""
-        return {"STORE_PATH": "/"}
+        return {**super().defaults(app), "STORE_PATH": "/"}
 
 
 class S3GeventProvider(S3Provider):
