@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import configparser
 import pathlib
+import sys
 
 from pallets_sphinx_themes import ProjectLink
+
+# The directive for the notebook lies beside this file.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 metadata = configparser.ConfigParser(interpolation=None)
 metadata.read(pathlib.Path(__file__).parent.parent / "setup.cfg", encoding="utf-8")
@@ -18,6 +22,7 @@ version = release = metadata["metadata"]["version"]
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
+    "executed_notebook",
     "pallets_sphinx_themes",
 ]
 exclude_patterns = ["_build"]
@@ -47,7 +52,10 @@ nitpick_ignore_regex += [
 
 # Imported for type checking only, these come to autodoc as they are written.
 nitpick_ignore_regex += [
-    (r"py:class", r"AbstractFileSystem|FileStorage|Flask|Request|Response|Upload")
+    (
+        r"py:class",
+        r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload",
+    )
 ]
 nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]
 

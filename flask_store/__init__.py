@@ -15,6 +15,11 @@ The map of the package; each file has one reason to change:
 - ``bodies.py``: the bytes of an answer.
 - ``links.py``: what the application signs.
 - ``direct.py``: uploads from a browser straight into a store.
+- ``providers/``: the API of 0.0.4.
+- ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.
+- ``listing.py``, ``usage.py``: what is stored, and how much; ``table.py``,
+  ``notebook.py``: how that and a file look.
+- ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
 - ``signals.py``, ``exceptions.py``: what is told, and what goes wrong.
 """
 

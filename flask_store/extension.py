@@ -26,6 +26,7 @@ LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
 KEYS = S3_KEYS | {
+    "STORE_BACKGROUND",
     "STORE_CACHE_CONTROL",
     "STORE_DOMAIN",
     "STORE_INLINE_TYPES",
@@ -34,6 +35,10 @@ KEYS = S3_KEYS | {
     "STORE_PROVIDER",
     "STORE_SERVE",
     "STORE_SIGNED_URLS",
+    "STORE_SPOOL_DRAIN",
+    "STORE_SPOOL_PATH",
+    "STORE_SPOOL_QUOTA",
+    "STORE_SPOOL_UPLOADS",
     "STORE_URL_EXPIRES",
     "STORE_URL_PREFIX",
     "STORE_X_ACCEL_REDIRECT",
@@ -93,10 +98,11 @@ class Store:
             # Two stores cannot share one route. The name is not put below the other
             # prefix, where it would hide a folder of the same name.
             bound._served_at = f"{URL_PREFIX}-{self.name}"
-        bound._bound = bound.from_config(self._config(app))
+        store = bound._bound = bound.from_config(self._config(app))
         self._providers[app] = bound
         app.extensions[self._extension_name] = self
         self.register_route(app)
+        store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
         """The provider class that the configuration names.

@@ -8,7 +8,11 @@ import shutil
 import tempfile
 import typing as t
 
+from fsspec.callbacks import Callback
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
+
 if t.TYPE_CHECKING:
+    from .background.upload import Upload
     from .dialects import Stat
     from .stores.fsspec import FsspecStore
 
@@ -21,18 +25,30 @@ class FileWrapper:
 
     :param filename: the file's name in the provider's destination.
     :param provider: the provider that stored it.
+    :param upload: the upload that goes on in the background, if there is one.
     """
 
-    def __init__(self, filename: str, provider: FsspecStore) -> None:
+    def __init__(
+        self, filename: str, provider: FsspecStore, upload: Upload | None = None
+    ) -> None:
         #: The file's path in the store: destination and name.
         self.key = provider.relative_path(filename)
         # The key says it all, so the store is taken without its destination.
         self.provider = provider.at(None)
+        self._upload = upload
 
     @property
     def filename(self) -> str:
         """The file's name, without its destination."""
         return self.key.rpartition("/")[2]
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload in the background: its state, error, progress, and a way to
+        wait for it. ``None`` if this process has none of this file."""
+        if self._upload is None:
+            self._upload = self.provider.upload(self.key)
+        return self._upload
 
     def relative_path(self) -> str:
         """The path in the store, such as ``avatars/me.jpg``."""
@@ -86,10 +102,14 @@ class FileWrapper:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         return self.provider.stream(self.key, start, stop)
 
-    def download(self, path: str | os.PathLike[str]) -> str:
+    def download(
+        self, path: str | os.PathLike[str], callback: Callback = NO_CALLBACK
+    ) -> str:
         """Copy the file to the local disk; *path* is written whole or not at all.
 
         :param path: the file to write, replaced if it is there, or a folder.
+        :param callback: an fsspec callback that is told the bytes, such as
+            :class:`fsspec.callbacks.TqdmCallback`.
         :return: the path that was written.
         """
         target = os.fspath(path)
@@ -101,6 +121,7 @@ class FileWrapper:
             with open(staged, "wb") as file:
                 for data in self.stream():
                     file.write(data)
+                    callback.relative_update(len(data))
             shutil.move(staged, target)
         return target
 
@@ -144,6 +165,13 @@ class FileWrapper:
     def etag(self) -> str | None:
         """Changes whenever the content does."""
         return self.stat().etag
+
+    def _repr_mimebundle_(
+        self, include: t.Any = None, exclude: t.Any = None
+    ) -> dict[str, str]:
+        from . import notebook
+
+        return notebook.preview(self)
 
     def __str__(self) -> str:
         return self.key

@@ -10,13 +10,19 @@ from contextlib import contextmanager
 from contextlib import suppress
 
 from flask import has_request_context
+from fsspec.callbacks import Callback
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import NoFile
+from .greenlets import patched
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024
+
+#: The streams that are the operating system's, or memory.
+PLAIN = (io.BytesIO, io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 Upload: t.TypeAlias = (
     FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
@@ -79,6 +85,10 @@ class Window(io.RawIOBase):
         return self.size
 
 
+class StoredFile(io.BufferedReader):
+    """A file of a store, which reads through the store's own connection."""
+
+
 class Source:
     """An upload on its way into a store.
 
@@ -90,6 +100,8 @@ class Source:
     def __init__(self, stream: t.IO[bytes], filename: str | None) -> None:
         self.stream = stream
         self.filename = filename
+        #: Who is told how far the reading is.
+        self.callback: Callback = NO_CALLBACK
         #: What the caller's own stream raised, so that it is not taken for an
         #: error of the storage.
         self.error: BaseException | None = None
@@ -118,14 +130,34 @@ class Source:
         data = self._read(size) if size > 0 else b""
         while data and len(data) < size and (more := self._read(size - len(data))):
             data += more
+        # Not relative: a client that signs a body, or tries again, reads it twice.
+        self.callback.absolute_update(position + len(data))
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
         """Every byte from the start, in pieces of at most :data:`CHUNK`."""
         if self.rewinds:
             self._guarded(self.stream.seek, 0)
+        done = 0
         while data := self._read(CHUNK):
+            done += len(data)
+            self.callback.absolute_update(done)
             yield data
+
+    @property
+    def _any_thread(self) -> bool:
+        """Whether the thread of an event loop may read the stream."""
+        if isinstance(self.stream, AbstractBufferedFile | StoredFile):
+            return False
+        stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
+        # Any other one may belong to the greenlets of the thread that made it.
+        return not patched() or isinstance(getattr(stream, "file", stream), PLAIN)
+
+    def report_to(self, callback: Callback) -> None:
+        """Tell a callback the size, where it is known, and how far the reading is."""
+        self.callback = callback
+        if callback is not NO_CALLBACK and self.rewinds:
+            callback.set_size(self.size)
 
     @contextmanager
     def rewindable(self) -> t.Iterator[Source]:
@@ -134,13 +166,15 @@ class Source:
         A file of another store is copied too: it is read by the very event loop
         that would send it.
         """
-        if self.rewinds and not isinstance(self.stream, AbstractBufferedFile):
+        if self.rewinds and self._any_thread:
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
             for data in self.chunks():
                 spool.write(data)
-            yield Source(t.cast("t.IO[bytes]", spool), self.filename)
+            copy = Source(t.cast("t.IO[bytes]", spool), self.filename)
+            copy.callback = self.callback
+            yield copy
 
     def _read(self, size: int) -> bytes:
         data = self._guarded(self.stream.read, size)

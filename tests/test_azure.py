@@ -60,6 +60,10 @@ def test_large_blob_goes_in_blocks_and_never_over_another(place: Place) -> None:
 def test_missing_container(place: Place) -> None:
     """No verb takes a container that is missing for an empty one."""
     store = FsspecStore.from_url("abfs://missing/x", **place.options)
-    for use in (lambda: store.save(upload()), lambda: store.exists("a.txt")):
+    for use in (
+        lambda: store.save(upload()),
+        lambda: store.exists("a.txt"),
+        lambda: list(store.ls()),
+    ):
         with pytest.raises(NotConfiguredError, match="no container 'missing'"):
             use()

@@ -7,6 +7,7 @@ uploads gets one, and has to serve it. Other languages, such as ``text``, are no
 
 from __future__ import annotations
 
+import contextvars
 import doctest
 import io
 import pathlib
@@ -53,6 +54,12 @@ def nothing_left_from_elsewhere(
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page: pathlib.Path) -> None:
     """What a page shows works as it is shown, in the order in which it is read."""
+    # A page may push a context; in a copy of ours it stays there.
+    contextvars.copy_context().run(read, page)
+
+
+def read(page: pathlib.Path) -> None:
+    """Run the blocks of a page."""
     session: dict[str, t.Any] = {"__name__": "example"}
     for line, kind, code in blocks(page):
         if kind == "pycon":

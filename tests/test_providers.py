@@ -60,7 +60,7 @@ def s3(seaweedfs_server: S3Server) -> Config:
     }
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
 def config(request: pytest.FixtureRequest) -> Config:
     """Both, one after the other."""
     return t.cast(Config, request.getfixturevalue(request.param))

@@ -38,6 +38,7 @@ from .servers import ROOT
 from .servers import S3Server
 from .test_s3 import settings
 
+PLAIN = upload(b"another", "ann.png")
 NOW = dt.timedelta(seconds=-60)
 
 
@@ -330,6 +331,55 @@ def bulk_delete(session: Session, ann: Person) -> Left:
     return Left([], ["pictures/ann.png"])
 
 
+def stale_sessions(session: Session, ann: Person) -> Left:
+    """Two sessions replace one file that both have loaded: each gives up what the row
+    holds by then, and not what has got the free name since."""
+    assert ann.picture.exists()
+    session.commit()
+    with Session(session.get_bind(), expire_on_commit=False) as other:
+        stale = other.scalars(sa.select(Person)).one()
+        other.commit()
+        ann.picture = upload(b"2", "second.png")
+        session.commit()
+        session.add(Pet(picture=stale.picture.provider.at("pictures").save(PLAIN)))
+        session.commit()
+        stale.picture = upload(b"3", "third.png")
+        other.commit()
+    return Left(["pictures/ann.png", "pictures/third.png"])
+
+
+def stale_name(session: Session, ann: Person) -> Left:
+    """An old object gets a new file under the name that it remembers, which has become
+    free since: its row is written all the same."""
+    assert ann.picture.exists()
+    session.commit()
+    with Session(session.get_bind(), expire_on_commit=False) as other:
+        stale = other.scalars(sa.select(Person)).one()
+        other.commit()
+        ann.picture = upload(b"2", "second.png")
+        session.commit()
+        stale.picture = upload(b"3", "ann.png")
+        other.commit()
+    return Left(["pictures/ann.png"])
+
+
+def stale_delete(session: Session, ann: Person) -> Left:
+    """The same when the row is deleted twice."""
+    assert ann.picture.exists()
+    session.commit()
+    with Session(session.get_bind(), expire_on_commit=False) as other:
+        stale = other.scalars(sa.select(Person)).one()
+        other.commit()
+        session.delete(ann)
+        session.commit()
+        session.add(Pet(picture=stale.picture.provider.at("pictures").save(PLAIN)))
+        session.commit()
+        other.delete(stale)
+        with pytest.warns(sa.exc.SAWarning, match="0 were matched"):
+            other.commit()
+    return Left(["pictures/ann.png"])
+
+
 def two_sessions(session: Session, ann: Person) -> Left:
     """What one session rolls back is no business of the other's."""
     session.commit()  # SQLite locks: one writes after the other
@@ -395,6 +445,9 @@ CASES: list[Case] = [
     handed_over,
     bulk_delete,
     two_sessions,
+    stale_sessions,
+    stale_name,
+    stale_delete,
     failed_commit,
     subclass,
     same_name,
@@ -586,6 +639,24 @@ def test_rolled_back_object_can_be_added_again(
     assert twin.picture.read() == b"twin"
     session.close()
     assert rows(engine) == files(store)
+
+
+def test_upload_is_given_back_from_a_savepoint(
+    session: Session, ann: Person, store: FsspecStore
+) -> None:
+    """So it is when everything is rolled back from within a SAVEPOINT; the name that
+    another file has got in the meantime stays that one's."""
+    bob = person("bob")
+    session.begin_nested()
+    session.add(bob)
+    session.flush()
+    session.rollback()
+    assert files(store) == ["pictures/ann.png"]
+    other = store.at("pictures").save(upload(b"other", "bob.png"))
+    session.add(bob)
+    session.commit()
+    assert bob.picture.read() == b"1"
+    assert other.read() == b"other"
 
 
 def test_the_store_of_a_column(engine: sa.Engine, tmp_path: pathlib.Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import itertools
 import socket
 import typing as t
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
+from fsspec.asyn import AsyncFileSystem
 
+from .. import ioloop
 from .. import media_types
 from .. import naming
 from ..exceptions import FileExists
@@ -37,6 +40,9 @@ from ..sources import Source
 if t.TYPE_CHECKING:
     from ..direct import Claim
     from ..links import Period
+
+#: How many files a view counts at most; also what S3 lists with one request.
+PAGE = 1000
 
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -120,13 +126,21 @@ class Dialect:
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
-        return fsspec.filesystem(
-            self.location.protocol, skip_instance_cache=True, **self.location.options
+        protocol, options = self.location.protocol, self.connect_options()
+        if not issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
+            return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+        options.setdefault("loop", ioloop.get_loop())
+        return ioloop.bridge(
+            fsspec.filesystem(protocol, skip_instance_cache=True, **options)
         )
 
     def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether a filesystem that was used before still has its connection."""
         return True
+
+    def connect_options(self) -> dict[str, t.Any]:
+        """What the filesystem is made with, in this process as it is now."""
+        return dict(self.location.options)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.
@@ -240,13 +254,7 @@ class Dialect:
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         with self.open(fs, key) as file:
-            file.seek(start)
-            while stop is None or start < stop:
-                data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
-                if not data:
-                    break
-                start += len(data)
-                yield data
+            yield from pieces(file, start, stop)
 
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
@@ -288,6 +296,27 @@ class Dialect:
                         yield self.record(info, key)
         except FileNotFoundError:
             return
+
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        """What one request tells about the files below a folder, for views.
+
+        :return: the files, and whether there may be more.
+        """
+        top = self.path(prefix) if prefix else self.root
+        skip = len(self.root) + 1 if self.root else 0
+        files, more = [], False
+        with suppress(FileNotFoundError):
+            for info in fs.ls(top, detail=True):
+                key = fs._strip_protocol(info["name"])[skip:]
+                if naming.STAGING in key.split("/"):
+                    continue
+                if info["type"] == "directory":
+                    more = True
+                else:
+                    files.append(self.record(info, key))
+        return files, more
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
@@ -374,6 +403,23 @@ def options_in(
             f" {type(options).__name__!r}."
         )
     return dict(options)
+
+
+def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
+    file.seek(start)
+    while stop is None or start < stop:
+        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
+        if not data:
+            break
+        start += len(data)
+        yield data
+
+
+def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:
+    """The first page of a walk that costs no requests."""
+    files = list(itertools.islice(found, PAGE + 1))
+    return files[:PAGE], len(files) > PAGE
 
 
 def first(info: Mapping[str, t.Any], *names: str) -> t.Any:

@@ -29,6 +29,7 @@ from . import Location
 from . import options_in
 from . import Stat
 from . import TIMEOUT
+from .ranged import ranged
 
 if t.TYPE_CHECKING:
     from ..links import Period
@@ -186,7 +187,7 @@ class AzureDialect(Dialect):
         *args: t.Any,
         **more: t.Any,
     ) -> t.Any:
-        size = more.get("length", 0)
+        size = more.get("length") or 0
         limits = {name: self.location.options[name] for name in LIMITS}
 
         async def asking() -> t.Any:
@@ -194,9 +195,10 @@ class AzureDialect(Dialect):
             blob = service.get_blob_client(self.container, path.partition("/")[2])
             # These are in memory while they are sent.
             blob._config.max_single_put_size = CHUNK
+            blob._config.max_single_get_size = CHUNK
+            blob._config.max_chunk_get_size = CHUNK
             blob._config.max_block_size = max(CHUNK, -(-size // MAX_BLOCKS))
-            async with blob:
-                return await getattr(blob, method)(*args, **limits, **more)
+            return await getattr(blob, method)(*args, **limits, **more)
 
         return fsspec.asyn.sync(fs.loop, asking)
 
@@ -204,24 +206,50 @@ class AzureDialect(Dialect):
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         found = self._ask(fs, self.path(key), "get_blob_properties")
-        return self.record(
-            {
-                "size": found.size,
-                "etag": found.etag,
-                "last_modified": found.last_modified,
-                "content_type": found.content_settings.content_type,
-            },
-            key,
-        )
+        return self.record(_described(found), key)
 
-    def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
-        settings = info.get("content_settings") or {}
-        kind = info.get("content_type") or settings.get("content_type")
-        return super().record({**info, "content_type": kind}, key)
+    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+        # adlfs takes what follows a '#' for no part of a name.
+        folder = f"{self.path(prefix) if prefix else self.root}/"
+        container = fs.service_client.get_container_client(self.container)
+        pages = container.list_blobs(
+            name_starts_with=folder[len(self.container) + 1 :] or None,
+            include=["metadata"],
+        ).by_page()
+
+        async def page() -> list[t.Any] | None:
+            found = await anext(pages, None)
+            return None if found is None else [blob async for blob in found]
+
+        skip = len(self.absolute_path(""))
+        while (blobs := fsspec.asyn.sync(fs.loop, page)) is not None:
+            for blob in blobs:
+                # An account with folders lists these too.
+                if not (blob.metadata or {}).get("hdi_isfolder"):
+                    yield self.record(_described(blob), blob.name[skip:])
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        self.stat(fs, key)
-        return super().open(fs, key)
+        return ranged(self, fs, key, self.stat(fs, key).size)
+
+    def stream(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    ) -> Iterator[bytes]:
+        length = None if stop is None else stop - start
+        try:
+            found = self._ask(
+                fs, self.path(key), "download_blob", offset=start, length=length
+            )
+        except azure.HttpResponseError as exc:
+            if exc.status_code == 416:  # there is nothing behind the end
+                return
+            raise
+        pieces = found.chunks()
+
+        async def piece() -> bytes:
+            return t.cast(bytes, await anext(pieces, b""))
+
+        while data := fsspec.asyn.sync(fs.loop, piece):
+            yield data
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self._ask(fs, self.path(key), "delete_blob")
@@ -260,3 +288,12 @@ class AzureDialect(Dialect):
         if isinstance(exc, azure.ServiceRequestError | azure.ServiceResponseError):
             return super().explain(ConnectionError(), key)
         return StoreError(f"Azure refuses {naming.quoted(key)}: {code or exc}.", key)
+
+
+def _described(blob: t.Any) -> dict[str, t.Any]:
+    return {
+        "size": blob.size,
+        "etag": blob.etag,
+        "last_modified": blob.last_modified,
+        "content_type": blob.content_settings.content_type,
+    }

@@ -27,6 +27,7 @@ from ..sources import CHUNK
 from ..sources import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import first_of
 from . import Location
 from . import options_in
 from . import Stat
@@ -181,6 +182,11 @@ class LocalDialect(Dialect):
                 path = os.path.relpath(os.path.join(folder, name), self.root)
                 with suppress(FileNotFoundError, InvalidName):
                     yield self.stat(fs, path.replace(os.sep, "/"))
+
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        return first_of(self.walk(fs, prefix))
 
 
 def _version(found: os.stat_result) -> str:

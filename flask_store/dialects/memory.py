@@ -14,6 +14,8 @@ from ..exceptions import FileExists
 from ..sources import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import first_of
+from . import Stat
 
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()
@@ -57,3 +59,8 @@ class MemoryDialect(Dialect):
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         # All readers of fsspec's own file object share one position.
         return io.BytesIO(fs.cat_file(self.path(key)))
+
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        return first_of(self.walk(fs, prefix))

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import logging
 import typing as t
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import fsspec
 import shortuuid
 
+from .. import ioloop
 from .. import naming
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
@@ -26,6 +28,7 @@ from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from ..greenlets import patched
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
@@ -48,6 +51,11 @@ TOKEN = "flask-store-token"
 
 TAKEN = (409, 412)
 REFUSED_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
+WRONG_REGION = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
 
 
@@ -94,6 +102,15 @@ class S3Dialect(S3Links):
         root = "/".join([bucket, *filter(None, path.split("/"))])
         options = s3_options(config, unquote(key) or None, unquote(secret) or None)
         return Location("s3", root, options)
+
+    def connect_options(self) -> dict[str, t.Any]:
+        options = super().connect_options()
+        if patched():
+            from .s3_session import PatchedSession
+
+            config = options.get("config_kwargs", {})
+            options["config_kwargs"] = {"http_session_cls": PatchedSession, **config}
+        return options
 
     def connect(self) -> fsspec.AbstractFileSystem:
         fs = super().connect()
@@ -163,7 +180,7 @@ class S3Dialect(S3Links):
     def _send(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
     ) -> t.Any:
-        return fsspec.asyn.sync(fs.loop, self._watched, fs, method, body, **kwargs)
+        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
 
     async def _watched(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
@@ -321,7 +338,13 @@ class S3Dialect(S3Links):
         if start or stop is not None:
             last = "" if stop is None else stop - 1
             conditions["Range"] = f"bytes={start}-{last}"
-        reply = fs.call_s3("get_object", **self._where(self.path(key)), **conditions)
+        where = self._where(self.path(key))
+        try:
+            reply = fs.call_s3("get_object", **where, **conditions)
+        except Exception as exc:
+            if status_of(exc) != 416:
+                raise
+            return  # there is nothing from here on, as in an empty file
         yield from self._pieces(fs, reply["Body"])
 
     def fetch(
@@ -334,7 +357,7 @@ class S3Dialect(S3Links):
     @staticmethod
     def _pieces(fs: fsspec.AbstractFileSystem, body: t.Any) -> Iterator[bytes]:
         try:
-            while data := fsspec.asyn.sync(fs.loop, body.read, CHUNK):
+            while data := ioloop.run(fs.loop, body.read, CHUNK):
                 yield data
         finally:
             fs.loop.call_soon_threadsafe(body.close)
@@ -347,11 +370,34 @@ class S3Dialect(S3Links):
         return t.cast("t.IO[bytes]", file)
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
-        found = None
-        for found in super().walk(fs, prefix):
-            yield found
-        if found is None:
-            self._check_bucket(fs)  # s3fs finds nothing in a bucket that is missing
+        for files, _ in self._pages(fs, prefix):
+            yield from files
+
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        return next(self._pages(fs, prefix))
+
+    def _pages(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[tuple[list[Stat], bool]]:
+        """One request for every 1000 keys, made when its keys are asked for."""
+        folder = self._where(self.path(prefix) if prefix else self.root)["Key"]
+        asked = {"Bucket": self.bucket, "Prefix": f"{folder}/" if folder else ""}
+        more = True
+        while more:
+            reply = fs.call_s3("list_objects_v2", **asked)
+            more = bool(reply.get("IsTruncated"))
+            asked["ContinuationToken"] = reply.get("NextContinuationToken", "")
+            yield list(self._records(reply.get("Contents", ()))), more
+
+    def _records(self, contents: Iterable[Mapping[str, t.Any]]) -> Iterator[Stat]:
+        skip = len(self._prefix) + 1 if self._prefix else 0
+        for found in contents:
+            key = found["Key"][skip:]
+            # Consoles make an empty object with a slash at its end for a folder.
+            if not key.endswith("/") and naming.STAGING not in key.split("/"):
+                yield self.record({**found, "size": found["Size"]}, key)
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self.stat(fs, key)  # S3 calls the deletion of nothing a success
@@ -404,6 +450,17 @@ class S3Dialect(S3Links):
                 f"S3 refuses the credentials ({code}). Check STORE_S3_ACCESS_KEY,"
                 " STORE_S3_SECRET_KEY and, for temporary ones, STORE_S3_SESSION_TOKEN.",
                 key,
+            )
+        if code == "RequestTimeTooSkewed":
+            return StoreDenied(
+                "S3 refuses the date of the request: the clock of this machine is"
+                " wrong. Set it by NTP.",
+                key,
+            )
+        if code in WRONG_REGION:
+            return NotConfiguredError(
+                f"The bucket {self.bucket!r} is in another region. Correct"
+                " STORE_S3_REGION."
             )
         if code == "KeyTooLongError":
             return InvalidName(f"{naming.quoted(key)} is too long for S3.", key)

@@ -32,7 +32,11 @@ from . import NOT_A_FILE
 from . import options_in
 from . import Stat
 from . import TIMEOUT
+from .ranged import ranged
 from .staged import StagedDialect
+
+#: How often a lock is asked for, of a server that answers with an error of its own.
+ATTEMPTS = 3
 
 
 class Body:
@@ -100,18 +104,27 @@ class WebDAVDialect(StagedDialect):
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         lock = self._lock(new)
-        try:
-            self._ask(fs, "MKCOL", lock)
-        except httpx.HTTPStatusError as exc:
-            # Whoever holds it saves under this very name, or died doing so.
-            if self._is_there(fs, lock):
-                raise FileExistsError(new) from exc
-            raise
+        self._take(fs, lock, new)
         try:
             self._move(fs, old, new, "F")
         finally:
             with suppress(httpx.HTTPError):
                 self._ask(fs, "DELETE", f"{lock}/")
+
+    def _take(self, fs: fsspec.AbstractFileSystem, lock: str, path: str) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._ask(fs, "MKCOL", lock)
+                return
+            except httpx.HTTPStatusError as exc:
+                status = exc.response.status_code
+                # RFC 4918, 9.3.1. Whoever holds it saves under this very name, or
+                # died doing so.
+                if status == httpx.codes.METHOD_NOT_ALLOWED:
+                    raise FileExistsError(path) from exc
+                # Servers stumble when two ask at once.
+                if status < 500 or attempt == ATTEMPTS:
+                    raise
 
     def _lock(self, path: str) -> str:
         return self.path(
@@ -178,8 +191,7 @@ class WebDAVDialect(StagedDialect):
         return super().record({**info, "content_type": None}, key)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        file = DavFile(self, fs, key, int(self._file(fs, key)["size"]))
-        return t.cast("t.IO[bytes]", io.BufferedReader(file, CHUNK))
+        return ranged(self, fs, key, int(self._file(fs, key)["size"]))
 
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
@@ -245,41 +257,6 @@ class WebDAVDialect(StagedDialect):
             " of a folder that WebDAV serves; the server's log tells more.",
             key,
         )
-
-
-class DavFile(io.RawIOBase):
-    """A stored file that reads what is asked for, by ranges."""
-
-    def __init__(
-        self,
-        dialect: WebDAVDialect,
-        fs: fsspec.AbstractFileSystem,
-        key: str,
-        size: int,
-    ) -> None:
-        self.dialect, self.fs, self.key, self.size = dialect, fs, key, size
-        self.position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}
-        self.position = max(0, origin[whence] + offset)
-        return self.position
-
-    def readinto(self, buffer: t.Any) -> int:
-        stop = min(self.position + len(buffer), self.size)
-        if stop <= self.position:
-            return 0
-        pieces = self.dialect.stream(self.fs, self.key, self.position, stop)
-        data = b"".join(pieces)
-        buffer[: len(data)] = data
-        self.position += len(data)
-        return len(data)
 
 
 def _described(properties: Mapping[str, t.Any], name: str) -> dict[str, t.Any]:

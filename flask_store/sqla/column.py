@@ -8,9 +8,12 @@ from sqlalchemy import Connection
 from sqlalchemy import Dialect
 from sqlalchemy import event
 from sqlalchemy import inspect
+from sqlalchemy import select
 from sqlalchemy import String
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.types import TypeDecorator
 
 from .. import Provider as current_provider
@@ -112,9 +115,7 @@ def _follow(mapper: Mapper[t.Any], class_: type) -> None:
     event.listen(mapper, "before_update", rows.before_write)
     event.listen(mapper, "before_delete", rows.before_delete)
     for key in columns:
-        # Active history: what is replaced must be known, even if it was not loaded.
-        attribute = getattr(class_, key)
-        event.listen(attribute, "set", _assigned, active_history=True, retval=True)
+        event.listen(getattr(class_, key), "set", _assigned, retval=True)
 
 
 def _assigned(target: object, value: t.Any, old: t.Any, initiator: t.Any) -> t.Any:
@@ -143,47 +144,62 @@ class _Rows:
     ) -> None:
         """Save what was assigned; note what it replaces."""
         state: InstanceState[t.Any] = inspect(target)
-        for key, column in self.columns.items():
-            history = state.attrs[key].history
-            if history.added:
-                self._replace(state, connection, key, column)
-            for old in history.deleted or ():
-                if isinstance(old, FileWrapper):
-                    log = log_of(_session(state), connection)
-                    log.entries.append(GivenUp(old, Holder(state, key)))
-
-    def _replace(
-        self,
-        state: InstanceState[t.Any],
-        connection: Connection,
-        key: str,
-        column: StoredFile,
-    ) -> None:
-        target, holder = state.obj(), Holder(state, key)
-        value = getattr(target, key)
-        if value is None:
-            return
-        log = log_of(_session(state), connection)
-        if not isinstance(value, FileWrapper):
-            upload, value = value, column.save(value)
-            log.entries.append(Made(value, holder, upload))
-            setattr(target, key, value)
-        log.entries.append(Held(value, holder))
+        changed = [
+            key for key in self.columns if state.attrs[key].history.has_changes()
+        ]
+        if state.has_identity:
+            self._give_up(mapper, connection, state, changed)
+        for key in changed:
+            value = getattr(target, key)
+            if value is None:
+                continue
+            log, holder = log_of(_session(state), connection), Holder(state, key)
+            if not isinstance(value, FileWrapper):
+                upload, value = value, self.columns[key].save(value)
+                log.entries.append(Made(value, holder, upload))
+                # An old object may remember the very name that has become free since:
+                # without this its row would not be written.
+                set_committed_value(target, key, None)
+                setattr(target, key, value)
+            log.entries.append(Held(value, holder))
 
     def before_delete(
         self, mapper: Mapper[t.Any], connection: Connection, target: object
     ) -> None:
-        """Note the file that the row holds in the database."""
-        state: InstanceState[t.Any] = inspect(target)
-        for key in self.columns:
-            history = state.attrs[key].load_history()
-            for old in history.deleted or history.unchanged or ():
-                if isinstance(old, FileWrapper):
-                    log = log_of(_session(state), connection)
-                    log.entries.append(GivenUp(old, Holder(state, key)))
+        """Note the files that the row holds."""
+        self._give_up(mapper, connection, inspect(target), list(self.columns))
+
+    def _give_up(
+        self,
+        mapper: Mapper[t.Any],
+        connection: Connection,
+        state: InstanceState[t.Any],
+        keys: list[str],
+    ) -> None:
+        """Note which files the row in the database is about to lose.
+
+        The object may be older than its row. What is asked for here stays locked until
+        the end, so that no two transactions ever give up, and remove, one file: by the
+        second time another row may have a new file of that name.
+        """
+        if not keys or state.identity is None:
+            return
+        columns = [mapper.column_attrs[key].columns[0] for key in keys]
+        where = zip(mapper.primary_key, state.identity, strict=True)
+        query = (
+            select(*columns)
+            .select_from(mapper.persist_selectable)
+            .where(*(column == value for column, value in where))
+            .with_for_update()
+        )
+        row = connection.execute(query).one_or_none()
+        for key, file in zip(keys, row or (), strict=False):
+            if file is not None:
+                log = log_of(_session(state), connection)
+                log.entries.append(GivenUp(file, Holder(state, key)))
 
 
-def _session(state: InstanceState[t.Any]) -> t.Any:
+def _session(state: InstanceState[t.Any]) -> Session:
     session = state.session
     assert session is not None  # it is being flushed
     return session

@@ -15,7 +15,6 @@ from dataclasses import field
 
 from sqlalchemy import Connection
 from sqlalchemy import event
-from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
@@ -43,6 +42,15 @@ class Made:
     file: FileWrapper
     holder: Holder
     upload: t.Any
+
+    def undo(self) -> None:
+        """Remove the file. An object that did not become a row has its upload back:
+        it may be added to the session once more."""
+        remove(self.file)
+        state, attribute = self.holder.state, self.holder.attribute
+        # Not by getattr, which would ask the database for what has expired.
+        if state.transient and state.dict.get(attribute) is self.file:
+            setattr(state.obj(), attribute, self.upload)
 
 
 @dataclass
@@ -101,17 +109,10 @@ class Log:
                 given_up[entry.file] = None
         return [file for file in given_up if not holders[file]]
 
-    def undo(self) -> None:
-        """Remove the files that were made, and let an object that never became a row
-        have its upload back: it may be added to the session once more."""
-        for entry in self.entries:
-            if isinstance(entry, Made):
-                remove(entry.file)
-                target = entry.holder.state.obj()
-                if target is None or not inspect(target).transient:
-                    continue
-                if getattr(target, entry.holder.attribute) is entry.file:
-                    setattr(target, entry.holder.attribute, entry.upload)
+    @property
+    def made(self) -> list[Made]:
+        """The files that were stored."""
+        return [entry for entry in self.entries if isinstance(entry, Made)]
 
 
 def log_of(session: Session, connection: Connection) -> Log:
@@ -165,10 +166,13 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
     if log.asked:
         # The connection may have died while the database committed. A file without a
         # row can be swept up, a row without a file cannot be mended.
-        made = [str(entry.file) for entry in log.entries if isinstance(entry, Made)]
-        logger.warning("COMMIT failed; these files are left to be swept: %s", made)
+        logger.warning(
+            "COMMIT failed; these files are left to be swept: %s",
+            [str(made.file) for made in log.made],
+        )
     else:
-        log.undo()
+        for made in log.made:
+            made.undo()
 
 
 def remove(file: FileWrapper) -> None:

@@ -15,6 +15,7 @@ from .. import presentation
 from ..exceptions import NotConfiguredError
 
 if t.TYPE_CHECKING:
+    from ..background.upload import Upload as BackgroundUpload
     from ..files import FileWrapper
     from ..sources import Upload
 
@@ -125,6 +126,10 @@ class BaseStore:
         self.cache_control: str | None = config.get("STORE_CACHE_CONTROL")
         self.x_accel_redirect: str | None = config.get("STORE_X_ACCEL_REDIRECT")
 
+    def attach(self, app: Flask) -> None:
+        """Called once, when the store is configured for an application. Override
+        for what goes on beside the requests."""
+
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
         twin = copy.copy(self)
@@ -144,6 +149,10 @@ class BaseStore:
     def join(self, *parts: str) -> str:
         """The parts of a path as one path that the provider can use."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'join'.")
+
+    def upload(self, name: str) -> BackgroundUpload | None:
+        """The upload of a file that still goes on in the background."""
+        return None
 
     # -- names and addresses, of any provider --------------------------------
 

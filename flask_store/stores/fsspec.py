@@ -4,94 +4,74 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from contextlib import ExitStack
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 from flask import current_app
+from fsspec.callbacks import Callback
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
 from .. import media_types
 from .. import naming
 from .. import signals
+from .. import usage
 from ..bodies import Opened
 from ..dialects import Dialect
+from ..dialects import pieces
 from ..dialects import Stat
+from ..dialects import utc
 from ..dialects.registry import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..files import FileWrapper
+from ..listing import Listing
 from ..sources import open_source
 from ..sources import Source
 from ..sources import Upload
 from . import BaseStore
+from .connection import Connection
 
 if t.TYPE_CHECKING:
+    from flask import Flask
     from fsspec import AbstractFileSystem
 
+    from ..background import Background
+    from ..background.upload import Upload as BackgroundUpload
     from ..direct import DirectUpload
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
+#: The folder, in the application's instance folder, for uploads in the background.
+SPOOL = "flask-store-spool"
+
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
 ATTEMPTS = 5
-
-
-class Connection:
-    """The filesystem of a store: made on first use, one for each process, or for
-    each thread where the dialect says so. None survives a fork."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self.by_process: dict[int, AbstractFileSystem] = {}
-        self.by_thread = threading.local()
-
-    def get(self) -> AbstractFileSystem:
-        process, mine = os.getpid(), self._mine()
-        fs = mine.get(process)
-        if fs is not None and not self.dialect.alive(fs):
-            mine.pop(process, None)
-            fs = None
-        # setdefault and no lock: a lock that is held during a fork stays locked.
-        return fs or mine.setdefault(process, self._connect())
-
-    def drop(self) -> None:
-        """Forget a connection of this thread that may be in the middle of a reply."""
-        if self.dialect.scope == "thread":
-            self._mine().pop(os.getpid(), None)
-
-    def _mine(self) -> dict[t.Any, AbstractFileSystem]:
-        shared = self.dialect.scope == "process"
-        return self.by_process if shared else self.by_thread.__dict__
-
-    def _connect(self) -> AbstractFileSystem:
-        fs = self.dialect.connect()
-        _connected[id(fs)] = fs
-        return fs
-
-
-# A fork ends all threads but one, and what they alone hold would be closed in the
-# child: some libraries then say good-bye over the connection that the parent uses.
-_connected: WeakValueDictionary[int, AbstractFileSystem] = WeakValueDictionary()
-_inherited: list[AbstractFileSystem] = []
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _inherited.extend(_connected.values()),
-        after_in_parent=_inherited.clear,
-    )
 
 
 class FsspecStore(BaseStore):
     """A store on any filesystem that fsspec knows, chosen by ``STORE_PATH``."""
 
     REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ("STORE_PATH",)
+    #: Whether uploads always go on in the background, in greenlets.
+    in_greenlets: t.ClassVar[bool] = False
+
+    #: The uploads that go on after save(), where STORE_BACKGROUND asks for that.
+    background: Background | None = None
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The spool is private, and not in a folder that anything serves."""
+        return {"STORE_SPOOL_PATH": os.path.join(app.instance_path, SPOOL)}
+
+    def attach(self, app: Flask) -> None:
+        if self.background is not None:
+            self.background.attach(app)
 
     @classmethod
     def from_url(
@@ -114,6 +94,10 @@ class FsspecStore(BaseStore):
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
+        if self.in_greenlets or config.get("STORE_BACKGROUND"):
+            from ..background import Background
+
+            self.background = Background(self, config, self.in_greenlets)
 
     def _check_serving(self) -> None:
         if self.serve == "redirect" and type(self.dialect).sign is Dialect.sign:
@@ -159,6 +143,7 @@ class FsspecStore(BaseStore):
         filename: str | None = None,
         on_conflict: OnConflict = "rename",
         content_type: str | None = None,
+        callback: Callback = NO_CALLBACK,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -169,6 +154,8 @@ class FsspecStore(BaseStore):
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
             short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
         :param content_type: by default what the stored name's extension says.
+        :param callback: an fsspec callback that is told the bytes as they are read,
+            such as :class:`fsspec.callbacks.TqdmCallback`.
         :raises NoFile: if there is no file; Flask answers with 400.
         :raises FileExists: with ``on_conflict="error"``.
         :raises StoreError: if the storage fails; nothing is stored then.
@@ -179,11 +166,34 @@ class FsspecStore(BaseStore):
                 " 'overwrite'."
             )
         with open_source(file) as source:
+            source.report_to(callback)
             name = naming.clean(_filename(filename, source))
-            key = self._store(source, self.key(name), on_conflict, content_type)
-        stored = FileWrapper(key, self.at(None))
+            key, upload = self.key(name), None
+            if self.background is not None and on_conflict == "rename":
+                key = naming.unique(key)
+                with source.rewindable() as source:
+                    upload = self._spool(source, key, content_type)
+                    if upload is None:
+                        self._store(source, key, "overwrite", content_type)
+            else:
+                key = self._store(source, key, on_conflict, content_type)
+        stored = FileWrapper(key, self.at(None), upload)
         signals.file_saved.send(_application(), file=stored)
         return stored
+
+    def _spool(
+        self, source: Source, key: str, content_type: str | None
+    ) -> BackgroundUpload | None:
+        assert self.background is not None
+        kind = content_type or media_types.content_type(key)
+        with self._explained(key, source):
+            self.dialect.path(key, follow=False)  # refuses before anything is promised
+            return self.background.accept(source, key, kind)
+
+    def upload(self, name: str) -> BackgroundUpload | None:
+        """The upload of a file that this process still has to do."""
+        key = self.key(name)
+        return None if self.background is None else self.background.upload(key)
 
     def _store(
         self,
@@ -232,6 +242,27 @@ class FsspecStore(BaseStore):
                 candidate = naming.unique(key)
         raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
 
+    def put(
+        self,
+        key: str,
+        file: Upload,
+        on_conflict: t.Literal["error", "overwrite"] = "error",
+        content_type: str | None = None,
+    ) -> FileWrapper:
+        """Store a file under exactly this name, as :meth:`save` would not: the name
+        is checked but not cleaned, may have folders, and no signal is sent. For
+        copies and backups; a name that a client chose belongs to :meth:`save`.
+
+        :raises InvalidName: if the name could mean anything but a file in the store.
+        :raises FileExists: if the name is taken, with ``on_conflict="error"``.
+        :raises NotConfiguredError: if the storage cannot tell in one step that a name
+            is free, with ``on_conflict="error"``.
+        """
+        key = self.key(key)
+        with open_source(file) as source:
+            self._store(source, key, on_conflict, content_type)
+        return FileWrapper(key, self.at(None))
+
     def copy(
         self,
         source: str | FileWrapper,
@@ -271,7 +302,8 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self._explained(key):
-            self.dialect.delete(self.fs, key)
+            if self.background is None or not self.background.forget(key):
+                self.dialect.delete(self.fs, key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 
     # -- reading -------------------------------------------------------------
@@ -291,7 +323,8 @@ class FsspecStore(BaseStore):
             )
         key = self.key(name)
         with self._explained(key):
-            file = self.dialect.open(self.fs, key)
+            found = self.background and self.background.find(key)
+            file = found[1] if found else self.dialect.open(self.fs, key)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
     def stream(
@@ -300,7 +333,11 @@ class FsspecStore(BaseStore):
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         key = self.key(name)
         with self._explained(key):
-            yield from self.dialect.stream(self.fs, key, start, stop)
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                yield from _spooled(waiting[1], start, stop)
+            else:
+                yield from self.dialect.stream(self.fs, key, start, stop)
 
     def stream_version(self, found: Stat, start: int, stop: int) -> Iterator[bytes]:
         """A part of the very version that *found* describes. It is opened at once,
@@ -311,12 +348,13 @@ class FsspecStore(BaseStore):
         """
         key = self.key(found.name)
         with self._explained(key):
-            pieces = self.dialect.stream_version(
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                return Opened(_spooled(waiting[1], start, stop), stop - start)
+            body = self.dialect.stream_version(
                 self.fs, replace(found, name=key), start, stop
             )
-            return (
-                pieces if isinstance(pieces, Opened) else Opened(pieces, stop - start)
-            )
+            return body if isinstance(body, Opened) else Opened(body, stop - start)
 
     def fetch(self, name: str) -> tuple[Stat, Iterator[bytes]] | None:
         """What :meth:`stat` says, and the whole file, opened, where one request to the
@@ -351,20 +389,41 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self._explained(key):
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                entry, file = waiting
+                file.close()
+                return Stat(
+                    name, entry.size, utc(entry.saved), None, entry.content_type
+                )
             found = self.dialect.stat(self.fs, key)
         return replace(found, name=name)
 
-    def ls(self, prefix: str = "") -> Iterator[Stat]:
+    def ls(self, prefix: str = "") -> Listing:
         """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
         names are relative to the provider's destination.
 
         :param prefix: the folder; by default the provider's destination.
+        :return: a listing that asks the storage while it is iterated over.
         """
-        folder = naming.join(self.destination, prefix.strip("/"))
-        skip = len(self.destination) + 1 if self.destination else 0
-        with self._explained(folder):
-            for found in self.dialect.walk(self.fs, folder and naming.check(folder)):
-                yield replace(found, name=found.name[skip:])
+        return Listing(self, prefix)
+
+    def usage(self, prefix: str = "", by: usage.By = "prefix") -> usage.Usage:
+        """How much is stored, from the largest group to the smallest.
+
+        :param prefix: the folder; by default the provider's destination.
+        :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
+        """
+        return usage.measure(self.ls(prefix), prefix, by)
+
+    def __getitem__(self, name: str) -> FileWrapper:
+        return self.file(name)
+
+    # Without it, Python would iterate by store[0], store[1] and so on.
+    __iter__: t.ClassVar[None] = None
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.ls().names()
 
     def join(self, *parts: str) -> str:
         """The parts of a path, joined with ``/``.
@@ -508,6 +567,11 @@ class FsspecStore(BaseStore):
     def __repr__(self) -> str:
         folder = f"/{self.destination}" if self.destination else ""
         return f"<{type(self).__name__} {self.uri + folder!r}>"
+
+
+def _spooled(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    with file:
+        yield from pieces(file, start, stop)
 
 
 def _filename(filename: str | None, source: Source) -> str:

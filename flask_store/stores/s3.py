@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ..dialects.registry import protocol_of
 from ..exceptions import NotConfiguredError
+from ..greenlets import patched
 from .fsspec import FsspecStore
 
 
@@ -36,3 +37,22 @@ class S3Store(FsspecStore):
                 )
             return path
         return f"s3://{config['STORE_S3_BUCKET']}/{path.strip('/')}"
+
+
+class S3GeventStore(S3Store):
+    """:class:`S3Store` whose :meth:`save` returns at once: a greenlet uploads.
+
+    The upload is on this host's disk by then and outlives the process. In a process
+    that gevent has not patched the greenlets run on a thread of their own.
+    """
+
+    in_greenlets = True
+
+    def configure(self, config: Mapping[str, t.Any]) -> None:
+        super().configure(config)
+        if patched():
+            # The first upload would import it, which holds up a hub for a second.
+            # Unpatched it has to wait: a later patching would not reach it.
+            import s3fs
+
+            assert s3fs

@@ -1,0 +1,121 @@
+"""What all commands share: ``--store NAME``, one line for an error, its exit code."""
+
+from __future__ import annotations
+
+import functools
+import re
+import typing as t
+from collections.abc import Mapping
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+from flask.cli import with_appcontext
+
+from ..exceptions import StoreError
+from ..extension import Store
+from ..stores.fsspec import FsspecStore
+from ..table import visible
+
+#: The exit code when there is no such file; 1 is any other failure, 2 wrong usage.
+NOT_FOUND = 3
+
+#: The name of the store that has none.
+DEFAULT = "default"
+
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+_SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|PASSPHRASE|(^|_)KEY$", re.I)
+
+store = AppGroup(
+    "store",
+    help="Look at stored files and work on them.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Failure(click.ClickException):
+    """An error as one line on stderr."""
+
+    exit_code: int = 1  # type: ignore[misc]
+
+    def __init__(self, exc: Exception) -> None:
+        if isinstance(exc, StoreError) or type(exc) in (OSError, ValueError):
+            text = str(exc)
+        else:
+            text = f"{type(exc).__name__}: {exc}"
+        super().__init__(redacted(visible(" ".join(text.split()))))
+        if isinstance(exc, FileNotFoundError):
+            self.exit_code = NOT_FOUND
+
+
+class StoreCommand(click.Command):
+    """A command that fails with one line and without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> t.Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:  # '| head' has seen enough
+            raise
+        except Exception as exc:
+            raise Failure(exc) from exc
+
+
+def command(function: t.Callable[..., t.Any]) -> click.Command:
+    """A command of the group whose first argument is the chosen store."""
+
+    @click.option("--store", "store_name", metavar="NAME", help="A named store.")
+    @with_appcontext
+    @functools.wraps(function)
+    def chosen(store_name: str | None, **kwargs: t.Any) -> t.Any:
+        return function(store_named(store_name), **kwargs)
+
+    return click.command(cls=StoreCommand)(chosen)
+
+
+def store_named(name: str | None) -> FsspecStore:
+    """The application's store of that name.
+
+    :raises click.UsageError: if there is none.
+    """
+    stores = stores_of_application()
+    found = stores.get(name or DEFAULT)
+    if found is None:
+        what = f"store named {name!r}" if name else "store"
+        known = ", ".join(sorted(stores)) or "none; call Store(app)"
+        raise click.UsageError(f"The application has no {what}. There is: {known}.")
+    provider = found.Provider()
+    if not isinstance(provider, FsspecStore):
+        raise click.ClickException(
+            f"{type(provider).__name__} is no FsspecStore, and these commands need one."
+        )
+    return provider
+
+
+def stores_of_application() -> dict[str, Store]:
+    """The stores of the current application by their names."""
+    return {
+        extension.removeprefix("store").removeprefix(".") or DEFAULT: found
+        for extension, found in current_app.extensions.items()
+        if isinstance(found, Store)
+    }
+
+
+def redacted(text: str) -> str:
+    """The text without any password or key that the application knows of."""
+    text = _PASSWORD.sub(r"\1:***@", text)
+    config = current_app.config if current_app else {}
+    for secret in sorted(set(secrets_in(config)), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def secrets_in(config: Mapping[t.Any, t.Any]) -> t.Iterator[str]:
+    """The values that a configuration, or what it contains, keeps under such a name."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from secrets_in(value)
+        # What is shorter stands in many words, and would be no secret for long.
+        elif isinstance(value, str) and len(value) > 5 and _SECRET.search(str(name)):
+            yield value

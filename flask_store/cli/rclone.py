@@ -1,0 +1,64 @@
+"""The configuration and the command with which rclone does what ``sync`` does."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from .. import naming
+from ..stores.fsspec import FsspecStore
+
+
+def rclone(
+    source: FsspecStore, target: FsspecStore, *, overwrite: bool, delete: bool
+) -> str:
+    """What to put into rclone's configuration and what to call, without secrets.
+
+    :raises click.ClickException: for a protocol that this does not know.
+    """
+    remotes = {"source": source, "target": target}
+    lines = [
+        line
+        for name, store in remotes.items()
+        for line in [f"[{name}]", *_remote(name, store), ""]
+    ]
+    words = [
+        "rclone",
+        "sync" if delete else "copy",
+        *(_path(name, store) for name, store in remotes.items()),
+        "--checksum",
+        # Unfinished uploads are nobody's files.
+        "--exclude",
+        f"{naming.STAGING}/**",
+    ]
+    if not overwrite:
+        words.append("--immutable")
+    lines.append("# Put the above into a file named rclone.conf, then call:")
+    lines.append(f"# {shlex.join(words)} --config rclone.conf")
+    return "\n".join(lines)
+
+
+def _remote(name: str, store: FsspecStore) -> list[str]:
+    protocol = store.dialect.location.protocol
+    if protocol == "file":
+        return ["type = local"]
+    if protocol != "s3":
+        raise click.ClickException(
+            f"--print-rclone knows disks and S3, not {protocol!r}. See 'rclone config'."
+        )
+    options = store.dialect.location.options
+    region = options.get("client_kwargs", {}).get("region_name")
+    endpoint = options.get("endpoint_url")
+    lines = ["type = s3", f"provider = {'Other' if endpoint else 'AWS'}"]
+    lines += [f"endpoint = {endpoint}"] if endpoint else []
+    lines += [f"region = {region}"] if region else []
+    # A bucket is never made by a copy, nor looked for with keys that may not.
+    lines += ["env_auth = true", "no_check_bucket = true"]
+    prefix = f"RCLONE_CONFIG_{name.upper()}"
+    note = f"# The keys: {prefix}_ACCESS_KEY_ID and {prefix}_SECRET_ACCESS_KEY in the"
+    return [note, "# environment, or those that the AWS tools use.", *lines]
+
+
+def _path(name: str, store: FsspecStore) -> str:
+    return f"{name}:{naming.join(store.dialect.root, store.destination)}"

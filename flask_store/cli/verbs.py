@@ -1,0 +1,230 @@
+"""The simple commands: each is one operation of the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+import sys
+import typing as t
+
+import click
+
+from ..stores.fsspec import FsspecStore
+from ..stores.fsspec import OnConflict
+from ..table import human
+from ..table import visible
+from ..table import when
+from .command import command
+from .progress import progress
+
+if t.TYPE_CHECKING:
+    from ..dialects import Stat
+
+on_conflict = click.option(
+    "--on-conflict",
+    type=click.Choice(["rename", "error", "overwrite"]),
+    default="rename",
+    show_default=True,
+    help="What to do if the name is taken.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="One object a line.")
+yes = click.option("--yes", is_flag=True, help="Do it, without asking.")
+
+
+@command
+@click.argument("prefix", default="")
+@click.option("-l", "long", is_flag=True, help="With size, date and type.")
+@as_json
+def ls(store: FsspecStore, prefix: str, long: bool, as_json: bool) -> None:
+    """List the files below a folder, as they are found."""
+    for found in store.ls(prefix):
+        if as_json:
+            click.echo(_json(found))
+        elif long:
+            date = when(found.modified) or "-"
+            name = visible(found.name)
+            click.echo(f"{found.size:>12}  {date:16}  {found.content_type:24}  {name}")
+        else:
+            click.echo(visible(found.name))
+
+
+@command
+@click.argument("key")
+@as_json
+def info(store: FsspecStore, key: str, as_json: bool) -> None:
+    """Show what is known about a file."""
+    found = store.stat(key)
+    if as_json:
+        click.echo(_json(found))
+        return
+    for name, value in (
+        *dataclasses.asdict(found).items(),
+        ("uri", store.file(key).uri),
+    ):
+        click.echo(f"{name:13} {visible(str('-' if value is None else value))}")
+
+
+@command
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+def cat(store: FsspecStore, keys: tuple[str, ...]) -> None:
+    """Write files to the standard output."""
+    out = sys.stdout.buffer
+    for key in keys:
+        for data in store.stream(key):
+            out.write(data)
+    out.flush()
+
+
+@command
+@click.argument("key")
+@click.argument("path", default=".", type=click.Path())
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def get(store: FsspecStore, key: str, path: str, force: bool) -> None:
+    """Copy a stored file to the local disk: to a file or into a folder."""
+    file = store.file(key)
+    target = os.path.join(path, file.filename) if os.path.isdir(path) else path
+    if os.path.lexists(target) and not force:
+        raise click.ClickException(f"{target} is there already. Pass --force.")
+    with progress(visible(key)) as callback:
+        callback.set_size(file.size)
+        file.download(target, callback)
+    click.echo(target)
+
+
+@command
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("folder", default="")
+@click.option("--name", help="The name to store it under; needed for '-'.")
+@on_conflict
+def put(
+    store: FsspecStore,
+    path: str,
+    folder: str,
+    name: str | None,
+    on_conflict: OnConflict,
+) -> None:
+    """Store a local file ('-' is the standard input) in a folder of the store.
+
+    The name it was stored under is printed; it has a UUID if the other was taken.
+    """
+    if name is None and path == "-":
+        raise click.UsageError("What comes from the standard input needs a --name.")
+    name = os.path.basename(path) if name is None else name
+    there = store.at(store.join(store.destination, folder))
+    with click.open_file(path, "rb") as file, progress(visible(name)) as callback:
+        stored = there.save(file, name, on_conflict, callback=callback)
+    click.echo(visible(str(stored)))
+
+
+@command
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@yes
+def rm(store: FsspecStore, keys: tuple[str, ...], yes: bool) -> None:
+    """Delete files."""
+    for key in keys:
+        if not yes:
+            click.confirm(f"Delete {visible(key)}?", abort=True, err=True)
+        store.delete(key)
+
+
+@command
+@click.argument("source")
+@click.argument("target")
+@on_conflict
+def cp(store: FsspecStore, source: str, target: str, on_conflict: OnConflict) -> None:
+    """Copy a file within the store, and print the name of the copy."""
+    click.echo(visible(str(store.copy(source, target, on_conflict))))
+
+
+@command
+@click.argument("source")
+@click.argument("target")
+@on_conflict
+def mv(store: FsspecStore, source: str, target: str, on_conflict: OnConflict) -> None:
+    """Move a file within the store, and print its new name."""
+    click.echo(visible(str(store.move(source, target, on_conflict))))
+
+
+@command
+@click.argument("key")
+@click.option(
+    "--expires", type=float, metavar="SECONDS", help="A signed link for so long."
+)
+def url(store: FsspecStore, key: str, expires: float | None) -> None:
+    """Print the address of a file; it is not looked whether there is one."""
+    if expires is None:
+        click.echo(store.file(key).absolute_url())
+    else:
+        click.echo(_method(store, "signed_url")(key, expires=expires))
+
+
+@command
+@click.argument("prefix", default="")
+@click.option(
+    "--by",
+    type=click.Choice(["prefix", "type", "month"]),
+    default="prefix",
+    show_default=True,
+)
+@as_json
+def usage(
+    store: FsspecStore,
+    prefix: str,
+    by: t.Literal["prefix", "type", "month"],
+    as_json: bool,
+) -> None:
+    """Show how much is stored, the largest first."""
+    groups = store.usage(prefix, by)
+    if as_json:
+        for group in groups:
+            click.echo(json.dumps(dataclasses.asdict(group)))
+        return
+    total = ("total", groups.files, groups.size)
+    for name, files, size in [(g.name, g.files, g.size) for g in groups] + [total]:
+        click.echo(f"{human(size):>12}  {files:>9} files  {visible(name)}")
+
+
+@command
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=24,
+    show_default=True,
+    metavar="HOURS",
+    help="Leave alone what may still be going on.",
+)
+@click.option("--orphans", is_flag=True, help="Also files that no row mentions.")
+@click.option("--dry-run/--yes", default=True, help="Only show it, or remove it.")
+def sweep(store: FsspecStore, older_than: float, orphans: bool, dry_run: bool) -> None:
+    """Find what killed processes left behind, and remove it with --yes."""
+    kwargs: dict[str, t.Any] = {"orphans": True} if orphans else {}
+    age = dt.timedelta(hours=older_than)
+    for found in _method(store, "sweep")(older_than=age, dry_run=dry_run, **kwargs):
+        click.echo(visible(str(getattr(found, "name", found))))
+    if dry_run:
+        click.echo("Nothing was removed. Pass --yes to do it.", err=True)
+
+
+@command
+def pending(store: FsspecStore) -> None:
+    """List the background uploads that have not arrived yet."""
+    for found in _method(store, "pending")():
+        click.echo(visible(str(found)))
+
+
+def _method(store: FsspecStore, name: str) -> t.Callable[..., t.Any]:
+    method = getattr(store, name, None)
+    if method is None:
+        raise click.ClickException(f"{type(store).__name__} has no {name!r}.")
+    return t.cast("t.Callable[..., t.Any]", method)
+
+
+def _json(found: Stat) -> str:
+    record = dataclasses.asdict(found)
+    record["modified"] = found.modified.isoformat() if found.modified else None
+    return json.dumps(record)
+
+
+VERBS = (ls, info, cat, get, put, rm, cp, mv, url, usage, sweep, pending)
