@@ -54,7 +54,8 @@ nitpick_ignore_regex += [
 nitpick_ignore_regex += [
     (
         r"py:class",
-        r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload",
+        r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
+        r"|Background|BackgroundUpload",
     )
 ]
 nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]

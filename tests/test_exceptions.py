@@ -29,10 +29,16 @@ BUILTINS = {
     "StoreDenied": (PermissionError,),
     "StoreUnavailable": (ConnectionError, TimeoutError),
     "StoreFull": (OSError,),
+    "VersionGone": (),
     "ClientError": (),
     "NoFile": (),
     "InvalidName": (ValueError,),
+    "BadLink": (),
+    "TooLarge": (),
+    "WrongType": (),
 }
+
+CODES = {"BadLink": 403, "TooLarge": 413, "WrongType": 415}
 
 
 def test_the_tree_is_complete() -> None:
@@ -82,7 +88,7 @@ def test_full_storage_has_the_errno_of_a_full_disk() -> None:
 
 @pytest.mark.parametrize("error", CLIENT)
 def test_client_error_is_answered_by_flask(error: type[t.Any]) -> None:
-    """A view need not catch it: the client gets a 400 with the escaped message."""
+    """A view need not catch it: the client gets the code and the escaped message."""
     assert issubclass(error, HTTPException)
     app = flask.Flask(__name__)
 
@@ -91,7 +97,7 @@ def test_client_error_is_answered_by_flask(error: type[t.Any]) -> None:
         raise error("<b> is no file")
 
     reply = app.test_client().get("/")
-    assert reply.status_code == error.code == 400
+    assert reply.status_code == error.code == CODES.get(error.__name__, 400)
     assert "&lt;b&gt; is no file" in reply.text
 
 
