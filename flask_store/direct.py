@@ -106,9 +106,9 @@ def through_application(store: FsspecStore, key: str, token: str) -> str:
     """The address that takes the upload of one key."""
     if not store.serves:
         raise NotConfiguredError(
-            f"{store!r} takes no forms by itself, and STORE_SERVE is 'off'. Set"
-            " STORE_SERVE to 'auto' or 'proxy', so that the application takes the"
-            " upload."
+            f"{store!r} takes no forms by itself, and with STORE_SERVE"
+            f" {store.serve!r} the application does not either. Set STORE_SERVE to"
+            " 'proxy'."
         )
     # In the address, so that it is known before the form is read.
     return f"{store.at(None).public_url(key)}?token={token}"

@@ -21,7 +21,9 @@ from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 
 from .contract import upload
+from .protocols import started
 from .servers import S3Server
+from .servers_protocols import azurite
 from .test_s3 import settings
 
 
@@ -442,3 +444,31 @@ def test_s3_through_the_application(
         assert requests.get(reply.location, timeout=10).content == b"x"
     else:
         assert reply.data == b"x"
+
+
+def test_azure_link() -> None:
+    """Azure itself checks the link, and answers with the name that was signed."""
+    with started(azurite) as place:
+        store = FsspecStore.from_config(
+            {"STORE_PATH": place.new(), "STORE_OPTIONS": place.options}
+        )
+        f = store.at("ü b").save(upload(b"from Azure", "50% & more.txt"))
+        link = f.signed_url(download_as="Rechnung Mai €.txt")
+        assert link == f.signed_url(download_as="Rechnung Mai €.txt")
+        reply = requests.get(link, timeout=10)
+        assert (reply.status_code, reply.content) == (200, b"from Azure")
+        assert reply.headers["Content-Disposition"] == (
+            'attachment; filename="Rechnung Mai .txt";'
+            " filename*=UTF-8''Rechnung%20Mai%20%E2%82%AC.txt"
+        )
+        for bad in [
+            link.partition("?")[0],
+            changed(link, se="2099-01-01T00:00:00Z"),
+            changed(link, rscd="inline"),
+            link.replace("more.txt", "less.txt"),
+        ]:
+            assert requests.get(bad, timeout=10).status_code in (403, 404)
+        head = {"x-ms-blob-type": "BlockBlob"}
+        assert requests.put(link, b"x", headers=head, timeout=10).status_code == 403
+        assert requests.delete(link, timeout=10).status_code == 403
+        assert f.read() == b"from Azure"

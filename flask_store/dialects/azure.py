@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -12,7 +13,9 @@ import adlfs
 import fsspec
 import shortuuid
 from azure.core import exceptions as azure
+from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import ContentSettings
+from azure.storage.blob import generate_blob_sas
 from azure.storage.blob.aio import ExponentialRetry
 
 from .. import naming
@@ -27,6 +30,9 @@ from . import options_in
 from . import Stat
 from . import TIMEOUT
 from .ranged import ranged
+
+if t.TYPE_CHECKING:
+    from ..links import Period
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
@@ -92,6 +98,32 @@ class AzureDialect(Dialect):
 
     def absolute_path(self, key: str) -> str:
         return self.path(key)[len(self.container) + 1 :]
+
+    def sign(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        period: Period,
+        disposition: str,
+    ) -> str | None:
+        # Only the account's key signs by itself; an identity has to ask the service,
+        # and its files are signed by the application.
+        secret = getattr(fs.service_client.credential, "account_key", None)
+        if secret is None:
+            return None
+        name = self.absolute_path(key)
+        signature = generate_blob_sas(
+            fs.service_client.account_name,
+            self.container,
+            name,
+            account_key=secret,
+            permission=BlobSasPermissions(read=True),
+            start=period.start,
+            expiry=period.start + dt.timedelta(seconds=period.seconds),
+            content_disposition=disposition,
+        )
+        blob = fs.service_client.get_blob_client(self.container, name)
+        return f"{blob.url}?{signature}"
 
     # -- writing -------------------------------------------------------------
 

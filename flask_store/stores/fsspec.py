@@ -475,9 +475,9 @@ class FsspecStore(BaseStore):
             return link
         if not self.serves:
             raise NotConfiguredError(
-                f"{self!r} cannot sign links by itself, and STORE_SERVE is 'off'. Set"
-                " STORE_SERVE to 'auto' or 'proxy', so that the application serves"
-                " the files."
+                f"{self!r} cannot sign links by itself, and with STORE_SERVE"
+                f" {self.serve!r} the application does not serve its files. Set"
+                " STORE_SERVE to 'proxy'."
             )
         period = links.period(self.url_expires if expires is None else expires)
         query = links.query(self.identity, key, period.end, download_as)
