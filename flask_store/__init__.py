@@ -9,7 +9,14 @@ The map of the package; each file has one reason to change:
 - ``naming.py``: the client's file name becomes a safe key. Pure.
 - ``sources.py``: what can be saved, as one stream.
 - ``files.py``: ``FileWrapper``, a stored file as a value.
-- ``serving.py``: HTTP.
+- ``serving.py``: HTTP: the route of a store.
+- ``conditions.py``: which part of a file a request gets. Pure.
+- ``presentation.py``: what a browser may do with a file. Pure.
+- ``bodies.py``: the bytes of an answer.
+- ``links.py``: what the application signs.
+- ``direct.py``: uploads from a browser straight into a store.
+- ``providers/``: the API of 0.0.4.
+- ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.
 - ``listing.py``, ``usage.py``: what is stored, and how much; ``table.py``,
   ``notebook.py``: how that and a file look.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.

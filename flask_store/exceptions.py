@@ -9,9 +9,13 @@
     ├── StoreDenied (PermissionError)            the storage refuses these credentials
     ├── StoreUnavailable (ConnectionError, TimeoutError)   no answer, or too late
     ├── StoreFull (OSError)                      no space or no quota left
+    ├── VersionGone                              the file was replaced while it was read
     └── ClientError (HTTPException)              the client sent what cannot be stored
         ├── NoFile (400)                         no file, or a file part without a name
-        └── InvalidName (ValueError, 400)        a name that cannot be used
+        ├── InvalidName (ValueError, 400)        a name that cannot be used
+        ├── BadLink (403)                        a link or token that is not good here
+        ├── TooLarge (413)                       more bytes than were agreed
+        └── WrongType (415)                      another media type than was agreed
 
 Each one is also the builtin that people already catch. A :exc:`ClientError` is a
 Werkzeug HTTP exception, so a view need not catch it: Flask answers with its code.
@@ -67,10 +71,15 @@ class StoreFull(StoreError, OSError):
         self.errno = errno.ENOSPC
 
 
+class VersionGone(StoreError):
+    """The file was replaced between looking at it and reading it."""
+
+
 class ClientError(StoreError, HTTPException):
     """The client sent something that cannot be stored; Flask answers with
     :attr:`code`."""
 
+    #: The HTTP status.
     code = 400
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
@@ -90,3 +99,21 @@ class NoFile(ClientError):
 
 class InvalidName(ClientError, ValueError):
     """A file name, key or destination that no store accepts."""
+
+
+class BadLink(ClientError):
+    """A signed link or an upload's token that is not good here, or no longer."""
+
+    code = 403
+
+
+class TooLarge(ClientError):
+    """An upload of more bytes than were agreed."""
+
+    code = 413
+
+
+class WrongType(ClientError):
+    """An upload of another media type than was agreed."""
+
+    code = 415

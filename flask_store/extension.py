@@ -16,7 +16,9 @@ from werkzeug.utils import import_string
 
 from .dialects.registry import protocol_of
 from .dialects.s3_options import KEYS as S3_KEYS
+from .dialects.s3_options import refuse_unknown
 from .stores import BaseStore
+from .stores import URL_PREFIX
 
 #: The provider when STORE_PATH is a path on disk, or missing.
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
@@ -24,12 +26,22 @@ LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
 KEYS = S3_KEYS | {
+    "STORE_BACKGROUND",
+    "STORE_CACHE_CONTROL",
     "STORE_DOMAIN",
+    "STORE_INLINE_TYPES",
     "STORE_OPTIONS",
     "STORE_PATH",
     "STORE_PROVIDER",
     "STORE_SERVE",
+    "STORE_SIGNED_URLS",
+    "STORE_SPOOL_DRAIN",
+    "STORE_SPOOL_PATH",
+    "STORE_SPOOL_QUOTA",
+    "STORE_SPOOL_UPLOADS",
+    "STORE_URL_EXPIRES",
     "STORE_URL_PREFIX",
+    "STORE_X_ACCEL_REDIRECT",
 }
 
 
@@ -80,12 +92,17 @@ class Store:
         if self.name is None:
             cls.app_defaults(app)
         self.check_config(app)
-        store = cls.from_config(self._config(app))
-        bound = type(cls.__name__, (cls,), {"_bound": store, "__doc__": cls.__doc__})
-        bound.__module__ = cls.__module__
+        attributes = {"__doc__": cls.__doc__, "__module__": cls.__module__}
+        bound = t.cast("type[BaseStore]", type(cls.__name__, (cls,), attributes))
+        if self.name is not None:
+            # Two stores cannot share one route. The name is not put below the other
+            # prefix, where it would hide a folder of the same name.
+            bound._served_at = f"{URL_PREFIX}-{self.name}"
+        store = bound._bound = bound.from_config(self._config(app))
         self._providers[app] = bound
         app.extensions[self._extension_name] = self
         self.register_route(app)
+        store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
         """The provider class that the configuration names.
@@ -109,10 +126,19 @@ class Store:
         """Check that the settings the provider requires are there.
 
         :param app: the application.
-        :raises NotConfiguredError: naming what is missing.
+        :raises NotConfiguredError: naming what is missing, or an unknown
+            ``STORE_S3_`` key.
         """
         config = self._config(app)
         self.provider(app).check_config(config)
+        refuse_unknown(config)
+        on_disk = protocol_of(str(config.get("STORE_PATH") or "")) == "file"
+        if "STORE_S3_BUCKET" in config and on_disk and "STORE_PROVIDER" not in config:
+            warnings.warn(
+                "STORE_S3_BUCKET is set, but files are stored on the local disk. Set"
+                " STORE_PROVIDER to 'flask_store.stores.s3.S3Store'.",
+                stacklevel=3,
+            )
         for key in config.keys() - KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.85)
             if near:
@@ -128,8 +154,9 @@ class Store:
         """
         from .stores.fsspec import FsspecStore
 
-        store = self._provider(app)()
-        if store.serves and isinstance(store, FsspecStore):
+        # Not by calling the provider: one of 0.0.4 wants a file.
+        store = self._provider(app)._bound
+        if isinstance(store, FsspecStore) and store.serves:
             from . import serving
 
             serving.register(app, store, self._extension_name)
@@ -179,9 +206,7 @@ class Store:
         found = _starting(app.config, "STORE_")
         if self.name is not None:
             prefix = f"{self.name.upper()}_"
-            # Two stores cannot share one route. The name is not put below the other
-            # prefix, where it would hide a folder of the same name.
-            found["STORE_URL_PREFIX"] = f"/flaskstore-{self.name}"
+            found.pop("STORE_URL_PREFIX", None)
             own = _starting(app.config, f"{prefix}STORE_")
             found |= {key.removeprefix(prefix): value for key, value in own.items()}
         return found

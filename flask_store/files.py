@@ -12,6 +12,7 @@ from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
 if t.TYPE_CHECKING:
+    from .background.upload import Upload
     from .dialects import Stat
     from .stores.fsspec import FsspecStore
 
@@ -24,18 +25,30 @@ class FileWrapper:
 
     :param filename: the file's name in the provider's destination.
     :param provider: the provider that stored it.
+    :param upload: the upload that goes on in the background, if there is one.
     """
 
-    def __init__(self, filename: str, provider: FsspecStore) -> None:
+    def __init__(
+        self, filename: str, provider: FsspecStore, upload: Upload | None = None
+    ) -> None:
         #: The file's path in the store: destination and name.
         self.key = provider.relative_path(filename)
         # The key says it all, so the store is taken without its destination.
         self.provider = provider.at(None)
+        self._upload = upload
 
     @property
     def filename(self) -> str:
         """The file's name, without its destination."""
         return self.key.rpartition("/")[2]
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload in the background: its state, error, progress, and a way to
+        wait for it. ``None`` if this process has none of this file."""
+        if self._upload is None:
+            self._upload = self.provider.upload(self.key)
+        return self._upload
 
     def relative_path(self) -> str:
         """The path in the store, such as ``avatars/me.jpg``."""
@@ -53,6 +66,17 @@ class FileWrapper:
         """The URL: the domain if there is one, the prefix, the destination and the
         name, percent-encoded."""
         return self.provider.absolute_url(self.key)
+
+    def signed_url(
+        self, expires: float | None = None, download_as: str | None = None
+    ) -> str:
+        """A link by which anybody may read the file for some time.
+
+        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
+        :param download_as: the name under which a browser is to save the file.
+        :raises NotConfiguredError: if the application has no ``SECRET_KEY``.
+        """
+        return self.provider.signed_url(self.key, expires, download_as)
 
     @property
     def uri(self) -> str:
@@ -158,7 +182,12 @@ class FileWrapper:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FileWrapper):
             return NotImplemented
-        return self.uri == other.uri
+        return self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self.uri)
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[object, str]:
+        # A provider of one's own need not have a URI; its class is the store's own.
+        return getattr(self.provider, "uri", type(self.provider)), self.key

@@ -6,9 +6,17 @@ from blinker import Namespace
 
 _signals = Namespace()
 
-#: Sent when a file has been stored. The sender is the application, or ``None``
-#: outside of one; ``file`` is the :class:`~flask_store.files.FileWrapper`.
+#: Sent when a file has been stored, or is safe in the spool. The sender is the
+#: application, or ``None`` outside of one; ``file`` is the
+#: :class:`~flask_store.files.FileWrapper`.
 file_saved = _signals.signal("file-saved")
 
 #: Sent when a file has been deleted; the same arguments.
 file_deleted = _signals.signal("file-deleted")
+
+#: Sent when an upload in the background has reached the storage; ``file`` as above.
+#: There is an application context, and never a request.
+upload_finished = _signals.signal("upload-finished")
+
+#: Sent when an upload in the background is parked; ``error`` is its cause.
+upload_failed = _signals.signal("upload-failed")

@@ -16,9 +16,13 @@ from fsspec.spec import AbstractBufferedFile
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import NoFile
+from .greenlets import patched
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024
+
+#: The streams that are the operating system's, or memory.
+PLAIN = (io.BytesIO, io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 Upload: t.TypeAlias = (
     FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
@@ -81,6 +85,10 @@ class Window(io.RawIOBase):
         return self.size
 
 
+class StoredFile(io.BufferedReader):
+    """A file of a store, which reads through the store's own connection."""
+
+
 class Source:
     """An upload on its way into a store.
 
@@ -136,6 +144,15 @@ class Source:
             self.callback.absolute_update(done)
             yield data
 
+    @property
+    def _any_thread(self) -> bool:
+        """Whether the thread of an event loop may read the stream."""
+        if isinstance(self.stream, AbstractBufferedFile | StoredFile):
+            return False
+        stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
+        # Any other one may belong to the greenlets of the thread that made it.
+        return not patched() or isinstance(getattr(stream, "file", stream), PLAIN)
+
     def report_to(self, callback: Callback) -> None:
         """Tell a callback the size, where it is known, and how far the reading is."""
         self.callback = callback
@@ -149,7 +166,7 @@ class Source:
         A file of another store is copied too: it is read by the very event loop
         that would send it.
         """
-        if self.rewinds and not isinstance(self.stream, AbstractBufferedFile):
+        if self.rewinds and self._any_thread:
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:

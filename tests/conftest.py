@@ -12,6 +12,7 @@ import pytest
 from tests import servers
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+FIGURES = pytest.StashKey[list[str]]()
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 
@@ -20,6 +21,12 @@ def missing(part: str) -> t.NoReturn:
     if IN_CI:
         pytest.fail(f"{part} is missing, and nothing may be left out in CI")
     pytest.skip(f"{part} is missing")
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
+    """Take a line with what was measured, which the end of the run shows."""
+    return request.config.stash.setdefault(FIGURES, []).append
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was left out and why, or that nothing was."""
+    """Show the figures, and say what was left out and why, or that nothing was."""
+    figures = terminalreporter.config.stash.get(FIGURES, [])
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.line(line)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", ())

@@ -39,6 +39,7 @@ def staged(root: pathlib.Path) -> list[str]:
     return [str(p) for p in root.glob("**/.flask-store/*")]
 
 
+@pytest.mark.lower_bounds
 class TestLocal(StoreContract):
     """The local disk keeps every promise."""
 

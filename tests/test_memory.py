@@ -11,6 +11,7 @@ from flask_store.stores.fsspec import FsspecStore
 from .contract import StoreContract
 
 
+@pytest.mark.lower_bounds
 class TestMemory(StoreContract):
     """``memory://`` keeps every promise."""
 

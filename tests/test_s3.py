@@ -50,6 +50,7 @@ class S3Contract(StoreContract):
         return [str(u) for u in uploads] + sorted(set(fs.find(dialect.bucket)) - keys)
 
 
+@pytest.mark.lower_bounds
 class TestSeaweedFS(S3Contract):
     """SeaweedFS is a real S3 server that honours If-None-Match."""
 
@@ -399,9 +400,12 @@ def test_credentials_of_the_server_are_used(
         ({"STORE_S3_ACCESS_KEY": "AK"}, "STORE_S3_SECRET_KEY is missing"),
         ({"STORE_S3_SECRET_KEY": "SK"}, "STORE_S3_ACCESS_KEY is missing"),
         ({"STORE_S3_ENDPOINT_URL": "localhost:9000"}, "'https://localhost:9000'"),
-        ({"STORE_S3_ADDRESSING_STYLE": "dns"}, "'auto', 'path' or 'virtual'"),
+        ({"STORE_S3_ADDRESSING_STYLE": "dns"}, "'auto', 'path', 'virtual'"),
+        ({"STORE_S3_CONDITIONAL_WRITES": "False"}, "'auto', True, False"),
+        ({"STORE_S3_CONDITIONAL_WRITES": 1}, "'auto', True, False"),
+        ({"STORE_PATH": "memory://x"}, "Leave STORE_PROVIDER out"),
         ({"STORE_OPTIONS": "x"}, "must be a dict"),
-        ({"STORE_SERVE": "always"}, "'auto', 'proxy', 'off'"),
+        ({"STORE_SERVE": "always"}, "'auto', 'proxy', 'redirect', 'off'"),
         ({"STORE_PATH": "s3://"}, "names no bucket"),
     ],
 )
@@ -446,12 +450,24 @@ def test_s3_session_options_reach_s3fs() -> None:
             "STORE_S3_SECRET_KEY": "SK",
             "STORE_S3_SESSION_TOKEN": "ST",
             "STORE_S3_ADDRESSING_STYLE": "virtual",
-            "STORE_S3_OPTIONS": {"config_kwargs": {"read_timeout": 99}},
+            "STORE_S3_ACL": "private",
+            "STORE_S3_OPTIONS": {
+                "config_kwargs": {"read_timeout": 99},
+                "client_kwargs": {"verify": "ca.pem"},
+                "s3_additional_kwargs": {"StorageClass": "STANDARD_IA"},
+            },
         }
     )
     options = store.storage_options
     assert (options["key"], options["secret"], options["token"]) == ("AK", "SK", "ST")
-    assert options["client_kwargs"] == {"region_name": "eu-north-1"}
+    assert options["client_kwargs"] == {
+        "region_name": "eu-north-1",
+        "verify": "ca.pem",
+    }
+    assert options["s3_additional_kwargs"] == {
+        "ACL": "private",
+        "StorageClass": "STANDARD_IA",
+    }
     assert options["config_kwargs"]["s3"] == {"addressing_style": "virtual"}
     assert options["config_kwargs"]["signature_version"] == "s3v4"
     assert options["config_kwargs"]["read_timeout"] == 99

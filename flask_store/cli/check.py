@@ -166,7 +166,7 @@ class Doctor:
 
     def _link(self) -> str:
         try:
-            link: str = self.store.signed_url(self.name, expires=SKEW)  # type: ignore
+            link: str = self.store.signed_url(self.name, expires=SKEW)
         except NotConfiguredError as exc:
             raise Warned(str(exc)) from None
         if not link.startswith(("http://", "https://")):

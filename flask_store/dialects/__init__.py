@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import itertools
+import socket
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
+from fsspec.asyn import AsyncFileSystem
 
+from .. import ioloop
 from .. import media_types
 from .. import naming
 from ..exceptions import FileExists
@@ -34,11 +37,22 @@ from ..exceptions import StoreUnavailable
 from ..sources import CHUNK
 from ..sources import Source
 
+if t.TYPE_CHECKING:
+    from ..direct import Claim
+    from ..links import Period
+
 #: How many files a view counts at most; also what S3 lists with one request.
 PAGE = 1000
 
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+#: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
+#: save that waits longer holds a worker; every protocol gives up within 10 s.
+TIMEOUT = 8
+
+#: Errors of the network for which Python has no class of their own.
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPIPE)
 
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
@@ -112,9 +126,21 @@ class Dialect:
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
-        return fsspec.filesystem(
-            self.location.protocol, skip_instance_cache=True, **self.location.options
+        protocol, options = self.location.protocol, self.connect_options()
+        if not issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
+            return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+        options.setdefault("loop", ioloop.get_loop())
+        return ioloop.bridge(
+            fsspec.filesystem(protocol, skip_instance_cache=True, **options)
         )
+
+    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+        """Whether a filesystem that was used before still has its connection."""
+        return True
+
+    def connect_options(self) -> dict[str, t.Any]:
+        """What the filesystem is made with, in this process as it is now."""
+        return dict(self.location.options)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.
@@ -228,13 +254,28 @@ class Dialect:
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         with self.open(fs, key) as file:
-            file.seek(start)
-            while stop is None or start < stop:
-                data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
-                if not data:
-                    break
-                start += len(data)
-                yield data
+            yield from pieces(file, start, stop)
+
+    def stream_version(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """Like :meth:`stream`, of the very version that *found* describes, where the
+        protocol can tell.
+
+        :param found: what :meth:`stat` said; its name is the key.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        return self.stream(fs, found.name, start, stop)
+
+    def fetch(
+        self, fs: fsspec.AbstractFileSystem, key: str
+    ) -> tuple[Stat, Iterator[bytes]] | None:
+        """What :meth:`stat` says and the whole file, where one request has both."""
+        return None
+
+    def on_disk(self, key: str) -> str | None:
+        """The path of a file that a web server on this machine can send."""
+        return None
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         """A stored file, for reading."""
@@ -247,7 +288,9 @@ class Dialect:
         try:
             for _, folders, files in fs.walk(top, detail=True, on_error="raise"):
                 folders.pop(naming.STAGING, None)
-                for info in files.values():
+                for name, info in files.items():
+                    if not name:  # an object that stands for its folder, 'folder/'
+                        continue
                     key = fs._strip_protocol(info["name"])[skip:]
                     if naming.STAGING not in key:
                         yield self.record(info, key)
@@ -282,6 +325,45 @@ class Dialect:
         """:raises FileNotFoundError: if there is no such file."""
         fs.rm_file(self.path(key, follow=False))
 
+    # -- what the storage signs ----------------------------------------------
+
+    def sign(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        period: Period,
+        disposition: str,
+    ) -> str | None:
+        """A link by which anybody may GET the file, signed by the storage's own
+        rules and without asking it; ``None`` to sign through the application.
+
+        :param period: when it is good. The same period has to give the same link.
+        :param disposition: the ``Content-Disposition`` to answer with.
+        """
+        return None
+
+    def upload_form(
+        self, fs: fsspec.AbstractFileSystem, claim: Claim
+    ) -> tuple[str, dict[str, str]] | None:
+        """The address and the fields of a form that POSTs one file to the storage,
+        at ``claim.staged``; ``None`` to upload through the application.
+
+        The storage itself has to keep to the size, the type and the expiry.
+        """
+        return None
+
+    def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
+        """What such a form has uploaded, if anything."""
+        return None
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        """Move what was uploaded to ``claim.key``, if it is still what *staged*
+        describes.
+
+        :raises FileExistsError: if the key is taken.
+        """
+        raise NotImplementedError
+
     # -- what went wrong -----------------------------------------------------
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
@@ -302,7 +384,9 @@ class Dialect:
             )
         if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
             return StoreFull("The storage is full. Nothing was stored.", key)
-        if isinstance(exc, ConnectionError | TimeoutError):
+        if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
+            isinstance(exc, OSError) and exc.errno in UNREACHABLE
+        ):
             return StoreUnavailable(
                 "The storage cannot be reached, or did not answer in time. Check"
                 f" that it runs, and {self.settings}.",
@@ -322,6 +406,17 @@ def options_in(
             f" {type(options).__name__!r}."
         )
     return dict(options)
+
+
+def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
+    file.seek(start)
+    while stop is None or start < stop:
+        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
+        if not data:
+            break
+        start += len(data)
+        yield data
 
 
 def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:

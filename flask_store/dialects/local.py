@@ -18,9 +18,11 @@ import shortuuid
 
 from .. import media_types
 from .. import naming
+from ..bodies import FilePart
 from ..exceptions import FileExists
 from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
+from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from . import DESTINATION_IS_FILE
@@ -156,9 +158,21 @@ class LocalDialect(Dialect):
             name=key,
             size=found.st_size,
             modified=utc(found.st_mtime),
-            etag=f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}",
+            etag=_version(found),
             content_type=media_types.content_type(key),
         )
+
+    def stream_version(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
+    ) -> FilePart:
+        file = open(self.path(found.name), "rb")
+        if _version(os.fstat(file.fileno())) != found.etag:
+            file.close()
+            raise VersionGone(f"{naming.quoted(found.name)} was replaced.", found.name)
+        return FilePart(file, start, stop)
+
+    def on_disk(self, key: str) -> str:
+        return os.path.realpath(self.path(key))
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
         # Unlike fsspec's, os.walk does not follow a link out of the store.
@@ -173,6 +187,10 @@ class LocalDialect(Dialect):
         self, fs: fsspec.AbstractFileSystem, prefix: str
     ) -> tuple[list[Stat], bool]:
         return first_of(self.walk(fs, prefix))
+
+
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
 def _new_file(path: str) -> t.BinaryIO:

@@ -16,10 +16,35 @@ from . import Dialect
 #: Protocol -> where its dialect is; every other protocol has the safe default.
 DIALECTS = {
     "file": "flask_store.dialects.local.LocalDialect",
+    "ftp": "flask_store.dialects.ftp.FTPDialect",
     "local": "flask_store.dialects.local.LocalDialect",
     "memory": "flask_store.dialects.memory.MemoryDialect",
     "s3": "flask_store.dialects.s3.S3Dialect",
+    "sftp": "flask_store.dialects.sftp.SFTPDialect",
+    "sftp+paramiko": "flask_store.dialects.sftp_paramiko.ParamikoDialect",
+    "sftp+sshfs": "flask_store.dialects.sftp_sshfs.SshfsDialect",
+    "ssh": "flask_store.dialects.sftp.SFTPDialect",
+    "abfs": "flask_store.dialects.azure.AzureDialect",
+    "abfss": "flask_store.dialects.azure.AzureDialect",
+    "az": "flask_store.dialects.azure.AzureDialect",
+    "dav": "flask_store.dialects.webdav.WebDAVDialect",
+    "webdav": "flask_store.dialects.webdav.WebDAVDialect",
+    "webdav+http": "flask_store.dialects.webdav.WebDAVDialect",
+    "webdav+https": "flask_store.dialects.webdav.WebDAVDialect",
+    "smb": "flask_store.dialects.smb.SMBDialect",
     "s3a": "flask_store.dialects.s3.S3Dialect",
+}
+
+#: Protocol -> the extra that installs its library, where it has another name.
+EXTRAS = {
+    "abfs": "azure",
+    "abfss": "azure",
+    "az": "azure",
+    "dav": "webdav",
+    "gcs": "gcs",
+    "gs": "gcs",
+    "sftp+paramiko": "paramiko",
+    "ssh": "sftp",
 }
 
 
@@ -35,7 +60,7 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
     """
     url = unchained(os.fspath(url))
     protocol = protocol_of(url)
-    known = {*fsspec.available_protocols(), *fsspec.registry}
+    known = {*fsspec.available_protocols(), *fsspec.registry, *DIALECTS}
     if protocol not in known:
         raise NotConfiguredError(
             f"STORE_PATH names the protocol {protocol!r}, which fsspec does not know."
@@ -44,7 +69,14 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
     module, _, name = DIALECTS.get(protocol, "flask_store.dialects.Dialect").rpartition(
         "."
     )
-    dialect: type[Dialect] = getattr(importlib.import_module(module), name)
+    try:
+        dialect: type[Dialect] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as exc:
+        extra = EXTRAS.get(protocol, protocol.partition("+")[0])
+        raise NotConfiguredError(
+            f"{protocol}:// needs {exc.name}. Install it with:"
+            f" pip install 'Flask-Store[{extra}]'"
+        ) from exc
     return dialect(dialect.locate(url, config))
 
 

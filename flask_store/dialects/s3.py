@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
 
+from .. import ioloop
 from .. import naming
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
@@ -27,12 +27,14 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
+from ..exceptions import VersionGone
+from ..greenlets import patched
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
-from . import Dialect
 from . import Location
 from . import Stat
+from .s3_links import S3Links
 from .s3_options import s3_options
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class Staged:
     token: str
 
 
-class S3Dialect(Dialect):
+class S3Dialect(S3Links):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     protocols = ("s3", "s3a")
@@ -76,8 +78,7 @@ class S3Dialect(Dialect):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self.bucket, _, self._prefix = self.root.partition("/")
-        options = dict(location.options)
+        options = dict(self.location.options)
         self.conditional = options.pop("conditional_writes", "auto")
         self.location = Location("s3", location.root, options)
         self._bucket_seen = False
@@ -102,25 +103,14 @@ class S3Dialect(Dialect):
         options = s3_options(config, unquote(key) or None, unquote(secret) or None)
         return Location("s3", root, options)
 
-    @property
-    def prefix(self) -> str:
-        return self._prefix
+    def connect_options(self) -> dict[str, t.Any]:
+        options = super().connect_options()
+        if patched():
+            from .s3_session import PatchedSession
 
-    def absolute_path(self, key: str) -> str:
-        return self._where(self.path(key))["Key"]
-
-    def address(self, key: str) -> str | None:
-        options = self.location.options
-        path = quote(self.absolute_path(key))
-        endpoint = options.get("endpoint_url")
-        if endpoint:
-            return f"{endpoint.rstrip('/')}/{self.bucket}/{path}"
-        region = options.get("client_kwargs", {}).get("region_name")
-        host = f"s3.{region}.amazonaws.com" if region else "s3.amazonaws.com"
-        # A certificate for *.s3.amazonaws.com does not cover a name with dots.
-        if "." in self.bucket:
-            return f"https://{host}/{self.bucket}/{path}"
-        return f"https://{self.bucket}.{host}/{path}"
+            config = options.get("config_kwargs", {})
+            options["config_kwargs"] = {"http_session_cls": PatchedSession, **config}
+        return options
 
     def connect(self) -> fsspec.AbstractFileSystem:
         fs = super().connect()
@@ -190,7 +180,7 @@ class S3Dialect(Dialect):
     def _send(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
     ) -> t.Any:
-        return fsspec.asyn.sync(fs.loop, self._watched, fs, method, body, **kwargs)
+        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
 
     async def _watched(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
@@ -297,9 +287,6 @@ class S3Dialect(Dialect):
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))
 
-    def _where(self, path: str) -> dict[str, str]:
-        return {"Bucket": self.bucket, "Key": path[len(self.bucket) + 1 :]}
-
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
@@ -322,19 +309,55 @@ class S3Dialect(Dialect):
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
     ) -> Iterator[bytes]:
-        asked = {}
+        yield from self._get(fs, key, start, stop)
+
+    def stream_version(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        if start == stop:
+            return
+        condition = {"IfMatch": f'"{found.etag}"'} if found.etag else {}
+        last = None if stop == found.size else stop
+        try:
+            yield from self._get(fs, found.name, start, last, **condition)
+        except Exception as exc:
+            if status_of(exc) != 412:
+                raise
+            raise VersionGone(
+                f"{naming.quoted(found.name)} was replaced.", found.name
+            ) from exc
+
+    def _get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        start: int,
+        stop: int | None,
+        **conditions: str,
+    ) -> Iterator[bytes]:
         if start or stop is not None:
             last = "" if stop is None else stop - 1
-            asked["Range"] = f"bytes={start}-{last}"
+            conditions["Range"] = f"bytes={start}-{last}"
+        where = self._where(self.path(key))
         try:
-            reply = fs.call_s3("get_object", **self._where(self.path(key)), **asked)
+            reply = fs.call_s3("get_object", **where, **conditions)
         except Exception as exc:
             if status_of(exc) != 416:
                 raise
             return  # there is nothing from here on, as in an empty file
-        body = reply["Body"]
+        yield from self._pieces(fs, reply["Body"])
+
+    def fetch(
+        self, fs: fsspec.AbstractFileSystem, key: str
+    ) -> tuple[Stat, Iterator[bytes]]:
+        reply = fs.call_s3("get_object", **self._where(self.path(key)))
+        found = self.record({**reply, "size": reply["ContentLength"]}, key)
+        return found, self._pieces(fs, reply["Body"])
+
+    @staticmethod
+    def _pieces(fs: fsspec.AbstractFileSystem, body: t.Any) -> Iterator[bytes]:
         try:
-            while data := fsspec.asyn.sync(fs.loop, body.read, CHUNK):
+            while data := ioloop.run(fs.loop, body.read, CHUNK):
                 yield data
         finally:
             fs.loop.call_soon_threadsafe(body.close)

@@ -21,6 +21,7 @@ KEYS = frozenset(
         "CONDITIONAL_WRITES",
         "ENDPOINT_URL",
         "OPTIONS",
+        "PUBLIC_ENDPOINT_URL",
         "REGION",
         "SECRET_KEY",
         "SESSION_TOKEN",
@@ -56,28 +57,31 @@ def s3_options(
             f"Half a key pair: {missing} is missing. Set both, or neither to use the"
             " server's own AWS credentials (environment, profile or role)."
         )
-    endpoint = get("ENDPOINT_URL")
-    if endpoint and "://" not in endpoint:
-        raise NotConfiguredError(
-            f"STORE_S3_ENDPOINT_URL {endpoint!r} has no scheme. Write"
-            f" 'https://{endpoint}'."
-        )
+    endpoint, public = get("ENDPOINT_URL"), get("PUBLIC_ENDPOINT_URL")
+    for name, url in (("ENDPOINT_URL", endpoint), ("PUBLIC_ENDPOINT_URL", public)):
+        if url and "://" not in url:
+            raise NotConfiguredError(
+                f"STORE_S3_{name} {url!r} has no scheme. Write 'https://{url}'."
+            )
     acl = get("ACL")
     mine = {
         "key": key,
         "secret": secret,
         "token": get("SESSION_TOKEN"),
         "endpoint_url": endpoint,
+        "public_endpoint_url": public,
         "client_kwargs": {"region_name": get("REGION")} if get("REGION") else None,
         # New buckets refuse an ACL, so none is sent unless one is asked for.
         "s3_additional_kwargs": {"ACL": acl} if acl else None,
         # With it, a file that another process wrote or deleted is seen too late.
         "use_listings_cache": False,
-        "conditional_writes": config.get("STORE_S3_CONDITIONAL_WRITES", "auto"),
+        "conditional_writes": _one_of(
+            config, "CONDITIONAL_WRITES", "auto", True, False
+        ),
     }
     options = {name: value for name, value in mine.items() if value is not None}
     for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
-        options.update(options_in(config, extra))
+        options = _merged(options, options_in(config, extra))
     return {**options, "config_kwargs": client_config(config, options)}
 
 
@@ -85,12 +89,7 @@ def client_config(
     config: Mapping[str, t.Any], options: Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
     """The keywords of :class:`botocore.config.Config`; the application's go last."""
-    style = config.get("STORE_S3_ADDRESSING_STYLE") or "auto"
-    if style not in ("auto", "path", "virtual"):
-        raise NotConfiguredError(
-            f"STORE_S3_ADDRESSING_STYLE is {style!r}; it must be 'auto', 'path' or"
-            " 'virtual'."
-        )
+    style = _one_of(config, "ADDRESSING_STYLE", "auto", "path", "virtual")
     found: dict[str, t.Any] = {
         "signature_version": "s3v4",
         "connect_timeout": CONNECT_TIMEOUT,
@@ -104,7 +103,31 @@ def client_config(
         # then checks a whole object's against one range of it.
         found["request_checksum_calculation"] = "when_required"
         found["response_checksum_validation"] = "when_required"
-    return {**found, **options.get("config_kwargs", {})}
+    return _merged(found, options.get("config_kwargs", {}))
+
+
+def _merged(ours: dict[str, t.Any], theirs: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The application's options over ours; a dict in both is merged in turn, so that
+    one more option for the client does not drop its region."""
+    found = {**ours, **theirs}
+    for name in ours.keys() & theirs.keys():
+        if isinstance(ours[name], dict) and isinstance(theirs[name], Mapping):
+            found[name] = _merged(ours[name], theirs[name])
+    return found
+
+
+def _one_of(config: Mapping[str, t.Any], name: str, *known: t.Any) -> t.Any:
+    """The setting's value, by default the first known one. A string such as
+    ``"False"`` is not taken for a truth."""
+    value = config.get(f"STORE_S3_{name}")
+    if value is None or value == "":
+        return known[0]
+    if value not in known or isinstance(value, int) != isinstance(value, bool):
+        choices = ", ".join(map(repr, known))
+        raise NotConfiguredError(
+            f"STORE_S3_{name} is {value!r}; it must be one of {choices}."
+        )
+    return value
 
 
 def refuse_unknown(config: Mapping[str, t.Any]) -> None:

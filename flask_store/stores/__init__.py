@@ -11,9 +11,11 @@ from flask import current_app
 from flask import Flask
 
 from .. import naming
+from .. import presentation
 from ..exceptions import NotConfiguredError
 
 if t.TYPE_CHECKING:
+    from ..background.upload import Upload as BackgroundUpload
     from ..files import FileWrapper
     from ..sources import Upload
 
@@ -21,7 +23,10 @@ if t.TYPE_CHECKING:
 URL_PREFIX = "/flaskstore"
 
 #: What STORE_SERVE may be.
-SERVE = ("auto", "proxy", "off")
+SERVE = ("auto", "proxy", "redirect", "off")
+
+#: How long a signed link is good unless STORE_URL_EXPIRES says else, in seconds.
+URL_EXPIRES = 3600
 
 
 class BaseStore:
@@ -42,8 +47,10 @@ class BaseStore:
     #: The settings that must be there.
     REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ()
 
-    # Set on the subclass that Store.Provider is: a store that is configured.
+    # Set on the subclass that Store.Provider is: a store that is configured, and
+    # where the application serves it unless STORE_URL_PREFIX says else.
     _bound: t.ClassVar[BaseStore | None] = None
+    _served_at: t.ClassVar[str] = URL_PREFIX
 
     def __init__(
         self,
@@ -98,11 +105,30 @@ class BaseStore:
         if serve not in SERVE:
             known = ", ".join(map(repr, SERVE))
             raise NotConfiguredError(f"STORE_SERVE is {serve!r}; it must be {known}.")
-        self.serves = serve == "proxy" or (serve == "auto" and self.register_route)
-        self.domain: str | None = config.get("STORE_DOMAIN") or None
-        self.url_prefix: str = config.get("STORE_URL_PREFIX") or (
-            URL_PREFIX if self.serves else ""
+        self.serve: str = serve
+        self.serves = serve in ("proxy", "redirect") or (
+            serve == "auto" and self.register_route
         )
+        self.domain: str | None = config.get("STORE_DOMAIN") or None
+        # Also when a web server in front does the serving, under the same addresses.
+        ours = self.serves or self.register_route
+        self.url_prefix: str = config.get("STORE_URL_PREFIX") or (
+            self._served_at if ours else ""
+        )
+        if "://" in self.url_prefix:
+            raise NotConfiguredError(
+                f"STORE_URL_PREFIX {self.url_prefix!r} has a domain. Put that into"
+                " STORE_DOMAIN, and only the path here."
+            )
+        self.signed_urls = bool(config.get("STORE_SIGNED_URLS"))
+        self.url_expires = _seconds(config.get("STORE_URL_EXPIRES", URL_EXPIRES))
+        self.inline_types = presentation.patterns(config.get("STORE_INLINE_TYPES"))
+        self.cache_control: str | None = config.get("STORE_CACHE_CONTROL")
+        self.x_accel_redirect: str | None = config.get("STORE_X_ACCEL_REDIRECT")
+
+    def attach(self, app: Flask) -> None:
+        """Called once, when the store is configured for an application. Override
+        for what goes on beside the requests."""
 
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
@@ -123,6 +149,10 @@ class BaseStore:
     def join(self, *parts: str) -> str:
         """The parts of a path as one path that the provider can use."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'join'.")
+
+    def upload(self, name: str) -> BackgroundUpload | None:
+        """The upload of a file that still goes on in the background."""
+        return None
 
     # -- names and addresses, of any provider --------------------------------
 
@@ -159,3 +189,12 @@ class BaseStore:
     def absolute_url(self, name: str) -> str:
         """The file's URL, with STORE_DOMAIN in front if there is one."""
         return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"
+
+
+def _seconds(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise NotConfiguredError(
+            f"STORE_URL_EXPIRES is {value!r}; it must be a number of seconds, such as"
+            f" {URL_EXPIRES}."
+        )
+    return value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 
 from flask import current_app
@@ -19,50 +19,59 @@ from .. import media_types
 from .. import naming
 from .. import signals
 from .. import usage
+from ..bodies import Opened
 from ..dialects import Dialect
+from ..dialects import pieces
 from ..dialects import Stat
+from ..dialects import utc
 from ..dialects.registry import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..files import FileWrapper
 from ..listing import Listing
 from ..sources import open_source
 from ..sources import Source
 from ..sources import Upload
 from . import BaseStore
+from .connection import Connection
 
 if t.TYPE_CHECKING:
+    from flask import Flask
     from fsspec import AbstractFileSystem
+
+    from ..background import Background
+    from ..background.upload import Upload as BackgroundUpload
+    from ..direct import DirectUpload
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
+#: The folder, in the application's instance folder, for uploads in the background.
+SPOOL = "flask-store-spool"
+
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
 ATTEMPTS = 5
-
-
-class Connection:
-    """The filesystem of a store: made on first use, one for each process, or for
-    each thread where the dialect says so. None survives a fork."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self.by_process: dict[int, AbstractFileSystem] = {}
-        self.by_thread = threading.local()
-
-    def get(self) -> AbstractFileSystem:
-        process = os.getpid()
-        mine: dict[t.Any, AbstractFileSystem] = self.by_process
-        if self.dialect.scope == "thread":
-            mine = self.by_thread.__dict__
-        # setdefault and no lock: a lock that is held during a fork stays locked.
-        return mine.get(process) or mine.setdefault(process, self.dialect.connect())
 
 
 class FsspecStore(BaseStore):
     """A store on any filesystem that fsspec knows, chosen by ``STORE_PATH``."""
 
     REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ("STORE_PATH",)
+    #: Whether uploads always go on in the background, in greenlets.
+    in_greenlets: t.ClassVar[bool] = False
+
+    #: The uploads that go on after save(), where STORE_BACKGROUND asks for that.
+    background: Background | None = None
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The spool is private, and not in a folder that anything serves."""
+        return {"STORE_SPOOL_PATH": os.path.join(app.instance_path, SPOOL)}
+
+    def attach(self, app: Flask) -> None:
+        if self.background is not None:
+            self.background.attach(app)
 
     @classmethod
     def from_url(
@@ -83,8 +92,24 @@ class FsspecStore(BaseStore):
         # A storage that gives its objects an address serves them by itself.
         self.register_route = self.dialect.address("") is None
         super().configure(config)
-        if not self.serves and not config.get("STORE_URL_PREFIX"):
-            self.url_prefix = self.dialect.prefix
+        self.url_prefix = self.url_prefix or self.dialect.prefix
+        self._check_serving()
+        if self.in_greenlets or config.get("STORE_BACKGROUND"):
+            from ..background import Background
+
+            self.background = Background(self, config, self.in_greenlets)
+
+    def _check_serving(self) -> None:
+        if self.serve == "redirect" and type(self.dialect).sign is Dialect.sign:
+            raise NotConfiguredError(
+                f"STORE_SERVE is 'redirect', but {self.dialect.location.protocol!r}"
+                " has no links of its own to redirect to. Use 'proxy'."
+            )
+        if self.x_accel_redirect and self.dialect.location.protocol != "file":
+            raise NotConfiguredError(
+                "STORE_X_ACCEL_REDIRECT lets nginx send files from the local disk;"
+                f" {self.uri} is none. Remove it."
+            )
 
     @classmethod
     def url(cls, config: Mapping[str, t.Any]) -> str | os.PathLike[str]:
@@ -103,8 +128,11 @@ class FsspecStore(BaseStore):
 
     @property
     def storage_options(self) -> dict[str, t.Any]:
-        """What pandas and others want beside a file's :attr:`~FileWrapper.uri`.
-        Holds the credentials: do not print it."""
+        """What pandas and others want beside a file's
+        :attr:`~flask_store.files.FileWrapper.uri`.
+
+        It holds the credentials: do not print it.
+        """
         return dict(self.dialect.location.options)
 
     # -- saving --------------------------------------------------------------
@@ -140,10 +168,32 @@ class FsspecStore(BaseStore):
         with open_source(file) as source:
             source.report_to(callback)
             name = naming.clean(_filename(filename, source))
-            key = self._store(source, self.key(name), on_conflict, content_type)
-        stored = FileWrapper(key, self.at(None))
+            key, upload = self.key(name), None
+            if self.background is not None and on_conflict == "rename":
+                key = naming.unique(key)
+                with source.rewindable() as source:
+                    upload = self._spool(source, key, content_type)
+                    if upload is None:
+                        self._store(source, key, "overwrite", content_type)
+            else:
+                key = self._store(source, key, on_conflict, content_type)
+        stored = FileWrapper(key, self.at(None), upload)
         signals.file_saved.send(_application(), file=stored)
         return stored
+
+    def _spool(
+        self, source: Source, key: str, content_type: str | None
+    ) -> BackgroundUpload | None:
+        assert self.background is not None
+        kind = content_type or media_types.content_type(key)
+        with self._explained(key, source):
+            self.dialect.path(key, follow=False)  # refuses before anything is promised
+            return self.background.accept(source, key, kind)
+
+    def upload(self, name: str) -> BackgroundUpload | None:
+        """The upload of a file that this process still has to do."""
+        key = self.key(name)
+        return None if self.background is None else self.background.upload(key)
 
     def _store(
         self,
@@ -153,14 +203,18 @@ class FsspecStore(BaseStore):
         content_type: str | None,
     ) -> str:
         """Publish under *key* or, if it is taken, under a name of its own."""
-        fs, dialect = self.fs, self.dialect
+        dialect = self.dialect
 
         def publish(write: t.Callable[..., None], key: str) -> str:
             kind = content_type or media_types.content_type(key)
             write(fs, staged, dialect.path(key, follow=False), kind)
             return key
 
-        with self._explained(key, source), dialect.stage(fs, source) as staged:
+        with ExitStack() as stack:
+            # Connecting can fail too, and then has to be explained.
+            stack.enter_context(self._explained(key, source))
+            fs = self.fs
+            staged = stack.enter_context(dialect.stage(fs, source))
             if on_conflict == "overwrite":
                 return publish(dialect.replace, key)
             if dialect.exclusive(fs, staged):
@@ -248,7 +302,8 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self._explained(key):
-            self.dialect.delete(self.fs, key)
+            if self.background is None or not self.background.forget(key):
+                self.dialect.delete(self.fs, key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 
     # -- reading -------------------------------------------------------------
@@ -268,7 +323,8 @@ class FsspecStore(BaseStore):
             )
         key = self.key(name)
         with self._explained(key):
-            file = self.dialect.open(self.fs, key)
+            found = self.background and self.background.find(key)
+            file = found[1] if found else self.dialect.open(self.fs, key)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
     def stream(
@@ -277,7 +333,42 @@ class FsspecStore(BaseStore):
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         key = self.key(name)
         with self._explained(key):
-            yield from self.dialect.stream(self.fs, key, start, stop)
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                yield from _spooled(waiting[1], start, stop)
+            else:
+                yield from self.dialect.stream(self.fs, key, start, stop)
+
+    def stream_version(self, found: Stat, start: int, stop: int) -> Iterator[bytes]:
+        """A part of the very version that *found* describes. It is opened at once,
+        so that what goes wrong there is raised here.
+
+        :param found: what :meth:`stat` said.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        key = self.key(found.name)
+        with self._explained(key):
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                return Opened(_spooled(waiting[1], start, stop), stop - start)
+            body = self.dialect.stream_version(
+                self.fs, replace(found, name=key), start, stop
+            )
+            return body if isinstance(body, Opened) else Opened(body, stop - start)
+
+    def fetch(self, name: str) -> tuple[Stat, Iterator[bytes]] | None:
+        """What :meth:`stat` says, and the whole file, opened, where one request to the
+        storage has both.
+
+        :raises FileNotFound: if there is no such file.
+        """
+        key = self.key(name)
+        with self._explained(key):
+            found = self.dialect.fetch(self.fs, key)
+            if found is None:
+                return None
+            stat, pieces = found
+            return replace(stat, name=name), Opened(pieces, stat.size)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
@@ -298,6 +389,13 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self._explained(key):
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                entry, file = waiting
+                file.close()
+                return Stat(
+                    name, entry.size, utc(entry.saved), None, entry.content_type
+                )
             found = self.dialect.stat(self.fs, key)
         return replace(found, name=name)
 
@@ -338,7 +436,111 @@ class FsspecStore(BaseStore):
         """The path on disk; for an object store the key with its prefix."""
         return self.dialect.absolute_path(self.key(name))
 
+    # -- addresses and direct uploads ----------------------------------------
+
+    @property
+    def identity(self) -> str:
+        """What sets this store apart in whatever the application signs for it."""
+        return self.url_prefix if self.serves else self.uri
+
+    def public_url(self, name: str) -> str:
+        """The URL, unsigned, below the domain or at the application."""
+        return super().absolute_url(name)
+
+    def signed_url(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str:
+        """A link by which anybody may read the file for some time.
+
+        A storage with signatures of its own signs it, everything else the
+        application. For a quarter of *expires* the link stays the same, so that
+        browsers can keep the file; it is good for that much longer.
+
+        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
+        :param download_as: the name under which a browser is to save the file, even
+            if it could show it.
+        :raises NotConfiguredError: if the application has to sign and has no
+            ``SECRET_KEY``, or nobody serves the file.
+        """
+        from .. import links
+
+        key = self.key(name)
+        link = None
+        if self.serve != "proxy":
+            link = self.storage_link(name, expires, download_as)
+        if link is not None:
+            return link
+        if not self.serves:
+            raise NotConfiguredError(
+                f"{self!r} cannot sign links by itself, and STORE_SERVE is 'off'. Set"
+                " STORE_SERVE to 'auto' or 'proxy', so that the application serves"
+                " the files."
+            )
+        period = links.period(self.url_expires if expires is None else expires)
+        query = links.query(self.identity, key, period.end, download_as)
+        return f"{self.public_url(name)}?{query}"
+
+    def storage_link(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str | None:
+        """Like :meth:`signed_url`, but signed by the storage itself, or ``None``."""
+        from .. import links
+        from .. import presentation
+
+        key = self.key(name)
+        shown = presentation.headers(
+            key.rpartition("/")[2],
+            media_types.content_type(key),
+            self.inline_types,
+            download_as,
+        )
+        period = links.period(self.url_expires if expires is None else expires)
+        said = shown["Content-Disposition"]
+        with self._explained(key):
+            return self.dialect.sign(self.fs, key, period, said)
+
+    def presign_upload(
+        self,
+        filename: str,
+        content_type: str | None = None,
+        *,
+        max_size: int,
+        expires: int = 3600,
+    ) -> DirectUpload:
+        """Let a browser send one file straight to where it will be stored.
+
+        :param filename: as the client calls it; the key gets a UUID.
+        :param content_type: by default what the name's extension says.
+        :param max_size: in bytes.
+        :param expires: in seconds, until when the upload has to be confirmed.
+        :return: what to give to the browser.
+        """
+        from .. import direct
+
+        return direct.presign(self, filename, content_type, max_size, expires)
+
+    def confirm(self, token: str) -> FileWrapper:
+        """Take over a file that a browser has sent. Doing it twice gives the same.
+
+        :param token: that of :meth:`presign_upload`.
+        :raises BadLink: if the token is not good here, or has expired.
+        :raises FileNotFound: if nothing was uploaded.
+        :raises TooLarge: if it has more bytes than agreed.
+        :raises WrongType: if it is stored as another type than agreed.
+        """
+        from .. import direct
+
+        return direct.confirm(self, token)
+
     def absolute_url(self, name: str) -> str:
+        if self.signed_urls:
+            return self.signed_url(name)
         if self.domain is None and not self.serves:
             address = self.dialect.address(self.key(name))
             if address is not None:
@@ -358,11 +560,18 @@ class FsspecStore(BaseStore):
             error = None if explained else self.dialect.explain(exc, key)
             if error is None:
                 raise
+            if isinstance(error, StoreUnavailable):
+                self.connection.drop()
             raise error from exc
 
     def __repr__(self) -> str:
         folder = f"/{self.destination}" if self.destination else ""
         return f"<{type(self).__name__} {self.uri + folder!r}>"
+
+
+def _spooled(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    with file:
+        yield from pieces(file, start, stop)
 
 
 def _filename(filename: str | None, source: Source) -> str:

@@ -23,6 +23,7 @@ class LocalStore(FsspecStore):
         """The instance folder is private to the application and never holds code,
         which the route would serve."""
         return {
+            **super().defaults(app),
             "STORE_PATH": os.path.join(app.instance_path, "uploads"),
         }
 

@@ -1,0 +1,120 @@
+"""AWS Signature Version 4, as far as a link or a form carries it. Pure.
+
+botocore signs too, but with the current second, so that no two links to a file are
+the same and no browser finds in its cache what it has loaded already. The algorithm is
+that of the Amazon S3 API Reference: "Authenticating Requests: Using Query Parameters"
+and "Browser-Based Uploads Using POST".
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import hmac
+import json
+import typing as t
+from collections.abc import Mapping
+from collections.abc import Sequence
+from urllib.parse import quote
+from urllib.parse import urlsplit
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+#: The longest that Amazon lets a signature live: seven days, in seconds.
+LONGEST = 7 * 24 * 3600
+
+
+class Keys(t.NamedTuple):
+    """An access key, its secret and, for temporary ones, the session's token."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+
+def link(
+    url: str,
+    keys: Keys,
+    region: str,
+    start: dt.datetime,
+    seconds: int,
+    parameters: Mapping[str, str] | None = None,
+) -> str:
+    """A link to GET an object.
+
+    :param url: the object's address, percent-encoded once.
+    :param start: when the link begins to be good, in UTC.
+    :param seconds: how long from then on.
+    :param parameters: further ones, such as ``response-content-disposition``.
+    """
+    parts = urlsplit(url)
+    said = {
+        **(parameters or {}),
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{keys.access_key}/{_scope(start, region)}",
+        "X-Amz-Date": _stamp(start),
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if keys.token:
+        said["X-Amz-Security-Token"] = keys.token
+    query = "&".join(
+        f"{name}={value}"
+        for name, value in sorted((_quoted(n), _quoted(v)) for n, v in said.items())
+    )
+    lines = ["GET", parts.path, query, f"host:{parts.netloc}", "", "host"]
+    request = "\n".join([*lines, "UNSIGNED-PAYLOAD"])
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    text = f"{ALGORITHM}\n{_stamp(start)}\n{_scope(start, region)}\n{digest}"
+    signature = _signature(keys, start, region, text)
+    return f"{url}?{query}&X-Amz-Signature={signature}"
+
+
+def form(
+    fields: Mapping[str, str],
+    conditions: Sequence[t.Any],
+    keys: Keys,
+    region: str,
+    now: dt.datetime,
+    until: dt.datetime,
+) -> dict[str, str]:
+    """The fields of a form that may POST one object.
+
+    :param fields: what the form has to carry as it is, such as the key.
+    :param conditions: further ones of the policy, such as the size.
+    :param until: when the form is no longer taken, in UTC.
+    """
+    said = {
+        **fields,
+        "x-amz-algorithm": ALGORITHM,
+        "x-amz-credential": f"{keys.access_key}/{_scope(now, region)}",
+        "x-amz-date": _stamp(now),
+    }
+    if keys.token:
+        said["x-amz-security-token"] = keys.token
+    policy = {
+        "expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "conditions": [*({name: value} for name, value in said.items()), *conditions],
+    }
+    text = base64.b64encode(json.dumps(policy).encode()).decode()
+    signature = _signature(keys, now, region, text)
+    return {**said, "policy": text, "x-amz-signature": signature}
+
+
+def _signature(keys: Keys, moment: dt.datetime, region: str, text: str) -> str:
+    key = f"AWS4{keys.secret_key}".encode()
+    for part in _scope(moment, region).split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _scope(moment: dt.datetime, region: str) -> str:
+    return f"{moment:%Y%m%d}/{region}/s3/aws4_request"
+
+
+def _stamp(moment: dt.datetime) -> str:
+    return f"{moment:%Y%m%dT%H%M%SZ}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="-_.~")

@@ -1,0 +1,98 @@
+"""``sftp://`` through fsspec's own filesystem and paramiko."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import fsspec
+import paramiko
+from fsspec.implementations.sftp import SFTPFileSystem
+
+from ..exceptions import StoreError
+from ..sources import Source
+from . import TIMEOUT
+from .ssh import SSHDialect
+
+
+class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
+    """fsspec's, but it knows known hosts and does not wait for ever."""
+
+    def _connect(self) -> None:
+        options = dict(self.ssh_kwargs)
+        known_hosts = options.pop("known_hosts", ())
+        self.client = paramiko.SSHClient()
+        if known_hosts is None:
+            self.client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        elif known_hosts:
+            # The keys must be known before, so that the server is asked for these.
+            self.client.load_host_keys(os.path.expanduser(known_hosts))
+        else:
+            self.client.load_system_host_keys()
+        try:
+            self.client.connect(self.host, **options)
+            self.ftp = self.client.open_sftp()
+        except BaseException:
+            self.client.close()
+            raise
+        self.ftp.get_channel().settimeout(options["timeout"])
+
+
+class ParamikoDialect(SSHDialect):
+    """One connection for each thread: threads that share one wait for ever."""
+
+    protocols = ("sftp", "ssh")
+    driver = "paramiko"
+    scope = "thread"
+    defaults = {
+        "timeout": TIMEOUT,
+        "banner_timeout": TIMEOUT,
+        "auth_timeout": TIMEOUT,
+        "channel_timeout": TIMEOUT,
+    }
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        return CheckedSFTPFileSystem(skip_instance_cache=True, **self.location.options)
+
+    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+        transport = fs.client.get_transport()
+        return transport is not None and bool(transport.is_active())
+
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        with fs.open(path, "wb") as file:
+            # Otherwise every 32 KiB wait for an answer; close() has the first error.
+            file.set_pipelined(True)
+            for data in source.chunks():
+                file.write(data)
+
+    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        fs.ftp.rename(old, new)
+
+    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        try:
+            fs.ftp.posix_rename(old, new)
+        except OSError as exc:
+            if exc.errno is not None or not self._is_there(fs, old):
+                raise
+            self._replaces(fs, old, new)
+
+    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        fs.ftp.remove(path)
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, paramiko.BadHostKeyException) or (
+            isinstance(exc, paramiko.SSHException) and "known_hosts" in str(exc)
+        ):
+            return self._bad_host()
+        if isinstance(exc, paramiko.AuthenticationException):
+            return t.cast(StoreError, self._explain_ssh(PermissionError, key))
+        lost = (
+            paramiko.SSHException,
+            paramiko.ssh_exception.NoValidConnectionsError,
+            EOFError,
+        )
+        if isinstance(exc, lost):
+            return t.cast(StoreError, self._explain_ssh(ConnectionError, key))
+        if isinstance(exc, OSError) and exc.args == ("Failure",):
+            return t.cast(StoreError, self._explain_ssh(None, key))
+        return super().explain(exc, key)

@@ -1,0 +1,79 @@
+"""``sftp://`` through sshfs and asyncssh."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections.abc import Awaitable
+from collections.abc import Callable
+
+import asyncssh
+import fsspec
+import sshfs
+
+from ..exceptions import StoreError
+from . import TIMEOUT
+from .ssh import SSHDialect
+
+#: asyncssh's errors as the builtins they amount to; the first that fits counts.
+MEANING: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
+    (asyncssh.SFTPNoSuchFile, FileNotFoundError),
+    (asyncssh.SFTPPermissionDenied, PermissionError),
+    (asyncssh.PermissionDenied, PermissionError),
+    (asyncssh.SFTPNoConnection, ConnectionError),
+    (asyncssh.SFTPConnectionLost, ConnectionError),
+    (asyncssh.SFTPError, None),
+    (asyncssh.Error, ConnectionError),
+)
+
+
+class SshfsDialect(SSHDialect):
+    """One connection for all threads of a process."""
+
+    protocols = ("sftp", "ssh")
+    driver = "sshfs"
+    defaults = {
+        # sshfs by itself would trust any server; () is ~/.ssh/known_hosts.
+        "known_hosts": (),
+        "connect_timeout": TIMEOUT,
+        # Nothing else ends a wait for a server that has fallen silent.
+        "keepalive_interval": 3,
+        "keepalive_count_max": 2,
+    }
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        # By its name, fsspec would give either library's filesystem.
+        options = dict(self.location.options)
+        if isinstance(options["known_hosts"], str):
+            options["known_hosts"] = os.path.expanduser(options["known_hosts"])
+        return sshfs.SSHFileSystem(skip_instance_cache=True, **options)
+
+    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+        return not fs.client.is_closed()
+
+    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        self._ask(fs, lambda channel: channel.rename(old, new))
+
+    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        try:
+            self._ask(fs, lambda channel: channel.posix_rename(old, new))
+        except asyncssh.SFTPOpUnsupported:
+            self._replaces(fs, old, new)
+
+    @staticmethod
+    def _ask(
+        fs: fsspec.AbstractFileSystem, ask: Callable[[t.Any], Awaitable[None]]
+    ) -> None:
+        async def asking() -> None:
+            async with fs._pool.get() as channel:
+                await ask(channel)
+
+        fsspec.asyn.sync(fs.loop, asking)
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, asyncssh.HostKeyNotVerifiable):
+            return self._bad_host()
+        for kind, meaning in MEANING:
+            if isinstance(exc, kind):
+                return t.cast(StoreError, self._explain_ssh(meaning, key))
+        return super().explain(exc, key)

@@ -1,0 +1,202 @@
+"""``smb://``: Windows and Samba shares, through smbprotocol."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+import weakref
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import fsspec
+import smbclient
+from fsspec.implementations.smb import SMBFileSystem
+from smbprotocol import exceptions as smb
+from smbprotocol.header import NtStatus
+
+from ..exceptions import NotConfiguredError
+from ..exceptions import StoreError
+from ..exceptions import StoreFull
+from ..sources import CHUNK
+from ..sources import Source
+from . import Location
+from . import NOT_A_FILE
+from . import TIMEOUT
+from .staged import StagedDialect
+
+#: FILE_ATTRIBUTE_DIRECTORY of [MS-FSCC] 2.6.
+DIRECTORY = 0x10
+
+#: What smbprotocol has no errno for.
+MEANING = {
+    NtStatus.STATUS_ACCESS_DENIED: PermissionError,
+    NtStatus.STATUS_SHARING_VIOLATION: PermissionError,
+    # Deleted, and open for somebody; or a name that cannot be.
+    NtStatus.STATUS_DELETE_PENDING: FileNotFoundError,
+    NtStatus.STATUS_OBJECT_NAME_INVALID: FileNotFoundError,
+    NtStatus.STATUS_OBJECT_PATH_SYNTAX_BAD: FileNotFoundError,
+}
+
+
+class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
+    """fsspec's, with a connection of its own.
+
+    smbclient keeps one for the whole process: threads run it out of credits, and
+    after a fork parent and child take each other's replies.
+    """
+
+    def _connect(self) -> None:
+        self.connections: dict[str, t.Any] = {}
+        self.mine = {"port": self._port, "connection_cache": self.connections}
+        smbclient.register_session(
+            self.host,
+            username=self.username,
+            password=self.password,
+            encrypt=self.encrypt,
+            connection_timeout=self.timeout,
+            **self.mine,
+        )
+        for connection in self.connections.values():
+            # Nothing else ends a wait for a server that has fallen silent.
+            connection.receive = functools.partial(
+                connection.receive, timeout=self.timeout
+            )
+        # Not at exit: in a forked process it would be the parent's connection.
+        close = weakref.finalize(
+            self,
+            smbclient.reset_connection_cache,
+            fail_on_error=False,
+            connection_cache=self.connections,
+        )
+        close.atexit = False
+
+    def unc(self, path: str) -> str:
+        return f"\\\\{self.host}" + path.replace("/", "\\")
+
+    def info(self, path: str, **kwargs: t.Any) -> dict[str, t.Any]:
+        with _builtin(path):
+            found = super().info(path, connection_cache=self.connections)
+        return t.cast("dict[str, t.Any]", found)
+
+    def ls(self, path: str, detail: bool = True, **kwargs: t.Any) -> list[t.Any]:
+        with _builtin(path), smbclient.scandir(self.unc(path), **self.mine) as entries:
+            found = [_described(path, entry) for entry in entries]
+        return found if detail else sorted(entry["name"] for entry in found)
+
+    def mkdir(self, path: str, create_parents: bool = True, **kwargs: t.Any) -> None:
+        with _builtin(path):
+            super().mkdir(path, create_parents, connection_cache=self.connections)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        with _builtin(path):
+            smbclient.makedirs(self.unc(path), exist_ok=exist_ok, **self.mine)
+
+    def rmdir(self, path: str) -> None:
+        with _builtin(path):
+            smbclient.rmdir(self.unc(path), **self.mine)
+
+    def mv(self, path1: str, path2: str, **kwargs: t.Any) -> None:
+        try:
+            smbclient.rename(self.unc(path1), self.unc(path2), **self.mine)
+        except smb.SMBOSError as exc:
+            # A name that is about to be free is taken until then.
+            if exc.ntstatus == NtStatus.STATUS_DELETE_PENDING:
+                raise FileExistsError(path2) from exc
+            raise
+
+    def replace(self, path1: str, path2: str) -> None:
+        with _builtin(path2):
+            smbclient.replace(self.unc(path1), self.unc(path2), **self.mine)
+
+    def rm_file(self, path: str) -> None:
+        with _builtin(path):
+            smbclient.remove(self.unc(path), **self.mine)
+
+    _rm = rm_file
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: t.Any) -> t.Any:
+        kwargs["connection_cache"] = self.connections
+        with _builtin(path):
+            return super()._open(path, mode, **kwargs)
+
+
+class SMBDialect(StagedDialect):
+    """A rename without ReplaceIfExists ([MS-FSCC] 2.4.37), of an upload beside."""
+
+    protocols = ("smb",)
+    scope = "thread"
+    rename = "rename without ReplaceIfExists"
+
+    @classmethod
+    def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
+        found = super().locate(url, config)
+        if not found.options.get("host") or len(found.root) < 2:
+            raise NotConfiguredError(
+                "STORE_PATH names no host or no share. Write"
+                " 'smb://user@host/share/folder'."
+            )
+        options = {"timeout": TIMEOUT, **found.options}
+        return Location("smb", found.root, options)
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        return PrivateSMBFileSystem(skip_instance_cache=True, **self.location.options)
+
+    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+        return all(c.transport.connected for c in fs.connections.values())
+
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        with fs.open(path, "wb", block_size=CHUNK) as file:
+            for data in source.chunks():
+                file.write(data)
+
+    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        fs.mv(old, new)
+
+    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        fs.replace(old, new)
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        self._file(fs, key)
+        # By default a reader would keep everybody else out.
+        file = fs.open(self.path(key), "rb", block_size=CHUNK, share_access="rwd")
+        return t.cast("t.IO[bytes]", file)
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, smb.SMBOSError):
+            if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
+                return StoreFull("The share is full. Nothing was stored.", key)
+            return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)
+        if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
+            return super().explain(PermissionError(), key)
+        # smbprotocol says ValueError when nobody listens.
+        if isinstance(exc, smb.SMBException | ValueError):
+            return super().explain(ConnectionError(), key)
+        return super().explain(exc, key)
+
+
+def _as_builtin(exc: t.Any) -> OSError:
+    kind = MEANING.get(exc.ntstatus)
+    return kind(exc.filename) if kind else OSError(exc.errno, exc.strerror)
+
+
+@contextmanager
+def _builtin(path: str) -> Iterator[None]:
+    """smbprotocol's errors are no FileNotFoundError, whatever their number."""
+    try:
+        yield
+    except smb.SMBOSError as exc:
+        error = _as_builtin(exc)
+        if isinstance(error, NOT_A_FILE):
+            raise error from exc
+        raise
+
+
+def _described(folder: str, entry: t.Any) -> dict[str, t.Any]:
+    info = entry.smb_info
+    return {
+        "name": f"{folder.rstrip('/')}/{entry.name}",
+        "size": info.end_of_file,
+        "type": "directory" if info.file_attributes & DIRECTORY else "file",
+        "mtime": info.last_write_time.timestamp(),
+    }

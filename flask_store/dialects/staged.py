@@ -1,0 +1,241 @@
+"""What SFTP, SMB and FTP have in common: upload beside, then rename on the server."""
+
+from __future__ import annotations
+
+import io
+import logging
+import typing as t
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import fsspec
+
+from .. import naming
+from ..exceptions import FileExists
+from ..exceptions import StoreUnavailable
+from ..sources import Source
+from . import DESTINATION_IS_FILE
+from . import Dialect
+from . import NOT_A_FILE
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Staged:
+    """A complete upload on the server, under a private name.
+
+    :param path: where it is.
+    :param there: false as soon as it has its final name.
+    """
+
+    path: str
+    there: bool = True
+
+
+class StagedDialect(Dialect):
+    """The upload goes to the server once; each attempt at a name is a rename.
+
+    A protocol says how it writes, renames and makes one folder.
+    """
+
+    #: The rename as the log calls it.
+    rename: t.ClassVar[str] = "rename"
+
+    def __init__(self, location: t.Any) -> None:
+        super().__init__(location)
+        self._refuses: bool | None = None
+
+    @property
+    def uri(self) -> str:
+        host = self.location.options["host"]
+        port = self.location.options.get("port")
+        address = f"{host}:{port}" if port else host
+        return f"{self.location.protocol}://{address}{self.root}"
+
+    # -- writing -------------------------------------------------------------
+
+    @contextmanager
+    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+        staged = Staged(self.staging_path())
+        try:
+            self._upload_into(fs, source, staged.path)
+            yield staged
+        finally:
+            if staged.there:
+                # Whatever happened, it is more telling than what may happen here.
+                with suppress(Exception):
+                    self._remove(fs, staged.path)
+
+    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+        if self._refuses is None:
+            self._refuses = self._probe(fs)
+            if not self._refuses:
+                logger.warning(
+                    "The server's %s replaces: every name in %s will carry a UUID.",
+                    self.rename,
+                    self.uri,
+                )
+        return self._refuses
+
+    def create(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        def rename() -> None:
+            try:
+                self._rename(fs, staged.path, path)
+            except Exception as exc:
+                # Most servers say no more than that it failed.
+                if not self._is_lost(exc) and self._is_there(fs, path):
+                    raise FileExistsError(path) from exc
+                raise
+
+        self._in_folder(fs, path, rename)
+        staged.there = False
+
+    def replace(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        self._in_folder(fs, path, lambda: self._rename_over(fs, staged.path, path))
+        staged.there = False
+
+    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
+        """Whether a rename refuses a name that is taken, by trying it."""
+        nothing = Source(io.BytesIO(), None)
+        taken, other = self.staging_path(), self.staging_path()
+        try:
+            for path in (taken, other):
+                self._upload_into(fs, nothing, path)
+            with suppress(Exception):
+                self._rename(fs, other, taken)
+            return self._is_there(fs, other)
+        finally:
+            for path in (taken, other):
+                with suppress(Exception):
+                    self._remove(fs, path)
+
+    def _upload_into(
+        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
+    ) -> None:
+        if source.rewinds:
+            self._in_folder(fs, path, lambda: self._upload(fs, source, path), source)
+        else:
+            self._make_folder(fs, fs._parent(path))
+            self._upload(fs, source, path)
+
+    def _in_folder(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        path: str,
+        call: t.Callable[[], None],
+        source: Source | None = None,
+    ) -> None:
+        """Do it, and if it fails, perhaps for want of a folder, once more with it."""
+        try:
+            call()
+        except FileExistsError:
+            raise
+        except Exception as exc:
+            if self._is_lost(exc) or (source and source.error):
+                raise
+            self._make_folder(fs, fs._parent(path))
+            call()
+
+    def _is_lost(self, exc: Exception) -> bool:
+        """Whether the server is gone, so that asking it again would wait again."""
+        return isinstance(self.explain(exc, None), StoreUnavailable)
+
+    def _make_folder(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+        """Make a folder and those above it.
+
+        :raises FileExists: if one of them is a file.
+        """
+        try:
+            kind = self._info(fs, folder)["type"]
+        except NOT_A_FILE:
+            parent = fs._parent(folder)
+            if parent != folder:
+                self._make_folder(fs, parent)
+            try:
+                self._mkdir(fs, folder)
+            except Exception:
+                if not self._is_there(fs, folder):  # another process was quicker
+                    raise
+            return
+        if kind == "file":
+            key = folder[len(self.root) + 1 :]
+            raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
+
+    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+        try:
+            self._info(fs, path)
+        except NOT_A_FILE:
+            return False
+        return True
+
+    # -- what a protocol has to say ------------------------------------------
+
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        """Write a new file. What is broken stays, and is removed by the caller."""
+        with fs.open(path, "wb") as file:
+            for data in source.chunks():
+                file.write(data)
+
+    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        """Rename, and raise anything if the new name is taken."""
+        raise NotImplementedError
+
+    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        """Rename in place of what may be there."""
+        raise NotImplementedError
+
+    def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+        fs.mkdir(folder, create_parents=False)
+
+    def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
+        """:raises FileNotFoundError: if there is nothing of this name."""
+        return t.cast("dict[str, t.Any]", fs.info(path))
+
+    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        fs.rm_file(path)
+
+    # -- reading -------------------------------------------------------------
+
+    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> t.Any:
+        return self.record(self._file(fs, key), key)
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        self._file(fs, key)
+        return super().open(fs, key)
+
+    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+        try:
+            self._remove(fs, self.path(key, follow=False))
+        except Exception:
+            self._file(fs, key)  # servers do not tell a folder from a refusal
+            raise
+
+    def _file(self, fs: fsspec.AbstractFileSystem, key: str) -> dict[str, t.Any]:
+        info = self._info(fs, self.path(key))
+        if info["type"] == "directory":
+            raise FileNotFoundError(key)
+        return info
+
+
+def unquoted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What a URL says, without its quoting: '%40' in a password means '@'."""
+    return {
+        name: unquote(value) if isinstance(value, str) else value
+        for name, value in options.items()
+    }

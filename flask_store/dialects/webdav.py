@@ -1,0 +1,281 @@
+"""``webdav+https://``: WebDAV (RFC 4918), through webdav4 and httpx."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import typing as t
+import weakref
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import closing
+from contextlib import suppress
+from urllib.parse import quote
+from urllib.parse import unquote
+from urllib.parse import urlsplit
+
+import fsspec
+import httpx
+from webdav4 import client as dav
+from webdav4.fsspec import WebdavFileSystem
+
+from .. import naming
+from ..exceptions import NotConfiguredError
+from ..exceptions import StoreDenied
+from ..exceptions import StoreError
+from ..exceptions import StoreFull
+from ..exceptions import StoreUnavailable
+from ..sources import CHUNK
+from ..sources import Source
+from . import Location
+from . import NOT_A_FILE
+from . import options_in
+from . import Stat
+from . import TIMEOUT
+from .ranged import ranged
+from .staged import StagedDialect
+
+#: How often a lock is asked for, of a server that answers with an error of its own.
+ATTEMPTS = 3
+
+
+class Body:
+    """An upload as httpx takes it: from its start, each time it is asked."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.source.chunks()
+
+
+class WebDAVDialect(StagedDialect):
+    """A PUT beside, then a MOVE while an MKCOL keeps others away from the name.
+
+    Servers write a PUT where everybody sees it grow, so that a final name cannot be
+    its target. "Overwrite: F" looks first and moves then; MKCOL alone is one mkdir.
+    """
+
+    protocols = ("webdav+https", "webdav+http")
+    rename = "MOVE with 'Overwrite: F'"
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        self._cuts: bool | None = None
+
+    @classmethod
+    def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower().partition("+")[2]
+        if not scheme or not parts.hostname:
+            raise NotConfiguredError(
+                f"STORE_PATH with {parts.scheme}:// does not say how to reach the"
+                " server. Write 'webdav+https://user@host/folder' (or webdav+http)."
+            )
+        address = parts.netloc.rpartition("@")[2]
+        mine: dict[str, t.Any] = {
+            "base_url": f"{scheme}://{address}",
+            "timeout": TIMEOUT,
+            "retry": False,
+        }
+        if parts.username is not None:
+            mine["auth"] = (unquote(parts.username), unquote(parts.password or ""))
+        root = "/" + unquote(parts.path).strip("/")
+        options = {**mine, **options_in(config)}
+        return Location("webdav", root.rstrip("/"), options)
+
+    @property
+    def uri(self) -> str:
+        return f"webdav://{self.root}"
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        fs = WebdavFileSystem(skip_instance_cache=True, **self.location.options)
+        # Nobody else closes the connections that the client keeps for later.
+        weakref.finalize(fs, fs.client.http.close)
+        return fs
+
+    # -- writing -------------------------------------------------------------
+
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        with source.rewindable() as rewindable:
+            size = {"Content-Length": str(rewindable.size)}
+            body = Body(rewindable)
+            self._ask(fs, "PUT", path, content=body, headers=size)
+
+    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        lock = self._lock(new)
+        self._take(fs, lock, new)
+        try:
+            self._move(fs, old, new, "F")
+        finally:
+            with suppress(httpx.HTTPError):
+                self._ask(fs, "DELETE", f"{lock}/")
+
+    def _take(self, fs: fsspec.AbstractFileSystem, lock: str, path: str) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._ask(fs, "MKCOL", lock)
+                return
+            except httpx.HTTPStatusError as exc:
+                status = exc.response.status_code
+                # RFC 4918, 9.3.1. Whoever holds it saves under this very name, or
+                # died doing so.
+                if status == httpx.codes.METHOD_NOT_ALLOWED:
+                    raise FileExistsError(path) from exc
+                # Servers stumble when two ask at once.
+                if status < 500 or attempt == ATTEMPTS:
+                    raise
+
+    def _lock(self, path: str) -> str:
+        return self.path(
+            f"{naming.STAGING}/{hashlib.sha256(path.encode()).hexdigest()}"
+        )
+
+    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+        self._move(fs, old, new, "T")
+
+    def _move(
+        self, fs: fsspec.AbstractFileSystem, old: str, new: str, overwrite: str
+    ) -> None:
+        target = self.location.options["base_url"] + quote(new)
+        if ";" in new.rpartition("/")[2] and self._cuts_destinations(fs):
+            target += "/"
+        headers = {"Destination": target, "Overwrite": overwrite}
+        self._ask(fs, "MOVE", old, headers=headers)
+
+    def _cuts_destinations(self, fs: fsspec.AbstractFileSystem) -> bool:
+        """Whether this server takes what follows a ';' for no part of the name, by
+        trying it. It then understands a slash behind it, which others might not."""
+        if self._cuts is None:
+            self._cuts = False
+            old, new = self.staging_path(), self.staging_path()
+            self._upload(fs, Source(io.BytesIO(), None), old)
+            self._move(fs, old, f"{new};x", "F")
+            self._cuts = not self._is_there(fs, f"{new};x")
+            self._remove(fs, new if self._cuts else f"{new};x")
+        return self._cuts
+
+    def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+        self._ask(fs, "MKCOL", folder)
+
+    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        self._ask(fs, "DELETE", path)
+
+    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+        self._file(fs, key)  # DELETE takes a folder with all that is in it
+        self._remove(fs, self.path(key))
+
+    @staticmethod
+    def _ask(
+        fs: fsspec.AbstractFileSystem, method: str, path: str, **more: t.Any
+    ) -> httpx.Response:
+        # webdav4 joins paths unquoted, and then httpx trips over '#'.
+        reply = fs.client.http.request(method, quote(path), **more)
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            raise FileNotFoundError(path)
+        return t.cast(httpx.Response, reply.raise_for_status())
+
+    # -- reading -------------------------------------------------------------
+
+    def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
+        try:
+            found = fs.client.propfind(quote(path), headers={"Depth": "0"})
+        except dav.ResourceNotFound as exc:
+            raise FileNotFoundError(path) from exc
+        for reply in found.responses.values():
+            return _described(reply.properties.as_dict(), path)
+        raise FileNotFoundError(path)
+
+    def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
+        # The server knows no more than the name, which was another at first.
+        return super().record({**info, "content_type": None}, key)
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        return ranged(self, fs, key, int(self._file(fs, key)["size"]))
+
+    def stream(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    ) -> Iterator[bytes]:
+        self._file(fs, key)  # a server answers for a folder too, with a page
+        last = "" if stop is None else stop - 1
+        headers = {"Range": f"bytes={start}-{last}"} if start or stop else {}
+        request = fs.client.http.build_request(
+            "GET", quote(self.path(key)), headers=headers
+        )
+        reply = fs.client.http.send(request, stream=True)
+        with closing(reply):
+            if reply.status_code == httpx.codes.NOT_FOUND:
+                raise FileNotFoundError(key)
+            if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return
+            reply.raise_for_status()
+            pieces = reply.iter_bytes(CHUNK)
+            if headers and reply.status_code != httpx.codes.PARTIAL_CONTENT:
+                pieces = _cut(pieces, start, stop)
+            yield from pieces
+
+    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+        top = self.path(prefix) if prefix else self.root
+        try:
+            found = fs.client.ls(quote(top), allow_listing_resource=False)
+        except (dav.ResourceNotFound, dav.IsAResourceError, *NOT_A_FILE):
+            return
+        for entry in sorted(found, key=lambda entry: str(entry["name"])):
+            key = f"/{entry['name'].strip('/')}"[len(self.root) + 1 :]
+            if naming.STAGING in key.split("/"):
+                continue
+            if entry["type"] == "directory":
+                yield from self.walk(fs, key)
+            else:
+                yield self.record(_described(entry, key), key)
+
+    # -- what went wrong -----------------------------------------------------
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, dav.ResourceNotFound):
+            return super().explain(FileNotFoundError(), key)
+        if isinstance(exc, dav.InsufficientStorage):
+            return StoreFull("The storage is full. Nothing was stored.", key)
+        if isinstance(exc, dav.BadGatewayError | httpx.TransportError):
+            return super().explain(ConnectionError(), key)
+        if isinstance(exc, dav.HTTPError | httpx.HTTPStatusError):
+            return self._explain_status(exc.response.status_code, key)
+        return super().explain(exc, key)
+
+    def _explain_status(self, status: int, key: str | None) -> StoreError | None:
+        if status in (401, 403):
+            return StoreDenied(
+                f"The WebDAV server refuses {naming.quoted(key)} ({status}). Check the"
+                f" user and password in {self.settings}, and the permissions.",
+                key,
+            )
+        if status == httpx.codes.INSUFFICIENT_STORAGE:
+            return StoreFull("The storage is full. Nothing was stored.", key)
+        kind = StoreUnavailable if status >= 500 else StoreError
+        return kind(
+            f"The WebDAV server answers {status}. Check that STORE_PATH is the address"
+            " of a folder that WebDAV serves; the server's log tells more.",
+            key,
+        )
+
+
+def _described(properties: Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
+    size = properties.get("content_length") or 0
+    # RFC 4918, 15.9: what has no resource type is a file.
+    return {
+        **properties,
+        "name": name,
+        "size": size,
+        "type": properties.get("type") or "file",
+    }
+
+
+def _cut(pieces: t.Iterable[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    """A range of a reply that is whole, from a server that knows no ranges."""
+    position = 0
+    for data in pieces:
+        end = position + len(data) if stop is None else stop
+        piece = data[max(0, start - position) : max(0, end - position)]
+        position += len(data)
+        if piece:
+            yield piece

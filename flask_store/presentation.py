@@ -1,0 +1,116 @@
+"""How a browser is told to treat a file: show or save it, and never run it. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from werkzeug.http import parse_options_header
+from werkzeug.utils import get_content_type
+
+from . import naming
+from .exceptions import NotConfiguredError
+from .media_types import UNKNOWN
+
+#: What a browser may show; everything else it is told to save. ``/*`` never
+#: includes a type of XML, such as SVG, because XML can carry scripts.
+INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
+
+#: What a page of the same site could load as its own code, whatever the disposition
+#: (WHATWG MIME Sniffing, "JavaScript MIME type"). It is sent as a type that nosniff
+#: keeps from being run.
+CODE = re.compile(
+    r"(text|application)/(x-)?(java|ecma|live|j)script[0-9.]*\Z|text/css\Z"
+)
+
+# A browser shows an image or a video in a page that it makes for it, which has a
+# style of its own and loads the file once more.
+_SOURCES = (
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
+)
+#: Nothing runs, and nothing has the rights of the site.
+SANDBOX = _SOURCES + "sandbox"
+#: Chromium loads the video of such a page with CORS, so that it needs an origin. No
+#: script may use it.
+SANDBOX_MEDIA = _SOURCES + "sandbox allow-same-origin"
+
+_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+\Z")
+_PATTERN = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)\Z")
+# attr-char of RFC 5987, section 3.2.1, beside letters and digits.
+_ATTR_CHAR = "!#$&+-.^_`|~"
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """``STORE_INLINE_TYPES``, checked.
+
+    :raises NotConfiguredError: if it is no list of media types.
+    """
+    if value is None:
+        return INLINE_TYPES
+    given = tuple(value) if isinstance(value, Iterable) else ()
+    good = (isinstance(text, str) and _PATTERN.match(text.lower()) for text in given)
+    if isinstance(value, str) or not isinstance(value, Iterable) or not all(good):
+        raise NotConfiguredError(
+            f"STORE_INLINE_TYPES is {value!r}; it must be a list of media types, such"
+            " as ['image/*', 'application/pdf']."
+        )
+    return tuple(text.lower() for text in given)
+
+
+def essence(content_type: str) -> str:
+    """The type without its parameters; what is none becomes "some bytes"."""
+    kind = parse_options_header(content_type)[0].strip().lower()
+    return kind if _TYPE.match(kind) else UNKNOWN
+
+
+def is_inline(content_type: str, allowed: Iterable[str] = INLINE_TYPES) -> bool:
+    """Whether a browser may show this type in place of saving it."""
+    kind = essence(content_type)
+    if kind in allowed:
+        return True
+    family = f"{kind.partition('/')[0]}/*"
+    return family in allowed and not kind.endswith(("+xml", "/xml"))
+
+
+def headers(
+    name: str,
+    content_type: str,
+    allowed: Iterable[str],
+    download_as: str | None = None,
+) -> dict[str, str]:
+    """The headers that say what a file is and how far it is trusted.
+
+    :param name: its file name.
+    :param allowed: the types that may be shown.
+    :param download_as: save it under this name, whatever it is.
+    """
+    kind = essence(content_type)
+    shown = is_inline(kind, allowed) and download_as is None
+    sent = UNKNOWN if CODE.match(kind) and not shown else kind
+    media = kind.startswith(("audio/", "video/"))
+    return {
+        "Content-Type": get_content_type(sent, "utf-8"),
+        "Content-Disposition": disposition(
+            "inline" if shown else "attachment", download_as or name
+        ),
+        "Content-Security-Policy": SANDBOX_MEDIA if media else SANDBOX,
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def disposition(kind: t.Literal["inline", "attachment"], name: str) -> str:
+    """A ``Content-Disposition`` with a name of any characters (RFC 6266).
+
+    :param name: cleaned here, so that it names one file on any system.
+    """
+    name = naming.clean(name)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    # Of these, appendix D says that browsers differ.
+    plain = re.sub(r'[%"\\]', "_", plain)
+    if plain == name:
+        return f'{kind}; filename="{plain}"'
+    encoded = quote(name, safe=_ATTR_CHAR)
+    return f"{kind}; filename=\"{plain or 'file'}\"; filename*=UTF-8''{encoded}"

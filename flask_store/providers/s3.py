@@ -1,0 +1,28 @@
+"""``S3Provider`` and ``S3GeventProvider``: objects in a bucket, as 0.0.4 was
+configured."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import Flask
+
+from ..stores import s3
+from . import Provider
+
+
+class S3Provider(Provider):
+    """An object in the bucket ``STORE_S3_BUCKET``."""
+
+    store_class = s3.S3Store
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The bucket's root."""
+        return {"STORE_PATH": "/"}
+
+
+class S3GeventProvider(S3Provider):
+    """The same, uploaded in the background where the store can do so."""
+
+    store_class = getattr(s3, "S3GeventStore", s3.S3Store)

@@ -1,0 +1,16 @@
+"""SQLAlchemy: a column whose value is a stored file.
+
+- ``column.py``: :class:`StoredFile`, the column type and what a flush does with it.
+- ``transactions.py``: which files a transaction made and gave up.
+- ``orphans.py``: the files that no row knows.
+- ``legacy.py``: :class:`FlaskStoreType`, the column of 0.0.4.
+- ``migrations.py``: how Alembic writes these types down.
+"""
+
+from .column import StoredFile as StoredFile
+from .legacy import FlaskStoreType as FlaskStoreType
+from .migrations import render_item as render_item
+from .orphans import orphans as orphans
+
+# Under this name migrations import them, those of 0.0.4 among them.
+StoredFile.__module__ = FlaskStoreType.__module__ = __name__

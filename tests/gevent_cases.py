@@ -1,0 +1,299 @@
+"""What the tests of gevent run in a process of its own: ``MODE CASE`` and settings.
+
+The mode says when gevent patches; the result is printed as one line of JSON.
+"""
+
+# ruff: noqa: E402
+
+import sys
+
+MODE = sys.argv[1] if __name__ == "__main__" else "unpatched"
+
+if MODE == "first":
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import json
+import logging
+import os
+import threading
+import time
+import traceback
+import typing as t
+
+from flask import Flask
+
+from flask_store import Store
+from flask_store.greenlets import patched
+from flask_store.stores.fsspec import FsspecStore
+
+Case: t.TypeAlias = t.Callable[[FsspecStore], t.Any]
+
+
+def make_app(settings: dict[str, t.Any]) -> Flask:
+    """An application with these settings."""
+    app = Flask(__name__)
+    app.config.update(settings)
+    Store(app)
+    return app
+
+
+def patch_late(settings: dict[str, t.Any]) -> None:
+    """Patch after s3fs was imported and a store was used."""
+    app = make_app(settings)
+    app.extensions["store"].Provider().exists("before")
+    import s3fs
+    from gevent import monkey
+
+    assert s3fs
+    monkey.patch_all()
+
+
+# -- the cases ---------------------------------------------------------------
+
+
+def every_operation(store: FsspecStore, app: Flask) -> dict[str, bool]:
+    """Save, read, serve, delete and list; each by itself."""
+    data = os.urandom(300_000)
+    f = store.at("a folder").save(data, "photo.jpg")
+    again = store.at("a folder").save(data, "photo.jpg")
+    done = {"save": f != again}
+    done["read"] = f.read() == data and f.open().read() == data and f.size == len(data)
+    with app.test_client() as client:
+        reply = client.get(f"/{f.relative_url()}")
+        done["serve"] = reply.data == data and reply.status_code == 200
+        reply.close()
+    for saved in (f, again):  # the list is the storage's
+        assert saved.upload is None or saved.upload.wait(30)
+    found = {stat.name for stat in store.ls()}
+    done["list"] = {str(f), str(again)} <= found
+    f.delete()
+    done["delete"] = not f.exists() and again.exists()
+    again.delete()
+    return done
+
+
+def crowd(store: FsspecStore) -> dict[str, t.Any]:
+    """200 callers at once save 1 MiB each, ask for it and read it back."""
+    late: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.is_set():
+            started = time.monotonic()
+            time.sleep(0.01)
+            late.append(time.monotonic() - started - 0.01)
+
+    good: list[bool] = []
+
+    def use(number: int) -> None:
+        data = os.urandom(1024) * 1024
+        f = store.save(data, f"{number}.bin")
+        good.append(f.exists() and f.read() == data)
+
+    store.save(b"warm", "warm.txt")
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    started = time.monotonic()
+    together(use, 200)
+    seconds = time.monotonic() - started
+    stop.set()
+    ticker.join()
+    late.sort()
+    return {
+        "good": good.count(True),
+        "seconds": round(seconds, 2),
+        "p99_ms": round(late[int(len(late) * 0.99)] * 1000, 1),
+        "max_ms": round(late[-1] * 1000, 1),
+        "threads": threading.active_count(),
+    }
+
+
+def together(use: t.Callable[[int], None], count: int) -> None:
+    """Run *use* in as many threads; patched, in as many greenlets."""
+    threads = [threading.Thread(target=use, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def first_call(store: FsspecStore) -> str:
+    """The first call of all, with nothing else in the hub."""
+    return store.save(b"first", "first.txt").filename
+
+
+def first_calls(store: FsspecStore) -> dict[str, int]:
+    """16 threads make the first call at once."""
+    from aiobotocore.session import AioSession
+
+    from flask_store import ioloop
+
+    start = threading.Barrier(16) if not patched() else None
+    names: list[str] = []
+    clients: list[int] = []
+    create_client = AioSession._create_client
+
+    async def counted(*args: t.Any, **kwargs: t.Any) -> t.Any:
+        clients.append(1)
+        return await create_client(*args, **kwargs)
+
+    AioSession._create_client = counted
+
+    def use(number: int) -> None:
+        if start:
+            start.wait()
+        names.append(store.save(b"x", f"{number}.txt").filename)
+
+    together(use, 16)
+    return {
+        "names": len(set(names)),
+        "loops": len(ioloop._loops),
+        "filesystems": len(store.connection.by_process),
+        "clients": len(clients),
+    }
+
+
+def debug_logging(store: FsspecStore) -> dict[str, t.Any]:
+    """Both the callers and the loop's thread log at DEBUG, for 12 seconds."""
+    logging.basicConfig(level=logging.DEBUG, stream=open(os.devnull, "w"))
+    logger = logging.getLogger("application")
+    store.save(b"warm", "warm.txt")
+    until = time.monotonic() + 12
+    calls: list[float] = []
+
+    def use(number: int) -> None:
+        while time.monotonic() < until:
+            started = time.monotonic()
+            for line in range(10):
+                logger.debug("caller %d says %d", number, line)
+            assert store.exists("warm.txt")
+            calls.append(time.monotonic() - started)
+
+    together(use, 10)
+    return {"calls": len(calls), "slowest": round(max(calls), 2)}
+
+
+def killed(store: FsspecStore) -> dict[str, t.Any]:
+    """A killed greenlet and a Timeout end their transfers, and at once."""
+    import gevent
+
+    from flask_store import ioloop
+
+    def transfers() -> int:
+        import asyncio
+
+        return sum(
+            "_guarded" in repr(task) for task in asyncio.all_tasks(ioloop.get_loop())
+        )
+
+    data = bytes(8 * 1024 * 1024)
+    doomed = gevent.spawn(store.save, data, "killed.bin")
+    gevent.sleep(1)
+    found = {"during": transfers()}
+    started = time.monotonic()
+    doomed.kill()
+    found["kill_seconds"] = round(time.monotonic() - started, 2)
+    gevent.sleep(0.2)
+    found["after_kill"] = transfers()
+    started = time.monotonic()
+    try:
+        with gevent.Timeout(0.5):
+            store.save(data, "late.bin")
+    except gevent.Timeout:
+        found["timeout_seconds"] = round(time.monotonic() - started, 2)
+    gevent.sleep(0.2)
+    found["after_timeout"] = transfers()
+    return found
+
+
+def others_run(store: FsspecStore) -> int:
+    """How often another greenlet ran during one slow call."""
+    import gevent
+
+    store.exists("warm")
+    ticks: list[int] = []
+
+    def tick() -> None:
+        while True:
+            gevent.sleep(0.01)
+            ticks.append(1)
+
+    ticker = gevent.spawn(tick)
+    store.save(bytes(200_000), "slow.bin")
+    ticker.kill()
+    return len(ticks)
+
+
+def naive(store: FsspecStore) -> str:
+    """s3fs as everybody uses it; the canary."""
+    import fsspec
+
+    options = store.storage_options
+    options.pop("conditional_writes", None)
+    try:
+        fsspec.filesystem("s3", **options).exists("bucket/key")
+    except BaseException as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return "works"
+
+
+def green_stream(store: FsspecStore) -> bool:
+    """A stream that only its own greenlet's thread may read."""
+    import io
+
+    import gevent
+
+    owner = gevent.get_hub()
+
+    class Green(io.RawIOBase):
+        def __init__(self) -> None:
+            self.inner = io.BytesIO(b"green" * 1000)
+
+        def readable(self) -> bool:
+            return True
+
+        def seekable(self) -> bool:
+            return True
+
+        def tell(self) -> int:
+            return self.inner.tell()
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return self.inner.seek(offset, whence)
+
+        def read(self, size: int | None = -1) -> bytes:
+            assert gevent.get_hub() is owner
+            gevent.sleep(0.001)
+            return self.inner.read(size)
+
+    return store.save(t.cast(t.BinaryIO, Green()), "green.txt").size == 5000
+
+
+def nothing_patched(store: FsspecStore) -> dict[str, bool]:
+    """What importing and using a store did to the rest of the process."""
+    import fsspec.asyn
+
+    store.exists("x")
+    return {"patched": patched(), "fsspec_loop": fsspec.asyn.loop[0] is not None}
+
+
+def main() -> None:
+    case, settings = sys.argv[2], json.loads(os.environ["SETTINGS"])
+    if MODE == "late":
+        patch_late(settings)
+    app = make_app(settings)
+    store = app.extensions["store"].Provider()
+    function = globals()[case]
+    answer: dict[str, t.Any] = {"patched": patched()}
+    try:
+        needs_app = case == "every_operation"
+        answer["found"] = function(store, app) if needs_app else function(store)
+    except BaseException:
+        answer["error"] = traceback.format_exc()
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""Direct uploads: one form for every store, good for one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pathlib
+import typing as t
+import urllib.parse
+import uuid
+
+import pytest
+import requests
+from flask import Flask
+from flask import jsonify
+from flask.testing import FlaskClient
+
+from flask_store import links
+from flask_store import Store
+from flask_store.direct import DirectUpload
+from flask_store.exceptions import BadLink
+from flask_store.exceptions import FileNotFound
+from flask_store.exceptions import NotConfiguredError
+from flask_store.exceptions import TooLarge
+from flask_store.exceptions import WrongType
+from flask_store.signals import file_saved
+from flask_store.stores.fsspec import FsspecStore
+
+from .servers import S3Server
+from .servers import serve
+from .test_s3 import settings
+
+
+def make_app(**config: t.Any) -> Flask:
+    """An application with one store."""
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="the key", **config)
+    Store(app)
+    return app
+
+
+@pytest.fixture
+def local_app(tmp_path: pathlib.Path) -> Flask:
+    """Uploads go to disk, through the application."""
+    return make_app(STORE_PATH=str(tmp_path / "uploads"))
+
+
+@pytest.fixture
+def memory_app() -> Flask:
+    """Uploads go to memory, through the application."""
+    return make_app(STORE_PATH=f"memory://{uuid.uuid4()}/uploads")
+
+
+@pytest.fixture
+def s3_app(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> Flask:
+    """Uploads go straight to S3."""
+    return make_app(
+        STORE_PROVIDER="flask_store.stores.s3.S3Store",
+        **settings(seaweedfs_server, seaweedfs_bucket, STORE_PATH="/some/place"),
+    )
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def app(request: pytest.FixtureRequest) -> Flask:
+    """An application for each kind of store."""
+    return t.cast(Flask, request.getfixturevalue(f"{request.param}_app"))
+
+
+@pytest.fixture
+def store(app: Flask) -> t.Iterator[FsspecStore]:
+    """Its store, with a destination, in an application context."""
+    with app.app_context():
+        yield t.cast("FsspecStore", app.extensions["store"].Provider("users/7"))
+
+
+@pytest.fixture
+def site(app: Flask) -> t.Iterator[str]:
+    """The running application's address."""
+    with serve(app) as url:
+        yield url
+
+
+def send(
+    form: DirectUpload, site: str, data: bytes, name: str = "any", **fields: str
+) -> requests.Response:
+    """What the script of a page does with what presign_upload() returned."""
+    return requests.request(
+        form.method,
+        urllib.parse.urljoin(site, form.url),
+        headers=form.headers,
+        data={**form.fields, **fields},
+        files={"file": (name, data)},
+        timeout=10,
+    )
+
+
+def test_upload(store: FsspecStore, site: str) -> None:
+    """The form takes the file, confirm() returns it, and only now is it told."""
+    told: list[t.Any] = []
+    form = store.presign_upload("фото 1.jpg", max_size=1000)
+    assert form.key.startswith("users/7/фото 1_")
+    assert form.key.endswith(".jpg")
+    with pytest.raises(FileNotFound, match="has not been uploaded"):
+        store.confirm(form.token)
+    assert list(store.ls()) == []
+    with file_saved.connected_to(lambda sender, file: told.append(file)):
+        reply = send(form, site, b"x" * 1000)
+        assert reply.status_code == 204, reply.text
+        f = store.confirm(form.token)
+    assert told == [f]
+    assert (f.relative_path(), f.read()) == (form.key, b"x" * 1000)
+    assert f.content_type == "image/jpeg"
+    assert [found.name for found in store.ls()] == [f.filename]
+    assert store.confirm(form.token) == f
+
+
+def test_form_is_sent_as_json(app: Flask, store: FsspecStore) -> None:
+    """jsonify() takes the form as it is."""
+    form = store.presign_upload("a.txt", max_size=5)
+    with app.test_request_context():
+        assert jsonify(form).get_json() == dataclasses.asdict(form)
+
+
+@pytest.mark.parametrize("size", [1001, 200_000])
+def test_too_large(store: FsspecStore, site: str, size: int) -> None:
+    """More bytes than agreed are refused where they arrive, and leave nothing."""
+    form = store.presign_upload("a.bin", max_size=1000)
+    assert send(form, site, b"x" * size).status_code in (400, 403, 413)
+    with pytest.raises(FileNotFound):
+        store.confirm(form.token)
+    assert list(store.ls()) == []
+
+
+def test_used_twice(store: FsspecStore, site: str) -> None:
+    """A form that is sent again cannot change what was confirmed."""
+    form = store.presign_upload("a.txt", max_size=10)
+    send(form, site, b"first")
+    f = store.confirm(form.token)
+    send(form, site, b"second")
+    assert store.confirm(form.token).read() == b"first"
+    assert [(found.name, found.size) for found in store.ls()] == [(f.filename, 5)]
+
+
+def test_two_uploads_of_one_name(store: FsspecStore, site: str) -> None:
+    """Every form has a key of its own."""
+    forms = [store.presign_upload("a.txt", max_size=10) for _ in range(2)]
+    for number, form in enumerate(forms):
+        send(form, site, b"%d" % number)
+    assert [store.confirm(form.token).read() for form in forms] == [b"0", b"1"]
+
+
+def test_token_of_another_store_or_key(
+    store: FsspecStore, site: str, tmp_path: pathlib.Path
+) -> None:
+    """A token opens no other store and no other key."""
+    form = store.presign_upload("a.txt", max_size=10)
+    other = store.presign_upload("b.txt", max_size=10)
+    elsewhere = FsspecStore.from_config(
+        {"STORE_PATH": str(tmp_path / "x"), "STORE_URL_PREFIX": "/elsewhere"}
+    )
+    elsewhere.serves = True
+    for token in ("", "x", form.token[:-1], form.token + "x"):
+        with pytest.raises(BadLink) as caught:
+            store.confirm(token)
+        assert caught.value.code == 403
+    with pytest.raises(BadLink):
+        elsewhere.confirm(form.token)
+    swapped = dataclasses.replace(
+        form, url=form.url.replace("a_", "b_"), fields={**form.fields}
+    )
+    if "key" in form.fields:
+        swapped.fields["key"] = other.fields["key"]
+    assert send(swapped, site, b"x").status_code == 403
+    with pytest.raises(FileNotFound):
+        store.confirm(other.token)
+
+
+def test_expired(store: FsspecStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time a token confirms nothing."""
+    form = store.presign_upload("a.txt", max_size=10, expires=60)
+    later = links.time.time() + 61
+    monkeypatch.setattr(links.time, "time", lambda: later)
+    with pytest.raises(BadLink):
+        store.confirm(form.token)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({"max_size": 0}, "at least 1 byte"), ({"max_size": 1, "expires": 0}, "second")],
+)
+def test_impossible(store: FsspecStore, more: dict[str, t.Any], words: str) -> None:
+    """A form for nothing, or for no time, is a mistake of the caller."""
+    with pytest.raises(ValueError, match=words):
+        store.presign_upload("a.txt", **more)
+
+
+# -- through the application ------------------------------------------------------
+
+
+@pytest.fixture
+def client(local_app: Flask) -> FlaskClient:
+    """A client of the application on disk."""
+    return local_app.test_client()
+
+
+@pytest.fixture
+def form(local_app: Flask) -> DirectUpload:
+    """A form for at most ten bytes."""
+    with local_app.app_context():
+        provider = t.cast("FsspecStore", local_app.extensions["store"].Provider())
+        return provider.presign_upload("a.txt", max_size=10)
+
+
+def test_statuses(
+    client: FlaskClient, form: DirectUpload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every way to get it wrong has a status of its own, and nothing is stored."""
+
+    def post(**data: t.Any) -> int:
+        return client.post(form.url, data=data).status_code
+
+    assert post(other=(io.BytesIO(b"x"), "x")) == 400
+    assert post(file=(io.BytesIO(b"x" * 11), "x")) == 413
+    assert post(file=(io.BytesIO(b"x" * 10), "x")) == 204
+    assert post(file=(io.BytesIO(b"y" * 10), "x")) == 409
+    later = links.time.time() + 4000
+    monkeypatch.setattr(links.time, "time", lambda: later)
+    assert post(file=(io.BytesIO(b"y" * 10), "x")) == 403
+    path = urllib.parse.urlsplit(form.url).path
+    assert client.get(path).data == b"x" * 10
+
+
+def test_large_body_is_not_read(client: FlaskClient, form: DirectUpload) -> None:
+    """What is too large is refused by its announced size, before it is read."""
+
+    reply = client.post(
+        form.url,
+        data={"file": (io.BytesIO(b"x"), "x")},
+        environ_overrides={"CONTENT_LENGTH": "1000000000"},
+    )
+    assert reply.status_code == 413
+
+
+def test_body_of_unknown_length(local_app: Flask, form: DirectUpload) -> None:
+    """A body that does not say how long it is could fill the disk: 411."""
+    with serve(local_app) as url:
+        reply = requests.post(
+            url + form.url,
+            data=iter([b"--x--"]),
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+            timeout=10,
+        )
+    assert reply.status_code == 411
+
+
+def test_nobody_takes_uploads(tmp_path: pathlib.Path) -> None:
+    """A store that nobody serves cannot take an upload either."""
+    app = make_app(STORE_PATH=str(tmp_path), STORE_SERVE="off")
+    with app.app_context():
+        provider = t.cast("FsspecStore", app.extensions["store"].Provider())
+        with pytest.raises(NotConfiguredError, match="STORE_SERVE"):
+            provider.presign_upload("a.txt", max_size=1)
+
+
+# -- straight to S3 ---------------------------------------------------------------
+
+
+@pytest.fixture
+def s3(s3_app: Flask) -> t.Iterator[FsspecStore]:
+    """The store of the application on S3."""
+    with s3_app.app_context():
+        yield t.cast("FsspecStore", s3_app.extensions["store"].Provider())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Content-Type": "text/html"},
+        {"key": "some/place/victim.txt"},
+        {"policy": "e30="},
+    ],
+)
+def test_s3_form_takes_no_other_fields(s3: FsspecStore, fields: dict[str, str]) -> None:
+    """Type, key and everything else are those that were signed."""
+    victim = s3.save(b"victim", "victim.txt", on_conflict="overwrite")
+    form = s3.presign_upload("a.jpg", max_size=1000)
+    assert send(form, "", b"x", **fields).status_code in (400, 403)
+    assert victim.read() == b"victim"
+    with pytest.raises(FileNotFound):
+        s3.confirm(form.token)
+
+
+def test_s3_is_checked_once_more(s3: FsspecStore) -> None:
+    """A server that forgets its policy does not get past confirm()."""
+    form = s3.presign_upload("a.jpg", max_size=3)
+    where = {"Bucket": s3.uri.split("/")[2], "Key": form.fields["key"]}
+    s3.fs.call_s3("put_object", **where, Body=b"1234", ContentType="image/jpeg")
+    with pytest.raises(TooLarge, match="3 bytes"):
+        s3.confirm(form.token)
+    s3.fs.call_s3("put_object", **where, Body=b"123", ContentType="text/html")
+    with pytest.raises(WrongType, match="'text/html'"):
+        s3.confirm(form.token)
+    assert list(s3.ls()) == []
+
+
+def test_s3_upload_is_private_until_confirmed(s3: FsspecStore) -> None:
+    """Before confirm() no name shows the upload; afterwards nothing else is left."""
+    form = s3.presign_upload("a.txt", max_size=3)
+    assert send(form, "", b"123").status_code == 204
+    assert not s3.exists(form.key)
+    assert list(s3.ls()) == []
+    s3.confirm(form.token)
+    bucket = s3.uri.split("/")[2]
+    assert s3.fs.find(bucket) == [f"{bucket}/some/place/{form.key}"]

@@ -1,0 +1,161 @@
+"""The public names, pinned: one that comes or goes has to be meant."""
+
+from __future__ import annotations
+
+import importlib
+import types
+
+import pytest
+
+import flask_store
+
+PUBLIC = {
+    "flask_store": {
+        "Backend",
+        "FileWrapper",
+        "NotConfiguredError",
+        "Provider",
+        "Store",
+        "StoreError",
+        "StoreProvider",
+    },
+    "flask_store.exceptions": {
+        "ClientError",
+        "FileExists",
+        "FileNotFound",
+        "InvalidName",
+        "NoFile",
+        "NotConfiguredError",
+        "StoreDenied",
+        "StoreError",
+        "StoreFull",
+        "StoreUnavailable",
+    },
+    "flask_store.file_wapper": {"FileWrapper"},
+    "flask_store.signals": {"file_deleted", "file_saved"},
+}
+
+# What an application may call, on the objects that it gets to hold.
+MEMBERS = {
+    "flask_store.Store": {
+        "Provider",
+        "check_config",
+        "init_app",
+        "provider",
+        "register_route",
+    },
+    "flask_store.files.FileWrapper": {
+        "absolute_path",
+        "absolute_url",
+        "content_type",
+        "delete",
+        "download",
+        "etag",
+        "exists",
+        "filename",
+        "modified",
+        "open",
+        "read",
+        "relative_path",
+        "relative_url",
+        "size",
+        "stat",
+        "stream",
+        "uri",
+    },
+    "flask_store.stores.BaseStore": {
+        "REQUIRED_CONFIGURATION",
+        "absolute_path",
+        "absolute_url",
+        "app_defaults",
+        "at",
+        "check_config",
+        "configure",
+        "defaults",
+        "exists",
+        "from_config",
+        "join",
+        "key",
+        "register_route",
+        "relative_path",
+        "relative_url",
+        "safe_filename",
+        "save",
+    },
+    "flask_store.stores.fsspec.FsspecStore": {
+        "copy",
+        "delete",
+        "file",
+        "from_url",
+        "fs",
+        "ls",
+        "move",
+        "open",
+        "stat",
+        "storage_options",
+        "stream",
+        "uri",
+        "url",
+    },
+    "flask_store.stores.local.LocalStore": set(),
+    "flask_store.stores.s3.S3Store": set(),
+}
+
+
+def public(found: object) -> set[str]:
+    """The names without an underscore that something has, its modules aside."""
+    return {
+        name
+        for name, value in vars(found).items()
+        if not name.startswith("_")
+        and not isinstance(value, types.ModuleType)
+        and name not in {"annotations", "t"}
+    }
+
+
+def own(module: types.ModuleType) -> set[str]:
+    """The public names of a module, without what it only imports to use."""
+    used = {"HTTPException", "Namespace"}
+    return public(module) - used
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names(name: str) -> None:
+    """A module exports these names and no others."""
+    assert own(importlib.import_module(name)) == PUBLIC[name]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_public_members(name: str) -> None:
+    """A class adds these members to those that it inherits, and no others."""
+    module, _, attribute = name.rpartition(".")
+    cls = getattr(importlib.import_module(module), attribute)
+    inherited = {found for base in cls.__mro__[1:] for found in vars(base)}
+    assert public(cls) - inherited == MEMBERS[name]
+
+
+def test_thin_stores_define_no_verb() -> None:
+    """LocalStore and S3Store are settings: every operation is FsspecStore's."""
+    from flask_store.stores.local import LocalStore
+    from flask_store.stores.s3 import S3Store
+
+    settings = {
+        "REQUIRED_CONFIGURATION",
+        "check_config",
+        "defaults",
+        "register_route",
+        "url",
+    }
+    assert public(LocalStore) | public(S3Store) <= settings
+
+
+def test_documented_spellings_are_the_same_objects() -> None:
+    """Every documented way to a name leads to one object."""
+    from flask_store.exceptions import NotConfiguredError
+    from flask_store.file_wapper import FileWrapper as documented
+    from flask_store.files import FileWrapper
+
+    assert documented is FileWrapper is flask_store.FileWrapper
+    assert flask_store.NotConfiguredError is NotConfiguredError
+    assert flask_store.Backend is flask_store.StoreProvider
+    assert object.__repr__(flask_store.Backend) == object.__repr__(flask_store.Provider)

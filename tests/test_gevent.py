@@ -1,0 +1,157 @@
+"""Every store works under gevent, whenever it patches, and lets the others run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from .proxy import Proxy
+from .servers import ROOT
+from .servers import S3Server
+
+#: How long one process may take; nearly all of it is for slow machines.
+PATIENCE = 100
+MODES = ["first", "unpatched", "late"]
+
+
+def run(mode: str, case: str, settings: dict[str, t.Any]) -> t.Any:
+    """What a case finds in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gevent_cases", mode, case],
+        cwd=ROOT,
+        env={**os.environ, "SETTINGS": json.dumps(settings)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.stdout, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["patched"] is (mode != "unpatched")
+    assert "error" not in answer, answer["error"]
+    return answer["found"]
+
+
+@pytest.fixture
+def s3(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> dict[str, t.Any]:
+    """S3Store, by a host name: looking one up is a step of its own."""
+    return s3_settings(
+        f"http://localhost:{seaweedfs_server.port}", seaweedfs_server, seaweedfs_bucket
+    )
+
+
+def s3_settings(url: str, server: S3Server, bucket: str) -> dict[str, t.Any]:
+    """The settings of S3Store for a server behind *url*."""
+    return {
+        "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
+        "STORE_S3_ENDPOINT_URL": url,
+        "STORE_S3_REGION": "us-east-1",
+        "STORE_S3_BUCKET": bucket,
+        "STORE_S3_ACCESS_KEY": server.access_key,
+        "STORE_S3_SECRET_KEY": server.secret_key,
+        "STORE_SERVE": "proxy",
+        "STORE_URL_PREFIX": "/files",
+    }
+
+
+@pytest.fixture
+def local(tmp_path: pathlib.Path) -> dict[str, t.Any]:
+    """LocalStore in a folder of the test's own."""
+    return {"STORE_PATH": str(tmp_path / "uploads")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_every_operation(mode: str, kind: str, request: pytest.FixtureRequest) -> None:
+    """Save, read, serve, list and delete work whenever gevent patches, or never."""
+    found = run(mode, "every_operation", request.getfixturevalue(kind))
+    assert all(found.values()), found
+    assert found.keys() == {"save", "read", "serve", "list", "delete"}
+
+
+@pytest.mark.parametrize("mode", ["first", "late"])
+def test_canary(mode: str, s3: dict[str, t.Any]) -> None:
+    """s3fs used plainly fails under gevent; once it does not, ioloop.py may go."""
+    assert run(mode, "naive", s3) != "works"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_patched_and_no_loop_is_started(
+    mode: str, s3: dict[str, t.Any]
+) -> None:
+    """Using a store changes neither fsspec's own loop nor whether threads are."""
+    found = run(mode, "nothing_patched", s3)
+    assert found == {"patched": mode != "unpatched", "fsspec_loop": False}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_crowd(mode: str, s3: dict[str, t.Any]) -> None:
+    """200 greenlets lose nothing, and a ticker of 10 ms is never held up for long."""
+    found = run(mode, "crowd", s3)
+    print(mode, found)
+    assert found["good"] == 200
+    assert found["p99_ms"] < 1000
+
+
+@pytest.mark.parametrize("mode", ["first", "late"])
+def test_debug_logging(mode: str, s3: dict[str, t.Any]) -> None:
+    """Logging on both sides at DEBUG stalls nobody: gevent's locks are shared by
+    two threads there, and lose wake-ups unless each runs a hub."""
+    found = run(mode, "debug_logging", s3)
+    print(mode, found)
+    assert found["calls"] > 20
+    assert found["slowest"] < 10
+
+
+@pytest.mark.parametrize("mode", ["first", "unpatched"])
+def test_killing_ends_the_transfer(
+    mode: str, seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    """kill() and gevent.Timeout return at once and leave nothing running."""
+    with Proxy(f"http://localhost:{seaweedfs_server.port}") as proxy:
+        settings = s3_settings(proxy.endpoint_url, seaweedfs_server, seaweedfs_bucket)
+        # An unconditional save is the PUT alone.
+        settings["STORE_S3_CONDITIONAL_WRITES"] = False
+        proxy.black_hole = True
+        found = run(mode, "killed", settings)
+    assert found["during"] == 1
+    assert found["after_kill"] == found["after_timeout"] == 0
+    assert found["kill_seconds"] < 2
+    assert found["timeout_seconds"] < 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_first_call_with_an_empty_hub(mode: str, s3: dict[str, t.Any]) -> None:
+    """A hub that has nothing else to do still waits for the answer (LoopExit)."""
+    assert run(mode, "first_call", s3) == "first.txt"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_first_calls_share_one_loop(mode: str, s3: dict[str, t.Any]) -> None:
+    """16 threads that make the first call at once get one loop and filesystem."""
+    found = run(mode, "first_calls", s3)
+    assert found["names"] == 16
+    assert found["filesystems"] == 1
+    assert found["clients"] == 1
+    assert found["loops"] == (2 if mode == "late" else 1)
+
+
+@pytest.mark.parametrize("mode", ["first", "unpatched"])
+def test_other_greenlets_run_during_a_call(
+    mode: str, seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    """A slow call holds up its own greenlet only, patched or not."""
+    with Proxy(f"http://localhost:{seaweedfs_server.port}") as proxy:
+        proxy.latency_ms = 300
+        settings = s3_settings(proxy.endpoint_url, seaweedfs_server, seaweedfs_bucket)
+        assert run(mode, "others_run", settings) > 5
+
+
+def test_stream_of_a_greenlet(s3: dict[str, t.Any]) -> None:
+    """A stream that waits by its own hub is not read on the loop's thread."""
+    assert run("first", "green_stream", s3) is True
