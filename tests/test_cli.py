@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import pathlib
@@ -181,6 +182,24 @@ def test_what_the_store_cannot_do(
         monkeypatch.setattr(FsspecStore, name, None, raising=False)
     said = local(*command.split(), code=1).stderr
     assert said.startswith("Error: LocalStore has no '")
+
+
+def test_sweep_removes_only_when_told(
+    local: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --yes it only tells; the age is given in hours."""
+    asked = []
+
+    def sweep(self: FsspecStore, older_than: dt.timedelta, dry_run: bool) -> list[str]:
+        asked.append((older_than, dry_run))
+        return [".flask-store/x.part"]
+
+    monkeypatch.setattr(FsspecStore, "sweep", sweep, raising=False)
+    told = local("sweep")
+    assert told.stdout == ".flask-store/x.part\n"
+    assert "Nothing was removed" in told.stderr
+    assert local("sweep", "--older-than", "1.5", "--yes").stderr == ""
+    assert asked == [(dt.timedelta(days=1), True), (dt.timedelta(hours=1.5), False)]
 
 
 @pytest.fixture

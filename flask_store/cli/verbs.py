@@ -195,14 +195,12 @@ def usage(
     metavar="HOURS",
     help="Leave alone what may still be going on.",
 )
-@click.option("--orphans", is_flag=True, help="Also files that no row mentions.")
 @click.option("--dry-run/--yes", default=True, help="Only show it, or remove it.")
-def sweep(store: FsspecStore, older_than: float, orphans: bool, dry_run: bool) -> None:
-    """Find what killed processes left behind, and remove it with --yes."""
-    kwargs: dict[str, t.Any] = {"orphans": True} if orphans else {}
+def sweep(store: FsspecStore, older_than: float, dry_run: bool) -> None:
+    """Find the unfinished uploads of killed processes; remove them with --yes."""
     age = dt.timedelta(hours=older_than)
-    for found in _method(store, "sweep")(older_than=age, dry_run=dry_run, **kwargs):
-        click.echo(visible(str(getattr(found, "name", found))))
+    for name in _method(store, "sweep")(older_than=age, dry_run=dry_run):
+        click.echo(visible(str(name)))
     if dry_run:
         click.echo("Nothing was removed. Pass --yes to do it.", err=True)
 

@@ -304,6 +304,9 @@ class Dialect:
 
         :return: the files, and whether there may be more.
         """
+        if type(self).walk is not Dialect.walk:
+            # Who lists in another way knows why; then it may take a few requests.
+            return first_of(self.walk(fs, prefix))
         top = self.path(prefix) if prefix else self.root
         skip = len(self.root) + 1 if self.root else 0
         files, more = [], False
