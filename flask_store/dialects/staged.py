@@ -210,6 +210,10 @@ class StagedDialect(Dialect):
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         fs.rm_file(path)
 
+    def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        with suppress(FileNotFoundError):
+            self._remove(fs, path)
+
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> t.Any:
