@@ -64,6 +64,10 @@ class StagedDialect(Dialect):
         try:
             self._upload_into(fs, source, staged.path)
             yield staged
+        except Exception as exc:
+            if self._is_lost(exc):
+                staged.there = False  # sweep removes it, when the server is back
+            raise
         finally:
             if staged.there:
                 # Whatever happened, it is more telling than what may happen here.
