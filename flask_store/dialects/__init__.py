@@ -286,7 +286,8 @@ class Dialect:
             found = fs.ls(self.path(naming.STAGING), detail=True)
         except NOT_A_FILE:
             return []
-        return t.cast("list[dict[str, t.Any]]", found)
+        # An object store may show the folder itself, and cannot remove it.
+        return [info for info in found if info["type"] == "file"]
 
     def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         with suppress(FileNotFoundError):
