@@ -286,8 +286,13 @@ class Dialect:
             found = fs.ls(self.path(naming.STAGING), detail=True)
         except NOT_A_FILE:
             return []
-        # An object store may show the folder itself, and cannot remove it.
-        return [info for info in found if info["type"] == "file"]
+        # An object store may show the folder itself, in either way.
+        return [
+            info
+            for info in found
+            if info["type"] == "file"
+            and not info["name"].rstrip("/").endswith(naming.STAGING)
+        ]
 
     def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         with suppress(FileNotFoundError):
