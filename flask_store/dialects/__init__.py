@@ -364,6 +364,38 @@ class Dialect:
         """
         raise NotImplementedError
 
+    # -- what killed processes left ------------------------------------------
+
+    def sweep(
+        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
+    ) -> Iterator[str]:
+        """Remove what lies in the private folder since *before*, and name it."""
+        for info in self._left(fs):
+            name = str(info["name"]).rstrip("/").rpartition("/")[2]
+            modified = self.record(info, name).modified
+            # Of what has no date nobody knows whether it is still being written.
+            if modified is not None and modified < before:
+                if not dry_run:
+                    self._discard(fs, self.path(f"{naming.STAGING}/{name}"))
+                yield f"{naming.STAGING}/{name}"
+
+    def _left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        try:
+            found = fs.ls(self.path(naming.STAGING), detail=True)
+        except NOT_A_FILE:
+            return []
+        # An object store may show the folder itself, in either way.
+        return [
+            info
+            for info in found
+            if info["type"] == "file"
+            and not info["name"].rstrip("/").endswith(naming.STAGING)
+        ]
+
+    def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        with suppress(FileNotFoundError):
+            fs.rm_file(path)
+
     # -- what went wrong -----------------------------------------------------
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:

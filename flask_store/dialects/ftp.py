@@ -27,6 +27,8 @@ from .staged import StagedDialect
 
 #: Seconds for which a connection that has just answered is taken to be alive.
 FRESH = 5
+#: Seconds for its answer otherwise; a firewall may have forgotten the connection.
+NOOP_TIMEOUT = 2
 
 
 class FTPDialect(StagedDialect):
@@ -48,7 +50,9 @@ class FTPDialect(StagedDialect):
         # Servers hang up on a connection that was idle for some minutes.
         if time.monotonic() - getattr(fs, "answered", 0.0) > FRESH:
             try:
+                fs.ftp.sock.settimeout(NOOP_TIMEOUT)
                 fs.ftp.voidcmd("NOOP")
+                fs.ftp.sock.settimeout(fs.timeout)
             except (ftplib.Error, OSError, EOFError):
                 return False
         fs.answered = time.monotonic()

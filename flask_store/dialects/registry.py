@@ -41,8 +41,6 @@ EXTRAS = {
     "abfss": "azure",
     "az": "azure",
     "dav": "webdav",
-    "gcs": "gcs",
-    "gs": "gcs",
     "sftp+paramiko": "paramiko",
     "ssh": "sftp",
 }

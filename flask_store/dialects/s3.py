@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import importlib.util
 import io
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 from urllib.parse import urlsplit
@@ -34,6 +36,7 @@ from ..sources import Source
 from ..sources import Window
 from . import Location
 from . import Stat
+from . import utc
 from .s3_links import S3Links
 from .s3_options import s3_options
 
@@ -402,6 +405,39 @@ class S3Dialect(S3Links):
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self.stat(fs, key)  # S3 calls the deletion of nothing a success
         super().delete(fs, key)
+
+    # -- what killed processes left ------------------------------------------
+
+    def sweep(
+        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
+    ) -> Iterator[str]:
+        """Also multipart uploads that nobody finished, but below our prefix only:
+        the bucket may be shared."""
+        yield from super().sweep(fs, before, dry_run)
+        prefix = f"{self._prefix}/" if self._prefix else ""
+        asked: dict[str, t.Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        while True:
+            page = fs.call_s3("list_multipart_uploads", **asked)
+            for upload in page.get("Uploads", ()):
+                if utc(upload["Initiated"]) < before:  # type: ignore[operator]
+                    if not dry_run:
+                        self._abort(fs, upload)
+                    yield upload["Key"][len(prefix) :]
+            if not page.get("IsTruncated"):
+                return
+            asked["KeyMarker"] = page["NextKeyMarker"]
+            asked["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+    def _abort(
+        self, fs: fsspec.AbstractFileSystem, upload: Mapping[str, t.Any]
+    ) -> None:
+        with suppress(FileNotFoundError):
+            fs.call_s3(
+                "abort_multipart_upload",
+                Bucket=self.bucket,
+                Key=upload["Key"],
+                UploadId=upload["UploadId"],
+            )
 
     # -- what went wrong -----------------------------------------------------
 

@@ -28,10 +28,11 @@ KEYS = frozenset(
     )
 )
 
-#: Seconds to connect, and to wait for the next byte of an answer. botocore's own
-#: 60 s with five tries would hold a worker for minutes.
-CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 15
+#: Seconds to connect, and to wait for the next byte of an answer; every request is
+#: tried twice at most. botocore's own 60 s with five tries would hold a worker for
+#: minutes.
+CONNECT_TIMEOUT = 4
+READ_TIMEOUT = 4
 
 
 def s3_options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing as t
+import uuid
 import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import fsspec
 import smbclient
 from fsspec.implementations.smb import SMBFileSystem
 from smbprotocol import exceptions as smb
+from smbprotocol.connection import Connection
 from smbprotocol.header import NtStatus
 
 from ..exceptions import NotConfiguredError
@@ -27,6 +29,9 @@ from .staged import StagedDialect
 
 #: FILE_ATTRIBUTE_DIRECTORY of [MS-FSCC] 2.6.
 DIRECTORY = 0x10
+
+#: How often a connection is tried; together they have the time of one answer.
+ATTEMPTS = 2
 
 #: What smbprotocol has no errno for.
 MEANING = {
@@ -49,19 +54,15 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
     def _connect(self) -> None:
         self.connections: dict[str, t.Any] = {}
         self.mine = {"port": self._port, "connection_cache": self.connections}
-        smbclient.register_session(
-            self.host,
-            username=self.username,
-            password=self.password,
-            encrypt=self.encrypt,
-            connection_timeout=self.timeout,
-            **self.mine,
-        )
-        for connection in self.connections.values():
-            # Nothing else ends a wait for a server that has fallen silent.
-            connection.receive = functools.partial(
-                connection.receive, timeout=self.timeout
-            )
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._log_in(self.timeout / ATTEMPTS)
+                break
+            except smb.SMBException as exc:
+                # Of many that log in at once, Samba now and then forgets one.
+                if attempt == ATTEMPTS or "timeout" not in str(exc):
+                    raise
+                self.connections.clear()
         # Not at exit: in a forked process it would be the parent's connection.
         close = weakref.finalize(
             self,
@@ -70,6 +71,22 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             connection_cache=self.connections,
         )
         close.atexit = False
+
+    def _log_in(self, timeout: float) -> None:
+        connection = Connection(uuid.uuid4(), self.host, self._port)
+        connection.connect(timeout=timeout)
+        # Nothing else ends a wait for a server that has fallen silent.
+        receive = connection.receive
+        connection.receive = functools.partial(receive, timeout=timeout)
+        self.connections[f"{self.host.lower()}:{self._port}"] = connection
+        smbclient.register_session(
+            self.host,
+            username=self.username,
+            password=self.password,
+            encrypt=self.encrypt,
+            **self.mine,
+        )
+        connection.receive = functools.partial(receive, timeout=self.timeout)
 
     def unc(self, path: str) -> str:
         return f"\\\\{self.host}" + path.replace("/", "\\")

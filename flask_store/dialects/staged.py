@@ -64,6 +64,10 @@ class StagedDialect(Dialect):
         try:
             self._upload_into(fs, source, staged.path)
             yield staged
+        except Exception as exc:
+            if self._is_lost(exc):
+                staged.there = False  # sweep removes it, when the server is back
+            raise
         finally:
             if staged.there:
                 # Whatever happened, it is more telling than what may happen here.
@@ -209,6 +213,10 @@ class StagedDialect(Dialect):
 
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         fs.rm_file(path)
+
+    def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        with suppress(FileNotFoundError):
+            self._remove(fs, path)
 
     # -- reading -------------------------------------------------------------
 

@@ -161,6 +161,13 @@ class WebDAVDialect(StagedDialect):
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         self._ask(fs, "DELETE", path)
 
+    def _left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        try:
+            found = fs.client.ls(quote(self.path(naming.STAGING)))
+        except dav.ResourceNotFound:
+            return []
+        return [_described(entry, str(entry["name"])) for entry in found]
+
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self._file(fs, key)  # DELETE takes a folder with all that is in it
         self._remove(fs, self.path(key))

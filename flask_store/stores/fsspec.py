@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import os
 import typing as t
@@ -305,6 +306,22 @@ class FsspecStore(BaseStore):
             if self.background is None or not self.background.forget(key):
                 self.dialect.delete(self.fs, key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
+
+    def sweep(
+        self,
+        older_than: dt.timedelta = dt.timedelta(days=1),
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Remove what killed processes left behind: unfinished uploads, which no
+        name shows. The files of the store are never touched.
+
+        :param older_than: what is younger may still be written, and stays.
+        :param dry_run: remove nothing, and only tell.
+        :return: the private names of what was removed.
+        """
+        before = dt.datetime.now(dt.UTC) - older_than
+        with self._explained(naming.STAGING):
+            return list(self.dialect.sweep(self.fs, before, dry_run))
 
     # -- reading -------------------------------------------------------------
 

@@ -1,0 +1,60 @@
+"""A TCP relay in front of any server, which can fall silent in the middle."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import typing as t
+
+
+class Relay:
+    """Passes on bytes both ways, until :attr:`silent` is set."""
+
+    def __init__(self, port: int) -> None:
+        self.upstream = ("127.0.0.1", port)
+        self.silent = False
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> t.Self:
+        self._run(self._accept)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for sock in [self._listener, *self._sockets]:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        for thread in self._threads:
+            thread.join(10)
+        for sock in [self._listener, *self._sockets]:
+            sock.close()
+
+    def _run(self, target: t.Callable[..., None], *args: t.Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            onward = socket.create_connection(self.upstream)
+            self._sockets += [sock, onward]
+            self._run(self._pump, sock, onward)
+            self._run(self._pump, onward, sock)
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(64 * 1024):
+                if not self.silent:
+                    target.sendall(data)
+            if not self.silent:
+                target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
