@@ -417,7 +417,11 @@ class S3Dialect(S3Links):
         prefix = f"{self._prefix}/" if self._prefix else ""
         asked: dict[str, t.Any] = {"Bucket": self.bucket, "Prefix": prefix}
         while True:
-            page = fs.call_s3("list_multipart_uploads", **asked)
+            try:
+                page = fs.call_s3("list_multipart_uploads", **asked)
+            except FileNotFoundError:
+                self._check_bucket(fs)
+                return  # rclone's answer when there are none
             for upload in page.get("Uploads", ()):
                 if utc(upload["Initiated"]) < before:  # type: ignore[operator]
                     if not dry_run:
