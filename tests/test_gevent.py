@@ -60,13 +60,22 @@ def s3_settings(url: str, server: S3Server, bucket: str) -> dict[str, t.Any]:
 
 
 @pytest.fixture
+def s3_background(s3: dict[str, t.Any], tmp_path: pathlib.Path) -> dict[str, t.Any]:
+    """S3GeventStore, with a spool of the test's own."""
+    return s3 | {
+        "STORE_PROVIDER": "flask_store.stores.s3.S3GeventStore",
+        "STORE_SPOOL_PATH": str(tmp_path / "spool"),
+    }
+
+
+@pytest.fixture
 def local(tmp_path: pathlib.Path) -> dict[str, t.Any]:
     """LocalStore in a folder of the test's own."""
     return {"STORE_PATH": str(tmp_path / "uploads")}
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", ["local", "s3"])
+@pytest.mark.parametrize("kind", ["local", "s3", "s3_background"])
 def test_every_operation(mode: str, kind: str, request: pytest.FixtureRequest) -> None:
     """Save, read, serve, list and delete work whenever gevent patches, or never."""
     found = run(mode, "every_operation", request.getfixturevalue(kind))

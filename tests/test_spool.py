@@ -314,6 +314,7 @@ names = [str(store.save(b"left %d" % n, "left.txt")) for n in range(5)]
 print(json.dumps(names), flush=True)
 if "fork" in sys.argv:
     if os.fork() == 0:
+        print("forked", flush=True)
         time.sleep(20)
         os._exit(0)
 sys.stdin.read()
@@ -338,6 +339,8 @@ def test_killed_process_leaves_nothing_undone(
     with process:
         assert process.stdout and process.stdin
         names = json.loads(process.stdout.readline())
+        if forked:  # until it runs, the child has not let go of what it inherited
+            assert process.stdout.readline() == b"forked\n"
         store = make(settings)[1]
         assert store.background is not None
         assert list(store.background.spool.abandoned()) == []
