@@ -43,6 +43,7 @@ if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from ..background import Background
+    from ..background.spool import Entry
     from ..background.upload import Upload as BackgroundUpload
     from ..direct import DirectUpload
 
@@ -306,6 +307,11 @@ class FsspecStore(BaseStore):
             if self.background is None or not self.background.forget(key):
                 self.dialect.delete(self.fs, key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
+
+    def pending(self) -> list[Entry]:
+        """The background uploads of this host that are not stored yet, those that
+        are parked with their cause included."""
+        return list(self.background.spool.entries()) if self.background else []
 
     def sweep(
         self,
