@@ -157,8 +157,14 @@ def test_public_members(name: str) -> None:
     """A class adds these members to those that it inherits, and no others."""
     module, _, attribute = name.rpartition(".")
     cls = getattr(importlib.import_module(module), attribute)
-    inherited = {found for base in cls.__mro__[1:] for found in vars(base)}
-    assert public(cls) - inherited == MEMBERS[name]
+    # FsspecStore is written in several files: a class that has no pins is a part.
+    own = {c for c in cls.__mro__ if c is cls or not _is_pinned(c)} - {object}
+    inherited = {found for c in cls.__mro__ if c not in own for found in vars(c)}
+    assert set().union(*map(public, own)) - inherited == MEMBERS[name]
+
+
+def _is_pinned(cls: type) -> bool:
+    return f"{cls.__module__}.{cls.__name__}" in MEMBERS
 
 
 def test_thin_stores_define_no_verb() -> None:
