@@ -122,7 +122,8 @@ class S3Writing(S3Errors):
         aiohttp's timeouts begin when a request has been sent. Neither the wait for
         '100 Continue' nor a connection that takes no more bytes ever ends by itself.
         """
-        limit = self.location.options["config_kwargs"]["read_timeout"]
+        # One try, so as long as the two of an ordinary request together.
+        limit = 2 * self.location.options["config_kwargs"]["read_timeout"]
         client = await self._client(fs)
         client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
         task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
