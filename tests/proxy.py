@@ -120,7 +120,7 @@ class Proxy:
         self.requests: list[Exchange] = []
         self.latency_ms = 0.0
         self.black_hole = False
-        self._drop_in = 0
+        self._drop_in, self._dropped = 0, "PUT"
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._sockets: set[socket.socket] = set()
@@ -130,10 +130,10 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.endpoint_url = f"http://127.0.0.1:{self.port}"
 
-    def drop_response(self, n: int = 1) -> None:
+    def drop_response(self, n: int = 1, method: str = "PUT") -> None:
         """Let the ``n``-th next PUT reach the server and lose the server's reply."""
         with self._lock:
-            self._drop_in = n
+            self._drop_in, self._dropped = n, method
 
     def count(self, method: str) -> int:
         """Tell how many requests with this method were answered."""
@@ -238,7 +238,7 @@ class Proxy:
 
     def _is_dropped(self, method: str) -> bool:
         with self._lock:
-            if method != "PUT" or not self._drop_in:
+            if method != self._dropped or not self._drop_in:
                 return False
             self._drop_in -= 1
             return not self._drop_in

@@ -10,6 +10,7 @@ import typing as t
 import uuid
 
 from . import servers
+from . import servers_gcs
 from . import servers_protocols as protocols
 from .servers_protocols import Place
 
@@ -72,6 +73,12 @@ ROWS = {
         protocols.rclone, "rclone", "s3fs", "none; a UUID in every name", False
     ),
     "abfs": Row(protocols.azurite, "azurite", "adlfs", "Put Blob, If-None-Match: \\*"),
+    "gs": Row(
+        servers_gcs.fake_gcs,
+        "fake-gcs-server",
+        "gcsfs",
+        "one upload, ifGenerationMatch=0",
+    ),
     "sftp+sshfs": Row(
         lambda: sftp("sshfs"), "OpenSSH", "sshfs", "SSH_FXP_RENAME of a staged file"
     ),

@@ -67,3 +67,53 @@ def test_missing_container(place: Place) -> None:
     ):
         with pytest.raises(NotConfiguredError, match="no container 'missing'"):
             use()
+
+
+KEY = "a2V5"
+
+
+@pytest.mark.parametrize(
+    ("options", "endpoint"),
+    [
+        ({"account_name": "me"}, "https://me.blob.core.windows.net"),
+        ({"account_name": "me", "account_host": "cdn.test"}, "https://cdn.test"),
+        (
+            {
+                "connection_string": "DefaultEndpointsProtocol=https;AccountName=me;"
+                f"AccountKey={KEY}==;EndpointSuffix=core.chinacloudapi.cn"
+            },
+            "https://me.blob.core.chinacloudapi.cn",
+        ),
+        (
+            {
+                "connection_string": f"AccountName=me;AccountKey={KEY};"
+                "BlobEndpoint=http://127.0.0.1:1/me/;"
+            },
+            "http://127.0.0.1:1/me",
+        ),
+    ],
+)
+def test_address(options: dict[str, str], endpoint: str) -> None:
+    """A blob has an address of its own, below the account's, without any key."""
+    store = FsspecStore.from_url("abfs://photos/x y", **options)
+    address = store.absolute_url("ü/a b.txt")
+    assert address == f"{endpoint}/photos/x%20y/%C3%BC/a%20b.txt"
+    assert not store.serves
+
+
+def test_without_an_account_the_application_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody else could, as long as no setting says where the blobs are."""
+    for name in ("CONNECTION_STRING", "ACCOUNT_NAME"):
+        monkeypatch.delenv(f"AZURE_STORAGE_{name}", raising=False)
+    assert FsspecStore.from_url("abfs://photos/x").serves
+
+
+def test_address_is_the_blobs(place: Place) -> None:
+    """The address is the one that Azure's own library names."""
+    store = FsspecStore.from_url(place.new(), **place.options)
+    f = store.save(upload(b"x", "ü #1.txt"))
+    path = f"{store.dialect.absolute_path(f.relative_path())}"
+    blob = store.fs.service_client.get_blob_client("photos", path)
+    assert f.absolute_url() == blob.url

@@ -14,6 +14,7 @@ from flask_store.stores.fsspec import FsspecStore
     ("url", "library", "extra"),
     [
         ("abfs://container/x", "adlfs", "azure"),
+        ("gs://bucket/x", "gcsfs", "gcs"),
         ("sftp+sshfs://host/x", "sshfs", "sftp"),
         ("sftp+paramiko://host/x", "paramiko", "paramiko"),
         ("smb://host/share/x", "smbclient", "smb"),
@@ -39,6 +40,8 @@ def test_missing_library_gives_its_pip_line(
         ("smb://host", "no share"),
         ("abfs://", "names no container"),
         ("abfs://KEY:SECRET@x", "names no container"),
+        ("gs://", "names no bucket"),
+        ("gs://KEY:SECRET@x", "names no bucket"),
     ],
 )
 def test_url_without_a_place(url: str, words: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import adlfs
 import fsspec
@@ -96,8 +98,16 @@ class AzureDialect(Dialect):
     def container(self) -> str:
         return self.root.partition("/")[0]
 
+    @property
+    def prefix(self) -> str:
+        return self.root.partition("/")[2]
+
     def absolute_path(self, key: str) -> str:
         return self.path(key)[len(self.container) + 1 :]
+
+    def address(self, key: str) -> str | None:
+        endpoint = _endpoint(self.location.options)
+        return f"{endpoint}/{quote(self.path(key), '/~')}" if endpoint else None
 
     def sign(
         self,
@@ -288,6 +298,30 @@ class AzureDialect(Dialect):
         if isinstance(exc, azure.ServiceRequestError | azure.ServiceResponseError):
             return super().explain(ConnectionError(), key)
         return StoreError(f"Azure refuses {naming.quoted(key)}: {code or exc}.", key)
+
+
+def _endpoint(options: Mapping[str, t.Any]) -> str | None:
+    """The address of the account's blob service, as adlfs will find it, if it says.
+
+    A connection string goes before everything else ("Configure Azure Storage
+    connection strings").
+    """
+    env = os.environ.get
+    text = options.get("connection_string") or env("AZURE_STORAGE_CONNECTION_STRING")
+    if text:
+        said = dict(part.partition("=")[::2] for part in text.split(";"))
+        said = {name.strip().lower(): value for name, value in said.items()}
+        if "blobendpoint" in said:
+            return t.cast(str, said["blobendpoint"]).rstrip("/")
+        if "accountname" not in said:
+            return None
+        suffix = said.get("endpointsuffix", "core.windows.net")
+        scheme = said.get("defaultendpointsprotocol", "https")
+        return f"{scheme}://{said['accountname']}.blob.{suffix}"
+    if options.get("account_host"):
+        return f"https://{options['account_host']}"
+    account = options.get("account_name") or env("AZURE_STORAGE_ACCOUNT_NAME")
+    return f"https://{account}.blob.core.windows.net" if account else None
 
 
 def _described(blob: t.Any) -> dict[str, t.Any]:

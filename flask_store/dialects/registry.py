@@ -17,6 +17,8 @@ from . import Dialect
 DIALECTS = {
     "file": "flask_store.dialects.local.LocalDialect",
     "ftp": "flask_store.dialects.ftp.FTPDialect",
+    "gcs": "flask_store.dialects.gcs.GCSDialect",
+    "gs": "flask_store.dialects.gcs.GCSDialect",
     "local": "flask_store.dialects.local.LocalDialect",
     "memory": "flask_store.dialects.memory.MemoryDialect",
     "s3": "flask_store.dialects.s3.S3Dialect",
@@ -41,6 +43,7 @@ EXTRAS = {
     "abfss": "azure",
     "az": "azure",
     "dav": "webdav",
+    "gs": "gcs",
     "sftp+paramiko": "paramiko",
     "ssh": "sftp",
 }

@@ -1,0 +1,350 @@
+"""``gs://``: Google Cloud Storage, through gcsfs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import aiohttp
+import fsspec
+import gcsfs.core
+import shortuuid
+from google.auth import exceptions as google
+from google.oauth2 import service_account
+
+from .. import ioloop
+from .. import naming
+from ..exceptions import NotConfiguredError
+from ..exceptions import StoreError
+from ..exceptions import VersionGone
+from ..sources import Source
+from . import Dialect
+from . import gcs_signing
+from . import Location
+from . import options_in
+from . import Stat
+from . import TIMEOUT
+from .gcs_http import Client
+from .gcs_http import Refused
+from .gcs_http import TRANSIENT
+from .ranged import ranged
+
+if t.TYPE_CHECKING:
+    from ..links import Period
+
+#: The metadata by which a save knows its own object again.
+TOKEN = "flask-store-token"
+
+NO_TOKEN = (
+    "There are no Google credentials. Put token, the path of a service account's JSON"
+    " file, into STORE_OPTIONS, or run the server with application default credentials."
+)
+
+
+@dataclass
+class Staged:
+    """An upload that can be read again, and the token of its save."""
+
+    source: Source
+    token: str
+
+
+class GCSDialect(Dialect):
+    """One multipart upload, with ``ifGenerationMatch=0``.
+
+    A resumable one would be another primitive, and there is no need of it: the JSON
+    API takes up to 5 TiB with either (``objects.insert`` in its discovery document).
+    """
+
+    protocols = ("gs", "gcs")
+    settings = "STORE_PATH and the token in STORE_OPTIONS"
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        self.bucket, _, self._prefix = self.root.partition("/")
+        self._bucket_seen = False
+
+    @classmethod
+    def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
+        bucket, _, path = url.split("://", 1)[1].partition("/")
+        if not bucket or set(bucket) & set("@:#?%"):
+            raise NotConfiguredError(
+                "STORE_PATH names no bucket. Write 'gs://bucket/folder'; credentials"
+                " belong into STORE_OPTIONS."
+            )
+        options = options_in(config)
+        endpoint = options.get("endpoint_url") or gcsfs.core._location()
+        options["endpoint_url"] = endpoint.rstrip("/")
+        # Left alone, gcsfs tries one kind after the other and ends with none. A token
+        # is not for a connection that everybody can read.
+        plain = endpoint.startswith("http://")
+        options.setdefault("token", "anon" if plain else "google_default")
+        token = options["token"]
+        if isinstance(token, str) and token.endswith(".json"):
+            if not os.path.exists(token):
+                raise NotConfiguredError(
+                    f"There is no file {token!r}, which STORE_OPTIONS names as token."
+                )
+        options.setdefault("requests_timeout", TIMEOUT)
+        # With a cache, a file that another process wrote or deleted is seen too late.
+        options.setdefault("use_listings_cache", False)
+        return Location(
+            "gs", "/".join([bucket, *filter(None, path.split("/"))]), options
+        )
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        options = self.connect_options()
+        options.setdefault("loop", ioloop.get_loop())
+        # Not the class that is registered: that one asks a second server, by another
+        # protocol, what kind of bucket this is.
+        return ioloop.bridge(
+            gcsfs.core.GCSFileSystem(skip_instance_cache=True, **options)
+        )
+
+    # -- where ---------------------------------------------------------------
+
+    @property
+    def prefix(self) -> str:
+        return self._prefix
+
+    def absolute_path(self, key: str) -> str:
+        return self.path(key)[len(self.bucket) + 1 :]
+
+    def address(self, key: str) -> str:
+        return f"{self.location.options['endpoint_url']}/{quote(self.path(key), '/~')}"
+
+    def sign(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        period: Period,
+        disposition: str,
+    ) -> str | None:
+        # Only a service account's key signs by itself; any other identity has to ask
+        # Google, and its files are signed by the application.
+        credentials = fs.credentials.credentials
+        if not isinstance(credentials, service_account.Credentials):
+            return None
+        if period.seconds > gcs_signing.LONGEST * 1.25:
+            raise ValueError(
+                "Google signs for seven days at most: expires is too long."
+            )
+        return gcs_signing.link(
+            self.address(key),
+            gcs_signing.Signer(credentials.signer_email, credentials.sign_bytes),
+            period.start,
+            min(period.seconds, gcs_signing.LONGEST),
+            {"response-content-disposition": disposition},
+        )
+
+    # -- writing -------------------------------------------------------------
+
+    @contextmanager
+    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+        with source.rewindable() as rewindable:
+            yield Staged(rewindable, shortuuid.uuid())
+
+    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+        return True
+
+    def create(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        try:
+            self._put(fs, staged, path, content_type, ifGenerationMatch=0)
+        except Refused as exc:
+            if exc.status != 412:
+                raise
+            # A reply may get lost. Then the request is sent again and finds the name
+            # taken, by ourselves.
+            found = self._client(fs).ask("GET", self._object(path))
+            if found.get("metadata", {}).get(TOKEN) != staged.token:
+                raise FileExistsError(path) from exc
+
+    def replace(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        self._put(fs, staged, path, content_type)
+
+    def _put(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+        **conditions: t.Any,
+    ) -> None:
+        about = {
+            "name": path[len(self.bucket) + 1 :],
+            # It also goes into a line of its own, which must stay one line.
+            "contentType": " ".join(content_type.split()),
+            "metadata": {TOKEN: staged.token},
+        }
+        try:
+            self._client(fs).upload(self.bucket, about, staged.source, conditions)
+        except Refused as exc:
+            if exc.status == 404:
+                raise self._no_bucket() from exc
+            raise
+
+    # -- reading -------------------------------------------------------------
+
+    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+        try:
+            found = self._client(fs).ask("GET", self._object(self.path(key)))
+        except Refused as exc:
+            raise self._missing(fs, exc, key) from exc
+        return self.record(_described(found), key)
+
+    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+        folder = self.absolute_path(prefix).rstrip("/")
+        skip = len(self.absolute_path(""))
+        for found in self._list(fs, f"{folder}/" if folder else ""):
+            key = found["name"][skip:]
+            # An object 'folder/' stands for its folder.
+            if not key.endswith("/") and naming.STAGING not in key.split("/"):
+                yield self.record(_described(found), key)
+
+    def _list(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[dict[str, t.Any]]:
+        said: dict[str, t.Any] = {"prefix": prefix or None}
+        while True:
+            try:
+                page = self._client(fs).ask("GET", f"b/{self.bucket}/o", said)
+            except Refused as exc:
+                raise self._no_bucket() if exc.status == 404 else exc from exc
+            yield from page.get("items", [])
+            if not page.get("nextPageToken"):
+                return
+            said["pageToken"] = page["nextPageToken"]
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        return ranged(self, fs, key, self.stat(fs, key).size)
+
+    def stream(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    ) -> Iterator[bytes]:
+        try:
+            yield from self._get(fs, key, start, stop)
+        except Refused as exc:
+            raise self._missing(fs, exc, key) from exc
+
+    def stream_version(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        last = None if stop == found.size else stop
+        try:
+            yield from self._get(fs, found.name, start, last, generation=found.etag)
+        except Refused as exc:
+            if exc.status != 404:
+                raise
+            raise VersionGone(
+                f"{naming.quoted(found.name)} was replaced.", found.name
+            ) from exc
+
+    def _get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        start: int,
+        stop: int | None,
+        **version: t.Any,
+    ) -> Iterator[bytes]:
+        if stop is not None and stop <= start:
+            return
+        headers = {}
+        if start or stop is not None:
+            last = "" if stop is None else stop - 1
+            headers["Range"] = f"bytes={start}-{last}"
+        path = self._object(self.path(key))
+        try:
+            yield from self._client(fs).download(path, version, headers)
+        except Refused as exc:
+            if exc.status != 416:  # there is nothing behind the end
+                raise
+
+    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+        try:
+            self._client(fs).ask("DELETE", self._object(self.path(key)))
+        except Refused as exc:
+            raise self._missing(fs, exc, key) from exc
+
+    def sweep(
+        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
+    ) -> Iterator[str]:
+        # What a killed process sent is no object yet, and nobody else's either.
+        return iter(())
+
+    # -- what went wrong -----------------------------------------------------
+
+    def _client(self, fs: fsspec.AbstractFileSystem) -> Client:
+        return Client(fs, self.location.options["requests_timeout"])
+
+    def _object(self, path: str) -> str:
+        return f"b/{self.bucket}/o/{quote(path[len(self.bucket) + 1 :], safe='')}"
+
+    def _missing(
+        self, fs: fsspec.AbstractFileSystem, exc: Refused, key: str
+    ) -> Exception:
+        if exc.status != 404:
+            return exc
+        if "bucket does not exist" in exc.message:
+            return self._no_bucket()
+        # Not every server says which of the two is missing.
+        if not self._bucket_seen:
+            said = {"prefix": self.absolute_path(key), "maxResults": 1}
+            try:
+                self._client(fs).ask("GET", f"b/{self.bucket}/o", said)
+            except Refused as again:
+                if again.status == 404:
+                    return self._no_bucket()
+            self._bucket_seen = True
+        return FileNotFoundError(key)
+
+    def _no_bucket(self) -> NotConfiguredError:
+        return NotConfiguredError(
+            f"There is no bucket {self.bucket!r}. Create it, or correct STORE_PATH."
+            " Flask-Store never creates a bucket."
+        )
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, Refused):
+            if exc.status in (401, 403):
+                return super().explain(PermissionError(), key)
+            if exc.status in TRANSIENT:
+                return super().explain(ConnectionError(), key)
+            return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
+        if isinstance(exc, google.DefaultCredentialsError):
+            return NotConfiguredError(NO_TOKEN)
+        if isinstance(exc, google.TransportError | aiohttp.ClientError):
+            return super().explain(ConnectionError(), key)
+        if isinstance(exc, google.GoogleAuthError | gcsfs.core.HttpError):
+            return super().explain(PermissionError(), key)
+        if isinstance(exc, ValueError) and "Token format" in str(exc):
+            return NotConfiguredError(NO_TOKEN)
+        return super().explain(exc, key)
+
+
+def _described(found: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "size": found.get("size"),
+        # Of one name no two generations are alike, and each can be asked for.
+        "etag": found.get("generation"),
+        "updated": dt.datetime.fromisoformat(found["updated"]),
+        "content_type": found.get("contentType"),
+    }
