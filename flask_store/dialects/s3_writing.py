@@ -179,7 +179,7 @@ class S3Writing(S3Errors):
 
     def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
         # The environment may name another endpoint, so the client itself is asked.
-        client = fsspec.asyn.sync(fs.loop, self._client, fs)
+        client = ioloop.run(fs.loop, self._client, fs)
         host = urlsplit(client.meta.endpoint_url).hostname or ""
         return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 

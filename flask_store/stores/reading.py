@@ -77,6 +77,10 @@ class ReadableStore(ConfiguredStore):
         """
         key = self.key(name)
         with self._explained(key):
+            waiting = self.background and self.background.find(key)
+            if waiting:
+                waiting[1].close()
+                return None
             found = self.dialect.fetch(self.fs, key)
             if found is None:
                 return None
