@@ -53,8 +53,9 @@ class Staged:
 class GCSDialect(GCSLinks):
     """One multipart upload, with ``ifGenerationMatch=0``.
 
-    A resumable one would be another primitive, and there is no need of it: the JSON
-    API takes up to 5 TiB with either (``objects.insert`` in its discovery document).
+    A resumable one would be another primitive, and there is no need of it: nothing but
+    patience limits a single request ("Uploads and downloads", Cloud Storage
+    documentation), and a file that has to be sent again is still here.
     """
 
     protocols = ("gs", "gcs")
