@@ -4,6 +4,8 @@
 PYTHON = python3
 PORT = 5000
 BIN = .venv/bin
+# Most tests wait for a server: a few more of them than there are cores pay.
+JOBS = 3
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .PHONY: demo test test-min lint docs dist clean
@@ -13,7 +15,7 @@ demo: .venv/demo
 	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1
 
 test: .venv/test
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

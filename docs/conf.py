@@ -55,7 +55,7 @@ nitpick_ignore_regex += [
     (
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
-        r"|Background|BackgroundUpload",
+        r"|Background|BackgroundUpload|Entry",
     )
 ]
 nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]

@@ -13,6 +13,7 @@ from flask_store import Store
 from flask_store.greenlets import patched
 
 app = Flask(__name__, instance_path=os.environ["INSTANCE"])
+app.secret_key = "of the tests"
 app.config.update(json.loads(os.environ["SETTINGS"]))
 store = Store(app)
 

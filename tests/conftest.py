@@ -13,7 +13,6 @@ from tests import protocol_table
 from tests import servers
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
-FIGURES = pytest.StashKey[list[str]]()
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 
@@ -25,9 +24,11 @@ def missing(part: str) -> t.NoReturn:
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
-    """Take a line with what was measured, which the end of the run shows."""
-    return request.config.stash.setdefault(FIGURES, []).append
+def figures(
+    record_property: t.Callable[[str, object], None],
+) -> t.Callable[[str], None]:
+    """Show a line of measurements at the end of the run."""
+    return lambda line: record_property("figure", line)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show the figures, and say what was left out and why, or that nothing was."""
-    figures = terminalreporter.config.stash.get(FIGURES, [])
+    figures = [
+        value
+        for report in terminalreporter.stats.get("passed", ())
+        for name, value in report.user_properties
+        if name == "figure"
+    ]
     if figures:
         terminalreporter.section("figures")
         for line in figures:

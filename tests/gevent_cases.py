@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 import typing as t
+import urllib.request
 
 from flask import Flask
 
@@ -34,19 +35,18 @@ Case: t.TypeAlias = t.Callable[[FsspecStore], t.Any]
 def make_app(settings: dict[str, t.Any]) -> Flask:
     """An application with these settings."""
     app = Flask(__name__)
+    app.secret_key = "of the tests"
     app.config.update(settings)
     Store(app)
     return app
 
 
 def patch_late(settings: dict[str, t.Any]) -> None:
-    """Patch after s3fs was imported and a store was used."""
+    """Patch after the filesystem's library was imported and a store was used."""
     app = make_app(settings)
     app.extensions["store"].Provider().exists("before")
-    import s3fs
     from gevent import monkey
 
-    assert s3fs
     monkey.patch_all()
 
 
@@ -54,7 +54,7 @@ def patch_late(settings: dict[str, t.Any]) -> None:
 
 
 def every_operation(store: FsspecStore, app: Flask) -> dict[str, bool]:
-    """Save, read, serve, delete and list; each by itself."""
+    """Save, read, serve, delete, list and sign; each by itself."""
     data = os.urandom(300_000)
     f = store.at("a folder").save(data, "photo.jpg")
     again = store.at("a folder").save(data, "photo.jpg")
@@ -68,14 +68,35 @@ def every_operation(store: FsspecStore, app: Flask) -> dict[str, bool]:
         assert saved.upload is None or saved.upload.wait(30)
     found = {stat.name for stat in store.ls()}
     done["list"] = {str(f), str(again)} <= found
+    done["sign"] = all(data == got for got in signed(store, app, str(f)))
     f.delete()
     done["delete"] = not f.exists() and again.exists()
     again.delete()
     return done
 
 
+def signed(store: FsspecStore, app: Flask, name: str) -> t.Iterator[bytes]:
+    """What is behind the application's link, and the storage's if it makes one."""
+    with app.test_request_context("/"), app.test_client() as client:
+        reply = client.get(store.signed_url(name))
+        yield reply.data
+        reply.close()
+    link = store.storage_link(name)
+    if link is not None:
+        with urllib.request.urlopen(link, timeout=30) as answer:
+            yield answer.read()
+
+
+def save_and_read(store: FsspecStore) -> bool:
+    """One file there and back, for a library that blocks its greenlet's socket."""
+    data = os.urandom(300_000)
+    f = store.save(data, "photo.jpg")
+    return f.read() == data and [found.name for found in store.ls()] == [str(f)]
+
+
 def crowd(store: FsspecStore) -> dict[str, t.Any]:
-    """200 callers at once save 1 MiB each, ask for it and read it back."""
+    """Many callers at once save 1 MiB each, ask for it and read it back."""
+    count = int(os.environ["CROWD"])
     late: list[float] = []
     stop = threading.Event()
 
@@ -96,7 +117,7 @@ def crowd(store: FsspecStore) -> dict[str, t.Any]:
     ticker = threading.Thread(target=tick)
     ticker.start()
     started = time.monotonic()
-    together(use, 200)
+    together(use, count)
     seconds = time.monotonic() - started
     stop.set()
     ticker.join()
@@ -117,11 +138,6 @@ def together(use: t.Callable[[int], None], count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def first_call(store: FsspecStore) -> str:
-    """The first call of all, with nothing else in the hub."""
-    return store.save(b"first", "first.txt").filename
 
 
 def first_calls(store: FsspecStore) -> dict[str, int]:
@@ -156,11 +172,11 @@ def first_calls(store: FsspecStore) -> dict[str, int]:
 
 
 def debug_logging(store: FsspecStore) -> dict[str, t.Any]:
-    """Both the callers and the loop's thread log at DEBUG, for 12 seconds."""
+    """Both the callers and the loop's thread log at DEBUG, for some seconds."""
     logging.basicConfig(level=logging.DEBUG, stream=open(os.devnull, "w"))
     logger = logging.getLogger("application")
     store.save(b"warm", "warm.txt")
-    until = time.monotonic() + 12
+    until = time.monotonic() + float(os.environ["LOGGING_SECONDS"])
     calls: list[float] = []
 
     def use(number: int) -> None:
@@ -190,7 +206,10 @@ def killed(store: FsspecStore) -> dict[str, t.Any]:
 
     data = bytes(8 * 1024 * 1024)
     doomed = gevent.spawn(store.save, data, "killed.bin")
-    gevent.sleep(1)
+    deadline = time.monotonic() + 30
+    while not transfers() and time.monotonic() < deadline:
+        gevent.sleep(0.1)
+    gevent.sleep(0.5)
     found = {"during": transfers()}
     started = time.monotonic()
     doomed.kill()
@@ -271,14 +290,6 @@ def green_stream(store: FsspecStore) -> bool:
     return store.save(t.cast(t.BinaryIO, Green()), "green.txt").size == 5000
 
 
-def nothing_patched(store: FsspecStore) -> dict[str, bool]:
-    """What importing and using a store did to the rest of the process."""
-    import fsspec.asyn
-
-    store.exists("x")
-    return {"patched": patched(), "fsspec_loop": fsspec.asyn.loop[0] is not None}
-
-
 def main() -> None:
     case, settings = sys.argv[2], json.loads(os.environ["SETTINGS"])
     if MODE == "late":
@@ -286,12 +297,16 @@ def main() -> None:
     app = make_app(settings)
     store = app.extensions["store"].Provider()
     function = globals()[case]
+    import fsspec.asyn
+
     answer: dict[str, t.Any] = {"patched": patched()}
     try:
         needs_app = case == "every_operation"
         answer["found"] = function(store, app) if needs_app else function(store)
     except BaseException:
         answer["error"] = traceback.format_exc()
+    answer["fsspec_loop"] = fsspec.asyn.loop[0] is not None
+    answer["patched_after"] = patched()
     print(json.dumps(answer), flush=True)
 
 

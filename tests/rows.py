@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
+import types
 import typing as t
 import uuid
 
@@ -59,6 +60,9 @@ class Row(t.NamedTuple):
     library: str
     primitive: str
     exclusive: bool = True
+    #: For many clients at once, who may keep a small server busy for longer than the
+    #: time after which it would be taken for dead.
+    patience: t.Mapping[str, t.Any] = types.MappingProxyType({})
 
 
 ROWS = {
@@ -92,7 +96,11 @@ ROWS = {
         protocols.samba, "Samba", "smbprotocol", "rename without ReplaceIfExists"
     ),
     "webdav+http": Row(
-        protocols.webdav, "wsgidav", "webdav4", "MOVE of a staged file, under an MKCOL"
+        protocols.webdav,
+        "wsgidav",
+        "webdav4",
+        "MOVE of a staged file, under an MKCOL",
+        patience={"timeout": 60},
     ),
     "ftp": Row(
         protocols.ftp, "pyftpdlib", "fsspec", "none; a UUID in every name", False

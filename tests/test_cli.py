@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import pathlib
@@ -14,9 +15,13 @@ import typing as t
 import pytest
 from click.testing import Result
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from werkzeug.datastructures import FileStorage
 
 from flask_store import Store
 from flask_store.cli import store as group
+from flask_store.sources import Source
+from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
 
 from .servers import ROOT
@@ -173,15 +178,64 @@ def test_named_store(tmp_path: pathlib.Path) -> None:
     assert "There is: avatars, default." in said
 
 
-@pytest.mark.parametrize("command", ["sweep", "pending", "url a --expires 9"])
-def test_what_the_store_cannot_do(
-    local: Shell, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A provider that lacks a method says so in one line."""
-    for name in ("sweep", "pending", "signed_url"):
-        monkeypatch.setattr(FsspecStore, name, None, raising=False)
-    said = local(*command.split(), code=1).stderr
-    assert said.startswith("Error: LocalStore has no '")
+def test_pending_lists_what_waits(tmp_path: pathlib.Path) -> None:
+    """An upload in the spool is listed, with its tries and its cause."""
+    shell = Shell(
+        application(
+            tmp_path,
+            STORE_PATH=str(tmp_path / "uploads"),
+            STORE_SPOOL_PATH=str(tmp_path / "spool"),
+            STORE_BACKGROUND=True,
+        )
+    )
+    assert shell.says("pending") == ""
+    assert shell.store.background is not None
+    box = shell.store.background.spool.make_box()
+    entry = box.add(Source(io.BytesIO(b"12345"), None), "me_x.jpg", "image/jpeg")
+    assert shell.says("pending").split() == ["5", "0", "tries", "me_x.jpg"]
+    entry.parked, entry.cause = True, "StoreDenied: refused"
+    box.note(entry)
+    said = shell.says("pending")
+    assert "parked" in said and said.endswith("me_x.jpg  StoreDenied: refused")
+    box.remove("me_x.jpg")
+    box.close()
+    assert shell.says("pending") == ""
+
+
+def test_sweep_of_orphans(tmp_path: pathlib.Path) -> None:
+    """With --orphans, files in no row go, and those in a row of any column stay."""
+    app = application(tmp_path, STORE_PATH=str(tmp_path / "uploads"))
+    shell = Shell(app)
+    said = shell("sweep", "--orphans", code=1).stderr
+    assert "no Flask-SQLAlchemy" in said
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    database = SQLAlchemy(app)
+    said = shell("sweep", "--orphans", code=1).stderr
+    assert "every file would be taken for an orphan" in said
+
+    class Person(database.Model):  # type: ignore[name-defined, misc]
+        id = database.Column(database.Integer, primary_key=True)
+        picture = database.Column(StoredFile())
+
+    with app.app_context():
+        database.create_all()
+        for name in ("kept.txt", "lost.txt"):
+            picture = FileStorage(io.BytesIO(b"x"), name)
+            database.session.add(Person(picture=picture))
+        database.session.commit()
+        database.session.execute(
+            database.delete(Person).where(Person.picture == "lost.txt")
+        )
+        database.session.commit()
+        lost = shell.store.file("lost.txt").absolute_path()
+        os.utime(lost, (0, 0))
+        os.utime(shell.store.file("kept.txt").absolute_path(), (0, 0))
+        assert shell.says("sweep", "--orphans") == "lost.txt"
+        assert os.path.exists(lost)
+        assert shell.says("sweep", "--orphans", "--yes") == "lost.txt"
+        assert [found.name for found in shell.store.ls()] == ["kept.txt"]
+        database.session.remove()
+        database.engine.dispose()
 
 
 def test_sweep_removes_only_when_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import types
 
 import pytest
@@ -117,7 +118,9 @@ MEMBERS = {
         "storage_link",
         "storage_options",
         "stream",
+        "pending",
         "stream_version",
+        "sweep",
         "uri",
         "url",
         "usage",
@@ -155,8 +158,15 @@ def test_public_members(name: str) -> None:
     """A class adds these members to those that it inherits, and no others."""
     module, _, attribute = name.rpartition(".")
     cls = getattr(importlib.import_module(module), attribute)
-    inherited = {found for base in cls.__mro__[1:] for found in vars(base)}
-    assert public(cls) - inherited == MEMBERS[name]
+    # FsspecStore is written in several files: a class that has no pins is a part.
+    parts = itertools.takewhile(lambda c: not _is_pinned(c), cls.__mro__[1:-1])
+    own = [cls, *parts]
+    inherited = {found for c in cls.__mro__ if c not in own for found in vars(c)}
+    assert set().union(*map(public, own)) - inherited == MEMBERS[name]
+
+
+def _is_pinned(cls: type) -> bool:
+    return f"{cls.__module__}.{cls.__name__}" in MEMBERS
 
 
 def test_thin_stores_define_no_verb() -> None:

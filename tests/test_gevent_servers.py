@@ -69,7 +69,7 @@ def test_every_operation(
     seaweedfs_bucket: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    """Save, read, serve, list and delete in real workers; with --preload the store
+    """Every operation works in real workers; with --preload the store
     was used before the fork, which came before the patching."""
     settings: dict[str, t.Any] = {"STORE_PATH": str(tmp_path / "files")}
     if provider != "LocalStore":

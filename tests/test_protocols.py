@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -75,9 +76,11 @@ def worker(what: str, url: str, place: Place) -> subprocess.Popen[str]:
 def test_race(place: Place, row: str) -> None:
     """4 processes of 16 threads save the same five names: nothing is lost, and where
     creation is exclusive the plain name is given once."""
+    patient = {**place.options, **ROWS[row].patience}
     for _ in range(RACES):
         url = new(place)
-        workers = [worker("race", url, place) for _ in range(PROCESSES)]
+        contenders = dataclasses.replace(place, options=patient)
+        workers = [worker("race", url, contenders) for _ in range(PROCESSES)]
         done = []
         try:
             for process in workers:

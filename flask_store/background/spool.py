@@ -208,6 +208,15 @@ class Spool:
                     raise
         return None
 
+    def entries(self) -> Iterator[Entry]:
+        """Every upload of this store that any process of this host still has."""
+        for box in self._boxes():
+            with suppress(FileNotFoundError):
+                for name in sorted(os.listdir(box)):
+                    if name.endswith(".json"):
+                        with suppress(FileNotFoundError):
+                            yield read_entry(os.path.join(box, name))
+
     def forget(self, key: str) -> bool:
         """Mark an upload as deleted; whoever uploads it takes care of the rest."""
         for journal in self._journals(key):

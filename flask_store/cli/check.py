@@ -79,8 +79,7 @@ class Doctor:
         yield "type", self._type
         yield "exclusive", self._exclusive
         yield "clock", self._clock
-        if hasattr(self.store, "signed_url"):
-            yield "link", self._link
+        yield "link", self._link
         yield "delete", self._delete
 
     _refused = False

@@ -8,8 +8,10 @@ import json
 import os
 import sys
 import typing as t
+from collections.abc import Iterator
 
 import click
+from flask import current_app
 
 from ..stores.fsspec import FsspecStore
 from ..stores.fsspec import OnConflict
@@ -157,7 +159,7 @@ def url(store: FsspecStore, key: str, expires: float | None) -> None:
     if expires is None:
         click.echo(store.file(key).absolute_url())
     else:
-        click.echo(_method(store, "signed_url")(key, expires=expires))
+        click.echo(store.signed_url(key, expires=expires))
 
 
 @command
@@ -195,28 +197,52 @@ def usage(
     metavar="HOURS",
     help="Leave alone what may still be going on.",
 )
+@click.option("--orphans", is_flag=True, help="Also files that are in no row.")
 @click.option("--dry-run/--yes", default=True, help="Only show it, or remove it.")
-def sweep(store: FsspecStore, older_than: float, dry_run: bool) -> None:
-    """Find the unfinished uploads of killed processes; remove them with --yes."""
+def sweep(store: FsspecStore, older_than: float, orphans: bool, dry_run: bool) -> None:
+    """Find the unfinished uploads of killed processes; remove them with --yes.
+
+    --orphans asks every StoredFile and FlaskStoreType column of Flask-SQLAlchemy. A
+    file that the application keeps elsewhere is in no row either: look first.
+    """
     age = dt.timedelta(hours=older_than)
-    for name in _method(store, "sweep")(older_than=age, dry_run=dry_run):
-        click.echo(visible(str(name)))
+    for name in store.sweep(older_than=age, dry_run=dry_run):
+        click.echo(visible(name))
+    for name in _orphans(store, age) if orphans else ():
+        click.echo(visible(name))
+        if not dry_run:
+            store.delete(name)
     if dry_run:
         click.echo("Nothing was removed. Pass --yes to do it.", err=True)
 
 
+def _orphans(store: FsspecStore, age: dt.timedelta) -> Iterator[str]:
+    database = current_app.extensions.get("sqlalchemy")
+    if database is None:
+        raise click.ClickException(
+            "The application has no Flask-SQLAlchemy to ask for the rows. Call"
+            " flask_store.sqla.orphans() with your session and columns."
+        )
+    from ..sqla import columns_of
+    from ..sqla import orphans
+
+    columns = [c for data in database.metadatas.values() for c in columns_of(data)]
+    if not columns:
+        raise click.ClickException(
+            "No table has a StoredFile or FlaskStoreType column, so that every file"
+            " would be taken for an orphan."
+        )
+    for found in orphans(store, database.session, columns, age):
+        yield found.name
+
+
 @command
 def pending(store: FsspecStore) -> None:
-    """List the background uploads that have not arrived yet."""
-    for found in _method(store, "pending")():
-        click.echo(visible(str(found)))
-
-
-def _method(store: FsspecStore, name: str) -> t.Callable[..., t.Any]:
-    method = getattr(store, name, None)
-    if method is None:
-        raise click.ClickException(f"{type(store).__name__} has no {name!r}.")
-    return t.cast("t.Callable[..., t.Any]", method)
+    """List the background uploads of this host that have not arrived yet."""
+    for found in store.pending():
+        state = "parked" if found.parked else f"{found.attempts} tries"
+        cause = f"  {visible(found.cause)}" if found.cause else ""
+        click.echo(f"{found.size:>12}  {state:>9}  {visible(found.key)}{cause}")
 
 
 def _json(found: Stat) -> str:

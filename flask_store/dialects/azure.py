@@ -20,6 +20,7 @@ from azure.storage.blob import ContentSettings
 from azure.storage.blob import generate_blob_sas
 from azure.storage.blob.aio import ExponentialRetry
 
+from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -83,16 +84,15 @@ class AzureDialect(Dialect):
         return Location("abfs", root, {**mine, **options})
 
     def connect(self) -> fsspec.AbstractFileSystem:
-        fs = adlfs.AzureBlobFileSystem(
-            skip_instance_cache=True, **self.location.options
-        )
+        options = {"loop": ioloop.get_loop(), **self.location.options}
+        fs = adlfs.AzureBlobFileSystem(skip_instance_cache=True, **options)
         # The client tries again by itself, after 15 s and then some more.
         for policy in fs.service_client._pipeline._impl_policies:
             if isinstance(policy, ExponentialRetry):
                 policy.total_retries = 1
                 policy.initial_backoff, policy.increment_base = 0.5, 0
                 policy.random_jitter_range = 0.2
-        return fs
+        return ioloop.bridge(fs)
 
     @property
     def container(self) -> str:
@@ -210,7 +210,7 @@ class AzureDialect(Dialect):
             blob._config.max_block_size = max(CHUNK, -(-size // MAX_BLOCKS))
             return await getattr(blob, method)(*args, **limits, **more)
 
-        return fsspec.asyn.sync(fs.loop, asking)
+        return ioloop.run(fs.loop, asking)
 
     # -- reading -------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class AzureDialect(Dialect):
             return None if found is None else [blob async for blob in found]
 
         skip = len(self.absolute_path(""))
-        while (blobs := fsspec.asyn.sync(fs.loop, page)) is not None:
+        while (blobs := ioloop.run(fs.loop, page)) is not None:
             for blob in blobs:
                 # An account with folders lists these too.
                 if not (blob.metadata or {}).get("hdi_isfolder"):
@@ -258,7 +258,7 @@ class AzureDialect(Dialect):
         async def piece() -> bytes:
             return t.cast(bytes, await anext(pieces, b""))
 
-        while data := fsspec.asyn.sync(fs.loop, piece):
+        while data := ioloop.run(fs.loop, piece):
             yield data
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:

@@ -2,75 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import importlib.util
-import io
-import logging
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
 import fsspec
-import shortuuid
 
 from .. import ioloop
 from .. import naming
-from ..exceptions import FileNotFound
-from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
-from ..exceptions import StoreDenied
-from ..exceptions import StoreError
-from ..exceptions import StoreFull
-from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..greenlets import patched
 from ..sources import CHUNK
-from ..sources import Source
-from ..sources import Window
 from . import Location
 from . import Stat
 from . import utc
-from .s3_links import S3Links
+from .s3_errors import status_of
 from .s3_options import s3_options
-
-logger = logging.getLogger(__name__)
-
-#: The largest object that one PUT may carry (Amazon S3 User Guide, "Uploading
-#: objects"), and with it the largest that can be created exclusively.
-SINGLE_PUT_LIMIT = 5 * 1024**3
-#: The same page allows 10,000 parts, and 5 MiB as the least size of one.
-PART_SIZE = 64 * 1024**2
-MAX_PARTS = 10_000
-
-#: The object metadata by which a save knows its own object again.
-TOKEN = "flask-store-token"
-
-TAKEN = (409, 412)
-REFUSED_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
-WRONG_REGION = {
-    "AuthorizationHeaderMalformed",
-    "IllegalLocationConstraintException",
-    "PermanentRedirect",
-}
-FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
+from .s3_writing import S3Writing
 
 
-@dataclass
-class Staged:
-    """An upload that can be read again, and the token of its save."""
-
-    source: Source
-    token: str
-
-
-class S3Dialect(S3Links):
+class S3Dialect(S3Writing):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     protocols = ("s3", "s3a")
@@ -119,178 +77,6 @@ class S3Dialect(S3Links):
         fs = super().connect()
         fs.retries = 1  # botocore tries again already; both together take minutes
         return fs
-
-    # -- writing -------------------------------------------------------------
-
-    @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
-        with source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
-
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
-        if self.conditional == "auto":
-            # Amazon's own S3 has had conditional writes since August 2024.
-            self.conditional = self._is_amazon(fs) or self._probe(fs)
-        return bool(self.conditional) and staged.source.size <= SINGLE_PUT_LIMIT
-
-    def create(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-    ) -> None:
-        try:
-            self._put(fs, staged, path, content_type, IfNoneMatch="*")
-        except Exception as exc:
-            if status_of(exc) not in TAKEN:
-                raise
-            # A reply may get lost, here or at a proxy. Then the request is sent
-            # again and finds the name taken, by ourselves.
-            if self._token(fs, path) != staged.token:
-                raise FileExistsError(path) from exc
-
-    def replace(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-    ) -> None:
-        if staged.source.size <= SINGLE_PUT_LIMIT:
-            self._put(fs, staged, path, content_type)
-        else:
-            self._put_parts(fs, staged, path, content_type)
-
-    def _put(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-        **conditions: str,
-    ) -> None:
-        self._send(
-            fs,
-            "put_object",
-            Window(staged.source),
-            **self._where(path),
-            ContentType=content_type,
-            Metadata={TOKEN: staged.token},
-            **conditions,
-        )
-
-    def _send(
-        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
-    ) -> t.Any:
-        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
-
-    async def _watched(
-        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
-    ) -> t.Any:
-        """Send a body, and give up when it does not move.
-
-        aiohttp's timeouts begin when a request has been sent. Neither the wait for
-        '100 Continue' nor a connection that takes no more bytes ever ends by itself.
-        """
-        limit = self.location.options["config_kwargs"]["read_timeout"]
-        client = await self._client(fs)
-        client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
-        task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
-        try:
-            while not task.done():
-                before = body.position
-                await asyncio.wait({task}, timeout=limit)
-                if body.position == before < body.size and not task.done():
-                    raise TimeoutError(f"{method} did not move for {limit} s")
-            return task.result()
-        finally:
-            task.cancel()
-
-    def _put_parts(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-    ) -> None:
-        where = self._where(path)
-        upload = fs.call_s3(
-            "create_multipart_upload",
-            **where,
-            ContentType=content_type,
-            Metadata={TOKEN: staged.token},
-        )["UploadId"]
-        try:
-            size = staged.source.size
-            step = max(PART_SIZE, -(-size // MAX_PARTS))
-            parts = []
-            for number, start in enumerate(range(0, size, step), start=1):
-                body = Window(staged.source, start, min(step, size - start))
-                part = self._send(
-                    fs,
-                    "upload_part",
-                    body,
-                    **where,
-                    UploadId=upload,
-                    PartNumber=number,
-                )
-                parts.append({"PartNumber": number, "ETag": part["ETag"]})
-            fs.call_s3(
-                "complete_multipart_upload",
-                **where,
-                UploadId=upload,
-                MultipartUpload={"Parts": parts},
-            )
-        except BaseException:
-            # Parts that nobody completes are invisible, and paid for every month.
-            fs.call_s3("abort_multipart_upload", **where, UploadId=upload)
-            raise
-
-    def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
-        # The environment may name another endpoint, so the client itself is asked.
-        client = fsspec.asyn.sync(fs.loop, self._client, fs)
-        host = urlsplit(client.meta.endpoint_url).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-
-    async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
-        await fs.set_session()
-        return await fs.get_s3(self.bucket)
-
-    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
-        """Whether this server honours ``If-None-Match``, by trying it."""
-        where = self._where(self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}"))
-        empty = Source(io.BytesIO(), None)
-        self._send(fs, "put_object", Window(empty), **where, IfNoneMatch="*")
-        try:
-            self._send(fs, "put_object", Window(empty), **where, IfNoneMatch="*")
-        except Exception as exc:
-            if status_of(exc) not in TAKEN:
-                raise
-            return True
-        finally:
-            self._remove_probe(fs, where)
-        logger.warning(
-            "The server ignores If-None-Match: every name in %s will carry a UUID.",
-            self.uri,
-        )
-        return False
-
-    @staticmethod
-    def _remove_probe(fs: fsspec.AbstractFileSystem, where: dict[str, str]) -> None:
-        try:
-            fs.call_s3("delete_object", **where)
-        except PermissionError:  # keys that may only write are a good habit
-            logger.warning("May not delete the empty object %s.", where["Key"])
-
-    def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
-        try:
-            head = fs.call_s3("head_object", **self._where(path))
-        except FileNotFoundError:  # taken by an upload that is still going on
-            return None
-        return t.cast("str | None", head["Metadata"].get(TOKEN))
-
-    # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         try:
@@ -406,8 +192,6 @@ class S3Dialect(S3Links):
         self.stat(fs, key)  # S3 calls the deletion of nothing a success
         super().delete(fs, key)
 
-    # -- what killed processes left ------------------------------------------
-
     def sweep(
         self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
     ) -> Iterator[str]:
@@ -442,95 +226,3 @@ class S3Dialect(S3Links):
                 Key=upload["Key"],
                 UploadId=upload["UploadId"],
             )
-
-    # -- what went wrong -----------------------------------------------------
-
-    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
-        from botocore import exceptions as boto
-
-        # s3fs wraps some of botocore's errors and passes on the others; one of these
-        # is an OSError by itself.
-        for cause in (exc, exc.__cause__):
-            if isinstance(cause, boto.ClientError):
-                code = cause.response["Error"].get("Code", "")
-                found = self._explain_code(code, key)
-            else:
-                found = self._explain_client(cause, key)
-            if found:
-                return found
-        return super().explain(exc, key)
-
-    def _explain_client(
-        self, exc: BaseException | None, key: str | None
-    ) -> StoreError | None:
-        from botocore import exceptions as boto
-
-        if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError):
-            return NotConfiguredError(
-                "There are no S3 credentials. Set STORE_S3_ACCESS_KEY and"
-                " STORE_S3_SECRET_KEY, or give the server AWS credentials (environment,"
-                " profile or role)."
-            )
-        if isinstance(exc, boto.HTTPClientError | boto.ConnectionError | TimeoutError):
-            endpoint = self.location.options.get("endpoint_url", "Amazon S3")
-            return StoreUnavailable(
-                f"{endpoint} cannot be reached, or did not answer in time. Check"
-                " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION.",
-                key,
-            )
-        return None
-
-    def _explain_code(self, code: str, key: str | None) -> StoreError | None:
-        if code == "NoSuchBucket":
-            return self._no_bucket()
-        if code == "NoSuchKey":
-            return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
-        if code in REFUSED_KEY:
-            return StoreDenied(
-                f"S3 refuses the credentials ({code}). Check STORE_S3_ACCESS_KEY,"
-                " STORE_S3_SECRET_KEY and, for temporary ones, STORE_S3_SESSION_TOKEN.",
-                key,
-            )
-        if code == "RequestTimeTooSkewed":
-            return StoreDenied(
-                "S3 refuses the date of the request: the clock of this machine is"
-                " wrong. Set it by NTP.",
-                key,
-            )
-        if code in WRONG_REGION:
-            return NotConfiguredError(
-                f"The bucket {self.bucket!r} is in another region. Correct"
-                " STORE_S3_REGION."
-            )
-        if code == "KeyTooLongError":
-            return InvalidName(f"{naming.quoted(key)} is too long for S3.", key)
-        if code in FULL:
-            return StoreFull("The bucket is full. Nothing was stored.", key)
-        return None
-
-    def _no_bucket(self) -> NotConfiguredError:
-        return NotConfiguredError(
-            f"There is no bucket {self.bucket!r}. Create it, or correct"
-            " STORE_S3_BUCKET (or the bucket in STORE_PATH). Flask-Store never creates"
-            " a bucket."
-        )
-
-
-def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
-    """Spare a small body the round trip of 'Expect: 100-continue', with which
-    botocore asks whether it may send; a large one learns in time that it may not."""
-    if int(request.headers.get("Content-Length", 0)) <= CHUNK:
-        request.headers.pop("Expect", None)
-
-
-def status_of(exc: Exception) -> int | None:
-    """The HTTP status behind an error of s3fs.
-
-    s3fs maps a 412 to ``FileExistsError`` or, when the server's reply lacks a
-    detail that only Amazon sends, to ``OSError(EINVAL)``.
-    """
-    for error in (exc, exc.__cause__):
-        response = getattr(error, "response", None)
-        if isinstance(response, Mapping):
-            return t.cast("int | None", response["ResponseMetadata"]["HTTPStatusCode"])
-    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import typing as t
 from collections.abc import Awaitable
@@ -10,7 +12,9 @@ from collections.abc import Callable
 import asyncssh
 import fsspec
 import sshfs
+from fsspec.asyn import sync_wrapper
 
+from .. import ioloop
 from ..exceptions import StoreError
 from . import TIMEOUT
 from .ssh import SSHDialect
@@ -25,6 +29,35 @@ MEANING: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
     (asyncssh.SFTPError, None),
     (asyncssh.Error, ConnectionError),
 )
+
+
+class LoopedSSHFileSystem(sshfs.SSHFileSystem):  # type: ignore[misc]
+    """sshfs's, but it connects on the event loop that it is given, and waits for
+    nothing when it goes."""
+
+    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+        ioloop.bridge(self)  # now, because the constructor connects
+        super().__init__(*args, **kwargs)
+
+    async def _connect(
+        self, *args: t.Any, connect_args: dict[str, t.Any], **kwargs: t.Any
+    ) -> t.Any:
+        # sshfs hands all its keywords on, and asyncssh has a loop already.
+        found = {name: connect_args[name] for name in connect_args if name != "loop"}
+        return await super()._connect(*args, connect_args=found, **kwargs)
+
+    connect = sync_wrapper(_connect)
+
+    @staticmethod
+    def _finalize(loop: asyncio.AbstractEventLoop, pool: t.Any, stack: t.Any) -> None:
+        # A collection may happen in gevent's hub, which must not wait, or in a child
+        # of a fork, where nobody runs the loop.
+        async def close() -> None:
+            with contextlib.suppress(Exception):
+                await pool.close()
+                await stack.aclose()
+
+        loop.call_soon_threadsafe(lambda: loop.create_task(close()))
 
 
 class SshfsDialect(SSHDialect):
@@ -46,7 +79,8 @@ class SshfsDialect(SSHDialect):
         options = dict(self.location.options)
         if isinstance(options["known_hosts"], str):
             options["known_hosts"] = os.path.expanduser(options["known_hosts"])
-        return sshfs.SSHFileSystem(skip_instance_cache=True, **options)
+        options.setdefault("loop", ioloop.get_loop())
+        return LoopedSSHFileSystem(skip_instance_cache=True, **options)
 
     def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
         return not fs.client.is_closed()
@@ -68,7 +102,7 @@ class SshfsDialect(SSHDialect):
             async with fs._pool.get() as channel:
                 await ask(channel)
 
-        fsspec.asyn.sync(fs.loop, asking)
+        ioloop.run(fs.loop, asking)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, asyncssh.HostKeyNotVerifiable):

@@ -10,6 +10,7 @@
 from .column import StoredFile as StoredFile
 from .legacy import FlaskStoreType as FlaskStoreType
 from .migrations import render_item as render_item
+from .orphans import columns_of as columns_of
 from .orphans import orphans as orphans
 
 # Under this name migrations import them, those of 0.0.4 among them.

@@ -8,6 +8,8 @@ import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
 
+from sqlalchemy import Column
+from sqlalchemy import MetaData
 from sqlalchemy import select
 from sqlalchemy import String
 from sqlalchemy import type_coerce
@@ -15,9 +17,18 @@ from sqlalchemy.orm import Session
 
 from ..dialects import Stat
 from ..stores.fsspec import FsspecStore
+from .column import StoredFile
+from .legacy import FlaskStoreType
 
 #: How many names one query asks for; databases limit it, some to 1000.
 BATCH = 400
+
+
+def columns_of(metadata: MetaData) -> list[Column[t.Any]]:
+    """Every column of these tables that may hold a file of a store."""
+    kinds = (StoredFile, FlaskStoreType)
+    tables = metadata.tables.values()
+    return [c for table in tables for c in table.columns if isinstance(c.type, kinds)]
 
 
 def orphans(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import typing as t
-from weakref import WeakValueDictionary
+import weakref
 
 from ..dialects import Dialect
 from ..greenlets import patched
@@ -56,11 +56,24 @@ class Connection:
 
 # A fork ends all threads but one, and what they alone hold would be closed in the
 # child: some libraries then say good-bye over the connection that the parent uses.
-_connected: WeakValueDictionary[int, AbstractFileSystem] = WeakValueDictionary()
+_connected: weakref.WeakValueDictionary[int, AbstractFileSystem] = (
+    weakref.WeakValueDictionary()
+)
 _inherited: list[AbstractFileSystem] = []
+
+
+def _inherit() -> None:
+    # Nor may they say it when the child exits: an event loop that nobody runs any
+    # more would never answer.
+    for fs in _inherited:
+        for reference in weakref.getweakrefs(fs):
+            if isinstance(reference.__callback__, weakref.finalize):
+                reference.__callback__.detach()
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=lambda: _inherited.extend(_connected.values()),
         after_in_parent=_inherited.clear,
+        after_in_child=_inherit,
     )

@@ -1,0 +1,228 @@
+"""How an upload becomes an object: one streamed conditional PUT, or parts."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import typing as t
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import fsspec
+import shortuuid
+
+from .. import ioloop
+from .. import naming
+from ..sources import CHUNK
+from ..sources import Source
+from ..sources import Window
+from .s3_errors import S3Errors
+from .s3_errors import status_of
+
+logger = logging.getLogger(__name__)
+
+#: The largest object that one PUT may carry (Amazon S3 User Guide, "Uploading
+#: objects"), and with it the largest that can be created exclusively.
+SINGLE_PUT_LIMIT = 5 * 1024**3
+#: The same page allows 10,000 parts, and 5 MiB as the least size of one.
+PART_SIZE = 64 * 1024**2
+MAX_PARTS = 10_000
+
+#: The object metadata by which a save knows its own object again.
+TOKEN = "flask-store-token"
+
+TAKEN = (409, 412)
+
+
+@dataclass
+class Staged:
+    """An upload that can be read again, and the token of its save."""
+
+    source: Source
+    token: str
+
+
+class S3Writing(S3Errors):
+    """S3, as far as it stores."""
+
+    #: Whether the server honours If-None-Match; ``"auto"`` finds out.
+    conditional: bool | str
+
+    @contextmanager
+    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+        with source.rewindable() as rewindable:
+            yield Staged(rewindable, shortuuid.uuid())
+
+    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+        if self.conditional == "auto":
+            # Amazon's own S3 has had conditional writes since August 2024.
+            self.conditional = self._is_amazon(fs) or self._probe(fs)
+        return bool(self.conditional) and staged.source.size <= SINGLE_PUT_LIMIT
+
+    def create(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        try:
+            self._put(fs, staged, path, content_type, IfNoneMatch="*")
+        except Exception as exc:
+            if status_of(exc) not in TAKEN:
+                raise
+            # A reply may get lost, here or at a proxy. Then the request is sent
+            # again and finds the name taken, by ourselves.
+            if self._token(fs, path) != staged.token:
+                raise FileExistsError(path) from exc
+
+    def replace(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        if staged.source.size <= SINGLE_PUT_LIMIT:
+            self._put(fs, staged, path, content_type)
+        else:
+            self._put_parts(fs, staged, path, content_type)
+
+    def _put(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+        **conditions: str,
+    ) -> None:
+        self._send(
+            fs,
+            "put_object",
+            Window(staged.source),
+            **self._where(path),
+            ContentType=content_type,
+            Metadata={TOKEN: staged.token},
+            **conditions,
+        )
+
+    def _send(
+        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
+    ) -> t.Any:
+        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
+
+    async def _watched(
+        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
+    ) -> t.Any:
+        """Send a body, and give up when it does not move.
+
+        aiohttp's timeouts begin when a request has been sent. Neither the wait for
+        '100 Continue' nor a connection that takes no more bytes ever ends by itself.
+        """
+        # One try, so as long as the two of an ordinary request together.
+        limit = 2 * self.location.options["config_kwargs"]["read_timeout"]
+        client = await self._client(fs)
+        client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
+        task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
+        try:
+            while not task.done():
+                before = body.position
+                await asyncio.wait({task}, timeout=limit)
+                if body.position == before < body.size and not task.done():
+                    raise TimeoutError(f"{method} did not move for {limit} s")
+            return task.result()
+        finally:
+            task.cancel()
+
+    def _put_parts(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+    ) -> None:
+        where = self._where(path)
+        upload = fs.call_s3(
+            "create_multipart_upload",
+            **where,
+            ContentType=content_type,
+            Metadata={TOKEN: staged.token},
+        )["UploadId"]
+        try:
+            size = staged.source.size
+            step = max(PART_SIZE, -(-size // MAX_PARTS))
+            parts = []
+            for number, start in enumerate(range(0, size, step), start=1):
+                body = Window(staged.source, start, min(step, size - start))
+                part = self._send(
+                    fs,
+                    "upload_part",
+                    body,
+                    **where,
+                    UploadId=upload,
+                    PartNumber=number,
+                )
+                parts.append({"PartNumber": number, "ETag": part["ETag"]})
+            fs.call_s3(
+                "complete_multipart_upload",
+                **where,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+            )
+        except BaseException:
+            # Parts that nobody completes are invisible, and paid for every month.
+            fs.call_s3("abort_multipart_upload", **where, UploadId=upload)
+            raise
+
+    def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
+        # The environment may name another endpoint, so the client itself is asked.
+        client = ioloop.run(fs.loop, self._client, fs)
+        host = urlsplit(client.meta.endpoint_url).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
+        await fs.set_session()
+        return await fs.get_s3(self.bucket)
+
+    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
+        """Whether this server honours ``If-None-Match``, by trying it."""
+        where = self._where(self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}"))
+        empty = Source(io.BytesIO(), None)
+        self._send(fs, "put_object", Window(empty), **where, IfNoneMatch="*")
+        try:
+            self._send(fs, "put_object", Window(empty), **where, IfNoneMatch="*")
+        except Exception as exc:
+            if status_of(exc) not in TAKEN:
+                raise
+            return True
+        finally:
+            self._remove_probe(fs, where)
+        logger.warning(
+            "The server ignores If-None-Match: every name in %s will carry a UUID.",
+            self.uri,
+        )
+        return False
+
+    @staticmethod
+    def _remove_probe(fs: fsspec.AbstractFileSystem, where: dict[str, str]) -> None:
+        try:
+            fs.call_s3("delete_object", **where)
+        except PermissionError:  # keys that may only write are a good habit
+            logger.warning("May not delete the empty object %s.", where["Key"])
+
+    def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
+        try:
+            head = fs.call_s3("head_object", **self._where(path))
+        except FileNotFoundError:  # taken by an upload that is still going on
+            return None
+        return t.cast("str | None", head["Metadata"].get(TOKEN))
+
+
+def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
+    """Spare a small body the round trip of 'Expect: 100-continue', with which
+    botocore asks whether it may send; a large one learns in time that it may not."""
+    if int(request.headers.get("Content-Length", 0)) <= CHUNK:
+        request.headers.pop("Expect", None)
