@@ -16,7 +16,6 @@ import fsspec
 import gcsfs.core
 import shortuuid
 from google.auth import exceptions as google
-from google.oauth2 import service_account
 
 from .. import ioloop
 from .. import naming
@@ -24,8 +23,6 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import VersionGone
 from ..sources import Source
-from . import Dialect
-from . import gcs_signing
 from . import Location
 from . import options_in
 from . import Stat
@@ -33,10 +30,8 @@ from . import TIMEOUT
 from .gcs_http import Client
 from .gcs_http import Refused
 from .gcs_http import TRANSIENT
+from .gcs_links import GCSLinks
 from .ranged import ranged
-
-if t.TYPE_CHECKING:
-    from ..links import Period
 
 #: The metadata by which a save knows its own object again.
 TOKEN = "flask-store-token"
@@ -55,20 +50,19 @@ class Staged:
     token: str
 
 
-class GCSDialect(Dialect):
+class GCSDialect(GCSLinks):
     """One multipart upload, with ``ifGenerationMatch=0``.
 
-    A resumable one would be another primitive, and there is no need of it: the JSON
-    API takes up to 5 TiB with either (``objects.insert`` in its discovery document).
+    A resumable one would be another primitive, and there is no need of it: nothing but
+    patience limits a single request ("Uploads and downloads", Cloud Storage
+    documentation), and a file that has to be sent again is still here.
     """
 
     protocols = ("gs", "gcs")
     settings = "STORE_PATH and the token in STORE_OPTIONS"
 
-    def __init__(self, location: Location) -> None:
-        super().__init__(location)
-        self.bucket, _, self._prefix = self.root.partition("/")
-        self._bucket_seen = False
+    #: Whether a request has found the bucket, so that a 404 is about an object.
+    _bucket_seen = False
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -105,42 +99,6 @@ class GCSDialect(Dialect):
         # protocol, what kind of bucket this is.
         return ioloop.bridge(
             gcsfs.core.GCSFileSystem(skip_instance_cache=True, **options)
-        )
-
-    # -- where ---------------------------------------------------------------
-
-    @property
-    def prefix(self) -> str:
-        return self._prefix
-
-    def absolute_path(self, key: str) -> str:
-        return self.path(key)[len(self.bucket) + 1 :]
-
-    def address(self, key: str) -> str:
-        return f"{self.location.options['endpoint_url']}/{quote(self.path(key), '/~')}"
-
-    def sign(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        key: str,
-        period: Period,
-        disposition: str,
-    ) -> str | None:
-        # Only a service account's key signs by itself; any other identity has to ask
-        # Google, and its files are signed by the application.
-        credentials = fs.credentials.credentials
-        if not isinstance(credentials, service_account.Credentials):
-            return None
-        if period.seconds > gcs_signing.LONGEST * 1.25:
-            raise ValueError(
-                "Google signs for seven days at most: expires is too long."
-            )
-        return gcs_signing.link(
-            self.address(key),
-            gcs_signing.Signer(credentials.signer_email, credentials.sign_bytes),
-            period.start,
-            min(period.seconds, gcs_signing.LONGEST),
-            {"response-content-disposition": disposition},
         )
 
     # -- writing -------------------------------------------------------------
