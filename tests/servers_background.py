@@ -43,6 +43,8 @@ class RestartableS3:
                     "-ip.bind=127.0.0.1",
                     f"-master.port={master}",
                     "-master.telemetry=false",
+                    "-master.electionTimeout=1s",
+                    "-master.heartbeatInterval=200ms",
                     "-master.volumeSizeLimitMB=64",
                     f"-volume.port={volume}",
                     "-volume.max=1000",

@@ -21,10 +21,30 @@ from flask_store.stores.s3 import S3Store
 from . import servers
 from .proxy import Proxy
 from .servers import S3Server
+from .test_gevent import azure
+from .test_gevent import azure_server
+from .test_gevent import local
+from .test_gevent import OPERATIONS
+from .test_gevent import s3
+from .test_gevent import s3_background
 from .test_gevent import s3_settings
+from .test_gevent import sftp
+from .test_gevent import sftp_server
+
+__all__ = [
+    "azure",
+    "azure_server",
+    "local",
+    "s3",
+    "s3_background",
+    "sftp",
+    "sftp_server",
+]
 
 #: How often workers are killed; set it to 100 for the whole story.
-ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "3"))
+#: How many saves are timed; the figures in the documentation are of 20.
+SAVES = int(os.environ.get("FLASK_STORE_TIMED_SAVES", "3"))
 WORKERS = {
     "gevent": ("-k", "gevent", "-w", "2"),
     "gevent_preload": ("-k", "gevent", "-w", "2", "--preload"),
@@ -60,20 +80,25 @@ def settings_of(
     return {**s3_settings(address, server, bucket), "STORE_PROVIDER": path}
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("provider", ["LocalStore", "S3Store", "S3GeventStore"])
+#: The rest of the pairs would be modes that test_gevent runs without gunicorn.
+PAIRS = [
+    ("gevent", "s3_background"),
+    ("gthread", "s3_background"),
+    ("gevent_preload", "s3_background"),
+    ("gevent_preload", "local"),
+    ("gevent_preload", "s3"),
+    ("gevent_preload", "sftp"),
+    ("gevent_preload", "azure"),
+]
+
+
+@pytest.mark.parametrize(("workers", "kind"), PAIRS)
 def test_every_operation(
-    workers: str,
-    provider: str,
-    seaweedfs_server: S3Server,
-    seaweedfs_bucket: str,
-    tmp_path: pathlib.Path,
+    workers: str, kind: str, request: pytest.FixtureRequest, tmp_path: pathlib.Path
 ) -> None:
-    """Every operation works in real workers; with --preload the store
-    was used before the fork, which came before the patching."""
-    settings: dict[str, t.Any] = {"STORE_PATH": str(tmp_path / "files")}
-    if provider != "LocalStore":
-        settings = settings_of(provider, seaweedfs_server, seaweedfs_bucket)
+    """Every operation works in real workers, and these exit when they are told to;
+    with --preload the store was used before the fork, and patching came after it."""
+    settings = request.getfixturevalue(kind)
     preload = "--preload" in WORKERS[workers]
     env = {"USE_BEFORE_FORK": "1"} if preload else {}
     with running(workers, settings, tmp_path, **env) as server:
@@ -82,7 +107,11 @@ def test_every_operation(
             assert reply.status_code == 200, server.log.read_text()
             answer = reply.json()
             assert answer["patched"] is (workers != "gthread")
+            assert answer["found"].keys() == OPERATIONS
             assert all(answer["found"].values()), answer
+        server.process.terminate()
+        # A worker that waits for a loop of before the fork is killed after 20 s.
+        assert server.process.wait(15) == 0
 
 
 class Clients:
@@ -165,7 +194,7 @@ def test_killed_workers_lose_nothing(
     assert set(digests) <= clients.sent
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", ["gevent_preload", "gthread"])
 def test_graceful_stop_loses_nothing(
     workers: str,
     seaweedfs_server: S3Server,
@@ -207,7 +236,7 @@ def test_time_of_a_save(
             )
             with running("gevent", settings, tmp_path) as server:
                 times = []
-                for _ in range(6):
+                for _ in range(SAVES):
                     data = os.urandom(10_000_000)
                     started = time.monotonic()
                     files = {"afile": ("film.mp4", data)}

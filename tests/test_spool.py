@@ -250,9 +250,11 @@ def test_wrong_key_is_parked_with_its_cause(settings: dict[str, t.Any]) -> None:
 
 
 def test_unreachable_storage_is_tried_again(
-    store: FsspecStore, proxy: Proxy, behind: S3Store, settings: dict[str, t.Any]
+    proxy: Proxy, behind: S3Store, settings: dict[str, t.Any]
 ) -> None:
     """An upload that fails waits and is tried again until it is stored."""
+    settings["STORE_S3_OPTIONS"] = {"config_kwargs": {"read_timeout": 0.5}}
+    store = make(settings)[1]
     proxy.black_hole = True
     f = store.save(upload(b"again", "again.txt"))
     assert f.upload is not None
