@@ -50,7 +50,7 @@ def race(store: FsspecStore) -> None:
                 f = store.save(data.encode(), filename=name)
                 done.append((str(f), data))
             except Exception as exc:
-                done.append(f"{type(exc).__name__}: {exc}")
+                done.append(f"{type(exc).__name__}: {exc} ({exc.__cause__!r})")
 
     threads = [threading.Thread(target=save, args=(n,)) for n in range(THREADS)]
     for thread in threads:

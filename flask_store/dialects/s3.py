@@ -80,7 +80,7 @@ class S3Dialect(S3Writing):
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         try:
-            head = fs.call_s3("head_object", **self._where(self.path(key)))
+            head = self._call(fs, "head_object", **self._where(self.path(key)))
         except FileNotFoundError:
             self._check_bucket(fs)
             raise
@@ -90,7 +90,7 @@ class S3Dialect(S3Writing):
         # A HEAD says 404 for a missing object and for a missing bucket alike.
         if not self._bucket_seen:
             try:
-                fs.call_s3("head_bucket", Bucket=self.bucket)
+                self._call(fs, "head_bucket", Bucket=self.bucket)
             except FileNotFoundError as exc:
                 raise self._no_bucket() from exc
             self._bucket_seen = True
@@ -129,7 +129,7 @@ class S3Dialect(S3Writing):
             conditions["Range"] = f"bytes={start}-{last}"
         where = self._where(self.path(key))
         try:
-            reply = fs.call_s3("get_object", **where, **conditions)
+            reply = self._call(fs, "get_object", **where, **conditions)
         except Exception as exc:
             if status_of(exc) != 416:
                 raise
@@ -139,7 +139,7 @@ class S3Dialect(S3Writing):
     def fetch(
         self, fs: fsspec.AbstractFileSystem, key: str
     ) -> tuple[Stat, Iterator[bytes]]:
-        reply = fs.call_s3("get_object", **self._where(self.path(key)))
+        reply = self._call(fs, "get_object", **self._where(self.path(key)))
         found = self.record({**reply, "size": reply["ContentLength"]}, key)
         return found, self._pieces(fs, reply["Body"])
 
@@ -175,7 +175,7 @@ class S3Dialect(S3Writing):
         asked = {"Bucket": self.bucket, "Prefix": f"{folder}/" if folder else ""}
         more = True
         while more:
-            reply = fs.call_s3("list_objects_v2", **asked)
+            reply = self._call(fs, "list_objects_v2", **asked)
             more = bool(reply.get("IsTruncated"))
             asked["ContinuationToken"] = reply.get("NextContinuationToken", "")
             yield list(self._records(reply.get("Contents", ()))), more
@@ -202,7 +202,7 @@ class S3Dialect(S3Writing):
         asked: dict[str, t.Any] = {"Bucket": self.bucket, "Prefix": prefix}
         while True:
             try:
-                page = fs.call_s3("list_multipart_uploads", **asked)
+                page = self._call(fs, "list_multipart_uploads", **asked)
             except FileNotFoundError:
                 self._check_bucket(fs)
                 return  # rclone's answer when there are none

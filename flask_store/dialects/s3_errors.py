@@ -13,7 +13,7 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
-from .s3_links import S3Links
+from .s3_requests import S3Requests
 
 REFUSED_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
 WRONG_REGION = {
@@ -24,7 +24,7 @@ WRONG_REGION = {
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
 
 
-class S3Errors(S3Links):
+class S3Errors(S3Requests):
     """S3, as far as it explains what went wrong."""
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:

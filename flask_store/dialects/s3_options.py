@@ -32,7 +32,7 @@ KEYS = frozenset(
 #: tried twice at most. botocore's own 60 s with five tries would hold a worker for
 #: minutes.
 CONNECT_TIMEOUT = 4
-READ_TIMEOUT = 4
+READ_TIMEOUT = 8.5
 
 
 def s3_options(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import logging
 import typing as t
@@ -16,7 +15,6 @@ import shortuuid
 
 from .. import ioloop
 from .. import naming
-from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
 from .s3_errors import S3Errors
@@ -109,34 +107,6 @@ class S3Writing(S3Errors):
             **conditions,
         )
 
-    def _send(
-        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
-    ) -> t.Any:
-        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
-
-    async def _watched(
-        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
-    ) -> t.Any:
-        """Send a body, and give up when it does not move.
-
-        aiohttp's timeouts begin when a request has been sent. Neither the wait for
-        '100 Continue' nor a connection that takes no more bytes ever ends by itself.
-        """
-        # One try, so as long as the two of an ordinary request together.
-        limit = 2 * self.location.options["config_kwargs"]["read_timeout"]
-        client = await self._client(fs)
-        client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
-        task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
-        try:
-            while not task.done():
-                before = body.position
-                await asyncio.wait({task}, timeout=limit)
-                if body.position == before < body.size and not task.done():
-                    raise TimeoutError(f"{method} did not move for {limit} s")
-            return task.result()
-        finally:
-            task.cancel()
-
     def _put_parts(
         self,
         fs: fsspec.AbstractFileSystem,
@@ -145,7 +115,8 @@ class S3Writing(S3Errors):
         content_type: str,
     ) -> None:
         where = self._where(path)
-        upload = fs.call_s3(
+        upload = self._call(
+            fs,
             "create_multipart_upload",
             **where,
             ContentType=content_type,
@@ -174,7 +145,7 @@ class S3Writing(S3Errors):
             )
         except BaseException:
             # Parts that nobody completes are invisible, and paid for every month.
-            fs.call_s3("abort_multipart_upload", **where, UploadId=upload)
+            self._call(fs, "abort_multipart_upload", **where, UploadId=upload)
             raise
 
     def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
@@ -182,10 +153,6 @@ class S3Writing(S3Errors):
         client = ioloop.run(fs.loop, self._client, fs)
         host = urlsplit(client.meta.endpoint_url).hostname or ""
         return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-
-    async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
-        await fs.set_session()
-        return await fs.get_s3(self.bucket)
 
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
@@ -206,23 +173,17 @@ class S3Writing(S3Errors):
         )
         return False
 
-    @staticmethod
-    def _remove_probe(fs: fsspec.AbstractFileSystem, where: dict[str, str]) -> None:
+    def _remove_probe(
+        self, fs: fsspec.AbstractFileSystem, where: dict[str, str]
+    ) -> None:
         try:
-            fs.call_s3("delete_object", **where)
+            self._call(fs, "delete_object", **where)
         except PermissionError:  # keys that may only write are a good habit
             logger.warning("May not delete the empty object %s.", where["Key"])
 
     def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         try:
-            head = fs.call_s3("head_object", **self._where(path))
+            head = self._call(fs, "head_object", **self._where(path))
         except FileNotFoundError:  # taken by an upload that is still going on
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))
-
-
-def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
-    """Spare a small body the round trip of 'Expect: 100-continue', with which
-    botocore asks whether it may send; a large one learns in time that it may not."""
-    if int(request.headers.get("Content-Length", 0)) <= CHUNK:
-        request.headers.pop("Expect", None)

@@ -133,6 +133,9 @@ class ReadableStore(ConfiguredStore):
         """
         return usage.measure(self.ls(prefix), prefix, by)
 
+    # Without it, Python would iterate by store[0], store[1] and so on.
+    __iter__: t.ClassVar[None] = None
+
     def __getitem__(self, name: str) -> FileWrapper:
         return self.file(name)
 

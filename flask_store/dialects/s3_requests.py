@@ -1,0 +1,81 @@
+"""How a request is sent to S3, and for how long it is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+
+import fsspec
+
+from .. import ioloop
+from ..sources import CHUNK
+from ..sources import Window
+from .s3_links import S3Links
+
+
+class S3Requests(S3Links):
+    """S3, as far as it takes requests.
+
+    botocore tries again after a lost connection, and also after a timeout. So each
+    request has a limit of its own: one that is silent must not be waited for twice.
+    """
+
+    @property
+    def _limit(self) -> float:
+        """Seconds; a little more than one try may take."""
+        return float(self.location.options["config_kwargs"]["read_timeout"]) + 0.5
+
+    def _call(
+        self, fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
+    ) -> t.Any:
+        """A request that a server answers at once."""
+        return ioloop.run(fs.loop, self._limited, fs, method, **kwargs)
+
+    async def _limited(
+        self, fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
+    ) -> t.Any:
+        return await asyncio.wait_for(fs._call_s3(method, **kwargs), self._limit)
+
+    def _send(
+        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
+    ) -> t.Any:
+        """A request with a body."""
+        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
+
+    async def _watched(
+        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
+    ) -> t.Any:
+        """Send a body, and give up when it does not move.
+
+        aiohttp's timeouts begin when a request has been sent. Neither the wait for
+        '100 Continue' nor a connection that takes no more bytes ever ends by itself.
+        """
+        client = await self._client(fs)
+        client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
+        if body.size <= CHUNK:
+            return await self._limited(fs, method, Body=body, **kwargs)
+        now = asyncio.get_running_loop().time
+        task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
+        position, moved = body.position, now()
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=self._limit / 4)
+                # A body that is through is the server's: it may have to think.
+                if body.position != position or body.position == body.size:
+                    position, moved = body.position, now()
+                elif now() - moved > self._limit and not task.done():
+                    raise TimeoutError(f"{method} did not move for {self._limit} s")
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
+        await fs.set_session()
+        return await fs.get_s3(self.bucket)
+
+
+def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
+    """Spare a small body the round trip of 'Expect: 100-continue', with which
+    botocore asks whether it may send; a large one learns in time that it may not."""
+    if int(request.headers.get("Content-Length", 0)) <= CHUNK:
+        request.headers.pop("Expect", None)
