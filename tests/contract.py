@@ -295,6 +295,13 @@ class StoreContract:
         store.at("x_sibling").save(upload())
         assert [found.name for found in store.ls("x")] == [str(inside)]
 
+    def test_names_like_the_private_folder_are_ordinary(
+        self, store: FsspecStore
+    ) -> None:
+        """Only the private folder itself is hidden, not what is called alike."""
+        f = store.at("my.flask-store").save(upload(filename="x.flask-store.txt"))
+        assert [found.name for found in store.ls()] == [str(f)]
+
     def test_destination_that_is_a_file(self, store: FsspecStore) -> None:
         """A file cannot be a folder, and stays what it is."""
         f = store.save(upload(b"file", "taken.txt"), on_conflict="overwrite")

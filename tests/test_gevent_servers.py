@@ -43,7 +43,7 @@ __all__ = [
 
 #: How often workers are killed; set it to 100 for the whole story.
 ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "3"))
-#: How many saves are timed; the figures in the documentation are of 20.
+#: How many saves are timed; the median of them counts.
 SAVES = int(os.environ.get("FLASK_STORE_TIMED_SAVES", "3"))
 WORKERS = {
     "gevent": ("-k", "gevent", "-w", "2"),

@@ -292,7 +292,7 @@ class Dialect:
                     if not name:  # an object that stands for its folder, 'folder/'
                         continue
                     key = fs._strip_protocol(info["name"])[skip:]
-                    if naming.STAGING not in key:
+                    if naming.STAGING not in key.split("/"):
                         yield self.record(info, key)
         except FileNotFoundError:
             return
