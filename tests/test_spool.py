@@ -283,6 +283,10 @@ def test_deleted_before_it_is_stored(
         f.read()
 
 
+#: How long SeaweedFS is away, in seconds.
+OUTAGE = float(os.environ.get("FLASK_STORE_OUTAGE", "3"))
+
+
 def test_restart_of_the_server(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +301,7 @@ def test_restart_of_the_server(
         files = [store.save(upload(bytes([n]) * 50_000, "f.bin")) for n in range(20)]
         s3.stop()
         files += [store.save(upload(bytes([n]) * 50_000, "f.bin")) for n in range(20)]
-        time.sleep(3)
+        time.sleep(OUTAGE)
         s3.start()
         for number, f in enumerate(files):
             assert f.upload is None or f.upload.wait(60)
