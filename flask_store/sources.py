@@ -17,6 +17,7 @@ from werkzeug.datastructures import FileStorage
 
 from .exceptions import NoFile
 from .greenlets import patched
+from .unnamed import Unnamed
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024
@@ -143,6 +144,16 @@ class Source:
             done += len(data)
             self.callback.absolute_update(done)
             yield data
+
+    def unnamed(self) -> Unnamed | None:
+        """The file without a name that the stream is, if it is one and nobody has
+        published it. It is complete, and not to be written any more."""
+        take = getattr(self.stream, "take", None)
+        file = take() if callable(take) else None
+        if not isinstance(file, Unnamed):
+            return None
+        self.callback.absolute_update(self.size)
+        return file
 
     @property
     def _any_thread(self) -> bool:

@@ -74,6 +74,47 @@ class TestLocalWithoutLinks(TestLocal):
         assert list(store.ls()) == []
 
 
+class TestLocalWithPrivateNames(TestLocal):
+    """Where a file has to have a name (NFS, macOS), it has a private one at first."""
+
+    @pytest.fixture(autouse=True)
+    def no_nameless_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Has no such flag, as other systems."""
+        monkeypatch.delattr(os, "O_TMPFILE")
+
+
+def test_folder_that_is_a_broken_link(store: LocalStore, root: pathlib.Path) -> None:
+    """A destination that is neither a folder nor free is refused, and not renamed."""
+    root.mkdir(parents=True)
+    (root / "gone").symlink_to(root / "nowhere")
+    with pytest.raises(FileExistsError, match="gone"):
+        store.at("gone").save(upload())
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_fsync_is_a_choice(
+    fsync: bool, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file and its folder are synced, unless STORE_FSYNC says that they are not."""
+    synced: list[bool] = []
+    real = os.fsync
+
+    def record(fd: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", record)
+    config = {"STORE_PATH": root, "STORE_FSYNC": fsync}
+    LocalStore.from_config(config).save(upload())
+    assert synced == ([False, True] if fsync else [])
+
+
+def test_fsync_that_is_no_switch(root: pathlib.Path) -> None:
+    """A string from the environment is not taken for a truth."""
+    with pytest.raises(NotConfiguredError, match="STORE_FSYNC is 'False'"):
+        LocalStore.from_config({"STORE_PATH": root, "STORE_FSYNC": "False"})
+
+
 def test_modes_are_those_of_normal_files(store: LocalStore, root: pathlib.Path) -> None:
     """Files are 0644 and folders 0755 under the umask, so that a web server reads."""
     before = os.umask(0o027)
@@ -178,22 +219,37 @@ def test_store_may_be_a_symbolic_link(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "real" / "a.txt").exists()
 
 
-def test_folder_on_another_disk(
-    store: LocalStore, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def on_a_disk_of_its_own(folder: pathlib.Path, script: str) -> str:
+    """What *script* prints while *folder* is a disk of 300 kB."""
+    # In a mount namespace of its own, gone with the process.
+    command = f"mount -t tmpfs -o size=300k tmpfs {folder} && exec {sys.executable} -"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command],
+        input=script,
+        capture_output=True,
+        text=True,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        missing(f"a disk to mount ({done.stderr.strip()})")
+    assert not done.stderr
+    return done.stdout
+
+
+def test_folder_on_another_disk(root: pathlib.Path) -> None:
     """A folder of the store that is a mount of its own is staged there again."""
-    real = os.link
-
-    def link(source: str, target: str) -> None:
-        if os.path.dirname(target) == str(root / "disk2") and "disk2" not in source:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        real(source, target)
-
-    monkeypatch.setattr(os, "link", link)
-    disk2 = store.at("disk2")
-    files = [disk2.save(upload(data)) for data in (b"one", b"two")]
-    assert [f.read() for f in files] == [b"one", b"two"]
-    assert staged(root) == []
+    (root / "disk2").mkdir(parents=True)
+    script = f"""
+import pathlib
+from flask_store.stores.local import LocalStore
+disk2 = LocalStore.from_config({{"STORE_PATH": {str(root)!r}}}).at("disk2")
+files = [disk2.save(data, "a.txt") for data in (b"one", b"two")]
+files.append(disk2.save(b"three", "b.txt", on_conflict="overwrite"))
+print([f.read() for f in files])
+print([str(p) for p in pathlib.Path({str(root)!r}).glob("**/.flask-store/*")])
+"""
+    printed = on_a_disk_of_its_own(root / "disk2", script)
+    assert printed == "[b'one', b'two', b'three']\n[]\n"
+    assert list((root / "disk2").iterdir()) == []
 
 
 def test_full_disk_leaves_nothing(tmp_path: pathlib.Path) -> None:
@@ -209,19 +265,10 @@ try:
 except StoreFull as exc:
     print(exc, os.listdir({str(tmp_path / ".flask-store")!r}), *store.ls())
 """
-    # A disk of its own in a mount namespace of its own, gone with the process.
-    command = f"mount -t tmpfs -o size=300k tmpfs {tmp_path} && exec {sys.executable} -"
-    done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command],
-        input=script,
-        capture_output=True,
-        text=True,
-    )
-    if "unshare" in done.stderr or "mount" in done.stderr:
-        missing(f"a disk to fill up ({done.stderr.strip()})")
-    assert done.stdout.startswith("The storage is full. Nothing was stored. []")
-    assert done.stdout.count("Stat(name='small.bin', size=100000") == 1
-    assert "big.bin" not in done.stdout
+    printed = on_a_disk_of_its_own(tmp_path, script)
+    assert printed.startswith("The storage is full. Nothing was stored. []")
+    assert printed.count("Stat(name='small.bin', size=100000") == 1
+    assert "big.bin" not in printed
 
 
 def test_folder_that_may_not_be_written(tmp_path: pathlib.Path) -> None:

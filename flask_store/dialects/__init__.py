@@ -440,6 +440,17 @@ def options_in(
     return dict(options)
 
 
+def switch_in(config: Mapping[str, t.Any], name: str, default: bool) -> bool:
+    """A setting that is on or off. A string such as ``"False"`` is not taken for a
+    truth."""
+    value = config.get(name)
+    if value is None:
+        return default
+    if value not in (True, False):
+        raise NotConfiguredError(f"{name} is {value!r}; it must be True or False.")
+    return bool(value)
+
+
 def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
     """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
     file.seek(start)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import typing as t
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import fsspec
-import shortuuid
 
 from .. import media_types
 from .. import naming
@@ -25,12 +23,16 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
+from ..unnamed import make_folders
+from ..unnamed import probe
+from ..unnamed import Unnamed
 from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import first_of
 from . import Location
 from . import options_in
 from . import Stat
+from . import switch_in
 from . import utc
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
@@ -38,7 +40,7 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 
 
 class LocalDialect(Dialect):
-    """A staged file on the same disk gets its name by ``link``.
+    """A file without a name, on the same disk, gets one by ``link``.
 
     ``link`` refuses a name that is taken and shows the file whole or not at all
     (POSIX.1-2017, link()), also over NFS.
@@ -48,7 +50,10 @@ class LocalDialect(Dialect):
     settings = "STORE_PATH"
 
     def __init__(self, location: Location) -> None:
-        super().__init__(location)
+        options = dict(location.options)
+        self._fsync = bool(options.pop("fsync", True))
+        super().__init__(Location("file", location.root, options))
+        self._nameless: bool | None = None
         self._links: bool | None = None
 
     @classmethod
@@ -62,7 +67,9 @@ class LocalDialect(Dialect):
                     f" Write three slashes: 'file:///{parts.netloc}{parts.path}'."
                 )
             root = parts.path
-        return Location("file", os.path.abspath(root), options_in(config))
+        options = options_in(config)
+        options["fsync"] = switch_in(config, "STORE_FSYNC", True)
+        return Location("file", os.path.abspath(root), options)
 
     @property
     def uri(self) -> str:
@@ -70,9 +77,7 @@ class LocalDialect(Dialect):
 
     def path(self, key: str, *, follow: bool = True) -> str:
         path = os.path.join(self.root, *key.split("/"))
-        end = os.path.realpath(path if follow else os.path.dirname(path))
-        root = os.path.realpath(self.root)
-        if end != root and not end.startswith(os.path.join(root, "")):
+        if self._leads_out(key, follow):
             raise InvalidName(
                 f"{naming.quoted(key)} leads outside the store through a symbolic"
                 " link. Move the files into STORE_PATH, or give their folder a store"
@@ -81,72 +86,123 @@ class LocalDialect(Dialect):
             )
         return path
 
+    def _leads_out(self, key: str, follow: bool) -> bool:
+        # What has no link below the root cannot lead out of it, wherever the root
+        # may lead itself.
+        path, linked = self.root, False
+        parts = key.split("/")
+        for part in parts if follow else parts[:-1]:
+            path = os.path.join(path, part)
+            linked = linked or os.path.islink(path)
+        if not linked:
+            return False
+        end, root = os.path.realpath(path), os.path.realpath(self.root)
+        return end != root and not end.startswith(os.path.join(root, ""))
+
     # -- writing -------------------------------------------------------------
 
-    @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[str]:
-        path = self._staging_path()
-        try:
-            with _new_file(path) as file:
-                for data in source.chunks():
-                    file.write(data)
-                # Without it a power cut may leave the name and not the bytes.
-                file.flush()
-                os.fsync(file.fileno())
-            yield path
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+    def unnamed(self) -> Unnamed:
+        """A new file on the disk of the store, for an upload that arrives.
 
-    def _staging_path(self) -> str:
-        # No key leads here, so that path() would refuse it.
-        folder = os.path.join(self.root, naming.STAGING)
+        :raises OSError: if none can be made.
+        :raises NotConfiguredError: if ``STORE_PATH`` is no folder.
+        """
         try:
-            _make_folders(folder)
-        except (FileExistsError, NotADirectoryError) as exc:
+            if self._nameless is None:
+                self._nameless = probe(self.root, self._private)
+            return Unnamed(self.root, self._private, self._nameless)
+        except NotADirectoryError as exc:
             raise NotConfiguredError(
                 f"STORE_PATH {self.root!r} is, or lies below, a file. It must be a"
                 " folder; it is made if it is missing."
             ) from exc
-        return os.path.join(folder, f"{shortuuid.uuid()}.part")
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: str) -> bool:
+    @contextmanager
+    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
+        file = source.unnamed()
+        if file is not None:
+            self._sync(file)
+            yield file
+            return
+        file = self.unnamed()
+        try:
+            for data in source.chunks():
+                file.write(data)
+            self._sync(file)
+            yield file
+        finally:
+            file.close()
+
+    @property
+    def _private(self) -> str:
+        # No key leads here, so that path() would refuse it.
+        return os.path.join(self.root, naming.STAGING)
+
+    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Unnamed) -> bool:
         if self._links is None:
-            self._links = _can_link(staged)
+            self._links = bool(self._nameless) or _can_link(staged)
         return self._links
 
     def create(
-        self, fs: fsspec.AbstractFileSystem, staged: str, path: str, content_type: str
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Unnamed,
+        path: str,
+        content_type: str,
     ) -> None:
-        self._publish(os.link, staged, path)
+        self._publish(Unnamed.link, staged, path)
 
     def replace(
-        self, fs: fsspec.AbstractFileSystem, staged: str, path: str, content_type: str
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Unnamed,
+        path: str,
+        content_type: str,
     ) -> None:
-        self._publish(os.replace, staged, path)
+        self._publish(Unnamed.replace, staged, path)
 
     def _publish(
-        self, give_name: t.Callable[[str, str], None], staged: str, path: str
+        self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
     ) -> None:
-        self._ready(path)
-        try:
-            give_name(staged, path)
-        except OSError as exc:
-            if exc.errno != errno.EXDEV:
-                raise
-            # A folder of the store is a disk of its own: stage again over there.
-            with _restaged(staged, path) as near:
-                give_name(near, path)
-        _sync_folder(os.path.dirname(path))
-
-    def _ready(self, path: str) -> None:
         folder = os.path.dirname(path)
         try:
-            _make_folders(folder)
-        except (FileExistsError, NotADirectoryError) as exc:
+            try:
+                give_name(staged, path)
+            except FileNotFoundError:
+                make_folders(folder)
+                give_name(staged, path)
+        except NotADirectoryError as exc:
             key = os.path.relpath(folder, self.root).replace(os.sep, "/")
             message = DESTINATION_IS_FILE.format(naming.quoted(key))
             raise FileExists(message, key) from exc
+        except OSError as exc:
+            if exc.errno != errno.EXDEV:
+                raise
+            self._publish_there(give_name, staged, path)
+        if self._fsync:
+            _sync_folder(folder)
+
+    def _publish_there(
+        self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
+    ) -> None:
+        """Publish in a folder of the store that is a disk of its own."""
+        folder = os.path.dirname(path)
+        private = os.path.join(folder, naming.STAGING)
+        near = Unnamed(folder, private, probe(folder, private))
+        try:
+            with open(staged.fd, "rb", closefd=False) as source:
+                source.seek(0)
+                while data := source.read(CHUNK):
+                    near.write(data)
+            self._sync(near)
+            give_name(near, path)
+        finally:
+            near.close()
+
+    def _sync(self, file: Unnamed) -> None:
+        # Without it a power cut may leave the name and not the bytes.
+        if self._fsync:
+            file.sync()
 
     # -- reading -------------------------------------------------------------
 
@@ -193,52 +249,16 @@ def _version(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
-def _new_file(path: str) -> t.BinaryIO:
-    # The mode is a normal file's under the umask; tempfile would make it private,
-    # and then the web server beside us could not read it.
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb")
-
-
-def _make_folders(folder: str) -> None:
-    """Like ``os.makedirs``, with one mode for every folder that is made."""
-    if os.path.isdir(folder):
-        return
-    parent = os.path.dirname(folder)
-    if parent != folder:
-        _make_folders(parent)
+def _can_link(staged: Unnamed) -> bool:
+    probe = f"{staged.name}.link"
     try:
-        os.mkdir(folder, 0o755)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise
-
-
-def _can_link(staged: str) -> bool:
-    probe = f"{staged}.link"
-    try:
-        os.link(staged, probe)
+        os.link(t.cast(str, staged.name), probe)
     except OSError as exc:
         if exc.errno in NO_LINKS:
             return False
         raise
     os.unlink(probe)
     return True
-
-
-@contextmanager
-def _restaged(staged: str, path: str) -> Iterator[str]:
-    folder = os.path.join(os.path.dirname(path), naming.STAGING)
-    near = os.path.join(folder, os.path.basename(staged))
-    _make_folders(folder)
-    try:
-        with open(staged, "rb") as source, _new_file(near) as target:
-            shutil.copyfileobj(source, target, CHUNK)
-            target.flush()
-            os.fsync(target.fileno())
-        yield near
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(near)
 
 
 def _sync_folder(folder: str) -> None:
