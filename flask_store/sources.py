@@ -145,11 +145,12 @@ class Source:
             self.callback.absolute_update(done)
             yield data
 
-    def unnamed(self) -> Unnamed | None:
-        """The file without a name that the stream is, if it is one and nobody has
-        published it. It is complete, and not to be written any more."""
+    def unnamed(self, folder: str) -> Unnamed | None:
+        """The file without a name that the stream is, if it is one, lies on the disk of
+        *folder* and has not been published. It is complete, and not to be written any
+        more."""
         take = getattr(self.stream, "take", None)
-        file = take() if callable(take) else None
+        file = take(folder) if callable(take) else None
         if not isinstance(file, Unnamed):
             return None
         self.callback.absolute_update(self.size)

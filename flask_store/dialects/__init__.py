@@ -36,6 +36,7 @@ from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..sources import CHUNK
 from ..sources import Source
+from ..unnamed import Unnamed
 
 if t.TYPE_CHECKING:
     from ..direct import Claim
@@ -174,6 +175,14 @@ class Dialect:
     ) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()
+
+    def unnamed(self) -> Unnamed | None:
+        """A new file on the disk of the store, for an upload that arrives; ``None``
+        where the store is no disk.
+
+        :raises OSError: if none can be made.
+        """
+        return None
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: t.Any) -> bool:
         """Whether :meth:`create` refuses a name that is taken, in one step.

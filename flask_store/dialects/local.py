@@ -110,7 +110,7 @@ class LocalDialect(Dialect):
         try:
             if self._nameless is None:
                 self._nameless = probe(self.root, self._private)
-            return Unnamed(self.root, self._private, self._nameless)
+            return Unnamed(self.root, self._private, self._nameless, self._fsync)
         except NotADirectoryError as exc:
             raise NotConfiguredError(
                 f"STORE_PATH {self.root!r} is, or lies below, a file. It must be a"
@@ -119,16 +119,16 @@ class LocalDialect(Dialect):
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
-        file = source.unnamed()
+        file = source.unnamed(self.root)
         if file is not None:
-            self._sync(file)
+            file.sync()
             yield file
             return
         file = self.unnamed()
         try:
             for data in source.chunks():
                 file.write(data)
-            self._sync(file)
+            file.sync()
             yield file
         finally:
             file.close()
@@ -140,7 +140,7 @@ class LocalDialect(Dialect):
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Unnamed) -> bool:
         if self._links is None:
-            self._links = bool(self._nameless) or _can_link(staged)
+            self._links = staged.name is None or _can_link(staged.name)
         return self._links
 
     def create(
@@ -188,21 +188,16 @@ class LocalDialect(Dialect):
         """Publish in a folder of the store that is a disk of its own."""
         folder = os.path.dirname(path)
         private = os.path.join(folder, naming.STAGING)
-        near = Unnamed(folder, private, probe(folder, private))
+        near = Unnamed(folder, private, probe(folder, private), self._fsync)
         try:
             with open(staged.fd, "rb", closefd=False) as source:
                 source.seek(0)
                 while data := source.read(CHUNK):
                     near.write(data)
-            self._sync(near)
+            near.sync()
             give_name(near, path)
         finally:
             near.close()
-
-    def _sync(self, file: Unnamed) -> None:
-        # Without it a power cut may leave the name and not the bytes.
-        if self._fsync:
-            file.sync()
 
     # -- reading -------------------------------------------------------------
 
@@ -249,15 +244,15 @@ def _version(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
-def _can_link(staged: Unnamed) -> bool:
-    probe = f"{staged.name}.link"
+def _can_link(staged: str) -> bool:
+    second = f"{staged}.link"
     try:
-        os.link(t.cast(str, staged.name), probe)
+        os.link(staged, second)
     except OSError as exc:
         if exc.errno in NO_LINKS:
             return False
         raise
-    os.unlink(probe)
+    os.unlink(second)
     return True
 
 

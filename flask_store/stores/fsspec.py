@@ -19,6 +19,7 @@ from ..files import FileWrapper
 from ..sources import open_source
 from ..sources import Source
 from ..sources import Upload
+from ..unnamed import Unnamed
 from .addresses import AddressedStore
 
 if t.TYPE_CHECKING:
@@ -92,6 +93,15 @@ class FsspecStore(AddressedStore):
         """The upload of a file that this process still has to do."""
         key = self.key(name)
         return None if self.background is None else self.background.upload(key)
+
+    def _unnamed(self) -> Unnamed | None:
+        """A new file that :meth:`save` can publish without copying it, for an upload
+        that arrives; ``None`` where the store has no disk.
+
+        :raises StoreError: if none can be made.
+        """
+        with self._explained(naming.STAGING):
+            return self.dialect.unnamed()
 
     def _store(
         self,
