@@ -26,7 +26,7 @@ class Unnamed:
 
     :param folder: any folder on the disk where the file will get its name.
     :param private: the folder for private names; it is made when it is needed.
-    :param nameless: whether the disk is known to do without them; see :func:`probe`.
+    :param nameless: whether the disk is known to do without them; see ``probe``.
     :param durable: whether :meth:`sync` waits until the disk has the bytes.
     :raises OSError: if a file cannot be made there.
     """

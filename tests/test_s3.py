@@ -391,7 +391,9 @@ def test_credentials_of_the_server_are_used(
             "STORE_S3_ENDPOINT_URL": moto_server.endpoint_url,
         }
     )
-    assert store.save(upload(b"x")).read() == b"x"
+    f = store.save(upload(b"x"))
+    assert f.read() == b"x"
+    assert requests.get(f.signed_url()).content == b"x"
 
 
 @pytest.mark.parametrize(
