@@ -21,7 +21,7 @@ IN_MEMORY = 4 * 1024**2
 _numbers = itertools.count()
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Payload:
     """A file of random bytes, to be uploaded again and again."""
 
