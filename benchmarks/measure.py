@@ -129,6 +129,14 @@ class Comparison:
             table.add(label, *(self._cell(column, label) for column in self.columns))
         return table
 
+    def by_column(self) -> Table:
+        """The same with rows for the columns, where these are many."""
+        rows = zip(*self.table().rows, strict=True)
+        table = Table(self.title, *next(rows))
+        for row in rows:
+            table.add(*row)
+        return table
+
     def _cell(self, column: str, label: str) -> str:
         if label not in self.columns[column]:
             return "-"

@@ -20,9 +20,10 @@ from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
 
 
-def resident(field: str) -> int:
-    """A field of ``/proc/self/status``: ``VmRSS``, or its peak ``VmHWM``, in bytes."""
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+def resident(field: str, process: int | str = "self") -> int:
+    """A field of ``/proc/.../status``: ``VmRSS``, or its peak ``VmHWM``, in bytes."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    for line in status.splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise LookupError(field)
