@@ -42,13 +42,13 @@ QUICK = {KB: 5, MB: 2}
 
 def timed(contender: Served, payload: Payload, count: int) -> Callable[[], float]:
     """A turn of one contender: seconds for an upload."""
-    client = Client(contender.port)
 
     def turn() -> float:
         os.sync()
-        begun = time.perf_counter()
-        answers = [client.post(payload) for _ in range(count)]
-        taken = (time.perf_counter() - begun) / count
+        with Client(contender.port) as client:
+            begun = time.perf_counter()
+            answers = [client.post(payload) for _ in range(count)]
+            taken = (time.perf_counter() - begun) / count
         contender.remove(answers)
         return taken
 
