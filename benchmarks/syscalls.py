@@ -138,8 +138,9 @@ def show_imports(rounds: int) -> None:
     table = Comparison("CPU seconds for an import", "import flask", seconds)
     turns: dict[str, Callable[[], float]] = {
         "import flask": functools.partial(imported, "sys", "flask"),
-        "import flask_store, after it": functools.partial(
-            imported, "flask", "flask_store"
+        "import fsspec, after it": functools.partial(imported, "flask", "fsspec"),
+        "import flask_store, after both": functools.partial(
+            imported, "flask, fsspec", "flask_store"
         ),
     }
     table.add("seconds", interleaved(turns, rounds))
