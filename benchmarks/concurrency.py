@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from tests.peak import reset_peak
 from tests.peak import resident
 from tests.servers import seaweedfs
 
@@ -57,9 +58,7 @@ class Crowd:
         self.clients = clients
         self.each = each
         self.latencies: list[float] = []
-        # proc(5): 5 sets the peak back to what is resident now.
-        pathlib.Path(f"/proc/{contender.worker}/clear_refs").write_text("5")
-        self.at_rest = resident("VmRSS", contender.worker)
+        self.at_rest = reset_peak(contender.worker)
 
     def turn(self) -> float:
         """Uploads a second in one round."""

@@ -13,7 +13,6 @@ import os
 import pathlib
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
 from collections.abc import Sequence
 
@@ -21,6 +20,8 @@ from flask import Flask
 
 from flask_store import Store
 from flask_store.stores.fsspec import FsspecStore
+from tests.peak import reset_peak
+from tests.peak import resident
 
 from .measure import arguments
 from .measure import Comparison
@@ -103,17 +104,12 @@ def timed(store: Filled, operation: Callable[[Filled], None], count: int) -> flo
 
 
 def listed(store: Filled) -> tuple[float, int]:
-    """Seconds and bytes of Python's memory for a walk over everything."""
+    """Seconds for a walk over everything, and by how many bytes the process grows."""
+    before = reset_peak()
     begun = time.perf_counter()
     for _ in store.store.ls():
         pass
-    taken = time.perf_counter() - begun
-    tracemalloc.start()
-    for _ in store.store.ls():
-        pass
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return taken, peak
+    return time.perf_counter() - begun, resident("VmHWM") - before
 
 
 def run(folder: pathlib.Path, sizes: Sequence[int], rounds: int) -> None:

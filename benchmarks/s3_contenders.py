@@ -8,11 +8,11 @@ prints by how many bytes the memory of a fresh process grew during one such call
 from __future__ import annotations
 
 import json
-import pathlib
 import sys
 import typing as t
 from collections.abc import Callable
 
+from tests.peak import reset_peak
 from tests.peak import resident
 from tests.peak import sparse_file
 
@@ -161,9 +161,7 @@ def growth(put: Put, size: int) -> int:
     with sparse_file(16 * 1024**2) as file:
         put(file, "warm.bin")
     with sparse_file(size) as file:
-        # proc(5): 5 sets the peak back to what is resident now.
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
+        before = reset_peak()
         put(file, "large.bin")
         return resident("VmHWM") - before
 

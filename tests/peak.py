@@ -29,6 +29,13 @@ def resident(field: str, process: int | str = "self") -> int:
     raise LookupError(field)
 
 
+def reset_peak(process: int | str = "self") -> int:
+    """Set the peak of a process back to what is resident now, and return that."""
+    # proc(5): 5 does it.
+    pathlib.Path(f"/proc/{process}/clear_refs").write_text("5")
+    return resident("VmRSS", process)
+
+
 @contextmanager
 def sparse_file(size: int) -> t.Iterator[t.IO[bytes]]:
     """A file of zeros that takes no space."""
@@ -61,9 +68,7 @@ def growth(store: FsspecStore, size: int, kind: str) -> int:
     store.save(bytes(3 * 1024**2), "warm.bin").delete()
     source = full_pipe if kind == "pipe" else sparse_file
     with source(size) as file:
-        # proc(5): 5 sets the peak back to what is resident now.
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
+        before = reset_peak()
         f = store.save(file, "large.bin")
         grown = resident("VmHWM") - before
     assert f.size == size
