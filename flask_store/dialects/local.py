@@ -202,16 +202,7 @@ class LocalDialect(Dialect):
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        found = os.stat(self.path(key))
-        if not stat.S_ISREG(found.st_mode):
-            raise FileNotFoundError(key)
-        return Stat(
-            name=key,
-            size=found.st_size,
-            modified=utc(found.st_mtime),
-            etag=_version(found),
-            content_type=media_types.content_type(key),
-        )
+        return _stat(key, os.stat(self.path(key)))
 
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
@@ -226,18 +217,54 @@ class LocalDialect(Dialect):
         return os.path.realpath(self.path(key))
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
-        # Unlike fsspec's, os.walk does not follow a link out of the store.
-        for folder, folders, files in os.walk(self.path(prefix or ".")):
-            folders[:] = sorted(set(folders) - {naming.STAGING})
-            for name in sorted(files):
-                path = os.path.relpath(os.path.join(folder, name), self.root)
-                with suppress(FileNotFoundError, InvalidName):
-                    yield self.stat(fs, path.replace(os.sep, "/"))
+        # In the order of the disk: to sort a folder is to read all of it first.
+        folders = [(prefix, self.path(prefix) if prefix else self.root)]
+        while folders:
+            folder, path = folders.pop()
+            for entry in _entries(path):
+                key = f"{folder}/{entry.name}" if folder else entry.name
+                # Unlike fsspec's, it does not follow a link out of the store.
+                if not entry.is_dir(follow_symlinks=False):
+                    with suppress(FileNotFoundError, InvalidName):
+                        yield self._listed(fs, key, entry)
+                elif entry.name != naming.STAGING:
+                    folders.append((key, entry.path))
+
+    def _listed(
+        self, fs: fsspec.AbstractFileSystem, key: str, entry: os.DirEntry[str]
+    ) -> Stat:
+        if entry.is_symlink():
+            return self.stat(fs, key)
+        # Not entry.stat(), which knows no inode on Windows.
+        return _stat(key, os.lstat(entry.path))
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
     ) -> tuple[list[Stat], bool]:
-        return first_of(self.walk(fs, prefix))
+        files, more = first_of(self.walk(fs, prefix))
+        return sorted(files, key=lambda found: found.name), more
+
+
+def _stat(key: str, found: os.stat_result) -> Stat:
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(key)
+    return Stat(
+        name=key,
+        size=found.st_size,
+        modified=utc(found.st_mtime),
+        etag=_version(found),
+        content_type=media_types.content_type(key),
+    )
+
+
+def _entries(path: str) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, as it is read; nothing if it cannot be."""
+    try:
+        entries = os.scandir(path)
+    except OSError:
+        return
+    with entries:
+        yield from entries
 
 
 def _version(found: os.stat_result) -> str:
