@@ -1,50 +1,30 @@
-"""HTTP: the route of a store, and how a file, or the lack of one, is answered."""
+"""HTTP: how a request for a stored file is answered."""
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import time
 import typing as t
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import quote
 
-from flask import abort
-from flask import after_this_request
 from flask import current_app
-from flask import Flask
 from flask import request
 from flask import Response
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import wrap_file
 
 from . import conditions
-from . import direct
 from . import links
 from . import presentation
 from .bodies import FilePart
-from .exceptions import ClientError
-from .exceptions import FileNotFound
-from .exceptions import InvalidName
-from .exceptions import NotConfiguredError
-from .exceptions import StoreError
 from .exceptions import StoreUnavailable
 from .exceptions import VersionGone
+from .refusals import refusals
 
 if t.TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
     from .dialects import Stat
     from .stores.fsspec import FsspecStore
-
-logger = logging.getLogger(__name__)
-
-#: Beside the file itself a form carries its fields and the parts' headers.
-FORM_OVERHEAD = 64 * 1024
-
 
 #: With one of these, it takes a look at the file to tell what will be sent.
 CONDITIONS = (
@@ -56,69 +36,9 @@ CONDITIONS = (
 )
 
 
-class Bare:
-    """A response without a cookie: neither the session's nor any other one.
-
-    A file may be kept by a cache that many people share. Flask adds the session's
-    cookie after every hook, so that it can only be taken off here.
-    """
-
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        headers: Headers = super().get_wsgi_headers(environ)  # type: ignore[misc]
-        headers.remove("Set-Cookie")
-        return headers
-
-
-def register(app: Flask, store: FsspecStore, name: str) -> None:
-    """Serve the files of *store* below its URL prefix.
-
-    :param name: the store's name among the application's extensions.
-    :raises NotConfiguredError: if another store has the prefix already.
-    """
-    rule = f"/{store.url_prefix.strip('/')}/<path:key>"
-    # Of the application's own class, or Flask would turn it into one.
-    kind = type("FileResponse", (Bare, app.response_class), {})
-
-    def file(key: str) -> AnyResponse:
-        return answer(store, key, kind)
-
-    def upload(key: str) -> AnyResponse:
-        return take(store, key, kind)
-
-    _add(app, rule, f"flask_{name}.file", file, ["GET"])
-    _add(app, rule, f"flask_{name}.upload", upload, ["POST"])
-
-
-def _add(
-    app: Flask,
-    rule: str,
-    endpoint: str,
-    view: t.Callable[[str], AnyResponse],
-    methods: list[str],
-) -> None:
-    others = {
-        r.endpoint
-        for r in app.url_map.iter_rules()
-        if r.rule == rule and set(methods) & (r.methods or set())
-    }
-    if others - {endpoint}:
-        raise NotConfiguredError(
-            f"{others.pop()!r} serves {rule!r} already. Give this store a"
-            " STORE_URL_PREFIX of its own."
-        )
-    if endpoint in app.view_functions:
-        # The same application was given to a Store again: the last one serves.
-        app.view_functions[endpoint] = view
-    if not others:
-        app.add_url_rule(rule, endpoint, view, methods=methods)
-
-
-# -- reading -----------------------------------------------------------------
-
-
 def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     """The answer to GET and HEAD."""
-    with _refusals(store):
+    with refusals():
         until = _check_link(store, key)
         download_as = request.args.get("download_as") if until else None
         if store.serve == "redirect":
@@ -235,56 +155,3 @@ def _cache_control(store: FsspecStore, until: int | None) -> str:
     if until is None:
         return "no-cache"
     return f"private, max-age={max(0, until - int(time.time()))}"
-
-
-# -- uploads -----------------------------------------------------------------
-
-
-def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
-    """The answer to the form of a direct upload."""
-    token = request.args.get("token")
-    if token is None:
-        raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
-    with _refusals(store):
-        claim = direct.read(store, token, key)
-        # Looked at before the form is read, which takes as much disk as it is long.
-        if request.content_length is None:
-            abort(411)
-        if request.content_length > claim.max_size + FORM_OVERHEAD:
-            raise direct.too_large(claim)
-        file = request.files.get("file")
-        if file is None:
-            abort(400, description="The form has no file in its field 'file'.")
-        direct.receive(store, claim, file)
-    return kind("", 204)
-
-
-# -- refusals ----------------------------------------------------------------
-
-
-@contextmanager
-def _refusals(store: FsspecStore) -> Iterator[None]:
-    """What goes wrong becomes a short answer that no cache keeps."""
-    try:
-        yield
-    except (FileNotFound, InvalidName):
-        _refuse(404)
-    except FileExistsError:
-        _refuse(409, "This has been uploaded already.")
-    except ClientError as exc:
-        _refuse(exc.code, exc.description)
-    except StoreUnavailable as exc:
-        logger.error("%s", exc)
-        _refuse(503, "The storage does not answer. Try again in a moment.")
-    except StoreError as exc:
-        logger.error("%s", exc)
-        _refuse(502, "The storage refused, or is not set up. See the log.")
-
-
-def _refuse(code: int, text: str | None = None) -> t.NoReturn:
-    @after_this_request
-    def no_store(response: AnyResponse) -> AnyResponse:
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
-    abort(code, description=text)
