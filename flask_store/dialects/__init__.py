@@ -359,14 +359,16 @@ class Dialect:
 
     def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
         """What such a form has uploaded, if anything."""
-        return None
+        if type(self).upload_form is Dialect.upload_form:
+            return None
+        try:
+            return self.stat(fs, claim.staged)
+        except FileNotFoundError:
+            return None
 
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
         """Move what was uploaded to ``claim.key``, if it is still what *staged*
-        describes.
-
-        :raises FileExistsError: if the key is taken.
-        """
+        describes."""
         raise NotImplementedError
 
     # -- what killed processes left ------------------------------------------

@@ -108,12 +108,6 @@ class S3Links(Dialect):
             dt.datetime.fromtimestamp(claim.expires, dt.UTC),
         )
 
-    def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
-        try:
-            return self.stat(fs, claim.staged)
-        except FileNotFoundError:
-            return None
-
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
         source = self._where(self.path(claim.staged))
         # The form can be sent again until it expires, but never into this copy.
