@@ -246,7 +246,10 @@ def _is_dots(part: str) -> bool:
 def _is_staging(part: str) -> bool:
     # As the most forgiving filesystem compares: HFS+ ignores case and what cannot be
     # seen, NTFS spaces and dots at the end and the name of a stream.
-    seen = unicodedata.normalize("NFKC", "".join(map(_visible, part)))
+    # Of ASCII, without control characters, all of it is seen as it stands.
+    seen = part
+    if not part.isascii():
+        seen = unicodedata.normalize("NFKC", "".join(map(_visible, part)))
     return seen.partition(":")[0].rstrip(" .").casefold() == STAGING
 
 

@@ -6,11 +6,14 @@ import datetime as dt
 import time
 import typing as t
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import quote
 
 from flask import current_app
 from flask import request
 from flask import Response
+from werkzeug.http import http_date
+from werkzeug.http import quote_etag
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import wrap_file
 
@@ -27,12 +30,14 @@ if t.TYPE_CHECKING:
     from .stores.fsspec import FsspecStore
 
 #: With one of these, it takes a look at the file to tell what will be sent.
-CONDITIONS = (
-    "Range",
-    "If-Match",
-    "If-None-Match",
-    "If-Modified-Since",
-    "If-Unmodified-Since",
+CONDITIONS = frozenset(
+    {
+        "HTTP_RANGE",
+        "HTTP_IF_MATCH",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_IF_UNMODIFIED_SINCE",
+    }
 )
 
 
@@ -45,25 +50,10 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
             link = store.storage_link(key, download_as=download_as)
             if link is not None:
                 return _redirect(link, kind)
-        response = None
         for _ in range(2):
-            found, whole = _look(store, key)
-            try:
-                response = _respond(store, found, whole, kind)
-            except VersionGone:
-                continue
-            break
-        if response is None:
-            raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
-    name = key.rpartition("/")[2]
-    response.headers.update(
-        presentation.headers(name, found.content_type, store.inline_types, download_as)
-    )
-    failed = response.status_code >= 400
-    response.headers["Cache-Control"] = (
-        "no-store" if failed else _cache_control(store, until)
-    )
-    return response
+            with suppress(VersionGone):
+                return _respond(store, key, kind, until, download_as)
+        raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
 
 
 def _check_link(store: FsspecStore, key: str) -> int | None:
@@ -81,43 +71,68 @@ def _redirect(link: str, kind: type[Response]) -> Response:
     return response
 
 
-def _look(store: FsspecStore, key: str) -> tuple[Stat, Iterator[bytes] | None]:
+def _respond(
+    store: FsspecStore,
+    key: str,
+    kind: type[Response],
+    until: int | None,
+    download_as: str | None,
+) -> Response:
+    front = _front(store, key)
+    found, whole = _look(store, key, fetch=not front)
+    name = key.rpartition("/")[2]
+    # All of them at once: each that is set later looks through all others.
+    headers = {
+        "Cache-Control": _cache_control(store, until),
+        **presentation.headers(
+            name, found.content_type, store.inline_types, download_as
+        ),
+        **front,
+    }
+    if front:
+        return kind(headers=headers)
+    mine = conditions.validators(found, dt.datetime.now(dt.UTC))
+    part = conditions.Part(200, 0, found.size)
+    if whole is None:
+        part = conditions.part(request, found.size, mine)
+    headers |= _described(part, mine, found.size)
+    response = kind(status=part.status, headers=headers)
+    if part.status in (200, 206) and request.method == "GET":
+        body = whole or store.stream_version(found, part.start, part.stop)
+        _fill(response, body, ends=part.stop == found.size)
+    return response
+
+
+def _look(
+    store: FsspecStore, key: str, fetch: bool
+) -> tuple[Stat, Iterator[bytes] | None]:
     """What there is to say of a file; with its content, if all of it is sent anyway
     and costs no further request."""
-    if request.method == "GET" and not any(n in request.headers for n in CONDITIONS):
+    if fetch and request.method == "GET" and CONDITIONS.isdisjoint(request.environ):
         fetched = store.fetch(key)
         if fetched is not None:
             return fetched
     return store.stat(key), None
 
 
-def _respond(
-    store: FsspecStore,
-    found: Stat,
-    whole: Iterator[bytes] | None,
-    kind: type[Response],
-) -> Response:
-    handed_over = _hand_over(store, found, kind)
-    if handed_over is not None:
-        return handed_over
-    mine = conditions.validators(found, dt.datetime.now(dt.UTC))
-    part = conditions.part(request, found.size, mine)
-    response = kind(status=part.status)
-    if part.status in (200, 206):
-        if request.method == "GET":
-            body = whole or store.stream_version(found, part.start, part.stop)
-            _fill(response, body, ends=part.stop == found.size)
-        response.content_length = part.stop - part.start
-    if part.status == 206:
-        last = part.stop - 1
-        response.headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
-    if part.status == 416:
-        response.headers["Content-Range"] = f"bytes */{found.size}"
-    response.accept_ranges = "bytes"
-    response.last_modified = mine.modified
+def _described(
+    part: conditions.Part, mine: conditions.Validators, size: int
+) -> dict[str, str]:
+    """The headers that say which bytes are sent, and of which version."""
+    said = {"Accept-Ranges": "bytes"}
+    if mine.modified is not None:
+        said["Last-Modified"] = http_date(mine.modified)
     if mine.etag is not None:
-        response.set_etag(mine.etag, weak=not mine.strong)
-    return response
+        said["ETag"] = quote_etag(mine.etag, weak=not mine.strong)
+    if part.status in (200, 206):
+        said["Content-Length"] = str(part.stop - part.start)
+    if part.status == 206:
+        said["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    if part.status == 416:
+        said["Content-Range"] = f"bytes */{size}"
+    if part.status >= 400:
+        said["Cache-Control"] = "no-store"
+    return said
 
 
 def _fill(response: Response, body: Iterator[bytes], ends: bool) -> None:
@@ -129,24 +144,18 @@ def _fill(response: Response, body: Iterator[bytes], ends: bool) -> None:
     response.direct_passthrough = True
 
 
-def _hand_over(
-    store: FsspecStore, found: Stat, kind: type[Response]
-) -> Response | None:
-    """Let the web server in front send a file on disk: X-Accel-Redirect (nginx), or
-    X-Sendfile (Apache, lighttpd). Conditions and ranges are then its business,
-    because the ETag is."""
-    path = store.dialect.on_disk(found.name)
-    accel = store.x_accel_redirect
-    if path is None or not (accel or current_app.config["USE_X_SENDFILE"]):
-        return None
-    response = kind()
-    if accel:
-        response.headers["X-Accel-Redirect"] = quote(
-            f"/{accel.strip('/')}/{found.name}"
-        )
-    else:
-        response.headers["X-Sendfile"] = quote(path)
-    return response
+def _front(store: FsspecStore, key: str) -> dict[str, str]:
+    """The header that lets the web server in front send a file on disk, if it is to:
+    X-Accel-Redirect (nginx), or X-Sendfile (Apache, lighttpd). Conditions and ranges
+    are then its business, because the ETag is."""
+    if store.x_accel_redirect:
+        return {
+            "X-Accel-Redirect": quote(f"/{store.x_accel_redirect.strip('/')}/{key}")
+        }
+    if current_app.config["USE_X_SENDFILE"]:
+        path = store.dialect.on_disk(store.key(key))
+        return {} if path is None else {"X-Sendfile": quote(path)}
+    return {}
 
 
 def _cache_control(store: FsspecStore, until: int | None) -> str:

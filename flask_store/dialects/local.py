@@ -207,21 +207,21 @@ class LocalDialect(Dialect):
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        found = os.stat(self.path(key))
-        if not stat.S_ISREG(found.st_mode):
-            raise FileNotFoundError(key)
-        return Stat(
-            name=key,
-            size=found.st_size,
-            modified=utc(found.st_mtime),
-            etag=_version(found),
-            content_type=media_types.content_type(key),
-        )
+        return _described(os.stat(self.path(key)), key)
+
+    def fetch(self, fs: fsspec.AbstractFileSystem, key: str) -> tuple[Stat, FilePart]:
+        file = open(self.path(key), "rb", opener=_open_at_once)
+        try:
+            found = _described(os.fstat(file.fileno()), key)
+        except FileNotFoundError:
+            file.close()
+            raise
+        return found, FilePart(file, 0, found.size)
 
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
     ) -> FilePart:
-        file = open(self.path(found.name), "rb")
+        file = open(self.path(found.name), "rb", opener=_open_at_once)
         if _version(os.fstat(file.fileno())) != found.etag:
             file.close()
             raise VersionGone(f"{naming.quoted(found.name)} was replaced.", found.name)
@@ -243,6 +243,23 @@ class LocalDialect(Dialect):
         self, fs: fsspec.AbstractFileSystem, prefix: str
     ) -> tuple[list[Stat], bool]:
         return first_of(self.walk(fs, prefix))
+
+
+def _described(found: os.stat_result, key: str) -> Stat:
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(key)
+    return Stat(
+        name=key,
+        size=found.st_size,
+        modified=utc(found.st_mtime),
+        etag=_version(found),
+        content_type=media_types.content_type(key),
+    )
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe in the folder would be waited for, for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _version(found: os.stat_result) -> str:
