@@ -1,12 +1,15 @@
 """How fast the route is: against what one would write by hand, side by side in one run.
 
-Run ``python -m benchmarks.serving [MIB]`` from the project's folder. Both sides are
-routes of one application in one gunicorn; they take turns, and each figure is the
-median of several rounds. A ratio above 1 means that the route is the faster one.
+Run ``python -m benchmarks.serving [kB ...]`` from the project's folder; by default with
+files of 10 kB, 10 MB and 1 GB. The route and what is written by hand are views of one
+application in one gunicorn, and nginx has the same folder. They take turns, and each
+figure is the median of several rounds. A ratio above 1 means that the route is the
+faster one.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import pathlib
@@ -16,7 +19,6 @@ import tempfile
 import time
 import typing as t
 
-import requests
 from flask import Flask
 from flask import Response
 from flask import send_from_directory
@@ -24,10 +26,14 @@ from flask import send_from_directory
 from flask_store import Store
 from tests.servers import gunicorn
 from tests.servers import seaweedfs
+from tests.servers_serving import nginx
 
 ROUNDS = 7
-SMALL = 10 * 1024
-SMALL_REQUESTS = 200
+SIZES = [10_000, 10_000_000, 1_000_000_000]
+#: Per round and side; large files are fetched once, small ones often.
+BYTES, MOST_REQUESTS = 50_000_000, 200
+
+NGINX = "location /files/ {{ alias {folder}/; }}"
 
 
 def create_app() -> Flask:
@@ -41,10 +47,10 @@ def create_app() -> Flask:
     config = app.config
     client = boto3.client(
         "s3",
-        endpoint_url=config["STORE_S3_ENDPOINT_URL"],
+        endpoint_url=config["BUCKET_STORE_S3_ENDPOINT_URL"],
         region_name="us-east-1",
-        aws_access_key_id=config["STORE_S3_ACCESS_KEY"],
-        aws_secret_access_key=config["STORE_S3_SECRET_KEY"],
+        aws_access_key_id=config["BUCKET_STORE_S3_ACCESS_KEY"],
+        aws_secret_access_key=config["BUCKET_STORE_S3_SECRET_KEY"],
     )
 
     @app.get("/by-hand/local/<path:name>")
@@ -53,7 +59,7 @@ def create_app() -> Flask:
 
     @app.get("/by-hand/s3/<path:name>")
     def s3(name: str) -> Response:
-        found = client.get_object(Bucket=config["STORE_S3_BUCKET"], Key=name)
+        found = client.get_object(Bucket=config["BUCKET_STORE_S3_BUCKET"], Key=name)
         response = Response(
             found["Body"].iter_chunks(1024 * 1024), mimetype=found["ContentType"]
         )
@@ -67,54 +73,55 @@ def create_app() -> Flask:
     return app
 
 
-def prepare(config: dict[str, t.Any], folder: str, size: int) -> None:
-    """A large and a small file in both stores."""
+def prepare(config: dict[str, t.Any], folder: str, sizes: list[int]) -> None:
+    """A file of each size in both stores."""
     app = Flask(__name__)
     app.config.update(config)
     stores = Store(app), Store(app, name="bucket")
     path = pathlib.Path(folder, "source.bin")
-    with path.open("wb") as file:
-        for _ in range(size // 1024**2):
-            file.write(os.urandom(1024**2))
+    block = os.urandom(1_000_000)
     with app.app_context():
-        for store in stores:
-            store.Provider().save(path, filename="large.bin")
-            store.Provider().save(os.urandom(SMALL), filename="small.bin")
+        for size in sizes:
+            with path.open("wb") as file:
+                for start in range(0, size, len(block)):
+                    file.write(block[: size - start])
+            for store in stores:
+                store.Provider().save(path, filename=f"{size}.bin")
+    path.unlink()
 
 
-def throughput(session: requests.Session, url: str) -> float:
-    """MB/s of one download."""
-    started, total = time.perf_counter(), 0
-    with session.get(url, stream=True, timeout=120) as reply:
-        reply.raise_for_status()
-        while data := reply.raw.read(1024**2):
-            total += len(data)
-    return total / (time.perf_counter() - started) / 1e6
+class Side:
+    """One of the two that are compared: a place on a server, by one connection."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.prefix = prefix
+        self.connection = http.client.HTTPConnection(url.partition("//")[2], timeout=99)
+
+    def seconds(self, size: int, times: int) -> float:
+        """How long the downloads of one file take, one after the other."""
+        buffer, started = bytearray(1024 * 1024), time.perf_counter()
+        for _ in range(times):
+            self.connection.request("GET", f"{self.prefix}/{size}.bin")
+            reply, total = self.connection.getresponse(), 0
+            while count := reply.readinto(buffer):
+                total += count
+            assert (reply.status, total) == (200, size), (reply.status, total)
+        return time.perf_counter() - started
 
 
-def rate(session: requests.Session, url: str) -> float:
-    """Requests per second for a small file, one after the other."""
-    started = time.perf_counter()
-    for _ in range(SMALL_REQUESTS):
-        session.get(url, timeout=30).raise_for_status()
-    return SMALL_REQUESTS / (time.perf_counter() - started)
-
-
-def compare(
-    measure: t.Callable[[requests.Session, str], float], ours: str, theirs: str
-) -> tuple[float, float]:
-    """The medians of both sides, which take turns."""
+def compare(ours: Side, theirs: Side, size: int) -> tuple[float, float]:
+    """The medians of both sides, which take turns, in requests per second."""
+    times = max(1, min(MOST_REQUESTS, BYTES // size))
     figures: tuple[list[float], list[float]] = [], []
-    with requests.Session() as session:
-        for number in range(ROUNDS + 1):
-            for found, url in zip(figures, (ours, theirs), strict=True):
-                value = measure(session, url)
-                if number:  # the first round warms up
-                    found.append(value)
+    for number in range(ROUNDS + 1):
+        for found, side in zip(figures, (ours, theirs), strict=True):
+            rate = times / side.seconds(size, times)
+            if number:  # the first round warms up
+                found.append(rate)
     return statistics.median(figures[0]), statistics.median(figures[1])
 
 
-def main(size: int) -> None:
+def main(sizes: list[int]) -> None:
     """Print one line for each comparison."""
     with tempfile.TemporaryDirectory() as folder, seaweedfs() as server:
         config = {
@@ -122,34 +129,39 @@ def main(size: int) -> None:
             "BUCKET_STORE_PROVIDER": "flask_store.stores.s3.S3Store",
             "BUCKET_STORE_PATH": "",
             "BUCKET_STORE_SERVE": "proxy",
-            "STORE_S3_ENDPOINT_URL": server.endpoint_url,
-            "STORE_S3_REGION": "us-east-1",
-            "STORE_S3_BUCKET": server.make_bucket(),
-            "STORE_S3_ACCESS_KEY": server.access_key,
-            "STORE_S3_SECRET_KEY": server.secret_key,
+            "BUCKET_STORE_S3_ENDPOINT_URL": server.endpoint_url,
+            "BUCKET_STORE_S3_REGION": "us-east-1",
+            "BUCKET_STORE_S3_BUCKET": server.make_bucket(),
+            "BUCKET_STORE_S3_ACCESS_KEY": server.access_key,
+            "BUCKET_STORE_S3_SECRET_KEY": server.secret_key,
         }
-        prepare(config, folder, size)
+        prepare(config, folder, sizes)
         env = {"BENCHMARK": json.dumps(config)}
-        args = ["--worker-class=gthread", "--threads=4", "--keep-alive=60"]
-        with gunicorn("benchmarks.serving:create_app()", *args, env=env) as running:
-            print(f"{'':24}{'the route':>12}{'by hand':>12}{'ratio':>8}")
-            for title, prefix, hand in [
-                ("local", "flaskstore", "local"),
-                ("S3", "flaskstore-bucket", "s3"),
+        args = ["--worker-class=gthread", "--threads=8", "--keep-alive=200"]
+        with (
+            gunicorn("benchmarks.serving:create_app()", *args, env=env) as running,
+            nginx(running.url, NGINX.format(folder=config["STORE_PATH"])) as front,
+        ):
+            print(f"{'requests/s':32}{'the route':>12}{'the other':>12}{'ratio':>8}")
+            for title, ours, theirs in [
+                (
+                    "local, send_from_directory",
+                    (running.url, "/flaskstore"),
+                    (running.url, "/by-hand/local"),
+                ),
+                ("local, nginx", (running.url, "/flaskstore"), (front, "/files")),
+                (
+                    "S3, boto3's get_object",
+                    (running.url, "/flaskstore-bucket"),
+                    (running.url, "/by-hand/s3"),
+                ),
             ]:
-                for kind, measure, name in [
-                    (f"{size // 1024**2} MiB, MB/s", throughput, "large.bin"),
-                    ("10 KiB, requests/s", rate, "small.bin"),
-                ]:
-                    ours, theirs = compare(
-                        measure,
-                        f"{running.url}/{prefix}/{name}",
-                        f"{running.url}/by-hand/{hand}/{name}",
-                    )
-                    ratio = ours / theirs
-                    line = f"{title + ': ' + kind:24}{ours:12.0f}{theirs:12.0f}"
-                    print(f"{line}{ratio:8.2f}", flush=True)
+                for size in sizes:
+                    rates = compare(Side(*ours), Side(*theirs), size)
+                    ratio = rates[0] / rates[1]
+                    line = f"{title + f': {size // 1000} kB':36}{rates[0]:8.1f}"
+                    print(f"{line}{rates[1]:12.1f}{ratio:8.2f}", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1] if len(sys.argv) > 1 else 256) * 1024**2)
+    main([int(text) * 1000 for text in sys.argv[1:]] or SIZES)

@@ -9,12 +9,14 @@ The map of the package; each file has one reason to change:
 - ``naming.py``: the client's file name becomes a safe key. Pure.
 - ``sources.py``: what can be saved, as one stream.
 - ``files.py``: ``FileWrapper``, a stored file as a value.
-- ``serving.py``: HTTP: the route of a store.
+- ``routes.py``: HTTP: the addresses of a store at the application; ``serving.py``,
+  ``receiving.py``, ``refusals.py``: what is answered to GET, to an upload, to errors.
 - ``conditions.py``: which part of a file a request gets. Pure.
 - ``presentation.py``: what a browser may do with a file. Pure.
 - ``bodies.py``: the bytes of an answer.
 - ``links.py``: what the application signs.
-- ``direct.py``: uploads from a browser straight into a store.
+- ``direct.py``: uploads from a browser straight into a store; ``claims.py``,
+  ``once.py``: what a token allows, and that it does so once.
 - ``ioloop.py``, ``greenlets.py``: the filesystems' event loop, and gevent.
 - ``background/``: uploads that go on after ``save``, and survive the process.
 - ``providers/``: the API of 0.0.4.

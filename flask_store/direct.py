@@ -2,12 +2,14 @@
 
 The key is chosen here and carries a UUID, so that no two uploads meet. A storage with
 forms of its own, such as S3, gets the file in its private folder, from where
-:func:`confirm` takes it: the form can be sent again until it expires, and must not
-reach the file that was confirmed. Everything else comes through the application.
+:func:`confirm` takes it, once: the form can be sent again until it expires, and must
+not reach the file that was confirmed. Everything else comes through the application,
+once.
 """
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 from dataclasses import dataclass
@@ -20,18 +22,17 @@ from . import links
 from . import media_types
 from . import naming
 from . import signals
+from .claims import Claim
 from .exceptions import BadLink
-from .exceptions import FileExists
 from .exceptions import FileNotFound
-from .exceptions import NotConfiguredError
 from .exceptions import TooLarge
 from .exceptions import WrongType
+from .once import once
 from .presentation import essence
 
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
-    from .dialects import Stat
     from .files import FileWrapper
     from .stores.fsspec import FsspecStore
 
@@ -44,6 +45,7 @@ class DirectUpload:
     :param key: under which key the file will be stored.
     :param token: what the application passes to ``confirm()`` afterwards.
     :param fields: the form's fields; the file follows them as ``file``.
+    :param max_size: in bytes.
     :param method: always ``"POST"``.
     :param headers: further headers of the request.
     """
@@ -52,26 +54,9 @@ class DirectUpload:
     key: str
     token: str
     fields: dict[str, str]
+    max_size: int
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What one token allows.
-
-    :param key: the one key.
-    :param staged: where a storage with forms of its own keeps the file until it is
-        confirmed.
-    :param max_size: in bytes.
-    :param expires: the last moment, in POSIX seconds.
-    """
-
-    key: str
-    staged: str
-    content_type: str
-    max_size: int
-    expires: int
 
 
 def presign(
@@ -89,52 +74,36 @@ def presign(
     key = store.key(naming.unique(naming.clean(filename)))
     claim = Claim(
         key=key,
-        staged=f"{naming.STAGING}/{shortuuid.uuid()}.upload",
+        id=shortuuid.uuid(),
         content_type=essence(content_type or media_types.content_type(key)),
         max_size=max_size,
         expires=int(time.time()) + expires,
     )
     token = links.make_token(store.identity, vars(claim))
-    form = store.dialect.upload_form(store.fs, claim)
+    with store._explained(key):
+        form = store.dialect.upload_form(store.fs, claim)
     if form is None:
-        form = through_application(store, key, token), {}
-    url, fields = form
-    return DirectUpload(url, key, token, fields)
+        # In the address, so that it is known before the form is read.
+        url = f"{store.upload_url(key)}?token={token}"
+        form = url, {"Content-Type": claim.content_type}
+    return DirectUpload(form[0], key, token, form[1], max_size)
 
 
-def through_application(store: FsspecStore, key: str, token: str) -> str:
-    """The address that takes the upload of one key."""
-    if not store.serves:
-        raise NotConfiguredError(
-            f"{store!r} takes no forms by itself, and with STORE_SERVE"
-            f" {store.serve!r} the application does not either. Set STORE_SERVE to"
-            " 'proxy'."
-        )
-    # In the address, so that it is known before the form is read.
-    return f"{store.at(None).public_url(key)}?token={token}"
+def receive(
+    store: FsspecStore, claim: Claim, file: FileStorage, content_type: str | None
+) -> None:
+    """Take an upload through the application, once.
 
-
-def receive(store: FsspecStore, claim: Claim, file: FileStorage) -> None:
-    """Take an upload through the application.
-
+    :param content_type: the form's, if it has one.
     :raises TooLarge: if the file is larger than agreed.
-    :raises FileExists: if the token was used already.
+    :raises WrongType: if the form says another type than agreed.
+    :raises BadLink: if the token was used already.
     """
-    size = file.stream.seek(0, 2)
-    if size > claim.max_size:
-        raise too_large(claim)
+    _check(claim, file.stream.seek(0, os.SEEK_END), content_type or claim.content_type)
     folder, _, name = claim.key.rpartition("/")
-    _save(store.at(folder), file, name, claim.content_type)
-
-
-def _save(store: FsspecStore, file: FileStorage, name: str, content_type: str) -> None:
-    try:
-        store.save(file, name, "error", content_type)
-    except NotConfiguredError:
-        # Where nothing is created in one step, the UUID keeps everybody else away.
-        if store.exists(name):
-            raise FileExists(f"{naming.quoted(name)} was uploaded.", name) from None
-        store.save(file, name, "overwrite", content_type)
+    with once(store, claim.mark("sent"), claim.key):
+        # Nobody else writes under this name. Not every storage could tell that.
+        store.at(folder).save(file, name, "overwrite", claim.content_type)
 
 
 def read(store: FsspecStore, token: str, key: str | None = None) -> Claim:
@@ -149,36 +118,32 @@ def confirm(store: FsspecStore, token: str) -> FileWrapper:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`."""
     claim = read(store, token)
     whole = store.at(None)
-    # It is here already if it came through the application, or was confirmed before.
-    if not whole.exists(claim.key):
-        _adopt(whole, claim)
-    return whole.file(claim.key)
-
-
-def _adopt(store: FsspecStore, claim: Claim) -> None:
-    with store._explained(claim.key):
-        staged = store.dialect.staged(store.fs, claim)
-        if staged is None:
+    with once(whole, claim.mark("confirmed"), claim.key):
+        with whole._explained(claim.key):
+            staged = whole.dialect.staged(whole.fs, claim)
+        if staged is not None:
+            _check(claim, staged.size, staged.content_type)
+            with whole._explained(claim.key):
+                whole.dialect.adopt(whole.fs, claim, staged)
+        elif not whole.exists(claim.key):
             raise FileNotFound(
                 f"{naming.quoted(claim.key)} has not been uploaded, or only in part."
                 " Confirm an upload when the browser has had its answer.",
                 claim.key,
             )
-        _check(claim, staged)
-        store.dialect.adopt(store.fs, claim, staged)
-    signals.file_saved.send(
-        current_app._get_current_object(),  # type: ignore[attr-defined]
-        file=store.file(claim.key),
-    )
+    f = whole.file(claim.key)
+    if staged is not None:  # of any other one save() has told
+        application = current_app._get_current_object()  # type: ignore[attr-defined]
+        signals.file_saved.send(application, file=f)
+    return f
 
 
-def _check(claim: Claim, found: Stat) -> None:
-    if found.size > claim.max_size:
+def _check(claim: Claim, size: int, content_type: str) -> None:
+    if size > claim.max_size:
         raise too_large(claim)
-    if essence(found.content_type) != claim.content_type:
+    if essence(content_type) != claim.content_type:
         raise WrongType(
-            f"{naming.quoted(claim.key)} is {found.content_type!r}, and"
-            f" {claim.content_type!r} was agreed.",
+            f"The file is {content_type!r}, and {claim.content_type!r} was agreed.",
             claim.key,
         )
 

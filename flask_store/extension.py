@@ -150,7 +150,8 @@ class Store:
                 )
 
     def register_route(self, app: Flask) -> None:
-        """Register the route that serves the files, if the store wants one.
+        """Register the routes that serve the files and take uploads, if the store
+        wants them.
 
         :param app: the application.
         """
@@ -158,10 +159,10 @@ class Store:
 
         # Not by calling the provider: one of 0.0.4 wants a file.
         store = self._provider(app)._bound
-        if isinstance(store, FsspecStore) and store.serves:
-            from . import serving
+        if isinstance(store, FsspecStore) and store.upload_prefix is not None:
+            from . import routes
 
-            serving.register(app, store, self._extension_name)
+            routes.register(app, store, self._extension_name)
 
     @property
     def Provider(self) -> type[BaseStore]:

@@ -6,6 +6,7 @@ import re
 import typing as t
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 from werkzeug.http import parse_options_header
@@ -101,6 +102,7 @@ def headers(
     }
 
 
+@lru_cache(maxsize=1024)
 def disposition(kind: t.Literal["inline", "attachment"], name: str) -> str:
     """A ``Content-Disposition`` with a name of any characters (RFC 6266).
 

@@ -1,149 +1,59 @@
-"""HTTP: the route of a store, and how a file, or the lack of one, is answered."""
+"""HTTP: how a request for a stored file is answered."""
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import time
 import typing as t
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from urllib.parse import quote
 
-from flask import abort
-from flask import after_this_request
 from flask import current_app
-from flask import Flask
 from flask import request
 from flask import Response
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.http import http_date
+from werkzeug.http import quote_etag
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import wrap_file
 
 from . import conditions
-from . import direct
 from . import links
 from . import presentation
 from .bodies import FilePart
-from .exceptions import ClientError
-from .exceptions import FileNotFound
-from .exceptions import InvalidName
-from .exceptions import NotConfiguredError
-from .exceptions import StoreError
 from .exceptions import StoreUnavailable
 from .exceptions import VersionGone
+from .refusals import refusals
 
 if t.TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
     from .dialects import Stat
     from .stores.fsspec import FsspecStore
 
-logger = logging.getLogger(__name__)
-
-#: Beside the file itself a form carries its fields and the parts' headers.
-FORM_OVERHEAD = 64 * 1024
-
-
 #: With one of these, it takes a look at the file to tell what will be sent.
-CONDITIONS = (
-    "Range",
-    "If-Match",
-    "If-None-Match",
-    "If-Modified-Since",
-    "If-Unmodified-Since",
-)
-
-
-class Bare:
-    """A response without a cookie: neither the session's nor any other one.
-
-    A file may be kept by a cache that many people share. Flask adds the session's
-    cookie after every hook, so that it can only be taken off here.
-    """
-
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        headers: Headers = super().get_wsgi_headers(environ)  # type: ignore[misc]
-        headers.remove("Set-Cookie")
-        return headers
-
-
-def register(app: Flask, store: FsspecStore, name: str) -> None:
-    """Serve the files of *store* below its URL prefix.
-
-    :param name: the store's name among the application's extensions.
-    :raises NotConfiguredError: if another store has the prefix already.
-    """
-    rule = f"/{store.url_prefix.strip('/')}/<path:key>"
-    # Of the application's own class, or Flask would turn it into one.
-    kind = type("FileResponse", (Bare, app.response_class), {})
-
-    def file(key: str) -> AnyResponse:
-        return answer(store, key, kind)
-
-    def upload(key: str) -> AnyResponse:
-        return take(store, key, kind)
-
-    _add(app, rule, f"flask_{name}.file", file, ["GET"])
-    _add(app, rule, f"flask_{name}.upload", upload, ["POST"])
-
-
-def _add(
-    app: Flask,
-    rule: str,
-    endpoint: str,
-    view: t.Callable[[str], AnyResponse],
-    methods: list[str],
-) -> None:
-    others = {
-        r.endpoint
-        for r in app.url_map.iter_rules()
-        if r.rule == rule and set(methods) & (r.methods or set())
+CONDITIONS = frozenset(
+    {
+        "HTTP_RANGE",
+        "HTTP_IF_MATCH",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_IF_UNMODIFIED_SINCE",
     }
-    if others - {endpoint}:
-        raise NotConfiguredError(
-            f"{others.pop()!r} serves {rule!r} already. Give this store a"
-            " STORE_URL_PREFIX of its own."
-        )
-    if endpoint in app.view_functions:
-        # The same application was given to a Store again: the last one serves.
-        app.view_functions[endpoint] = view
-    if not others:
-        app.add_url_rule(rule, endpoint, view, methods=methods)
-
-
-# -- reading -----------------------------------------------------------------
+)
 
 
 def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     """The answer to GET and HEAD."""
-    with _refusals(store):
+    with refusals():
         until = _check_link(store, key)
         download_as = request.args.get("download_as") if until else None
         if store.serve == "redirect":
             link = store.storage_link(key, download_as=download_as)
             if link is not None:
                 return _redirect(link, kind)
-        response = None
         for _ in range(2):
-            found, whole = _look(store, key)
-            try:
-                response = _respond(store, found, whole, kind)
-            except VersionGone:
-                continue
-            break
-        if response is None:
-            raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
-    name = key.rpartition("/")[2]
-    response.headers.update(
-        presentation.headers(name, found.content_type, store.inline_types, download_as)
-    )
-    failed = response.status_code >= 400
-    response.headers["Cache-Control"] = (
-        "no-store" if failed else _cache_control(store, until)
-    )
-    return response
+            with suppress(VersionGone):
+                return _respond(store, key, kind, until, download_as)
+        raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
 
 
 def _check_link(store: FsspecStore, key: str) -> int | None:
@@ -161,43 +71,68 @@ def _redirect(link: str, kind: type[Response]) -> Response:
     return response
 
 
-def _look(store: FsspecStore, key: str) -> tuple[Stat, Iterator[bytes] | None]:
+def _respond(
+    store: FsspecStore,
+    key: str,
+    kind: type[Response],
+    until: int | None,
+    download_as: str | None,
+) -> Response:
+    front = _front(store, key)
+    found, whole = _look(store, key, fetch=not front)
+    name = key.rpartition("/")[2]
+    # All of them at once: each that is set later looks through all others.
+    headers = {
+        "Cache-Control": _cache_control(store, until),
+        **presentation.headers(
+            name, found.content_type, store.inline_types, download_as
+        ),
+        **front,
+    }
+    if front:
+        return kind(headers=headers)
+    mine = conditions.validators(found, dt.datetime.now(dt.UTC))
+    part = conditions.Part(200, 0, found.size)
+    if whole is None:
+        part = conditions.part(request, found.size, mine)
+    headers |= _described(part, mine, found.size)
+    response = kind(status=part.status, headers=headers)
+    if part.status in (200, 206) and request.method == "GET":
+        body = whole or store.stream_version(found, part.start, part.stop)
+        _fill(response, body, ends=part.stop == found.size)
+    return response
+
+
+def _look(
+    store: FsspecStore, key: str, fetch: bool
+) -> tuple[Stat, Iterator[bytes] | None]:
     """What there is to say of a file; with its content, if all of it is sent anyway
     and costs no further request."""
-    if request.method == "GET" and not any(n in request.headers for n in CONDITIONS):
+    if fetch and request.method == "GET" and CONDITIONS.isdisjoint(request.environ):
         fetched = store.fetch(key)
         if fetched is not None:
             return fetched
     return store.stat(key), None
 
 
-def _respond(
-    store: FsspecStore,
-    found: Stat,
-    whole: Iterator[bytes] | None,
-    kind: type[Response],
-) -> Response:
-    handed_over = _hand_over(store, found, kind)
-    if handed_over is not None:
-        return handed_over
-    mine = conditions.validators(found, dt.datetime.now(dt.UTC))
-    part = conditions.part(request, found.size, mine)
-    response = kind(status=part.status)
-    if part.status in (200, 206):
-        if request.method == "GET":
-            body = whole or store.stream_version(found, part.start, part.stop)
-            _fill(response, body, ends=part.stop == found.size)
-        response.content_length = part.stop - part.start
-    if part.status == 206:
-        last = part.stop - 1
-        response.headers["Content-Range"] = f"bytes {part.start}-{last}/{found.size}"
-    if part.status == 416:
-        response.headers["Content-Range"] = f"bytes */{found.size}"
-    response.accept_ranges = "bytes"
-    response.last_modified = mine.modified
+def _described(
+    part: conditions.Part, mine: conditions.Validators, size: int
+) -> dict[str, str]:
+    """The headers that say which bytes are sent, and of which version."""
+    said = {"Accept-Ranges": "bytes"}
+    if mine.modified is not None:
+        said["Last-Modified"] = http_date(mine.modified)
     if mine.etag is not None:
-        response.set_etag(mine.etag, weak=not mine.strong)
-    return response
+        said["ETag"] = quote_etag(mine.etag, weak=not mine.strong)
+    if part.status in (200, 206):
+        said["Content-Length"] = str(part.stop - part.start)
+    if part.status == 206:
+        said["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    if part.status == 416:
+        said["Content-Range"] = f"bytes */{size}"
+    if part.status >= 400:
+        said["Cache-Control"] = "no-store"
+    return said
 
 
 def _fill(response: Response, body: Iterator[bytes], ends: bool) -> None:
@@ -209,24 +144,18 @@ def _fill(response: Response, body: Iterator[bytes], ends: bool) -> None:
     response.direct_passthrough = True
 
 
-def _hand_over(
-    store: FsspecStore, found: Stat, kind: type[Response]
-) -> Response | None:
-    """Let the web server in front send a file on disk: X-Accel-Redirect (nginx), or
-    X-Sendfile (Apache, lighttpd). Conditions and ranges are then its business,
-    because the ETag is."""
-    path = store.dialect.on_disk(found.name)
-    accel = store.x_accel_redirect
-    if path is None or not (accel or current_app.config["USE_X_SENDFILE"]):
-        return None
-    response = kind()
-    if accel:
-        response.headers["X-Accel-Redirect"] = quote(
-            f"/{accel.strip('/')}/{found.name}"
-        )
-    else:
-        response.headers["X-Sendfile"] = quote(path)
-    return response
+def _front(store: FsspecStore, key: str) -> dict[str, str]:
+    """The header that lets the web server in front send a file on disk, if it is to:
+    X-Accel-Redirect (nginx), or X-Sendfile (Apache, lighttpd). Conditions and ranges
+    are then its business, because the ETag is."""
+    if store.x_accel_redirect:
+        return {
+            "X-Accel-Redirect": quote(f"/{store.x_accel_redirect.strip('/')}/{key}")
+        }
+    if current_app.config["USE_X_SENDFILE"]:
+        path = store.dialect.on_disk(store.key(key))
+        return {} if path is None else {"X-Sendfile": quote(path)}
+    return {}
 
 
 def _cache_control(store: FsspecStore, until: int | None) -> str:
@@ -235,56 +164,3 @@ def _cache_control(store: FsspecStore, until: int | None) -> str:
     if until is None:
         return "no-cache"
     return f"private, max-age={max(0, until - int(time.time()))}"
-
-
-# -- uploads -----------------------------------------------------------------
-
-
-def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
-    """The answer to the form of a direct upload."""
-    token = request.args.get("token")
-    if token is None:
-        raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
-    with _refusals(store):
-        claim = direct.read(store, token, key)
-        # Looked at before the form is read, which takes as much disk as it is long.
-        if request.content_length is None:
-            abort(411)
-        if request.content_length > claim.max_size + FORM_OVERHEAD:
-            raise direct.too_large(claim)
-        file = request.files.get("file")
-        if file is None:
-            abort(400, description="The form has no file in its field 'file'.")
-        direct.receive(store, claim, file)
-    return kind("", 204)
-
-
-# -- refusals ----------------------------------------------------------------
-
-
-@contextmanager
-def _refusals(store: FsspecStore) -> Iterator[None]:
-    """What goes wrong becomes a short answer that no cache keeps."""
-    try:
-        yield
-    except (FileNotFound, InvalidName):
-        _refuse(404)
-    except FileExistsError:
-        _refuse(409, "This has been uploaded already.")
-    except ClientError as exc:
-        _refuse(exc.code, exc.description)
-    except StoreUnavailable as exc:
-        logger.error("%s", exc)
-        _refuse(503, "The storage does not answer. Try again in a moment.")
-    except StoreError as exc:
-        logger.error("%s", exc)
-        _refuse(502, "The storage refused, or is not set up. See the log.")
-
-
-def _refuse(code: int, text: str | None = None) -> t.NoReturn:
-    @after_this_request
-    def no_store(response: AnyResponse) -> AnyResponse:
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
-    abort(code, description=text)

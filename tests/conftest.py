@@ -11,6 +11,7 @@ import pytest
 
 from tests import protocol_table
 from tests import servers
+from tests import serving_table
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
@@ -86,7 +87,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
-    protocol_table.write(r for kind in kinds for r in stats.get(kind, ()))
+    reports = [report for kind in kinds for report in stats.get(kind, ())]
+    protocol_table.write(reports)
+    serving_table.write(reports)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", ())

@@ -59,3 +59,27 @@ def fake_gcs() -> t.Iterator[Place]:
             )
             urllib.request.urlopen(request, timeout=10).close()
             yield Place("gs://photos", port, {"endpoint_url": url})
+
+
+def account(server: str) -> dict[str, str]:
+    """The key file's content of a service account that exists nowhere.
+
+    :param server: the base URL of what gives out its tokens.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return {
+        "type": "service_account",
+        "project_id": "tests",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+        "client_email": "app@tests.iam.gserviceaccount.com",
+        "token_uri": f"{server}/token",
+    }

@@ -27,6 +27,7 @@ error_log stderr;
 events {{}}
 http {{
     access_log off;
+    sendfile on;
     default_type application/octet-stream;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;

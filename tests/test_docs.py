@@ -133,3 +133,17 @@ def test_readme_and_first_page_begin_with_the_same_sentence() -> None:
     for page in ("README.rst", "docs/index.rst"):
         title, _, _, said = (ROOT / page).read_text(encoding="utf-8").split("\n")[:4]
         assert (title, said) == ("Flask-Store", sentence)
+
+
+def test_serving_table_is_of_these_tests() -> None:
+    """The table of the route has every row, for every store, and each was shown."""
+    from .serving_table import STORES
+    from .test_serving import CASES
+    from .test_serving import HEADERS
+
+    text = (ROOT / "docs/serving_table.inc").read_text()
+    _, *rows = (entry.split("\n     - ") for entry in text.split("\n   * - ")[1:])
+    asked = {name for name, *_ in rows}
+    assert asked >= {case.name for case in CASES} | {f"``{name}``" for name in HEADERS}
+    for name, _, *cells in rows:
+        assert [cell.strip() for cell in cells] == ["yes"] * len(STORES), name

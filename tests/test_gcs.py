@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import pathlib
@@ -15,6 +16,7 @@ from werkzeug import Request
 from werkzeug import Response
 
 from flask_store import Store
+from flask_store.claims import Claim
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
@@ -27,6 +29,7 @@ from .protocols import ServerContract
 from .protocols import started
 from .proxy import Proxy
 from .servers import serve
+from .servers_gcs import account
 from .servers_gcs import fake_gcs
 from .servers_protocols import Place
 
@@ -155,30 +158,10 @@ def test_listing_of_many_pages(store: FsspecStore, place: Place) -> None:
 
 
 @pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The key file of a service account that exists nowhere."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     path = tmp_path_factory.mktemp("account") / "key.json"
-    path.write_text(
-        json.dumps(
-            {
-                "type": "service_account",
-                "project_id": "tests",
-                "private_key_id": "1",
-                "private_key": pem.decode(),
-                "client_email": "app@tests.iam.gserviceaccount.com",
-                "token_uri": "http://127.0.0.1:9/token",
-            }
-        )
-    )
+    path.write_text(json.dumps(account("http://127.0.0.1:9")))
     return path
 
 
@@ -208,11 +191,11 @@ def test_application_has_no_route(place: Place) -> None:
             assert app.test_client().get(f"/{f.relative_url()}").data == b"x"
 
 
-def test_link_is_what_googles_own_library_signs(account: pathlib.Path) -> None:
+def test_link_is_what_googles_own_library_signs(key_file: pathlib.Path) -> None:
     """With a service account's key a link is signed here, asking nobody."""
     from google.cloud.storage import _signing
 
-    store = FsspecStore.from_url("gs://b/x", token=str(account))
+    store = FsspecStore.from_url("gs://b/x", token=str(key_file))
     start = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
     said = "attachment; filename*=UTF-8''%E2%82%AC~1.txt"
     link = store.dialect.sign(store.fs, "ü/a ~1.txt", Period(start, 750), said)
@@ -225,6 +208,44 @@ def test_link_is_what_googles_own_library_signs(account: pathlib.Path) -> None:
     )
     assert link == expected
     assert store.signed_url("a.txt") == store.signed_url("a.txt")
+
+
+def test_form_is_what_googles_own_library_signs(
+    key_file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a service account's key a form is signed here, with the size, the type and
+    the private key that it is for."""
+    from google.cloud import storage
+    from google.cloud.storage import client as library
+
+    store = FsspecStore.from_url("gs://b/x ü", token=str(key_file))
+    claim = Claim("a.txt", "id1", "text/plain", 1000, int(time.time()) + 600)
+    url, fields = t.cast("t.Any", store.dialect).upload_form(store.fs, claim)
+    assert url == "https://storage.googleapis.com/b"
+    assert fields["key"] == f"x ü/{claim.staged}"
+    said = {name: fields[name] for name in ("key", "Content-Type")}
+    stamp = fields["x-goog-date"]
+    monkeypatch.setattr(
+        library, "get_v4_now_dtstamps", lambda: (stamp, stamp.partition("T")[0])
+    )
+    credentials = store.fs.credentials.credentials
+    theirs = storage.Client("tests", credentials).generate_signed_post_policy_v4(
+        "b",
+        said["key"],
+        dt.datetime.fromtimestamp(claim.expires, dt.UTC),
+        conditions=[["content-length-range", 0, 1000]],
+        fields={"Content-Type": "text/plain"},
+    )["fields"]
+
+    def policy(fields: dict[str, str]) -> tuple[str, list[str]]:
+        found = json.loads(base64.b64decode(fields["policy"]))
+        conditions = sorted(map(json.dumps, found["conditions"]))
+        return found["expiration"][:17], conditions
+
+    assert policy(fields) == policy(theirs)
+    signature = credentials.sign_bytes(fields["policy"].encode()).hex()
+    assert fields["x-goog-signature"] == signature
+    assert fields.keys() == theirs.keys()
 
 
 def test_without_a_key_the_application_signs(store: FsspecStore) -> None:
@@ -266,7 +287,7 @@ def test_refused() -> None:
                 use()
 
 
-def test_service_account_gets_its_token(account: pathlib.Path) -> None:
+def test_service_account_gets_its_token(key_file: pathlib.Path) -> None:
     """Every request carries the token that Google gives the account, asked for once."""
     asked, carried = [], []
 
@@ -279,19 +300,19 @@ def test_service_account_gets_its_token(account: pathlib.Path) -> None:
         return Response(json.dumps({"kind": "storage#objects"}))
 
     with serve(google) as url:
-        said = {**json.loads(account.read_text()), "token_uri": f"{url}/token"}
+        said = {**json.loads(key_file.read_text()), "token_uri": f"{url}/token"}
         store = FsspecStore.from_url("gs://b/x", endpoint_url=url, token=said)
         for _ in range(3):
             assert list(store.ls()) == []
     assert (asked, carried) == (["/token"], ["Bearer t1"] * 3)
 
 
-def test_silent_token_server(account: pathlib.Path) -> None:
+def test_silent_token_server(key_file: pathlib.Path) -> None:
     """Who waits for a token waits no longer than for anything else."""
     with Proxy("http://127.0.0.1:9") as proxy:
         proxy.black_hole = True
         uri = f"{proxy.endpoint_url}/token"
-        said = {**json.loads(account.read_text()), "token_uri": uri}
+        said = {**json.loads(key_file.read_text()), "token_uri": uri}
         store = FsspecStore.from_url("gs://b/x", token=said, requests_timeout=1)
         start = time.monotonic()
         with pytest.raises(StoreUnavailable):

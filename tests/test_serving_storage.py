@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -25,6 +26,8 @@ from .servers import serve
 from .test_s3 import settings
 
 MB = 1024 * 1024
+#: Where gunicorn finds the application.
+WHERE = "tests.test_serving_storage:create_app()"
 
 
 def create_app() -> Flask:
@@ -169,13 +172,10 @@ def test_memory_is_constant(
             source.write_bytes(bytes(8 * MB))
         store.save(source)
     path.unlink()
-    env = {
-        f"FLASK_{name}": str(app.config[name])
-        for name in app.config
-        if "STORE_" in name
-    }
     args = ["--worker-class=gthread", "--threads=4", "--timeout=200"]
-    with gunicorn("tests.test_serving_storage:create_app()", *args, env=env) as server:
+    with gunicorn(
+        "tests.test_serving_storage:create_app()", *args, env=environment(app)
+    ) as server:
         pid = int(requests.get(server.url, timeout=10).text)
         requests.get(f"{server.url}/flaskstore/small.bin", timeout=60)
         before = highest = resident(pid)
@@ -190,31 +190,69 @@ def test_memory_is_constant(
     assert highest - before <= 16 * MB, (before, highest)
 
 
-def test_client_that_goes_away(
-    seaweedfs_server: S3Server, seaweedfs_bucket: str, tmp_path: pathlib.Path
+#: How each worker of gunicorn is run; none has a thread or a greenlet to spare.
+WORKERS = {
+    "gthread": ["--worker-class=gthread", "--threads=2"],
+    "gevent": ["--worker-class=gevent", "--worker-connections=2"],
+}
+
+
+def environment(app: Flask) -> dict[str, str]:
+    """The settings of an application for :func:`create_app`."""
+    names = [name for name in app.config if "STORE_" in name]
+    return {f"FLASK_{name}": str(app.config[name]) for name in names}
+
+
+def open_files(pid: int, name: str) -> int:
+    """How often a process has a file of this name open."""
+    found = 0
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(entry.path).endswith(name)
+    return found
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("kind", ["local", "S3"])
+def test_clients_that_go_away(
+    worker: str,
+    kind: str,
+    seaweedfs_server: S3Server,
+    seaweedfs_bucket: str,
+    tmp_path: pathlib.Path,
 ) -> None:
-    """When a client hangs up, the object is let go: the server's connection ends."""
+    """However many clients hang up in the middle, no source stays open and no thread
+    is held: whoever comes next is served."""
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
         file.truncate(200 * MB)
-    provider(s3_app(seaweedfs_server, seaweedfs_bucket)).save(path)
     with Proxy(seaweedfs_server.endpoint_url) as proxy:
-        app = s3_app(
-            seaweedfs_server,
-            seaweedfs_bucket,
-            STORE_S3_ENDPOINT_URL=proxy.endpoint_url,
-        )
-        with serve(app) as url:
-            port = int(url.rpartition(":")[2])
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.sendall(b"GET /flaskstore/large.bin HTTP/1.0\r\n\r\n")
-                assert client.recv(1000)
+        if kind == "S3":
+            app = s3_app(seaweedfs_server, seaweedfs_bucket)
+            provider(app).save(path)
+            app.config["STORE_S3_ENDPOINT_URL"] = proxy.endpoint_url
+        else:
+            app = Flask(__name__)
+            app.config["STORE_PATH"] = str(tmp_path)
+        with gunicorn(WHERE, *WORKERS[worker], env=environment(app)) as server:
+            port = int(server.url.rpartition(":")[2])
+            pid = int(requests.get(server.url, timeout=10).text)
+
+            def sources() -> int:
+                return len(proxy._sockets) + open_files(pid, "large.bin")
+
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), 20) as client:
+                    client.sendall(b"GET /flaskstore/large.bin HTTP/1.0\r\n\r\n")
+                    assert client.recv(1000).startswith(b"HTTP/1")
+                    assert sources()
             deadline = time.monotonic() + 15
-            while proxy._sockets and time.monotonic() < deadline:
+            while sources() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert not proxy._sockets
+            assert sources() == 0
+            assert requests.get(server.url, timeout=5).text == str(pid)
     # What was asked for was never sent to its end.
-    assert proxy.requests == []
+    assert [e for e in proxy.requests if e.received] == []
 
 
 def test_too_early_is_an_error() -> None:

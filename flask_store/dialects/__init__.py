@@ -24,6 +24,7 @@ import fsspec
 import shortuuid
 from fsspec.asyn import AsyncFileSystem
 
+from .. import claims
 from .. import ioloop
 from .. import media_types
 from .. import naming
@@ -39,7 +40,7 @@ from ..sources import Source
 from ..unnamed import Unnamed
 
 if t.TYPE_CHECKING:
-    from ..direct import Claim
+    from ..claims import Claim
     from ..links import Period
 
 #: How many files a view counts at most; also what S3 lists with one request.
@@ -102,6 +103,9 @@ class Dialect:
     scope: t.ClassVar[str] = "process"
     #: Which settings to look at when the storage refuses or does not answer.
     settings: t.ClassVar[str] = "STORE_PATH and STORE_OPTIONS"
+    #: Whether :meth:`upload_form` always has one, so that the application need not
+    #: take uploads.
+    takes_forms: t.ClassVar[bool] = False
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -357,20 +361,23 @@ class Dialect:
         """The address and the fields of a form that POSTs one file to the storage,
         at ``claim.staged``; ``None`` to upload through the application.
 
-        The storage itself has to keep to the size, the type and the expiry.
+        The storage itself has to keep to the size, the type and the expiry; a storage
+        whose signatures do not cover all three has no form.
         """
         return None
 
     def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
         """What such a form has uploaded, if anything."""
-        return None
+        if type(self).upload_form is Dialect.upload_form:
+            return None
+        try:
+            return self.stat(fs, claim.staged)
+        except FileNotFoundError:
+            return None
 
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
         """Move what was uploaded to ``claim.key``, if it is still what *staged*
-        describes.
-
-        :raises FileExistsError: if the key is taken.
-        """
+        describes."""
         raise NotImplementedError
 
     # -- what killed processes left ------------------------------------------
@@ -378,17 +385,20 @@ class Dialect:
     def sweep(
         self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
     ) -> Iterator[str]:
-        """Remove what lies in the private folder since *before*, and name it."""
-        for info in self._left(fs):
+        """Remove what lies in the private folder since *before*, and name it; not
+        what a token of an upload that is still good may need."""
+        for info in self.left(fs):
             name = str(info["name"]).rstrip("/").rpartition("/")[2]
             modified = self.record(info, name).modified
+            needed = claims.good_until(name)
             # Of what has no date nobody knows whether it is still being written.
-            if modified is not None and modified < before:
+            if modified is not None and max(modified, needed or modified) < before:
                 if not dry_run:
-                    self._discard(fs, self.path(f"{naming.STAGING}/{name}"))
+                    self.discard(fs, self.path(f"{naming.STAGING}/{name}"))
                 yield f"{naming.STAGING}/{name}"
 
-    def _left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        """What lies in the private folder."""
         try:
             found = fs.ls(self.path(naming.STAGING), detail=True)
         except NOT_A_FILE:
@@ -401,7 +411,8 @@ class Dialect:
             and not info["name"].rstrip("/").endswith(naming.STAGING)
         ]
 
-    def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        """Remove a private file, if it is there."""
         with suppress(FileNotFoundError):
             fs.rm_file(path)
 

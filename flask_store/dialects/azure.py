@@ -245,6 +245,8 @@ class AzureDialect(Dialect):
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
     ) -> Iterator[bytes]:
         length = None if stop is None else stop - start
+        if length == 0:
+            return  # the service has no range of nothing
         try:
             found = self._ask(
                 fs, self.path(key), "download_blob", offset=start, length=length

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import aiohttp
 import fsspec
@@ -27,7 +26,6 @@ from . import Location
 from . import options_in
 from . import Stat
 from . import TIMEOUT
-from .gcs_http import Client
 from .gcs_http import Refused
 from .gcs_http import TRANSIENT
 from .gcs_links import GCSLinks
@@ -242,19 +240,22 @@ class GCSDialect(GCSLinks):
         except Refused as exc:
             raise self._missing(fs, exc, key) from exc
 
-    def sweep(
-        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
-    ) -> Iterator[str]:
-        # What a killed process sent is no object yet, and nobody else's either.
-        return iter(())
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        # What a killed process sent is no object yet; these are forms' and tokens'.
+        prefix = self.absolute_path(f"{naming.STAGING}/")
+        return [
+            {"name": found["name"], **_described(found)}
+            for found in self._list(fs, prefix)
+        ]
+
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        try:
+            self._client(fs).ask("DELETE", self._object(path))
+        except Refused as exc:
+            if exc.status != 404:
+                raise
 
     # -- what went wrong -----------------------------------------------------
-
-    def _client(self, fs: fsspec.AbstractFileSystem) -> Client:
-        return Client(fs, self.location.options["requests_timeout"])
-
-    def _object(self, path: str) -> str:
-        return f"b/{self.bucket}/o/{quote(path[len(self.bucket) + 1 :], safe='')}"
 
     def _missing(
         self, fs: fsspec.AbstractFileSystem, exc: Refused, key: str

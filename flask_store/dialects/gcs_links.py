@@ -1,8 +1,10 @@
-"""Where an object on Google Cloud is for the rest of the world: address and links."""
+"""Where an object on Google Cloud is for the rest of the world, and what is signed."""
 
 from __future__ import annotations
 
+import datetime as dt
 import typing as t
+from contextlib import suppress
 from urllib.parse import quote
 
 import fsspec
@@ -11,13 +13,16 @@ from google.oauth2 import service_account
 from . import Dialect
 from . import gcs_signing
 from . import Location
+from . import Stat
+from .gcs_http import Client
 
 if t.TYPE_CHECKING:
+    from ..claims import Claim
     from ..links import Period
 
 
 class GCSLinks(Dialect):
-    """The half of the dialect that never asks the server."""
+    """The half of the dialect that knows addresses, and what others may do there."""
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
@@ -40,10 +45,8 @@ class GCSLinks(Dialect):
         period: Period,
         disposition: str,
     ) -> str | None:
-        # Only a service account's key signs by itself; any other identity has to ask
-        # Google, and its files are signed by the application.
-        credentials = fs.credentials.credentials
-        if not isinstance(credentials, service_account.Credentials):
+        signer = _signer(fs)
+        if signer is None:
             return None
         if period.seconds > gcs_signing.LONGEST * 1.25:
             raise ValueError(
@@ -51,8 +54,64 @@ class GCSLinks(Dialect):
             )
         return gcs_signing.link(
             self.address(key),
-            gcs_signing.Signer(credentials.signer_email, credentials.sign_bytes),
+            signer,
             period.start,
             min(period.seconds, gcs_signing.LONGEST),
             {"response-content-disposition": disposition},
         )
+
+    # -- uploads -------------------------------------------------------------
+
+    def upload_form(
+        self, fs: fsspec.AbstractFileSystem, claim: Claim
+    ) -> tuple[str, dict[str, str]] | None:
+        signer = _signer(fs)
+        if signer is None:
+            return None
+        fields = {
+            "key": self.absolute_path(claim.staged),
+            "Content-Type": claim.content_type,
+        }
+        return f"{self.location.options['endpoint_url']}/{self.bucket}", (
+            gcs_signing.form(
+                fields,
+                [
+                    {"bucket": self.bucket},
+                    ["content-length-range", 0, claim.max_size],
+                ],
+                signer,
+                dt.datetime.now(dt.UTC),
+                dt.datetime.fromtimestamp(claim.expires, dt.UTC),
+            )
+        )
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        source, target = (
+            self._object(self.path(key)) for key in (claim.staged, claim.key)
+        )
+        client, said = self._client(fs), {"ifSourceGenerationMatch": staged.etag}
+        while True:
+            # Another storage class, or another place, takes more than one request.
+            reply = client.ask("POST", f"{source}/rewriteTo/{target}", said)
+            if reply.get("done", True):
+                break
+            said["rewriteToken"] = reply["rewriteToken"]
+        with suppress(Exception):  # the file is where it belongs; sweep has the rest
+            client.ask("DELETE", source)
+
+    # -- requests ------------------------------------------------------------
+
+    def _client(self, fs: fsspec.AbstractFileSystem) -> Client:
+        return Client(fs, self.location.options["requests_timeout"])
+
+    def _object(self, path: str) -> str:
+        return f"b/{self.bucket}/o/{quote(path[len(self.bucket) + 1 :], safe='')}"
+
+
+def _signer(fs: fsspec.AbstractFileSystem) -> gcs_signing.Signer | None:
+    # Only a service account's key signs by itself; any other identity has to ask
+    # Google, and what it has is signed by the application.
+    credentials = fs.credentials.credentials
+    if not isinstance(credentials, service_account.Credentials):
+        return None
+    return gcs_signing.Signer(credentials.signer_email, credentials.sign_bytes)

@@ -202,12 +202,21 @@ class LocalDialect(Dialect):
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        return _stat(key, os.stat(self.path(key)))
+        return _described(os.stat(self.path(key)), key)
+
+    def fetch(self, fs: fsspec.AbstractFileSystem, key: str) -> tuple[Stat, FilePart]:
+        file = open(self.path(key), "rb", opener=_open_at_once)
+        try:
+            found = _described(os.fstat(file.fileno()), key)
+        except FileNotFoundError:
+            file.close()
+            raise
+        return found, FilePart(file, 0, found.size)
 
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
     ) -> FilePart:
-        file = open(self.path(found.name), "rb")
+        file = open(self.path(found.name), "rb", opener=_open_at_once)
         if _version(os.fstat(file.fileno())) != found.etag:
             file.close()
             raise VersionGone(f"{naming.quoted(found.name)} was replaced.", found.name)
@@ -236,7 +245,7 @@ class LocalDialect(Dialect):
         if entry.is_symlink():
             return self.stat(fs, key)
         # Not entry.stat(), which knows no inode on Windows.
-        return _stat(key, os.lstat(entry.path))
+        return _described(os.lstat(entry.path), key)
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -245,7 +254,17 @@ class LocalDialect(Dialect):
         return sorted(files, key=lambda found: found.name), more
 
 
-def _stat(key: str, found: os.stat_result) -> Stat:
+def _entries(path: str) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, as it is read; nothing if it cannot be."""
+    try:
+        entries = os.scandir(path)
+    except OSError:
+        return
+    with entries:
+        yield from entries
+
+
+def _described(found: os.stat_result, key: str) -> Stat:
     if not stat.S_ISREG(found.st_mode):
         raise FileNotFoundError(key)
     return Stat(
@@ -257,14 +276,9 @@ def _stat(key: str, found: os.stat_result) -> Stat:
     )
 
 
-def _entries(path: str) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, as it is read; nothing if it cannot be."""
-    try:
-        entries = os.scandir(path)
-    except OSError:
-        return
-    with entries:
-        yield from entries
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe in the folder would be waited for, for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _version(found: os.stat_result) -> str:

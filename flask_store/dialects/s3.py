@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import VersionGone
@@ -23,12 +22,13 @@ from ..sources import CHUNK
 from . import Location
 from . import Stat
 from . import utc
+from .s3_bodies import S3Bodies
 from .s3_errors import status_of
 from .s3_options import s3_options
 from .s3_writing import S3Writing
 
 
-class S3Dialect(S3Writing):
+class S3Dialect(S3Bodies, S3Writing):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     protocols = ("s3", "s3a")
@@ -129,27 +129,18 @@ class S3Dialect(S3Writing):
             conditions["Range"] = f"bytes={start}-{last}"
         where = self._where(self.path(key))
         try:
-            reply = self._call(fs, "get_object", **where, **conditions)
+            _, body = self._get_object(fs, **where, **conditions)
         except Exception as exc:
             if status_of(exc) != 416:
                 raise
             return  # there is nothing from here on, as in an empty file
-        yield from self._pieces(fs, reply["Body"])
+        yield from body
 
     def fetch(
         self, fs: fsspec.AbstractFileSystem, key: str
     ) -> tuple[Stat, Iterator[bytes]]:
-        reply = self._call(fs, "get_object", **self._where(self.path(key)))
-        found = self.record({**reply, "size": reply["ContentLength"]}, key)
-        return found, self._pieces(fs, reply["Body"])
-
-    @staticmethod
-    def _pieces(fs: fsspec.AbstractFileSystem, body: t.Any) -> Iterator[bytes]:
-        try:
-            while data := ioloop.run(fs.loop, body.read, CHUNK):
-                yield data
-        finally:
-            fs.loop.call_soon_threadsafe(body.close)
+        reply, body = self._get_object(fs, **self._where(self.path(key)))
+        return self.record({**reply, "size": reply["ContentLength"]}, key), body
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         # The default block of 50 MiB would be fetched for the first byte.

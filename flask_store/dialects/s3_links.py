@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import typing as t
+from contextlib import suppress
 from functools import cached_property
 from urllib.parse import quote
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from . import s3_signing
 from . import Stat
 
 if t.TYPE_CHECKING:
-    from ..direct import Claim
+    from ..claims import Claim
     from ..links import Period
 
 #: The largest object that one POST may carry, or one copy make (Amazon S3 User
@@ -27,6 +28,8 @@ SINGLE_LIMIT = 5 * 1024**3
 
 class S3Links(Dialect):
     """The half of the S3 dialect that never asks the server for an address."""
+
+    takes_forms = True
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
@@ -112,12 +115,6 @@ class S3Links(Dialect):
             dt.datetime.fromtimestamp(claim.expires, dt.UTC),
         )
 
-    def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
-        try:
-            return self.stat(fs, claim.staged)
-        except FileNotFoundError:
-            return None
-
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
         source = self._where(self.path(claim.staged))
         # The form can be sent again until it expires, but never into this copy.
@@ -127,7 +124,8 @@ class S3Links(Dialect):
             CopySource=source,
             CopySourceIfMatch=f'"{staged.etag}"',
         )
-        fs.call_s3("delete_object", **source)
+        with suppress(Exception):  # the file is where it belongs; sweep has the rest
+            fs.call_s3("delete_object", **source)
 
     # -- credentials ---------------------------------------------------------
 

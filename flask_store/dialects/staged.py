@@ -214,7 +214,7 @@ class StagedDialect(Dialect):
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         fs.rm_file(path)
 
-    def _discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         with suppress(FileNotFoundError):
             self._remove(fs, path)
 

@@ -161,7 +161,7 @@ class WebDAVDialect(StagedDialect):
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         self._ask(fs, "DELETE", path)
 
-    def _left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
         try:
             found = fs.client.ls(quote(self.path(naming.STAGING)))
         except dav.ResourceNotFound:

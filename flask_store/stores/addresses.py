@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import typing as t
+from urllib.parse import quote
 
 from .. import media_types
+from .. import naming
 from ..exceptions import NotConfiguredError
 from ..files import FileWrapper
 from .reading import ReadableStore
@@ -20,6 +22,30 @@ class AddressedStore(ReadableStore):
     def identity(self) -> str:
         """What sets this store apart in whatever the application signs for it."""
         return self.url_prefix if self.serves else self.uri
+
+    @property
+    def upload_prefix(self) -> str | None:
+        """Below which address the application takes direct uploads, or ``None`` if
+        nobody needs it to, or it must not."""
+        if self.serves:
+            return self.url_prefix
+        needed = self.serve != "off" and not self.dialect.takes_forms
+        return self._served_at if needed else None
+
+    def upload_url(self, key: str) -> str:
+        """The address at the application that takes the upload of one key.
+
+        :raises NotConfiguredError: if there is none.
+        """
+        if self.serves:
+            return self.at(None).public_url(key)
+        if self.upload_prefix is None:
+            raise NotConfiguredError(
+                f"{self!r} takes no forms by itself, and with STORE_SERVE"
+                f" {self.serve!r} the application does not either. Set STORE_SERVE to"
+                " 'auto' or 'proxy'."
+            )
+        return f"/{quote(naming.join(self.upload_prefix.strip('/'), key))}"
 
     def public_url(self, name: str) -> str:
         """The URL, unsigned, below the domain or at the application."""
@@ -104,10 +130,11 @@ class AddressedStore(ReadableStore):
         return direct.presign(self._whole, filename, content_type, max_size, expires)
 
     def confirm(self, token: str) -> FileWrapper:
-        """Take over a file that a browser has sent. Doing it twice gives the same.
+        """Take over a file that a browser has sent. This works once.
 
         :param token: that of :meth:`presign_upload`.
-        :raises BadLink: if the token is not good here, or has expired.
+        :raises BadLink: if the token is not good here, has expired, or was confirmed
+            before, by whichever process on whichever host.
         :raises FileNotFound: if nothing was uploaded.
         :raises TooLarge: if it has more bytes than agreed.
         :raises WrongType: if it is stored as another type than agreed.

@@ -64,9 +64,9 @@ class ReadableStore(ConfiguredStore):
             waiting = self.background and self.background.find(key)
             if waiting:
                 return Opened(_spooled(waiting[1], start, stop), stop - start)
-            body = self.dialect.stream_version(
-                self.fs, replace(found, name=key), start, stop
-            )
+            if found.name != key:
+                found = replace(found, name=key)
+            body = self.dialect.stream_version(self.fs, found, start, stop)
             return body if isinstance(body, Opened) else Opened(body, stop - start)
 
     def fetch(self, name: str) -> tuple[Stat, Iterator[bytes]] | None:
@@ -84,8 +84,10 @@ class ReadableStore(ConfiguredStore):
             found = self.dialect.fetch(self.fs, key)
             if found is None:
                 return None
-            stat, pieces = found
-            return replace(stat, name=name), Opened(pieces, stat.size)
+            stat, body = found
+            if not isinstance(body, Opened):
+                body = Opened(body, stat.size)
+            return stat if name == key else replace(stat, name=name), body
 
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
@@ -114,7 +116,7 @@ class ReadableStore(ConfiguredStore):
                     name, entry.size, utc(entry.saved), None, entry.content_type
                 )
             found = self.dialect.stat(self.fs, key)
-        return replace(found, name=name)
+        return found if name == key else replace(found, name=name)
 
     def ls(self, prefix: str = "") -> Listing:
         """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
