@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--folder", help="a folder on the disk to measure; default: a temporary one"
     )
-    parser.add_argument("--sizes", type=int, nargs="+", help="in bytes, with --rounds")
+    parser.add_argument("--sizes", type=int, nargs="+", help="in bytes")
     options = parsed(parser, args)
     sizes = QUICK if options.quick else SIZES
     if options.sizes:

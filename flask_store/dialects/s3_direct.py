@@ -30,6 +30,8 @@ from . import s3_signing
 PIECE = 64 * 1024
 #: How much of a body is read at a time, to be sent or to be hashed.
 READ = 1024 * 1024
+#: The SHA-256 of a request without a body.
+NOTHING = hashlib.sha256().hexdigest()
 
 
 class Direct:
@@ -65,25 +67,47 @@ class Direct:
         # TLS says already whether the body has arrived as it was sent.
         digest = s3_signing.UNSIGNED if _encrypts(url) else _digest(body)
         said = {**headers, "Content-Length": str(body.size)}
+        reply = self._request("PUT", url, said, digest, body=_pieces(body))
+        if reply is None and body.source.error is not None:
+            raise body.source.error
+        return None if reply is None else reply.status
+
+    def get(
+        self, url: str, headers: Mapping[str, str], method: str = "GET"
+    ) -> urllib3.BaseHTTPResponse | None:
+        """Ask for an object. The body is still to be read, by :func:`pieces`.
+
+        :param url: its address, percent-encoded once.
+        :param method: or ``"HEAD"``.
+        :return: ``None`` if there was no answer to be had.
+        :raises TimeoutError: if the server is silent.
+        """
+        return self._request(
+            method, url, headers, NOTHING, preload_content=False, decode_content=False
+        )
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        said: Mapping[str, str],
+        digest: str,
+        **options: t.Any,
+    ) -> urllib3.BaseHTTPResponse | None:
+        headers = s3_signing.headers(
+            method, url, self._keys(), self._region, said, digest
+        )
+        path = urlsplit(url).path
         try:
-            reply = self._pool.urlopen(
-                "PUT",
-                urlsplit(url).path,
-                body=_pieces(body),
-                headers=s3_signing.headers(
-                    "PUT", url, self._keys(), self._region, said, digest
-                ),
-                redirect=False,
+            return self._pool.urlopen(
+                method, path, headers=headers, redirect=False, **options
             )
         except urllib3.exceptions.TimeoutError as exc:
             raise TimeoutError(str(exc)) from exc
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            if body.source.error is not None:
-                raise
             if isinstance(exc.args[-1], TimeoutError):  # a piece was not taken
                 raise TimeoutError(str(exc)) from exc
             return None
-        return reply.status
 
     @staticmethod
     def may_wait() -> bool:
@@ -111,6 +135,36 @@ def is_proxied(server: str) -> bool:
 
 def _encrypts(url: str) -> bool:
     return urlsplit(url).scheme == "https"
+
+
+def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[bytes]:
+    """The bytes of an answer, of which the *first* are here already: whoever never
+    asks for more holds no connection.
+
+    :param size: how many at a time from then on.
+    :raises ConnectionError: when the server breaks off.
+    :raises TimeoutError: when it falls silent.
+    """
+    data = _read(reply, first)
+    return _rest(reply, data, size)
+
+
+def _rest(reply: urllib3.BaseHTTPResponse, data: bytes, size: int) -> Iterator[bytes]:
+    try:
+        while data:
+            yield data
+            data = _read(reply, size)
+    finally:
+        reply.close()  # back in the pool by now, unless something is left
+
+
+def _read(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    try:
+        return reply.read(size)
+    except urllib3.exceptions.TimeoutError as exc:
+        raise TimeoutError(str(exc)) from exc
+    except urllib3.exceptions.HTTPError as exc:
+        raise ConnectionError(str(exc)) from exc
 
 
 def _digest(body: Window) -> str:

@@ -193,7 +193,7 @@ class S3Writing(S3Errors):
 
     def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         try:
-            head = self._call(fs, "head_object", **self._where(path))
+            head = self._head_object(fs, path)
         except FileNotFoundError:  # taken by an upload that is still going on
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))
