@@ -17,6 +17,7 @@ from flask_store.stores.s3 import S3Store
 
 from .contract import upload
 from .proxy import Proxy
+from .relay import Relay
 from .servers import S3Server
 from .test_s3 import proxy as proxy
 from .test_s3 import settings
@@ -182,3 +183,58 @@ def test_connections_are_not_inherited(store: S3Store) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert [f.read() for f in files] == [b"%d" % i for i in range(20)]
     assert store.file("child.txt").read() == b"child"
+
+
+def test_reading_takes_it(
+    store: S3Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole file, a range and a look are one request each, and s3fs makes none."""
+    data = os.urandom(3 * 1024**2 + 1)
+    f = store.save(upload(data, "a.bin"))
+    assert not store.exists("none")  # asks once whether there is such a bucket
+    monkeypatch.setattr(type(store.dialect), "_limited", None)
+    proxy.requests.clear()
+    assert f.read() == data
+    assert b"".join(f.stream(100, 200)) == data[100:200]
+    found = store.stat("a.bin")
+    assert (found.size, found.content_type) == (len(data), f.content_type)
+    assert found.modified is not None
+    assert abs(found.modified.timestamp() - time.time()) < 60
+    assert not store.exists("none")
+    with pytest.raises(FileNotFoundError):
+        store.file("none").read()
+    assert [(r.method, r.status) for r in proxy.requests[:4]] == [
+        ("GET", 200),
+        ("GET", 206),
+        ("HEAD", 200),
+        ("HEAD", 200),
+    ]
+
+
+def test_reader_who_leaves_gives_the_connection_up(store: S3Store) -> None:
+    """One who read the first bytes, or none, of a large file."""
+    f = store.save(upload(bytes(8 * 1024**2), "large.bin"))
+    small = store.save(upload(b"x", "small.bin"))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        stream = f.stream()
+        next(stream)
+        stream.close()
+        small.stream()
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert small.read() == b"x"
+
+
+def test_answer_that_breaks_off(
+    seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    """Half a file is an error, and never taken for a whole one."""
+    with Relay(seaweedfs_server.port) as relay:
+        endpoint = {"STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{relay.port}"}
+        store = S3Store.from_config(
+            settings(seaweedfs_server, seaweedfs_bucket, **endpoint)
+        )
+        stream = store.save(bytes(64 * 1024**2), "large.bin").stream()
+        next(stream)
+    with pytest.raises(StoreUnavailable):
+        list(stream)
