@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 import typing as t
 
 
 class Relay:
-    """Passes on bytes both ways, until :attr:`silent` is set."""
+    """Passes on bytes both ways, until :attr:`silent` is set, and counts.
+
+    :attr:`sent` is the number of bytes that clients sent. :attr:`trips` is how often
+    they had to wait for a reply: how often one spoke, as the first or after the
+    server had spoken, on all connections together.
+    """
 
     def __init__(self, port: int) -> None:
         self.upstream = ("127.0.0.1", port)
         self.silent = False
+        self.sent = 0
+        self.trips = 0
+        self._asking: set[socket.socket] = set()
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
@@ -46,12 +56,28 @@ class Relay:
                 return
             onward = socket.create_connection(self.upstream)
             self._sockets += [sock, onward]
-            self._run(self._pump, sock, onward)
-            self._run(self._pump, onward, sock)
+            self._run(self._pump, sock, onward, functools.partial(self._asked, sock))
+            self._run(self._pump, onward, sock, functools.partial(self._told, sock))
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _asked(self, client: socket.socket, size: int) -> None:
+        with self._lock:
+            self.sent += size
+            self.trips += client not in self._asking
+            self._asking.add(client)
+
+    def _told(self, client: socket.socket, size: int) -> None:
+        with self._lock:
+            self._asking.discard(client)
+
+    def _pump(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        count: t.Callable[[int], None],
+    ) -> None:
         try:
             while data := source.recv(64 * 1024):
+                count(len(data))
                 if not self.silent:
                     target.sendall(data)
             if not self.silent:

@@ -46,10 +46,24 @@ def by(driver: str, place: Place) -> Place:
 
 
 @contextlib.contextmanager
-def disk() -> t.Iterator[Place]:
+def disk(protocol: str = "file") -> t.Iterator[Place]:
     """A folder on this disk."""
     with tempfile.TemporaryDirectory(prefix="flask-store-") as name:
-        yield Place(f"file://{name}", 0, folder=pathlib.Path(name))
+        yield Place(f"{protocol}://{name}", 0, folder=pathlib.Path(name))
+
+
+@contextlib.contextmanager
+def memory() -> t.Iterator[Place]:
+    """A part of this process's memory."""
+    yield Place(f"memory://{uuid.uuid4().hex}", 0)
+
+
+class Trips(t.NamedTuple):
+    """How often a client waits for the server to do one thing."""
+
+    save: int
+    stat: int
+    read: int
 
 
 class Row(t.NamedTuple):
@@ -59,51 +73,128 @@ class Row(t.NamedTuple):
     behind: str
     library: str
     primitive: str
+    #: The class of tests that holds the contract of the row.
+    contract: str
     exclusive: bool = True
+    #: Whether an upload has a private name before it gets its own.
+    stages: bool = False
+    #: How many round trips a small file may take, once there is a connection.
+    trips: Trips | None = None
+    #: Why a race would show nothing.
+    no_race: str = ""
     #: For many clients at once, who may keep a small server busy for longer than the
     #: time after which it would be taken for dead.
     patience: t.Mapping[str, t.Any] = types.MappingProxyType({})
 
 
+UUID = "none; a UUID in every name"
+
 ROWS = {
-    "file": Row(disk, "the disk", "fsspec", "link(2) of a staged file"),
+    "file": Row(
+        disk,
+        "the disk",
+        "fsspec",
+        "link(2) of a nameless file",
+        "test_local::TestLocal",
+    ),
+    "dir::file": Row(
+        lambda: disk("dir::file"),
+        "the disk",
+        "fsspec",
+        "link(2) of a nameless file",
+        "test_chained::TestDir",
+    ),
+    "memory": Row(
+        memory, "the process", "fsspec", "a lock of ours", "test_memory::TestMemory"
+    ),
     "s3": Row(
         lambda: s3(servers.seaweedfs),
         "SeaweedFS",
         "s3fs",
         "one PUT, If-None-Match: \\*",
+        "test_s3::TestSeaweedFSByURL",
+        trips=Trips(1, 1, 1),
+    ),
+    "s3 (moto)": Row(
+        lambda: s3(servers.moto),
+        "moto",
+        "s3fs",
+        "one PUT, If-None-Match: \\*",
+        "test_s3::TestMoto",
+        trips=Trips(1, 1, 1),
+        no_race="moto looks before it writes, so that a race would show nothing",
     ),
     "s3 (rclone)": Row(
-        protocols.rclone, "rclone", "s3fs", "none; a UUID in every name", False
+        protocols.rclone,
+        "rclone",
+        "s3fs",
+        UUID,
+        "test_rclone::TestRclone",
+        exclusive=False,
+        trips=Trips(1, 1, 1),
     ),
-    "abfs": Row(protocols.azurite, "azurite", "adlfs", "Put Blob, If-None-Match: \\*"),
+    "abfs": Row(
+        protocols.azurite,
+        "azurite",
+        "adlfs",
+        "Put Blob, If-None-Match: \\*",
+        "test_azure::TestAzure",
+        trips=Trips(1, 1, 1),
+    ),
     "gs": Row(
         servers_gcs.fake_gcs,
         "fake-gcs-server",
         "gcsfs",
         "one upload, ifGenerationMatch=0",
+        "test_gcs::TestGCS",
+        trips=Trips(1, 1, 1),
     ),
     "sftp+sshfs": Row(
-        lambda: sftp("sshfs"), "OpenSSH", "sshfs", "SSH_FXP_RENAME of a staged file"
+        lambda: sftp("sshfs"),
+        "OpenSSH",
+        "sshfs",
+        "SSH_FXP_RENAME of a staged file",
+        "test_sftp::TestSshfs",
+        stages=True,
+        trips=Trips(9, 9, 9),
     ),
     "sftp+paramiko": Row(
         lambda: sftp("paramiko"),
         "OpenSSH",
         "paramiko",
         "SSH_FXP_RENAME of a staged file",
+        "test_sftp::TestParamiko",
+        stages=True,
+        trips=Trips(9, 9, 9),
     ),
     "smb": Row(
-        protocols.samba, "Samba", "smbprotocol", "rename without ReplaceIfExists"
+        protocols.samba,
+        "Samba",
+        "smbprotocol",
+        "rename without ReplaceIfExists",
+        "test_smb::TestSMB",
+        stages=True,
+        trips=Trips(9, 9, 9),
     ),
     "webdav+http": Row(
         protocols.webdav,
         "wsgidav",
         "webdav4",
         "MOVE of a staged file, under an MKCOL",
+        "test_webdav::TestWebDAV",
+        stages=True,
+        trips=Trips(9, 9, 9),
         patience={"timeout": 60},
     ),
     "ftp": Row(
-        protocols.ftp, "pyftpdlib", "fsspec", "none; a UUID in every name", False
+        protocols.ftp,
+        "pyftpdlib",
+        "fsspec",
+        UUID,
+        "test_ftp::TestFTP",
+        exclusive=False,
+        stages=True,
+        trips=Trips(9, 9, 9),
     ),
 }
 
