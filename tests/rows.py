@@ -199,6 +199,22 @@ ROWS = {
 }
 
 
+class Reader(t.NamedTuple):
+    """A chain that can only be read."""
+
+    library: str
+    #: The class of tests that holds its contract.
+    contract: str
+
+
+READERS = {
+    "zip::file": Reader("fsspec", "test_chained::TestZip"),
+    "zip::s3": Reader("fsspec, s3fs", "test_chained::TestZipOnS3"),
+    "simplecache::file": Reader("fsspec", "test_chained::TestCache"),
+    "simplecache::s3": Reader("fsspec, s3fs", "test_chained::TestCacheOfS3"),
+}
+
+
 def new(place: Place) -> str:
     """The URL of an empty folder there, whatever the place."""
     return f"{place.url}/{uuid.uuid4().hex}/uploads"

@@ -98,9 +98,11 @@ class Dialect:
     #: The names under which fsspec registers the protocol.
     protocols: t.ClassVar[tuple[str, ...]] = ()
     #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
-    scope: t.ClassVar[str] = "process"
+    scope: str = "process"
     #: Which settings to look at when the storage refuses or does not answer.
-    settings: t.ClassVar[str] = "STORE_PATH and STORE_OPTIONS"
+    settings: str = "STORE_PATH and STORE_OPTIONS"
+    #: Whether nothing can be stored.
+    read_only: t.ClassVar[bool] = False
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -166,6 +168,10 @@ class Dialect:
     def uri(self) -> str:
         """The store's root as an fsspec URL, without any secret."""
         return f"{self.location.protocol}://{self.root}"
+
+    def uri_of(self, key: str) -> str:
+        """A file as an fsspec URL, without any secret."""
+        return f"{self.uri}/{key}"
 
     # -- writing -------------------------------------------------------------
 

@@ -75,6 +75,10 @@ class ConfiguredStore(BaseStore):
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
         if self.in_greenlets or config.get("STORE_BACKGROUND"):
+            if self.dialect.read_only:
+                raise NotConfiguredError(
+                    f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
+                )
             from ..background import Background
 
             self.background = Background(self._whole, config, self.in_greenlets)
