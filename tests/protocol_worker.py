@@ -37,7 +37,7 @@ class Slow(io.BytesIO):
     begun = False
 
     def read(self, size: int | None = -1) -> bytes:
-        time.sleep(0.01)
+        time.sleep(0.005)
         if self.tell() >= PART and not self.begun:
             self.begun = True
             say("begun")

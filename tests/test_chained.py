@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pathlib
@@ -146,7 +147,7 @@ class ReaderContract:
 
     def test_hostile_keys_do_not_escape(self, store: FsspecStore) -> None:
         """Reading and asking by a hostile key finds nothing or refuses."""
-        for name in HOSTILE:
+        for name in set(HOSTILE) - set(FILES):
             for use in (store.exists, store.open, store.stat):
                 with pytest.raises((InvalidName, FileNotFound)):
                     if use(name) is False:
@@ -261,17 +262,37 @@ class TestZip(ReaderContract):
             store.exists("../a.txt")
 
 
-class TestZipOnS3(ReaderContract):
-    """An archive in a bucket, with the settings of the bucket."""
+class OnS3(ReaderContract):
+    """In a bucket, with the settings of the bucket; one store for all tests."""
 
-    @pytest.fixture
-    def config(
-        self, seaweedfs_server: S3Server, seaweedfs_bucket: str
-    ) -> dict[str, t.Any]:
-        config = settings(seaweedfs_server, seaweedfs_bucket)
-        bucket = FsspecStore.from_config({**config, "STORE_PATH": on(config, "s3://")})
-        bucket.put("in/archive.zip", zipped(FILES))
-        return {**config, "STORE_PATH": on(config, "zip::s3://") + "/in/archive.zip"}
+    @pytest.fixture(scope="class")
+    @classmethod
+    def config(cls, seaweedfs_server: S3Server) -> dict[str, t.Any]:
+        bucket = seaweedfs_server.make_bucket()
+        config = settings(seaweedfs_server, bucket)
+        del config["STORE_S3_BUCKET"]
+        config["STORE_PATH"] = f"s3://{bucket}/in"
+        path = cls.fill(FsspecStore.from_config(config))
+        return {**config, "STORE_PATH": path}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store(cls, config: dict[str, t.Any]) -> FsspecStore:
+        return FsspecStore.from_config(config)
+
+    @classmethod
+    def fill(cls, folder: FsspecStore) -> str:
+        """Put FILES there, and return the path at which they are read."""
+        raise NotImplementedError
+
+
+class TestZipOnS3(OnS3):
+    """An archive in a bucket."""
+
+    @classmethod
+    def fill(cls, folder: FsspecStore) -> str:
+        folder.put("archive.zip", zipped(FILES))
+        return f"zip::{folder.uri}/archive.zip"
 
 
 class TestCache(ReaderContract):
@@ -285,25 +306,14 @@ class TestCache(ReaderContract):
         return {"STORE_PATH": f"simplecache::file://{tmp_path}/files"}
 
 
-class TestCacheOfS3(ReaderContract):
+class TestCacheOfS3(OnS3):
     """Objects in a bucket, copied to this disk."""
 
-    @pytest.fixture
-    def config(
-        self, seaweedfs_server: S3Server, seaweedfs_bucket: str
-    ) -> dict[str, t.Any]:
-        config = settings(seaweedfs_server, seaweedfs_bucket)
-        path = on(config, "s3://") + "/in"
-        bucket = FsspecStore.from_config({**config, "STORE_PATH": path})
+    @classmethod
+    def fill(cls, folder: FsspecStore) -> str:
         for name, data in FILES.items():
-            bucket.put(name, data)
-        return {**config, "STORE_PATH": f"simplecache::{path}"}
-
-
-def on(config: dict[str, t.Any], scheme: str) -> str:
-    """The URL of the bucket, which the settings then no longer name."""
-    config.setdefault("bucket", config.pop("STORE_S3_BUCKET", None))
-    return f"{scheme}{config['bucket']}"
+            folder.put(name, data)
+        return f"simplecache::{folder.uri}"
 
 
 def test_cache_fetches_a_file_once(tmp_path: pathlib.Path) -> None:
@@ -339,6 +349,7 @@ def test_cache_goes_with_its_store(
     (folder,) = (tmp_path / "tmp").iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     del store
+    gc.collect()
     assert not folder.exists()
 
 

@@ -146,8 +146,8 @@ class ZipDialect(ReadOnlyDialect):
             raise
         try:
             fs = fsspec.filesystem("zip", fo=file, skip_instance_cache=True)
-        except (*BROKEN, OSError) as exc:
-            if isinstance(exc, OSError) and exc.errno != errno.EINVAL:
+        except Exception as exc:
+            if not _is_broken(exc):
                 raise
             raise NotConfiguredError(
                 f"STORE_PATH names {self.archive}, which is no ZIP archive or a broken"
@@ -158,7 +158,7 @@ class ZipDialect(ReadOnlyDialect):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         error = super().explain(exc, key)
-        if error is None and isinstance(exc, BROKEN):
+        if error is None and _is_broken(exc):
             return StoreError(
                 f"{naming.quoted(key)} cannot be unpacked from {self.archive}: {exc}."
                 " Test the archive with: python -m zipfile -t",
@@ -198,6 +198,17 @@ class ZipDialect(ReadOnlyDialect):
                 key,
             )
         return t.cast("t.IO[bytes]", fs.zip.open(info))
+
+    def stream(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    ) -> Iterator[bytes]:
+        size = self._member(fs, key).file_size
+        left = (size if stop is None else min(size, stop)) - start
+        for data in super().stream(fs, key, start, stop):
+            left -= len(data)
+            yield data
+        if left > 0:  # of the sizes in a broken archive, not all are checked
+            raise zipfile.BadZipFile(f"{left} bytes are missing")
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
         folder = self.path(prefix) if prefix else self.root
@@ -292,6 +303,12 @@ class SimpleCacheDialect(ReadOnlyDialect):
                 os.unlink(file.name)
                 raise
         return open(path, "rb")
+
+
+def _is_broken(exc: Exception) -> bool:
+    # A wrong offset in an archive may lead to before its beginning.
+    wrong_offset = isinstance(exc, OSError) and exc.errno == errno.EINVAL
+    return wrong_offset or isinstance(exc, BROKEN)
 
 
 def open_chained(url: str, config: Mapping[str, t.Any], open_inner: Open) -> Dialect:
