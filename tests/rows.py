@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import pathlib
 import tempfile
 import types
@@ -13,6 +14,8 @@ import uuid
 from . import servers
 from . import servers_gcs
 from . import servers_protocols as protocols
+from . import servers_sftp
+from .servers import NotInstalledError
 from .servers_protocols import Place
 
 
@@ -31,13 +34,15 @@ def s3(run: t.Callable[[], t.ContextManager[servers.S3Server]]) -> t.Iterator[Pl
 
 @contextlib.contextmanager
 def sftp(driver: str) -> t.Iterator[Place]:
-    """sshd, in the words of one of the libraries."""
-    with protocols.sshd() as place:
+    """An SFTP server, in the words of one of the libraries."""
+    with servers_sftp.ssh_server() as place:
         yield by(driver, place)
 
 
 def by(driver: str, place: Place) -> Place:
     """An SFTP place in the words of one of the libraries."""
+    if importlib.util.find_spec(driver) is None:
+        raise NotInstalledError(f"{driver} is not installed (pip install {driver})")
     options = dict(place.options)
     if driver == "paramiko":
         options["key_filename"] = options.pop("client_keys")

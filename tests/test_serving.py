@@ -36,8 +36,8 @@ from .protocols import started
 from .proxy import Proxy
 from .servers import S3Server
 from .servers_protocols import Place
-from .servers_protocols import sshd
 from .servers_protocols import webdav
+from .servers_sftp import ssh_server
 from .test_s3 import settings
 
 DATA = bytes(range(256)) * 40
@@ -90,7 +90,7 @@ def make_s3_app(server: S3Server, **config: t.Any) -> Flask:
 @pytest.fixture(scope="module")
 def sftp_app() -> t.Iterator[Flask]:
     """Files on another machine, by SSH."""
-    yield from place_app(sshd)
+    yield from place_app(ssh_server)
 
 
 @pytest.fixture(scope="module")
