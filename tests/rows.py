@@ -161,7 +161,7 @@ ROWS = {
         "SSH_FXP_RENAME of a staged file",
         "test_sftp::TestSshfs",
         stages=True,
-        trips=Trips(9, 9, 9),
+        trips=Trips(4, 1, 6),
     ),
     "sftp+paramiko": Row(
         lambda: sftp("paramiko"),
@@ -170,7 +170,7 @@ ROWS = {
         "SSH_FXP_RENAME of a staged file",
         "test_sftp::TestParamiko",
         stages=True,
-        trips=Trips(9, 9, 9),
+        trips=Trips(4, 1, 6),
     ),
     "smb": Row(
         protocols.samba,
@@ -179,7 +179,7 @@ ROWS = {
         "rename without ReplaceIfExists",
         "test_smb::TestSMB",
         stages=True,
-        trips=Trips(9, 9, 9),
+        trips=Trips(7, 1, 4),
     ),
     "webdav+http": Row(
         protocols.webdav,
@@ -188,7 +188,7 @@ ROWS = {
         "MOVE of a staged file, under an MKCOL",
         "test_webdav::TestWebDAV",
         stages=True,
-        trips=Trips(9, 9, 9),
+        trips=Trips(4, 1, 2),
         patience={"timeout": 60},
     ),
     "ftp": Row(
@@ -199,7 +199,7 @@ ROWS = {
         "test_ftp::TestFTP",
         exclusive=False,
         stages=True,
-        trips=Trips(9, 9, 9),
+        trips=Trips(5, 1, 8),
     ),
 }
 

@@ -57,8 +57,8 @@ class TestParamiko(ServerContract):
         return by("paramiko", server)
 
     def test_uri_opens_with_fsspec(self, store: FsspecStore) -> None:
-        """fsspec's 'sftp' is sshfs as soon as that is installed, whose options have
-        other names; so a URI is only promised to the library that has the name."""
+        """A URI is only promised to the library that has the name."""
+        pytest.skip("fsspec's 'sftp' is sshfs, whose options have other names")
 
 
 def test_host_key_is_checked(
