@@ -86,7 +86,7 @@ class ReadOnlyDialect(Dialect):
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         return self.inner.explain(exc, key)
 
-    def refuse(self, *_: t.Any) -> t.NoReturn:
+    def refuse(self) -> t.NoReturn:
         """:raises StoreDenied: always."""
         raise StoreDenied(f"{self.uri} is read-only: {self.reason}")
 
