@@ -191,12 +191,12 @@ def collect(reports: t.Iterable[pytest.TestReport]) -> dict[str, Results]:
     for report in reports:
         if report.when != "call" and report.outcome == "passed":
             continue
-        file, *classes, case = report.nodeid.split("::")
-        test, _, parameters = case.partition("[")
+        path, _, parameters = report.nodeid.partition("[")
+        file, *classes, test = path.split("::")
         stem = pathlib.PurePosixPath(file).stem
         name = contracts.get("::".join([stem, *classes]))
         if name is None and stem.startswith("test_protocols"):
-            name = parameters.rstrip("]")
+            name = parameters.removesuffix("]")
         if name is not None:
             rows[name].outcomes[test].append(report.outcome)
             for what, value in report.user_properties:

@@ -42,12 +42,14 @@ def test_outcomes_are_counted() -> None:
             report("test_smb.py::TestSMB::test_open", "failed"),
             report("test_smb.py::test_of_something_else", "failed"),
             report("test_protocols.py::TestEachRow::test_memory[s3 (moto)]", "passed"),
+            report("test_protocols_killed.py::X::test_kill[dir::file]", "passed"),
         ]
     )
     assert rows["ftp"].cell(["test_stat"]) == "1"
     assert rows["ftp"].cell(["test_stat", "test_open"]) == "2 of 3"
     assert rows["smb"].cell(["test_open"]) == "**0 of 1**"
     assert rows["s3 (moto)"].cell(["test_memory"]) == "1"
+    assert rows["dir::file"].one("test_kill") == "yes"
     assert rows["s3"].cell(["test_memory"]) == "not run"
 
 

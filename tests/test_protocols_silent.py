@@ -8,6 +8,7 @@ import time
 import typing as t
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 
 import pytest
 
@@ -95,12 +96,17 @@ def outcome() -> t.Iterator[t.Callable[[str, t.Callable[[Place], None]], None]]:
                 places[name] = stack.enter_context(ROWS[name].server())
             except NotInstalledError as error:
                 left_out[name] = str(error)
-        pool = stack.enter_context(ThreadPoolExecutor(3 * len(SERVED)))
-        for name, place in places.items():
-            for check in (dead, silent, falls_silent):
-                done[name, check] = pool.submit(check, place)
+        pool = stack.enter_context(ThreadPoolExecutor(2 * len(SERVED)))
+        # The first also imports what the libraries need, which takes its time.
+        for checks in ([dead], [silent, falls_silent]):
+            for name, place in places.items():
+                for check in checks:
+                    done[name, check] = pool.submit(check, place)
+            wait(done.values())
 
         def outcome(name: str, check: t.Callable[[Place], None]) -> None:
+            if name not in SERVED:
+                pytest.skip(f"{name} has no server")
             if name in left_out:
                 missing(left_out[name])
             done[name, check].result()
@@ -108,19 +114,19 @@ def outcome() -> t.Iterator[t.Callable[[str, t.Callable[[Place], None]], None]]:
         yield outcome
 
 
-@pytest.mark.parametrize("row", SERVED)
+@pytest.mark.parametrize("row", ROWS)
 def test_dead_server(row: str, outcome: t.Callable[..., None]) -> None:
     """A server that does not run is StoreUnavailable."""
     outcome(row, dead)
 
 
-@pytest.mark.parametrize("row", SERVED)
+@pytest.mark.parametrize("row", ROWS)
 def test_silent_server(row: str, outcome: t.Callable[..., None]) -> None:
     """A server that accepts and never answers costs 10 s at most."""
     outcome(row, silent)
 
 
-@pytest.mark.parametrize("row", SERVED)
+@pytest.mark.parametrize("row", ROWS)
 def test_server_that_falls_silent(row: str, outcome: t.Callable[..., None]) -> None:
     """A server that answered before costs no more, and works again afterwards."""
     outcome(row, falls_silent)
