@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import aiohttp
 import fsspec
 import gcsfs.core
+import gcsfs.retry
 from google.auth import exceptions as google
 
 from .. import ioloop
@@ -193,7 +194,7 @@ class GCSDialect(GCSWriting):
             return NotConfiguredError(NO_TOKEN)
         if isinstance(exc, google.TransportError | aiohttp.ClientError):
             return super().explain(ConnectionError(), key)
-        if isinstance(exc, google.GoogleAuthError | gcsfs.core.HttpError):
+        if isinstance(exc, google.GoogleAuthError | gcsfs.retry.HttpError):
             return super().explain(PermissionError(), key)
         if isinstance(exc, ValueError) and "Token format" in str(exc):
             return NotConfiguredError(NO_TOKEN)
