@@ -419,6 +419,9 @@ def test_encrypted_entry(tmp_path: pathlib.Path) -> None:
     [
         ("filecache::s3://bucket/x", "not supported"),
         ("tar::/srv/a.tar", "not supported"),
+        ("tar:///srv/a.tar", "not supported"),
+        ("simplecache://bucket/x", "not supported"),
+        ("ZIP::s3://bucket/a.zip", "not supported"),
         ("zip::", "not supported"),
         ("zip://", "not supported"),
         ("zip://a.zip", "not supported"),

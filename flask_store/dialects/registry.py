@@ -51,7 +51,11 @@ EXTRAS = {
 
 
 #: The beginning of a URL that leads through another filesystem: 'zip::', 'zip:///'.
-CHAIN = re.compile(r"[a-z]\w*(://[^:]*)?::|zip://")
+CHAIN = re.compile(
+    r"[a-z]\w*(://[^:]*)?::"
+    r"|(zip|tar|libarchive|dir|simplecache|filecache|blockcache|cached)://",
+    re.IGNORECASE,
+)
 
 
 def protocol_of(url: str) -> str:
