@@ -402,6 +402,21 @@ def test_broken_archive(tmp_path: pathlib.Path) -> None:
     assert refused > len(whole[::37])
 
 
+def test_archive_that_is_replaced(tmp_path: pathlib.Path) -> None:
+    """A new archive in the place of the old one is opened as soon as the old one
+    cannot be read any more."""
+    path = tmp_path / "a.zip"
+    large = random.Random(1).randbytes(100_000)
+    path.write_bytes(zipped({"a.txt": b"old", "z.bin": large}))
+    store = FsspecStore.from_url(f"zip://{path}")
+    assert store.exists("a.txt")
+    path.write_bytes(zipped({"a.txt": b"new"}))
+    with pytest.raises(StoreError, match="cannot be unpacked"):
+        store.file("a.txt").read()
+    assert store.file("a.txt").read() == b"new"
+    assert [found.name for found in store.ls()] == ["a.txt"]
+
+
 def test_encrypted_entry(tmp_path: pathlib.Path) -> None:
     """An encrypted entry is listed, and reading it says what it is."""
     data = bytearray(zipped({"a.txt": b"data"}))
