@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import typing as t
 
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from tests import protocol_table
 from tests import servers
 from tests import serving_table
+from tests.servers import IN_CI
 
-IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 

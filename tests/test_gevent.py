@@ -17,7 +17,7 @@ from .servers import ROOT
 from .servers import S3Server
 from .servers_protocols import azurite
 from .servers_protocols import Place
-from .servers_protocols import sshd
+from .servers_sftp import ssh_server
 from .test_sftp import by
 
 #: How long one process may take; nearly all of it is for slow machines.
@@ -99,8 +99,8 @@ def place_settings(place: Place) -> dict[str, t.Any]:
 
 @pytest.fixture(scope="module")
 def sftp_server() -> t.Iterator[Place]:
-    """One sshd for the whole module."""
-    with started(sshd) as running:
+    """One server for the whole module."""
+    with started(ssh_server) as running:
         yield running
 
 

@@ -107,7 +107,7 @@ class TestMoto(S3Contract):
         return S3Store.from_config(settings(moto_server, moto_bucket))
 
     def test_threads_lose_nothing(self, store: FsspecStore) -> None:
-        """moto looks before it writes, so that a race here would prove nothing."""
+        pytest.skip("moto looks before it writes, so that a race would show nothing")
 
 
 @pytest.fixture

@@ -81,6 +81,10 @@ class ConfiguredStore(BaseStore):
         self._check_serving()
         self.streams_uploads = switch_in(config, "STORE_STREAM_UPLOADS", True)
         if self.in_greenlets or config.get("STORE_BACKGROUND"):
+            if self.dialect.read_only:
+                raise NotConfiguredError(
+                    f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
+                )
             from ..background import Background
 
             self.background = Background(self._whole, config, self.in_greenlets)
