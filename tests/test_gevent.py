@@ -15,6 +15,7 @@ from .protocols import started
 from .proxy import Proxy
 from .servers import ROOT
 from .servers import S3Server
+from .servers_background import s3_settings
 from .servers_protocols import azurite
 from .servers_protocols import Place
 from .servers_protocols import sshd
@@ -55,20 +56,6 @@ def s3(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> dict[str, t.Any]:
     return s3_settings(
         f"http://localhost:{seaweedfs_server.port}", seaweedfs_server, seaweedfs_bucket
     )
-
-
-def s3_settings(url: str, server: S3Server, bucket: str) -> dict[str, t.Any]:
-    """The settings of S3Store for a server behind *url*."""
-    return {
-        "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
-        "STORE_S3_ENDPOINT_URL": url,
-        "STORE_S3_REGION": "us-east-1",
-        "STORE_S3_BUCKET": bucket,
-        "STORE_S3_ACCESS_KEY": server.access_key,
-        "STORE_S3_SECRET_KEY": server.secret_key,
-        "STORE_SERVE": "proxy",
-        "STORE_URL_PREFIX": "/files",
-    }
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from .proxy import Proxy
 from .servers import ROOT
 from .servers import S3Server
 from .servers_background import restartable_s3
-from .test_gevent import s3_settings
+from .servers_background import s3_settings
 
 KINDS = {"greenlets": "S3GeventStore", "threads": "S3Store"}
 
