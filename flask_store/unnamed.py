@@ -7,6 +7,8 @@ import os
 
 import shortuuid
 
+from .greenlets import offload
+
 #: What open(2) answers on a filesystem, or a kernel, without O_TMPFILE.
 NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 #: Windows would translate the ends of lines.
@@ -25,21 +27,24 @@ class Unnamed:
     :param folder: any folder on the disk where the file will get its name.
     :param private: the folder for private names; it is made when it is needed.
     :param nameless: whether the disk is known to do without them; see :func:`probe`.
+    :param mode: its permissions, from which the umask takes away.
     :raises OSError: if a file cannot be made there.
     """
 
-    def __init__(self, folder: str, private: str, nameless: bool) -> None:
+    def __init__(
+        self, folder: str, private: str, nameless: bool, mode: int = MODE
+    ) -> None:
         self._private = private
         #: The private name, if there has to be one.
         self.name: str | None = None
         #: Whether it has got a name, and with it become somebody's.
         self.published = False
         if nameless:
-            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE)
+            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE, mode)
         else:
             self.name = self._private_name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self.fd = _open_in(private, self.name, flags)
+            self.fd = _open_in(private, self.name, flags, mode)
 
     def write(self, data: bytes) -> None:
         """Write all of *data* where the last write ended."""
@@ -48,8 +53,8 @@ class Unnamed:
             view = view[os.write(self.fd, view) :]
 
     def sync(self) -> None:
-        """Wait until the bytes are on the disk."""
-        os.fsync(self.fd)
+        """Wait until the bytes are on the disk. Other greenlets run meanwhile."""
+        offload(os.fsync, self.fd)
 
     def link(self, path: str) -> None:
         """Give it a name that is free.
@@ -145,9 +150,19 @@ def make_folders(folder: str) -> None:
             raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
 
 
-def _open_in(folder: str, path: str, flags: int) -> int:
+def sync_folder(folder: str) -> None:
+    """Wait until the names in a folder are on the disk; Windows has no such call."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            offload(os.fsync, number)
+        finally:
+            os.close(number)
+
+
+def _open_in(folder: str, path: str, flags: int, mode: int) -> int:
     try:
-        return os.open(path, flags | BINARY, MODE)
+        return os.open(path, flags | BINARY, mode)
     except FileNotFoundError:
         make_folders(folder)
-        return os.open(path, flags | BINARY, MODE)
+        return os.open(path, flags | BINARY, mode)

@@ -16,7 +16,7 @@ import typing as t
 import pytest
 import requests
 
-from flask_store.background.spool import name_of
+from flask_store.background.boxes import name_of
 from flask_store.dialects.s3_writing import TOKEN
 from flask_store.stores.s3 import S3Store
 

@@ -25,6 +25,7 @@ from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import make_folders
 from ..unnamed import probe
+from ..unnamed import sync_folder
 from ..unnamed import Unnamed
 from . import DESTINATION_IS_FILE
 from . import Dialect
@@ -180,7 +181,7 @@ class LocalDialect(Dialect):
                 raise
             self._publish_there(give_name, staged, path)
         if self._fsync:
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _publish_there(
         self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
@@ -259,13 +260,3 @@ def _can_link(staged: Unnamed) -> bool:
         raise
     os.unlink(probe)
     return True
-
-
-def _sync_folder(folder: str) -> None:
-    # The name itself has to survive a power cut too. Windows has no such call.
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

@@ -22,7 +22,7 @@ from ..sources import Upload
 from .addresses import AddressedStore
 
 if t.TYPE_CHECKING:
-    from ..background.spool import Entry
+    from ..background.boxes import Entry
     from ..background.upload import Upload as BackgroundUpload
 
 
