@@ -171,13 +171,15 @@ class Source:
             callback.set_size(self.size)
 
     @contextmanager
-    def rewindable(self) -> t.Iterator[Source]:
+    def rewindable(self, any_thread: bool = True) -> t.Iterator[Source]:
         """This source, or a copy on disk of one that can be read only once.
 
         A file of another store is copied too: it is read by the very event loop
         that would send it.
+
+        :param any_thread: whether another thread than this one will read it.
         """
-        if self.rewinds and self._any_thread:
+        if self.rewinds and (self._any_thread or not any_thread):
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:

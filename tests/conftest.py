@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from tests import gevent_table
 from tests import protocol_table
 from tests import servers
 
@@ -86,7 +87,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
-    protocol_table.write(r for kind in kinds for r in stats.get(kind, ()))
+    reports = [r for kind in kinds for r in stats.get(kind, ())]
+    protocol_table.write(reports)
+    gevent_table.write(reports)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", ())

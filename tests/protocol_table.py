@@ -37,14 +37,15 @@ def write(reports: t.Iterable[pytest.TestReport]) -> None:
         if name in PROMISES and (report.when == "call" or report.skipped):
             seen[row.rstrip("]")][name] = shown
     lines = [".. list-table::", "   :header-rows: 1", ""]
-    lines += _row([*HEAD, *PROMISES.values()])
+    lines += table_row([*HEAD, *PROMISES.values()])
     for name, row in ROWS.items():
         cells = [f"``{name}``", row.behind, row.library, row.primitive]
         cells.append("yes" if row.exclusive else "no")
         cells += [seen[name].get(test, "not run") for test in PROMISES]
-        lines += _row(cells)
+        lines += table_row(cells)
     pathlib.Path(path).write_text("\n".join(lines) + "\n")
 
 
-def _row(cells: list[str]) -> list[str]:
+def table_row(cells: list[str]) -> list[str]:
+    """The lines of one row of a list-table."""
     return [f"   {'  ' if n else '* '}- {cell}" for n, cell in enumerate(cells)]

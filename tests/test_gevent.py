@@ -11,11 +11,15 @@ import typing as t
 
 import pytest
 
+from . import tls
+from .gevent_table import PROPERTY
+from .gevent_table import STORES
 from .protocols import started
 from .proxy import Proxy
 from .servers import ROOT
 from .servers import S3Server
 from .servers_background import s3_settings
+from .servers_gcs import fake_gcs
 from .servers_protocols import azurite
 from .servers_protocols import Place
 from .servers_protocols import sshd
@@ -59,6 +63,21 @@ def s3(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> dict[str, t.Any]:
 
 
 @pytest.fixture
+def s3_tls(
+    seaweedfs_server: S3Server,
+    seaweedfs_bucket: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> t.Iterator[dict[str, t.Any]]:
+    """S3Store over TLS, with a certificate that the machine is told to trust."""
+    certificate = tls.make_certificate(tmp_path)
+    for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):  # botocore's name, OpenSSL's
+        monkeypatch.setenv(name, str(certificate))
+    with tls.in_front_of(seaweedfs_server.port, certificate) as url:
+        yield s3_settings(url, seaweedfs_server, seaweedfs_bucket)
+
+
+@pytest.fixture
 def s3_background(s3: dict[str, t.Any], tmp_path: pathlib.Path) -> dict[str, t.Any]:
     """S3GeventStore, with a spool of the test's own."""
     return s3 | {
@@ -98,6 +117,19 @@ def azure_server() -> t.Iterator[Place]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def gcs_server() -> t.Iterator[Place]:
+    """One fake-gcs-server for the whole module."""
+    with started(fake_gcs) as running:
+        yield running
+
+
+@pytest.fixture
+def gcs(gcs_server: Place) -> dict[str, t.Any]:
+    """Google Cloud Storage by gcsfs."""
+    return place_settings(gcs_server)
+
+
 @pytest.fixture
 def sftp(sftp_server: Place) -> dict[str, t.Any]:
     """SFTP by sshfs, which is asynchronous."""
@@ -111,11 +143,17 @@ def azure(azure_server: Place) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", ["local", "s3", "s3_background", "sftp", "azure"])
-def test_every_operation(mode: str, kind: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("kind", STORES)
+def test_every_operation(
+    mode: str,
+    kind: str,
+    request: pytest.FixtureRequest,
+    record_property: t.Callable[[str, object], None],
+) -> None:
     """Everything works whenever gevent patches, or never; the first call has a hub
     with nothing else to do, which must not give up (LoopExit)."""
     found = run(mode, "every_operation", request.getfixturevalue(kind))
+    record_property(PROPERTY, (kind, mode, found))
     assert all(found.values()), found
     assert found.keys() == OPERATIONS
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pathlib
 import time
+import typing as t
 
 import pytest
 import requests
 
 from flask_store.stores.s3 import S3Store
 
+from .gevent_table import PROPERTY
+from .gevent_table import STORES
 from .proxy import Proxy
 from .servers import S3Server
 from .servers_background import running
@@ -18,19 +21,25 @@ from .servers_background import settings_of
 from .servers_background import WORKERS
 from .test_gevent import azure
 from .test_gevent import azure_server
+from .test_gevent import gcs
+from .test_gevent import gcs_server
 from .test_gevent import local
 from .test_gevent import OPERATIONS
 from .test_gevent import s3
 from .test_gevent import s3_background
+from .test_gevent import s3_tls
 from .test_gevent import sftp
 from .test_gevent import sftp_server
 
 __all__ = [
     "azure",
     "azure_server",
+    "gcs",
+    "gcs_server",
     "local",
     "s3",
     "s3_background",
+    "s3_tls",
     "sftp",
     "sftp_server",
 ]
@@ -41,17 +50,17 @@ SAVES = int(os.environ.get("FLASK_STORE_TIMED_SAVES", "3"))
 PAIRS = [
     ("gevent", "s3_background"),
     ("gthread", "s3_background"),
-    ("gevent_preload", "s3_background"),
-    ("gevent_preload", "local"),
-    ("gevent_preload", "s3"),
-    ("gevent_preload", "sftp"),
-    ("gevent_preload", "azure"),
+    *(("gevent_preload", kind) for kind in STORES),
 ]
 
 
 @pytest.mark.parametrize(("workers", "kind"), PAIRS)
 def test_every_operation(
-    workers: str, kind: str, request: pytest.FixtureRequest, tmp_path: pathlib.Path
+    workers: str,
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: pathlib.Path,
+    record_property: t.Callable[[str, object], None],
 ) -> None:
     """Every operation works in real workers, and these end when they are told to;
     with --preload the store was used before the fork, and patching came after it."""
@@ -65,6 +74,7 @@ def test_every_operation(
             answer = reply.json()
             assert answer["patched"] is (workers != "gthread")
             assert answer["found"].keys() == OPERATIONS
+            record_property(PROPERTY, (kind, workers, answer["found"]))
             assert all(answer["found"].values()), answer
         server.process.terminate()
         # Under --preload, gunicorn's gevent worker often uses up its graceful

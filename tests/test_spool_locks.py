@@ -304,3 +304,21 @@ def test_disk_without_nameless_files(
     box.add(a_source(b"plain"), "plain.txt", "text/plain")
     assert pathlib.Path(box.data("plain.txt")).read_bytes() == b"plain"
     assert len(os.listdir(box.path)) == 3  # with its journal and the lock
+
+
+def test_staged_upload_is_linked_by_a_save(tmp_path: pathlib.Path) -> None:
+    """save() hands a received file on as it is, and ``unnamed`` makes one for it."""
+    config = {
+        "STORE_PATH": str(tmp_path / "files"),
+        "STORE_BACKGROUND": True,
+        "STORE_SPOOL_PATH": str(tmp_path / "spool"),
+    }
+    store = make(config)[1]
+    assert store.background is not None
+    file = store.background.unnamed()
+    file.write(b"staged")
+    f = store.save(t.cast("t.IO[bytes]", Staged(file)), "staged.txt")
+    assert file.published
+    file.close()
+    assert f.upload is not None and f.upload.wait(10)
+    assert (tmp_path / "files" / f.filename).read_bytes() == b"staged"

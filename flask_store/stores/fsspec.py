@@ -69,7 +69,7 @@ class FsspecStore(AddressedStore):
             key, upload = self.key(name), None
             if self.background is not None and on_conflict == "rename":
                 key = naming.unique(key)
-                with source.rewindable() as source:
+                with source.rewindable(any_thread=False) as source:
                     upload = self._spool(source, key, content_type)
                     if upload is None:
                         self._store(source, key, "overwrite", content_type)
