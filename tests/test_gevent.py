@@ -232,6 +232,20 @@ def test_other_greenlets_run_during_a_call(
         assert run(mode, "others_run", settings) > 5
 
 
+@pytest.mark.parametrize("mode", ["first", "unpatched"])
+def test_other_greenlets_run_while_the_disk_syncs(
+    mode: str, local: dict[str, t.Any]
+) -> None:
+    """Writing through to the disk holds up nobody else."""
+    assert run(mode, "slow_disk", local) > 5
+
+
+def test_killed_greenlet_waits_for_its_disk(local: dict[str, t.Any]) -> None:
+    """It would close a file in which a thread is still writing, and the number of the
+    file would be another's."""
+    assert run("first", "killed_on_disk", local) is True
+
+
 def test_stream_of_a_greenlet(s3: dict[str, t.Any]) -> None:
     """A stream that waits by its own hub is not read on the loop's thread."""
     assert run("first", "green_stream", s3) is True
