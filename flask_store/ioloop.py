@@ -57,6 +57,8 @@ class IOLoop(asyncio.SelectorEventLoop):
                     future.set_exception(error)
 
         def work() -> None:
+            if future.cancelled():  # nobody wants it, or what it reads, any more
+                return
             result, error = None, None
             try:
                 result = func(*args)

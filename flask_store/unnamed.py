@@ -35,6 +35,7 @@ class Unnamed:
         self, folder: str, private: str, nameless: bool, mode: int = MODE
     ) -> None:
         self._private = private
+        self.mode = mode
         #: The private name, if there has to be one.
         self.name: str | None = None
         #: Whether it has got a name, and with it become somebody's.

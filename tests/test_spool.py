@@ -24,6 +24,7 @@ from flask_store import Store
 from flask_store.background import worker
 from flask_store.background.locks import release
 from flask_store.background.spool import Spool
+from flask_store.background.upload import Upload
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
 from flask_store.sources import Source
@@ -227,11 +228,12 @@ def test_what_needs_an_answer_is_not_in_the_background(
 # -- failing -----------------------------------------------------------------
 
 
-def test_wrong_key_is_parked_with_its_cause(settings: dict[str, t.Any]) -> None:
+def test_wrong_key_is_parked_with_its_cause(
+    settings: dict[str, t.Any], behind: S3Store
+) -> None:
     """What no repetition helps against is kept, and said by upload_failed; the
     next process, with the right key, stores it."""
-    settings["STORE_S3_SECRET_KEY"] = "wrong"
-    app, store = make(settings)
+    app, store = make(settings | {"STORE_S3_SECRET_KEY": "wrong"})
     told: list[t.Any] = []
 
     @signals.upload_failed.connect_via(app)
@@ -248,6 +250,21 @@ def test_wrong_key_is_parked_with_its_cause(settings: dict[str, t.Any]) -> None:
     journal = next(path for path in spooled(settings) if path.suffix == ".json")
     assert "STORE_S3_SECRET_KEY" in json.loads(journal.read_text())["cause"]
     assert f.read() == b"x"
+    assert store.background is not None
+    release(store.background.worker().box._held)  # as the end of its process does
+    make(settings)[1].background.start()  # type: ignore[union-attr]
+    wait_for(lambda: not spooled(settings))
+    assert behind.file(str(f)).read() == b"x"
+
+
+def test_progress_of_an_upload() -> None:
+    """How far the sending is, also when it begins anew."""
+    waiting = Upload("key", 10)
+    source = waiting.source(io.BytesIO(b"0123456789"))
+    source.read_at(0, 5)
+    assert (waiting.progress, waiting.done) == (0.5, False)
+    waiting.source(io.BytesIO(b"0123456789"))
+    assert waiting.progress == 0.0
 
 
 def test_unreachable_storage_is_tried_again(
@@ -383,6 +400,25 @@ def test_spools_of_two_stores_do_not_mix(tmp_path: pathlib.Path) -> None:
     other = Spool(str(tmp_path / "spool"), 10**6, "s3://other")
     assert list(other.abandoned()) == []
     assert len(list(one.abandoned())) == 1
+
+
+def test_hosts_keep_to_their_own_spools(
+    settings: dict[str, t.Any], proxy: Proxy, tmp_path: pathlib.Path
+) -> None:
+    """Another host, with the same storage, neither sees what waits on this one nor
+    takes it up."""
+    proxy.black_hole = True
+    here = make(settings)[1]
+    f = here.save(upload(b"mine", "mine.txt"))
+    assert here.background is not None and f.upload is not None
+    release(here.background.worker().box._held)  # dead; who may, takes it up
+    there = make(settings | {"STORE_SPOOL_PATH": str(tmp_path / "there")})[1]
+    assert there.background is not None
+    there.background.start()
+    assert list(there.background.spool.abandoned()) == there.pending() == []
+    assert [entry.key for entry in here.pending()] == [str(f)]
+    proxy.black_hole = False
+    assert f.upload.wait(60)
 
 
 EXIT = """

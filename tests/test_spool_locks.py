@@ -322,3 +322,25 @@ def test_staged_upload_is_linked_by_a_save(tmp_path: pathlib.Path) -> None:
     file.close()
     assert f.upload is not None and f.upload.wait(10)
     assert (tmp_path / "files" / f.filename).read_bytes() == b"staged"
+
+
+def test_staged_upload_in_the_foreground(tmp_path: pathlib.Path) -> None:
+    """What was received for the spool, and has no room there, is a normal file in
+    the store all the same: the web server has to read it."""
+    config = {
+        "STORE_PATH": str(tmp_path / "files"),
+        "STORE_BACKGROUND": True,
+        "STORE_SPOOL_PATH": str(tmp_path / "spool"),
+        "STORE_SPOOL_QUOTA": 3,
+    }
+    store = make(config)[1]
+    assert store.background is not None
+    file = store.background.unnamed()
+    file.write(b"staged")
+    f = store.save(t.cast("t.IO[bytes]", Staged(file)), "staged.txt")
+    file.close()
+    assert f.upload is None
+    other = store.save(b"in memory", "other.txt")
+    modes = [os.stat(tmp_path / "files" / n.filename).st_mode for n in (f, other)]
+    assert modes[0] == modes[1]
+    assert f.read() == b"staged"

@@ -24,6 +24,7 @@ from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import make_folders
+from ..unnamed import MODE
 from ..unnamed import probe
 from ..unnamed import sync_folder
 from ..unnamed import Unnamed
@@ -121,7 +122,8 @@ class LocalDialect(Dialect):
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
         file = source.unnamed()
-        if file is not None:
+        # What was received for the spool is too private for the web server.
+        if file is not None and file.mode == MODE:
             self._sync(file)
             yield file
             return
