@@ -27,6 +27,12 @@ from .servers_background import settings_of
 #: How often workers are killed; set it to 100 for the whole story.
 ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "3"))
 
+#: "mixed" has what gunicorn sends to a worker that is to stop, and to a silent one.
+SIGNALS = {
+    "killed": [signal.SIGKILL],
+    "mixed": [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT],
+}
+
 
 def content(number: int) -> bytes:
     """What upload *number* of a client sends; it begins with the number."""
@@ -121,22 +127,27 @@ class Found:
         )
 
 
+@pytest.mark.parametrize("signals", SIGNALS)
 @pytest.mark.parametrize("workers", ["gevent", "gthread"])
 def test_killed_workers_lose_nothing(
     workers: str,
+    signals: str,
     seaweedfs_server: S3Server,
     seaweedfs_bucket: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    """Workers are killed (-9) at random under load. In the end every file whose
-    save was answered is in S3, once and byte for byte, and the spool is empty."""
+    """Workers are killed (-9) at random under load, or also told to stop. In the end
+    every file whose save was answered is in S3, once and byte for byte, and the spool
+    is empty."""
     settings = settings_of("S3GeventStore", seaweedfs_server, seaweedfs_bucket)
     spool = tmp_path / "instance" / "flask-store-spool"
     with running(workers, settings, tmp_path) as server:
         with Clients(server.url, 6) as clients:
             for _ in range(ROUNDS):
                 time.sleep(random.uniform(0.5, 2))
-                os.kill(random.choice(children(server.process.pid)), signal.SIGKILL)
+                worker = random.choice(children(server.process.pid))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, random.choice(SIGNALS[signals]))
         deadline = time.monotonic() + 100
         while files_in(spool, "*.json") and time.monotonic() < deadline:
             # A worker looks for leftovers at its first request.
@@ -148,7 +159,7 @@ def test_killed_workers_lose_nothing(
     wrong = found.wrong(clients.accepted)
     doubled = found.doubled()
     print(
-        f"{workers}: {ROUNDS} kills, {len(clients.accepted)} accepted,"
+        f"{workers}, {signals}: {ROUNDS} workers, {len(clients.accepted)} accepted,"
         f" {len(found.bytes)} stored, {len(wrong)} lost, {len(doubled)} doubled,"
         f" {len(left)} left"
     )
