@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -23,7 +24,9 @@ from flask_store import signals
 from flask_store import Store
 from flask_store.background import worker
 from flask_store.background.locks import release
+from flask_store.background.runners import Threads
 from flask_store.background.spool import Spool
+from flask_store.background.turns import Turns
 from flask_store.background.upload import Upload
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
@@ -471,6 +474,25 @@ def test_exit_does_not_wait_for_ever(settings: dict[str, t.Any], proxy: Proxy) -
     )
     assert time.monotonic() - started < 30
     assert len([p for p in spooled(settings) if p.suffix == ".json"]) == 20
+
+
+def test_so_many_at_a_time() -> None:
+    """As many uploads run at once as are allowed, and no more; each runs once."""
+    running: list[int] = []
+    seen: list[tuple[int, int]] = []
+    turns = Turns(Threads(), 3)
+
+    def work(number: int) -> None:
+        running.append(number)
+        time.sleep(0.02)
+        seen.append((number, len(running)))
+        running.remove(number)
+
+    for number in range(20):
+        turns.add(functools.partial(work, number))
+    assert turns.finish(20)
+    assert sorted(number for number, _ in seen) == list(range(20))
+    assert max(count for _, count in seen) == 3
 
 
 # -- settings ----------------------------------------------------------------
