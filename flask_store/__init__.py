@@ -15,7 +15,8 @@ The map of the package; each file has one reason to change:
 - ``bodies.py``: the bytes of an answer.
 - ``links.py``: what the application signs.
 - ``direct.py``: uploads from a browser straight into a store.
-- ``ioloop.py``, ``helpers.py``, ``greenlets.py``: the filesystems' event loop, and gevent.
+- ``ioloop.py``, ``helpers.py``, ``greenlets.py``: the filesystems' event loop, and
+  gevent.
 - ``background/``: uploads that go on after ``save``, and survive the process.
 - ``providers/``: the API of 0.0.4.
 - ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.

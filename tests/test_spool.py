@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 
@@ -480,18 +481,18 @@ def test_so_many_at_a_time() -> None:
     """As many uploads run at once as are allowed, and no more; each runs once."""
     running: list[int] = []
     seen: list[tuple[int, int]] = []
-    turns = Turns(Threads(), 3)
+    turns, together = Turns(Threads(), 3), threading.Barrier(3)
 
     def work(number: int) -> None:
         running.append(number)
-        time.sleep(0.02)
+        together.wait(20)
         seen.append((number, len(running)))
         running.remove(number)
 
-    for number in range(20):
+    for number in range(21):
         turns.add(functools.partial(work, number))
-    assert turns.finish(20)
-    assert sorted(number for number, _ in seen) == list(range(20))
+    assert turns.finish(60)
+    assert sorted(number for number, _ in seen) == list(range(21))
     assert max(count for _, count in seen) == 3
 
 
