@@ -61,6 +61,12 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
+    def wait_for_more(self, count: int) -> None:
+        """Let so many be accepted first; a worker may take seconds to start."""
+        wanted, deadline = len(self.accepted) + count, time.monotonic() + 20
+        while len(self.accepted) < wanted and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def _upload(self) -> None:
         while not self._stop.is_set():
             number = next(self._numbers)
@@ -144,7 +150,8 @@ def test_killed_workers_lose_nothing(
     with running(workers, settings, tmp_path) as server:
         with Clients(server.url, 6) as clients:
             for _ in range(ROUNDS):
-                time.sleep(random.uniform(0.5, 2))
+                clients.wait_for_more(10)
+                time.sleep(random.uniform(0.1, 1))
                 worker = random.choice(children(server.process.pid))
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker, random.choice(SIGNALS[signals]))
