@@ -7,6 +7,8 @@ import os
 
 import shortuuid
 
+from .greenlets import offload
+
 #: What open(2) answers on a filesystem, or a kernel, without O_TMPFILE.
 NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 #: Windows would translate the ends of lines.
@@ -28,15 +30,22 @@ class Unnamed:
     :param private: the folder for private names; it is made when it is needed.
     :param nameless: whether the disk is known to do without them; see ``probe``.
     :param durable: whether :meth:`sync` waits until the disk has the bytes.
+    :param mode: its permissions, from which the umask takes away.
     :raises OSError: if a file cannot be made there.
     """
 
     def __init__(
-        self, folder: str, private: str, nameless: bool, durable: bool = True
+        self,
+        folder: str,
+        private: str,
+        nameless: bool,
+        durable: bool = True,
+        mode: int = MODE,
     ) -> None:
         self._folder = folder
         self._private = private
         self._durable = durable
+        self.mode = mode
         self._end = 0
         self._begun = 0
         #: The private name, if there has to be one.
@@ -44,11 +53,11 @@ class Unnamed:
         #: Whether it has got a name, and with it become somebody's.
         self.published = False
         if nameless:
-            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE)
+            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE, mode)
         else:
             self.name = self._private_name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self.fd = _open_in(private, self.name, flags)
+            self.fd = _open_in(private, self.name, flags, mode)
 
     def write(self, data: bytes) -> None:
         """Write all of *data* where the last write ended."""
@@ -69,10 +78,10 @@ class Unnamed:
             self._begun = end
 
     def sync(self) -> None:
-        """Wait until the bytes are on the disk. Without it a cut of the power may
-        leave the name, and bytes that are not there."""
+        """Wait until the bytes are on the disk, while other greenlets run. Without it
+        a cut of the power may leave the name, and bytes that are not there."""
         if self._durable:
-            os.fsync(self.fd)
+            offload(os.fsync, self.fd)
 
     def is_near(self, folder: str) -> bool:
         """Whether *folder* is on the same disk, so that a name there is possible."""
@@ -177,9 +186,19 @@ def make_folders(folder: str) -> None:
             raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
 
 
-def _open_in(folder: str, path: str, flags: int) -> int:
+def sync_folder(folder: str) -> None:
+    """Wait until the names in a folder are on the disk; Windows has no such call."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            offload(os.fsync, number)
+        finally:
+            os.close(number)
+
+
+def _open_in(folder: str, path: str, flags: int, mode: int) -> int:
     try:
-        return os.open(path, flags | BINARY, MODE)
+        return os.open(path, flags | BINARY, mode)
     except FileNotFoundError:
         make_folders(folder)
-        return os.open(path, flags | BINARY, MODE)
+        return os.open(path, flags | BINARY, mode)

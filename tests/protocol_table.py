@@ -207,11 +207,11 @@ def collect(reports: t.Iterable[pytest.TestReport]) -> dict[str, Results]:
 def _table(title: str, head: list[str], rows: list[list[str]]) -> list[str]:
     lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
     for cells in [head, *rows]:
-        lines += row(cells)
+        lines += table_row(cells)
     return [*lines, ""]
 
 
-def row(cells: list[str]) -> list[str]:
+def table_row(cells: list[str]) -> list[str]:
     """One row of a list-table."""
     return [f"   {'  ' if n else '* '}- {cell}" for n, cell in enumerate(cells)]
 

@@ -24,7 +24,9 @@ from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import make_folders
+from ..unnamed import MODE
 from ..unnamed import probe
+from ..unnamed import sync_folder
 from ..unnamed import Unnamed
 from . import DESTINATION_IS_FILE
 from . import Dialect
@@ -120,7 +122,8 @@ class LocalDialect(Dialect):
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
         file = source.unnamed(self.root)
-        if file is not None:
+        # What was received for the spool is too private for the web server.
+        if file is not None and file.mode == MODE:
             file.sync()
             yield file
             return
@@ -180,7 +183,7 @@ class LocalDialect(Dialect):
                 raise
             self._publish_there(give_name, staged, path)
         if self._fsync:
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _publish_there(
         self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
@@ -295,13 +298,3 @@ def _can_link(staged: str) -> bool:
         raise
     os.unlink(second)
     return True
-
-
-def _sync_folder(folder: str) -> None:
-    # The name itself has to survive a power cut too. Windows has no such call.
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

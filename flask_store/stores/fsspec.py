@@ -23,7 +23,7 @@ from ..unnamed import Unnamed
 from .addresses import AddressedStore
 
 if t.TYPE_CHECKING:
-    from ..background.spool import Entry
+    from ..background.boxes import Entry
     from ..background.upload import Upload as BackgroundUpload
 
 
@@ -70,7 +70,7 @@ class FsspecStore(AddressedStore):
             key, upload = self.key(name), None
             if self.background is not None and on_conflict == "rename":
                 key = naming.unique(key)
-                with source.rewindable() as source:
+                with source.rewindable(any_thread=False) as source:
                     upload = self._spool(source, key, content_type)
                     if upload is None:
                         self._store(source, key, "overwrite", content_type)
@@ -99,7 +99,10 @@ class FsspecStore(AddressedStore):
         that arrives; ``None`` where the store has no disk.
 
         :raises StoreError: if none can be made.
+        :raises OSError: if the spool cannot be written.
         """
+        if self.background is not None:
+            return self.background.unnamed()
         with self._explained(naming.STAGING):
             return self.dialect.unnamed()
 
