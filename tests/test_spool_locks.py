@@ -242,7 +242,7 @@ class Staged(io.FileIO):
         super().__init__(file.fd, "rb", closefd=False)
         self.file = file
 
-    def take(self) -> Unnamed | None:
+    def take(self, folder: str) -> Unnamed | None:
         return None if self.file.published else self.file
 
 

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pathlib
+import stat
 import typing as t
 
 import pytest
@@ -457,3 +458,32 @@ def test_crash_leaves_what_sweep_removes(root: pathlib.Path) -> None:
     os.utime(left, (1, 1))
     assert len(store.sweep()) == 1
     assert staged(root) == []
+
+
+def test_upload_for_the_spool_is_linked_there(app: Flask, root: pathlib.Path) -> None:
+    """A store in the background names the file in its spool, where it is private."""
+    spool = root.parent / "spool"
+    app.config.update(STORE_PATH="memory://spooled", STORE_BACKGROUND=True)
+    app.config["STORE_SPOOL_PATH"] = str(spool)
+    store = Store(app)
+    linked: list[int] = []
+    real = Unnamed.link
+
+    def link(self: Unnamed, path: str) -> None:
+        real(self, path)
+        linked.append(os.stat(path).st_ino)
+
+    def view() -> str:
+        upload = request.files["afile"]
+        arrived = inode(upload.stream.fileno())
+        assert stat.S_IMODE(os.fstat(upload.stream.fileno()).st_mode) == 0o600
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Unnamed, "link", link)
+            stored = store.Provider().save(upload)
+        assert linked == [arrived]
+        assert stored.upload is not None
+        assert stored.upload.wait(10)
+        return stored.relative_path()
+
+    name = post(app, view, afile=part(LARGE))
+    assert store.Provider(None).file(name).read() == LARGE
