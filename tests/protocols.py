@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import typing as t
 
 import pytest
@@ -20,6 +21,9 @@ from .relay import Relay
 from .rows import ROWS
 from .servers import NotInstalledError
 from .servers_protocols import Place
+
+#: How long another process may take for all that it does, in seconds.
+PATIENCE = 400
 
 #: pytest's record_property, for the table in the documentation.
 Record = t.Callable[[str, object], None]
@@ -92,21 +96,25 @@ def shared(place: Place) -> None:
         pytest.skip("memory has one process")
 
 
-def worker(what: str, url: str, place: Place) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def worker(what: str, url: str, place: Place) -> t.Iterator[subprocess.Popen[str]]:
     """Another process that does something with the store."""
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.protocol_worker",
-            what,
-            url,
-            json.dumps(place.options),
-        ],
+    args = [sys.executable, "-m", "tests.protocol_worker", what, url]
+    process = subprocess.Popen(
+        [*args, json.dumps(place.options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    # Whoever waits for its next line then finds that there is none.
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    try:
+        yield process
+    finally:
+        timer.cancel()
+        process.kill()
+        process.communicate()
 
 
 def behind(relay: Relay, place: Place) -> Place:

@@ -98,7 +98,6 @@ class TestKilled(EachRow):
                 there = behind(relay, place)
             moved = url.replace(place.url, there.url)
             process = stack.enter_context(worker("nursery", moved, there))
-            stack.callback(process.kill)
             for _ in range(3 * KILLS):
                 kills += killed(process, relay)
                 sizes = {found.size for found in store.ls() if found.name != "warm.txt"}

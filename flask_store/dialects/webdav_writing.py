@@ -18,7 +18,7 @@ from . import Location
 from .staged import StagedDialect
 
 #: How often a lock is asked for, of a server that answers with an error of its own.
-ATTEMPTS = 3
+ATTEMPTS = 8
 
 
 class Body:
