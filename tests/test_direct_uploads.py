@@ -374,6 +374,21 @@ def test_nobody_takes_uploads(tmp_path: pathlib.Path) -> None:
             provider.presign_upload("a.txt", max_size=1)
 
 
+def test_application_that_serves_nothing_takes_uploads(azure_app: Flask) -> None:
+    """Where the storage serves and has no forms, there is a route for them alone."""
+    client = azure_app.test_client()
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
+        assert client.open("/flaskstore/a.txt", method=method).status_code == 405
+    with azure_app.app_context():
+        provider = t.cast("FsspecStore", azure_app.extensions["store"].Provider())
+        form = provider.presign_upload("a.txt", max_size=3)
+        data = {**form.fields, "file": (io.BytesIO(b"abc"), "x")}
+        assert client.post(form.url, data=data).status_code == 204
+        f = provider.confirm(form.token)
+    assert f.absolute_url().startswith("http://")
+    assert f.read() == b"abc"
+
+
 # -- straight to S3 ---------------------------------------------------------------
 
 

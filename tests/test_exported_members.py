@@ -121,6 +121,8 @@ MEMBERS = {
         "pending",
         "stream_version",
         "sweep",
+        "upload_prefix",
+        "upload_url",
         "uri",
         "url",
         "usage",

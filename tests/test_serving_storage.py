@@ -159,7 +159,10 @@ def resident(pid: int) -> int:
 
 
 def test_memory_is_constant(
-    seaweedfs_server: S3Server, seaweedfs_bucket: str, tmp_path: pathlib.Path
+    seaweedfs_server: S3Server,
+    seaweedfs_bucket: str,
+    tmp_path: pathlib.Path,
+    figures: t.Callable[[str], None],
 ) -> None:
     """1 GiB goes through the application in at most 16 MiB of its memory."""
     path = tmp_path / "large.bin"
@@ -187,6 +190,7 @@ def test_memory_is_constant(
                 total += len(data)
                 highest = max(highest, resident(pid))
     assert total == 1024 * MB
+    figures(f"serving 1 GiB of S3: {(highest - before) / MB:+.1f} MiB of memory")
     assert highest - before <= 16 * MB, (before, highest)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Iterator
+from contextlib import suppress
 
 import fsspec
 from werkzeug.http import parse_date
@@ -76,6 +77,7 @@ class S3Bodies(S3Requests):
         self, fs: fsspec.AbstractFileSystem, asked: dict[str, str]
     ) -> tuple[dict[str, t.Any], Piece]:
         reply = await self._limited(fs, "get_object", **asked)
+        _widen(reply["Body"])
         try:
             return reply, await _piece(reply["Body"], FIRST)
         except BaseException:
@@ -111,6 +113,13 @@ def _pieces(
     finally:
         if not piece.last:
             fs.loop.call_soon_threadsafe(body.close)
+
+
+def _widen(body: t.Any) -> None:
+    # By default the connection is stopped and started again for every 128 KiB. Older
+    # libraries have no such method, or no such body.
+    with suppress(AttributeError, RuntimeError):
+        body.raw_stream.content.set_read_chunk_size(CHUNK // 2)
 
 
 async def _piece(body: t.Any, enough: int) -> Piece:
