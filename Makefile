@@ -62,7 +62,7 @@ clean:
 	touch $@
 
 .venv/test: .venv/uv setup.cfg
-	$(UV) -e '.[test]'
+	$(UV) -e '.[bench,test]'
 	touch $@
 
 .venv/dev: .venv/uv setup.cfg

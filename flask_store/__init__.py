@@ -17,7 +17,8 @@ The map of the package; each file has one reason to change:
 - ``links.py``: what the application signs.
 - ``direct.py``: uploads from a browser straight into a store; ``claims.py``,
   ``once.py``: what a token allows, and that it does so once.
-- ``ioloop.py``, ``greenlets.py``: the filesystems' event loop, and gevent.
+- ``ioloop.py``, ``helpers.py``, ``greenlets.py``: the filesystems' event loop, and
+  gevent.
 - ``background/``: uploads that go on after ``save``, and survive the process.
 - ``providers/``: the API of 0.0.4.
 - ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.

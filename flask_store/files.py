@@ -82,7 +82,7 @@ class FileWrapper:
     def uri(self) -> str:
         """The fsspec URL, without credentials; pandas takes it together with the
         store's options."""
-        return f"{self.provider.uri}/{self.key}"
+        return self.provider.dialect.uri_of(self.key)
 
     def open(self, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
         """The file, for reading; ``"r"`` reads it as UTF-8 text.

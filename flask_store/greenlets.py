@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 import typing as t
+from contextlib import suppress
 
 T = t.TypeVar("T")
 
@@ -120,9 +121,19 @@ class _HubFlag:
 def offload(function: t.Callable[..., T], *args: t.Any) -> T:
     """Call what blocks on the disk, while other greenlets run.
 
+    A greenlet that is killed meanwhile waits for the call all the same: it would close
+    a file that is still written, and the file's number would be another's.
+
     :param function: a plain system call or two; nothing that could log.
     """
     hub = current_hub()
     if hub is None:
         return function(*args)
-    return t.cast(T, hub.threadpool.apply(function, args))
+    job = hub.threadpool.spawn(function, *args)
+    try:
+        return t.cast(T, job.get())
+    except BaseException:
+        while not job.ready():
+            with suppress(BaseException):
+                job.wait()
+        raise

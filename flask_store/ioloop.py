@@ -9,7 +9,6 @@ belongs to others.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import inspect
@@ -25,9 +24,7 @@ from .greenlets import flag
 from .greenlets import lock
 from .greenlets import original
 from .greenlets import patched
-
-#: How many threads look up names and read certificates, beside the loop's own.
-HELPERS = 4
+from .helpers import Helpers
 
 T = t.TypeVar("T")
 
@@ -42,7 +39,7 @@ class IOLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__(_selector())
-        self._helpers = _Helpers()
+        self._helpers = Helpers()
 
     def run_in_executor(  # type: ignore[override]
         self, executor: t.Any, func: Callable[..., T], *args: t.Any
@@ -60,6 +57,8 @@ class IOLoop(asyncio.SelectorEventLoop):
                     future.set_exception(error)
 
         def work() -> None:
+            if future.cancelled():  # nobody wants it, or what it reads, any more
+                return
             result, error = None, None
             try:
                 result = func(*args)
@@ -86,40 +85,6 @@ def _selector() -> t.Any:
     from gevent.selectors import GeventSelector
 
     return GeventSelector()
-
-
-class _Helpers:
-    """A few threads of the operating system.
-
-    One is there from the start: at the exit of the interpreter, when what is still
-    to be uploaded is, no thread can be started any more.
-    """
-
-    def __init__(self) -> None:
-        self._jobs = original("queue", "SimpleQueue")()
-        self._busy = 0
-        self._threads = 0
-        self._guard = lock()
-        self._grow()
-
-    def put(self, job: Callable[[], None]) -> None:
-        with self._guard:
-            self._busy += 1
-            wanted = self._threads < min(self._busy, HELPERS)
-        if wanted:
-            with contextlib.suppress(RuntimeError):
-                self._grow()
-        self._jobs.put(job)
-
-    def _grow(self) -> None:
-        original("_thread", "start_new_thread")(self._run, ())
-        self._threads += 1
-
-    def _run(self) -> None:
-        while True:
-            self._jobs.get()()
-            with self._guard:
-                self._busy -= 1
 
 
 _loops: dict[tuple[int, bool], IOLoop] = {}

@@ -43,6 +43,8 @@ _INVISIBLE = re.compile(
 # The space and everything that NFKC turns into dots.
 _EDGES = " .\u2024\u2025\u2026\ufe19\ufe30\ufe52\uff0e"
 _HEX = re.compile("[0-9A-Fa-f]{2}")
+# The same in ASCII, most names by far, where every character has one form only.
+_ACTING = re.compile(r"""[<>:"|?*/\\]|%(?=[0-9A-Fa-f]{2})""")
 _DRIVE = re.compile("[A-Za-z]:(?!:)")
 _SEPARATOR = re.compile(r"[/\\]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -77,8 +79,10 @@ def clean_destination(destination: str | None) -> str:
     :param destination: the folder, or ``None`` for the root of the store.
     :raises InvalidName: if a part is ``..`` or has nothing to read in it.
     """
+    if not destination:
+        return ""
     names = []
-    for part in _SEPARATOR.split(destination or ""):
+    for part in _SEPARATOR.split(destination):
         name, _ = _portable(part)
         if not name and part not in ("", "."):
             raise InvalidName(
@@ -166,9 +170,11 @@ def _mark(part: str) -> str:
     """Drop what cannot be seen and put a mark where a character may not stay."""
     if len(part) > _LONGEST_INPUT:
         part = part[: _LONGEST_INPUT // 2] + part[-_LONGEST_INPUT // 2 :]
-    name = unicodedata.normalize("NFC", "".join(map(_visible, part)))
+    name = unicodedata.normalize("NFC", _visible(part))
     if _DRIVE.match(name):
         name = name[2:]
+    if name.isascii():
+        return _ACTING.sub(_MARK, name)
     # Other systems fold names (NFD on macOS, NFKC in some), so what counts is what
     # a character can become.
     folded = [unicodedata.normalize("NFKD", char) for char in name]
@@ -183,7 +189,14 @@ def _mark(part: str) -> str:
     )
 
 
-def _visible(char: str) -> str:
+def _visible(text: str) -> str:
+    """Make a space of white space, and drop what shows nothing."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_seen, text))
+
+
+def _seen(char: str) -> str:
     """Return a space for white space, "" for what shows nothing, or the character."""
     if char.isspace() or char == "\u2800":  # BRAILLE PATTERN BLANK
         return " "
@@ -246,10 +259,7 @@ def _is_dots(part: str) -> bool:
 def _is_staging(part: str) -> bool:
     # As the most forgiving filesystem compares: HFS+ ignores case and what cannot be
     # seen, NTFS spaces and dots at the end and the name of a stream.
-    # Of ASCII, without control characters, all of it is seen as it stands.
-    seen = part
-    if not part.isascii():
-        seen = unicodedata.normalize("NFKC", "".join(map(_visible, part)))
+    seen = unicodedata.normalize("NFKC", _visible(part))
     return seen.partition(":")[0].rstrip(" .").casefold() == STAGING
 
 

@@ -16,6 +16,7 @@ from fsspec.spec import AbstractBufferedFile
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import NoFile
+from .greenlets import lock
 from .greenlets import patched
 from .unnamed import Unnamed
 
@@ -40,7 +41,8 @@ class Window(io.RawIOBase):
 
     The HTTP clients behind the filesystems close what they send, take only what
     derives from :class:`io.IOBase` and seek by themselves when they try again. They
-    get this, and never the caller's stream.
+    get this, and never the caller's stream. A try that was given up may still be
+    reading, on another thread, when the next one begins; so a reading is one step.
 
     :param source: where the bytes come from; an error that its stream raises is
         kept there.
@@ -53,6 +55,7 @@ class Window(io.RawIOBase):
         self.start = start
         self.size = source.size - start if size is None else size
         self.position = 0
+        self._guard = lock()
 
     def readable(self) -> bool:
         return True
@@ -64,23 +67,23 @@ class Window(io.RawIOBase):
         return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}
-        self.position = max(0, origin[whence] + offset)
-        return self.position
+        with self._guard:
+            origin = {0: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}
+            self.position = max(0, origin[whence] + offset)
+            return self.position
 
     def readinto(self, buffer: t.Any) -> int:
-        wanted = min(len(buffer), max(0, self.size - self.position))
-        data = self.source.read_at(self.start + self.position, wanted)
+        data = self.read(len(buffer))
         buffer[: len(data)] = data
-        self.position += len(data)
         return len(data)
 
     def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self.size - self.position)
-        wanted = left if size is None or size < 0 else min(size, left)
-        data = self.source.read_at(self.start + self.position, wanted)
-        self.position += len(data)
-        return data
+        with self._guard:
+            left = max(0, self.size - self.position)
+            wanted = left if size is None or size < 0 else min(size, left)
+            data = self.source.read_at(self.start + self.position, wanted)
+            self.position += len(data)
+            return data
 
     def __len__(self) -> int:
         return self.size
@@ -107,6 +110,7 @@ class Source:
         #: error of the storage.
         self.error: BaseException | None = None
         self._size: int | None = None
+        self._reading = lock()
 
     @property
     def rewinds(self) -> bool:
@@ -127,10 +131,11 @@ class Source:
 
     def read_at(self, position: int, size: int) -> bytes:
         """*size* bytes from *position*, or less at the end."""
-        self._guarded(self.stream.seek, position)
-        data = self._read(size) if size > 0 else b""
-        while data and len(data) < size and (more := self._read(size - len(data))):
-            data += more
+        with self._reading:
+            self._guarded(self.stream.seek, position)
+            data = self._read(size) if size > 0 else b""
+            while data and len(data) < size and (more := self._read(size - len(data))):
+                data += more
         # Not relative: a client that signs a body, or tries again, reads it twice.
         self.callback.absolute_update(position + len(data))
         return data
@@ -145,11 +150,12 @@ class Source:
             self.callback.absolute_update(done)
             yield data
 
-    def unnamed(self) -> Unnamed | None:
-        """The file without a name that the stream is, if it is one and nobody has
-        published it. It is complete, and not to be written any more."""
+    def unnamed(self, folder: str) -> Unnamed | None:
+        """The file without a name that the stream is, if it is one, lies on the disk of
+        *folder* and has not been published. It is complete, and not to be written any
+        more."""
         take = getattr(self.stream, "take", None)
-        file = take() if callable(take) else None
+        file = take(folder) if callable(take) else None
         if not isinstance(file, Unnamed):
             return None
         self.callback.absolute_update(self.size)
@@ -171,13 +177,15 @@ class Source:
             callback.set_size(self.size)
 
     @contextmanager
-    def rewindable(self) -> t.Iterator[Source]:
+    def rewindable(self, any_thread: bool = True) -> t.Iterator[Source]:
         """This source, or a copy on disk of one that can be read only once.
 
         A file of another store is copied too: it is read by the very event loop
         that would send it.
+
+        :param any_thread: whether another thread than this one will read it.
         """
-        if self.rewinds and self._any_thread:
+        if self.rewinds and (self._any_thread or not any_thread):
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:

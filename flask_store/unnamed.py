@@ -7,12 +7,16 @@ import os
 
 import shortuuid
 
+from .greenlets import offload
+
 #: What open(2) answers on a filesystem, or a kernel, without O_TMPFILE.
 NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 #: Windows would translate the ends of lines.
 BINARY = getattr(os, "O_BINARY", 0)
 #: A normal file's under the umask: the web server beside us has to read it.
 MODE = 0o644
+#: How many bytes wait at most until the disk begins with them.
+BEGIN = 8 * 1024**2
 
 
 class Unnamed:
@@ -24,32 +28,69 @@ class Unnamed:
 
     :param folder: any folder on the disk where the file will get its name.
     :param private: the folder for private names; it is made when it is needed.
-    :param nameless: whether the disk is known to do without them; see :func:`probe`.
+    :param nameless: whether the disk is known to do without them; see ``probe``.
+    :param durable: whether :meth:`sync` waits until the disk has the bytes.
+    :param mode: its permissions, from which the umask takes away.
     :raises OSError: if a file cannot be made there.
     """
 
-    def __init__(self, folder: str, private: str, nameless: bool) -> None:
+    def __init__(
+        self,
+        folder: str,
+        private: str,
+        nameless: bool,
+        durable: bool = True,
+        mode: int = MODE,
+    ) -> None:
+        self._folder = folder
         self._private = private
+        self._durable = durable
+        self.mode = mode
+        self._end = 0
+        self._begun = 0
         #: The private name, if there has to be one.
         self.name: str | None = None
         #: Whether it has got a name, and with it become somebody's.
         self.published = False
         if nameless:
-            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE)
+            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE, mode)
         else:
             self.name = self._private_name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self.fd = _open_in(private, self.name, flags)
+            self.fd = _open_in(private, self.name, flags, mode)
 
     def write(self, data: bytes) -> None:
         """Write all of *data* where the last write ended."""
         view = memoryview(data)
         while view:
             view = view[os.write(self.fd, view) :]
+        self._end += len(data)
+        self.begin(self._end)
+
+    def begin(self, end: int) -> None:
+        """Let the disk begin with the bytes up to *end*, while more of them arrive, so
+        that :meth:`sync` has less to wait for."""
+        size = end - self._begun
+        if self._durable and size >= BEGIN and hasattr(os, "posix_fadvise"):
+            # Linux starts to write what is dirty, and drops what is not (fadvise(2)):
+            # nothing, as all of it has just been written.
+            os.posix_fadvise(self.fd, self._begun, size, os.POSIX_FADV_DONTNEED)
+            self._begun = end
 
     def sync(self) -> None:
-        """Wait until the bytes are on the disk."""
-        os.fsync(self.fd)
+        """Wait until the bytes are on the disk, while other greenlets run. Without it
+        a cut of the power may leave the name, and bytes that are not there."""
+        if self._durable:
+            offload(os.fsync, self.fd)
+
+    def is_near(self, folder: str) -> bool:
+        """Whether *folder* is on the same disk, so that a name there is possible."""
+        if folder == self._folder:
+            return True
+        try:
+            return os.stat(folder).st_dev == os.fstat(self.fd).st_dev
+        except FileNotFoundError:
+            return False
 
     def link(self, path: str) -> None:
         """Give it a name that is free.
@@ -145,9 +186,19 @@ def make_folders(folder: str) -> None:
             raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
 
 
-def _open_in(folder: str, path: str, flags: int) -> int:
+def sync_folder(folder: str) -> None:
+    """Wait until the names in a folder are on the disk; Windows has no such call."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            offload(os.fsync, number)
+        finally:
+            os.close(number)
+
+
+def _open_in(folder: str, path: str, flags: int, mode: int) -> int:
     try:
-        return os.open(path, flags | BINARY, MODE)
+        return os.open(path, flags | BINARY, mode)
     except FileNotFoundError:
         make_folders(folder)
-        return os.open(path, flags | BINARY, MODE)
+        return os.open(path, flags | BINARY, mode)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import typing as t
 
 import pytest
 
+from tests import gevent_table
 from tests import protocol_table
 from tests import servers
 from tests import serving_table
+from tests.servers import IN_CI
 
-IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 
@@ -88,8 +88,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
-    protocol_table.write(reports)
-    serving_table.write(reports)
+    for table in (protocol_table, serving_table, gevent_table):
+        table.write(reports)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", ())

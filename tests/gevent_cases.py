@@ -26,6 +26,8 @@ import urllib.request
 from flask import Flask
 
 from flask_store import Store
+from flask_store.greenlets import offload
+from flask_store.greenlets import original
 from flask_store.greenlets import patched
 from flask_store.stores.fsspec import FsspecStore
 
@@ -243,6 +245,35 @@ def others_run(store: FsspecStore) -> int:
     store.save(bytes(200_000), "slow.bin")
     ticker.kill()
     return len(ticks)
+
+
+def slow_disk(store: FsspecStore) -> int:
+    """How often another greenlet ran while the disk took its time."""
+    fsync, sleep = os.fsync, original("time", "sleep")
+
+    def slow(number: int) -> None:
+        sleep(0.3)
+        fsync(number)
+
+    os.fsync = slow  # type: ignore[assignment]
+    return others_run(store)
+
+
+def killed_on_disk(store: FsspecStore) -> bool:
+    """Whether a killed greenlet had waited for what its thread still did."""
+    import gevent
+
+    sleep = original("time", "sleep")
+    done: list[int] = []
+
+    def write() -> None:
+        sleep(0.5)
+        done.append(1)
+
+    doomed = gevent.spawn(offload, write)
+    gevent.sleep(0.1)
+    doomed.kill()
+    return bool(done)
 
 
 def naive(store: FsspecStore) -> str:

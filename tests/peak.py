@@ -20,12 +20,20 @@ from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
 
 
-def resident(field: str) -> int:
-    """A field of ``/proc/self/status``: ``VmRSS``, or its peak ``VmHWM``, in bytes."""
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+def resident(field: str, process: int | str = "self") -> int:
+    """A field of ``/proc/.../status``: ``VmRSS``, or its peak ``VmHWM``, in bytes."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    for line in status.splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise LookupError(field)
+
+
+def reset_peak(process: int | str = "self") -> int:
+    """Set the peak of a process back to what is resident now, and return that."""
+    # proc(5): 5 does it.
+    pathlib.Path(f"/proc/{process}/clear_refs").write_text("5")
+    return resident("VmRSS", process)
 
 
 @contextmanager
@@ -60,9 +68,7 @@ def growth(store: FsspecStore, size: int, kind: str) -> int:
     store.save(bytes(3 * 1024**2), "warm.bin").delete()
     source = full_pipe if kind == "pipe" else sparse_file
     with source(size) as file:
-        # proc(5): 5 sets the peak back to what is resident now.
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
+        before = reset_peak()
         f = store.save(file, "large.bin")
         grown = resident("VmHWM") - before
     assert f.size == size

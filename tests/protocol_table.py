@@ -1,20 +1,96 @@
 """Writes docs/protocols_table.inc from what the tests of the protocols have shown.
 
-``FLASK_STORE_TABLE=docs/protocols_table.inc pytest tests/test_protocols.py``
+``FLASK_STORE_TABLE=docs/protocols_table.inc pytest $(python -m tests.protocol_table)``,
+where the latter names the files of tests that fill it.
 """
 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 import pathlib
 import typing as t
 
 import pytest
 
+from .rows import READERS
 from .rows import ROWS
 
-PROMISES = {
+#: The promises, and the tests of the contract that hold each of them.
+CONTRACT = {
+    "Never overwrites": {
+        "test_save_never_overwrites",
+        "test_save_never_overwrites_an_empty_file",
+        "test_renamed_archive_keeps_its_extension",
+        "test_on_conflict_error",
+        "test_on_conflict_overwrite",
+        "test_threads_lose_nothing",
+        "test_destination_that_is_a_file",
+        "test_copy_and_move",
+        "test_copy_and_move_from_a_destination",
+        "test_safe_filename",
+    },
+    "All or nothing": {
+        "test_no_file_is_a_client_error",
+        "test_broken_upload_leaves_nothing",
+        "test_nothing_is_left_behind",
+    },
+    "Nothing escapes": {
+        "test_hostile_names_do_not_escape",
+        "test_hostile_destinations_do_not_escape",
+        "test_hostile_keys_do_not_escape",
+        "test_names_like_the_private_folder_are_ordinary",
+        "test_ls_does_not_reach_siblings",
+        "test_destination",
+        "test_join",
+        "test_secrets_are_not_shown",
+    },
+    "Bounded memory": {
+        "test_memory",
+        "test_read_from_and_to",
+        "test_stream_is_left_as_it_was",
+    },
+    "Bytes, type and name": {
+        "test_save_stores_the_bytes",
+        "test_what_can_be_saved",
+        "test_readable_names_survive",
+        "test_stat",
+        "test_content_type_is_that_of_the_stored_name",
+        "test_open",
+        "test_download",
+        "test_url_is_encoded_once",
+        "test_uri_opens_with_fsspec",
+    },
+    "The rest": {
+        "test_on_conflict_must_be_known",
+        "test_missing_file",
+        "test_folder_is_not_a_file",
+        "test_delete",
+    },
+}
+#: What stores that only read promise.
+READING = {
+    "Nothing escapes": {
+        "test_hostile_keys_do_not_escape",
+        "test_hostile_entries",
+        "test_secrets_are_not_shown",
+    },
+    "Bytes, type and name": {
+        "test_read",
+        "test_read_from_and_to",
+        "test_open",
+        "test_stat",
+        "test_ls",
+        "test_route",
+        "test_download",
+        "test_missing_file",
+        "test_uri_opens_with_fsspec",
+    },
+    "Refuses to write": {"test_writes_are_refused", "test_background_is_refused"},
+}
+#: The tests against other processes and against broken servers.
+HARD = {
     "test_race": "Race",
     "test_kill": "Kill -9",
     "test_fork": "Fork",
@@ -22,30 +98,125 @@ PROMISES = {
     "test_silent_server": "Silent",
     "test_server_that_falls_silent": "Falls silent",
 }
-HEAD = ["Protocol", "Server", "Library", "By which primitive", "Exclusive"]
+LEFT_OUT = "–"
+
+
+@dataclasses.dataclass
+class Results:
+    """What came of the tests of one row.
+
+    :param outcomes: name of the test -> the outcome of each of its cases.
+    :param said: what the tests recorded: ``shown``, ``exclusive`` and ``trips``.
+    """
+
+    outcomes: dict[str, list[str]] = dataclasses.field(
+        default_factory=lambda: collections.defaultdict(list)
+    )
+    said: dict[tuple[str, str], t.Any] = dataclasses.field(default_factory=dict)
+
+    def cell(self, tests: t.Iterable[str]) -> str:
+        """How many cases of these tests have passed, and of how many."""
+        found = [outcome for test in tests for outcome in self.outcomes.get(test, ())]
+        passed = found.count("passed")
+        if not found:
+            return "not run"
+        if "failed" in found:
+            return f"**{passed} of {len(found)}**"
+        return f"{passed}" if passed == len(found) else f"{passed} of {len(found)}"
+
+    def one(self, test: str) -> str:
+        """What a single test has to say."""
+        outcomes = self.outcomes.get(test)
+        if not outcomes:
+            return "not run"
+        shown = {"passed": "yes", "failed": "**no**", "skipped": LEFT_OUT}[outcomes[0]]
+        return str(self.said.get((test, "shown"), shown))
+
+    def trips(self) -> list[str]:
+        """The round trips of a save, a stat and a read."""
+        counts = self.said.get(("test_round_trips", "trips"))
+        return (
+            [str(n) for n in counts] if counts else [self.one("test_round_trips")] * 3
+        )
 
 
 def write(reports: t.Iterable[pytest.TestReport]) -> None:
-    """Write the table if FLASK_STORE_TABLE names its file."""
+    """Write the tables if FLASK_STORE_TABLE names their file."""
     path = os.environ.get("FLASK_STORE_TABLE")
-    if not path:
-        return
-    seen: dict[str, dict[str, str]] = collections.defaultdict(dict)
-    for report in reports:
-        name, _, row = report.nodeid.rpartition("::")[2].partition("[")
-        shown = {"passed": "yes", "failed": "**no**", "skipped": "-"}[report.outcome]
-        if name in PROMISES and (report.when == "call" or report.skipped):
-            seen[row.rstrip("]")][name] = shown
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    lines += row([*HEAD, *PROMISES.values()])
+    if path:
+        pathlib.Path(path).write_text(render(reports))
+
+
+def render(reports: t.Iterable[pytest.TestReport]) -> str:
+    """The tables in reStructuredText."""
+    rows = collect(reports)
+    means, held, hard, read = [], [], [], []
     for name, row in ROWS.items():
-        cells = [f"``{name}``", row.behind, row.library, row.primitive]
-        cells.append("yes" if row.exclusive else "no")
-        cells += [seen[name].get(test, "not run") for test in PROMISES]
-        lines += row(cells)
-    pathlib.Path(path).write_text("\n".join(lines) + "\n")
+        results, title = rows[name], f"``{name}``"
+        exclusive = results.said.get(("test_race", "exclusive"), LEFT_OUT)
+        means.append([title, row.behind, row.library, row.primitive, exclusive])
+        means[-1] += results.trips()
+        held.append([title, *map(results.cell, CONTRACT.values())])
+        hard.append([title, *map(results.one, HARD)])
+    for name, reader in READERS.items():
+        cells = map(rows[name].cell, READING.values())
+        read.append([f"``{name}``", reader.library, *cells])
+    head = ["Protocol", "Server", "Library", "By which primitive", "Exclusive"]
+    return "\n".join(
+        [
+            *_table(
+                "The means, and what a small file costs in round trips",
+                [*head, "Save", "Stat", "Read"],
+                means,
+            ),
+            *_table("The contract: tests that passed", ["Protocol", *CONTRACT], held),
+            *_table(
+                "Against other processes, and servers that break",
+                ["Protocol", *HARD.values()],
+                hard,
+            ),
+            *_table(
+                "The contract of what can only be read: tests that passed",
+                ["Protocol", "Library", *READING],
+                read,
+            ),
+        ]
+    )
 
 
-def row(cells: list[str]) -> list[str]:
+def collect(reports: t.Iterable[pytest.TestReport]) -> dict[str, Results]:
+    """The results of each row."""
+    contracts = {row.contract: name for name, row in {**ROWS, **READERS}.items()}
+    rows: dict[str, Results] = collections.defaultdict(Results)
+    for report in reports:
+        if report.when != "call" and report.outcome == "passed":
+            continue
+        path, _, parameters = report.nodeid.partition("[")
+        file, *classes, test = path.split("::")
+        stem = pathlib.PurePosixPath(file).stem
+        name = contracts.get("::".join([stem, *classes]))
+        if name is None and stem.startswith("test_protocols"):
+            name = parameters.removesuffix("]")
+        if name is not None:
+            rows[name].outcomes[test].append(report.outcome)
+            for what, value in report.user_properties:
+                rows[name].said[test, what] = value
+    return rows
+
+
+def _table(title: str, head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
+    for cells in [head, *rows]:
+        lines += table_row(cells)
+    return [*lines, ""]
+
+
+def table_row(cells: list[str]) -> list[str]:
     """One row of a list-table."""
     return [f"   {'  ' if n else '* '}- {cell}" for n, cell in enumerate(cells)]
+
+
+if __name__ == "__main__":
+    found = {row.contract.partition("::")[0] for row in {**ROWS, **READERS}.values()}
+    found |= {path.stem for path in pathlib.Path("tests").glob("test_protocols*.py")}
+    print(*(f"tests/{stem}.py" for stem in sorted(found)))

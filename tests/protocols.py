@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -13,8 +16,13 @@ from flask_store.stores.fsspec import FsspecStore
 from .conftest import missing
 from .contract import StoreContract
 from .contract import upload
+from .relay import Relay
+from .rows import ROWS
 from .servers import NotInstalledError
 from .servers_protocols import Place
+
+#: pytest's record_property, for the table in the documentation.
+Record = t.Callable[[str, object], None]
 
 
 @contextlib.contextmanager
@@ -53,3 +61,57 @@ class UuidContract(ServerContract):
             store.save(upload(), on_conflict="error")
         assert list(store.ls()) == []
         assert self.leftovers(store) == []
+
+
+class EachRow:
+    """Tests of every protocol; all of a row run before the next server starts."""
+
+    @pytest.fixture(scope="class", params=list(ROWS))
+    @classmethod
+    def row(cls, request: pytest.FixtureRequest) -> str:
+        """The name of the row."""
+        return str(request.param)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, row: str) -> t.Iterator[Place]:
+        """The server of the row."""
+        with started(ROWS[row].server) as running:
+            yield running
+
+
+def served(place: Place) -> None:
+    """Leave out what takes a server."""
+    if not place.port:
+        pytest.skip(f"{place.url.partition('://')[0]} has no server")
+
+
+def shared(place: Place) -> None:
+    """Leave out what takes two processes."""
+    if place.url.startswith("memory://"):
+        pytest.skip("memory has one process")
+
+
+def worker(what: str, url: str, place: Place) -> subprocess.Popen[str]:
+    """Another process that does something with the store."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.protocol_worker",
+            what,
+            url,
+            json.dumps(place.options),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def behind(relay: Relay, place: Place) -> Place:
+    """The place through a relay."""
+    there = place.moved(relay.port)
+    if "known_hosts" in there.options:  # the relay's port is not among them
+        there.options["known_hosts"] = None
+    return there

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
+import time
 import typing as t
+
+BLOCK = 64 * 1024
 
 
 class Relay:
-    """Passes on bytes both ways, until :attr:`silent` is set."""
+    """Passes on bytes both ways, until :attr:`silent` is set, and counts.
 
-    def __init__(self, port: int) -> None:
+    :param pause: how long to wait for each 64 KiB that a client sends, in seconds.
+
+    :attr:`sent` is the number of bytes that clients sent. :attr:`trips` is how often
+    they had to wait for a reply: how often one spoke, as the first or after the
+    server had spoken, on all connections together.
+    """
+
+    def __init__(self, port: int, pause: float = 0) -> None:
         self.upstream = ("127.0.0.1", port)
         self.silent = False
+        self.pause = pause
+        self.sent = 0
+        self.trips = 0
+        self._asking: set[socket.socket] = set()
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        if pause:  # or the system's buffers would take a whole file at once
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BLOCK)
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -46,12 +64,30 @@ class Relay:
                 return
             onward = socket.create_connection(self.upstream)
             self._sockets += [sock, onward]
-            self._run(self._pump, sock, onward)
-            self._run(self._pump, onward, sock)
+            self._run(self._pump, sock, onward, functools.partial(self._asked, sock))
+            self._run(self._pump, onward, sock, functools.partial(self._told, sock))
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _asked(self, client: socket.socket, size: int) -> None:
+        with self._lock:
+            self.sent += size
+            self.trips += client not in self._asking
+            self._asking.add(client)
+        if self.pause:
+            time.sleep(self.pause * size / BLOCK)
+
+    def _told(self, client: socket.socket, size: int) -> None:
+        with self._lock:
+            self._asking.discard(client)
+
+    def _pump(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        count: t.Callable[[int], None],
+    ) -> None:
         try:
-            while data := source.recv(64 * 1024):
+            while data := source.recv(BLOCK):
+                count(len(data))
                 if not self.silent:
                     target.sendall(data)
             if not self.silent:

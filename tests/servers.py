@@ -35,6 +35,10 @@ GRPC_OFFSET = 10000
 PORTS = range(11000, 22000)
 
 
+#: Where nothing may be left out, nor stood in for.
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
 class ServerError(RuntimeError):
     """A server did not start, or stopped too early."""
 

@@ -1,4 +1,4 @@
-"""A SeaweedFS that can be stopped and started again, with what it holds."""
+"""A SeaweedFS that can be stopped and started again, and gunicorn to go with it."""
 
 from __future__ import annotations
 
@@ -84,3 +84,52 @@ def restartable_s3() -> t.Iterator[RestartableS3]:
         finally:
             made.stop()
             servers._remove_sockets(made._ports)
+
+
+WORKERS = {
+    "gevent": ("-k", "gevent", "-w", "2"),
+    "gevent_preload": ("-k", "gevent", "-w", "2", "--preload"),
+    "gthread": ("-k", "gthread", "-w", "2", "--threads", "8"),
+}
+
+
+@contextlib.contextmanager
+def running(
+    workers: str, settings: dict[str, t.Any], folder: pathlib.Path, **env: str
+) -> t.Iterator[servers.Gunicorn]:
+    """The test application, in gunicorn."""
+    environment = {
+        "SETTINGS": json.dumps(settings),
+        "INSTANCE": str(folder / "instance"),
+        **env,
+    }
+    with servers.gunicorn(
+        "tests.background_app:app",
+        "--graceful-timeout=20",
+        *WORKERS[workers],
+        env=environment,
+    ) as server:
+        yield server
+
+
+def s3_settings(url: str, server: servers.S3Server, bucket: str) -> dict[str, t.Any]:
+    """The settings of S3Store for a server behind *url*."""
+    return {
+        "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
+        "STORE_S3_ENDPOINT_URL": url,
+        "STORE_S3_REGION": "us-east-1",
+        "STORE_S3_BUCKET": bucket,
+        "STORE_S3_ACCESS_KEY": server.access_key,
+        "STORE_S3_SECRET_KEY": server.secret_key,
+        "STORE_SERVE": "proxy",
+        "STORE_URL_PREFIX": "/files",
+    }
+
+
+def settings_of(
+    provider: str, server: servers.S3Server, bucket: str, url: str | None = None
+) -> dict[str, t.Any]:
+    """The settings of a store on SeaweedFS."""
+    address = url or f"http://localhost:{server.port}"
+    path = f"flask_store.stores.s3.{provider}"
+    return {**s3_settings(address, server, bucket), "STORE_PROVIDER": path}

@@ -17,7 +17,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import textwrap
 import typing as t
 import uuid
 from urllib.parse import quote
@@ -99,61 +98,6 @@ def ftp() -> t.Iterator[Place]:
             running.wait_until(lambda: listens(port), 30)
             login = f"{USER}:{quote(PASSWORD, safe='')}"
             yield Place(f"ftp://{login}@127.0.0.1:{port}", port, folder=root)
-
-
-# -- SFTP --------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def sshd() -> t.Iterator[Place]:
-    """OpenSSH's server, for the user that runs the tests, by a key of its own."""
-    program = _program_of_system("sshd", "openssh-server")
-    keygen = _program_of_system("ssh-keygen", "openssh-client")
-    user = getpass.getuser()
-    if os.geteuid() == 0:
-        os.makedirs("/run/sshd", exist_ok=True)  # sshd insists on it as root
-    (port,) = _free_ports(1)
-    with _directory() as folder:
-        root = folder / "root"
-        root.mkdir()
-        for name in ("host", "client"):
-            command = [keygen, "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
-            subprocess.run(command, check=True)
-        _, key, *_ = (folder / "host.pub").read_text().split()
-        known_hosts = folder / "known_hosts"
-        known_hosts.write_text(
-            f"[127.0.0.1]:* ssh-ed25519 {key}\n[127.0.0.1]:{port} ssh-ed25519 {key}\n"
-        )
-        config = folder / "sshd_config"
-        config.write_text(
-            textwrap.dedent(
-                f"""\
-                Port {port}
-                ListenAddress 127.0.0.1
-                HostKey {folder / "host"}
-                AuthorizedKeysFile {folder / "client.pub"}
-                PidFile {folder / "pid"}
-                StrictModes no
-                UsePAM no
-                PermitRootLogin yes
-                PasswordAuthentication no
-                MaxStartups 200:30:400
-                MaxSessions 200
-                Subsystem sftp internal-sftp
-                """
-            )
-        )
-        with _process([program, "-D", "-e", "-f", config], folder, grace=2) as running:
-            running.wait_until(lambda: listens(port), 30)
-            yield Place(
-                f"sftp://{user}@127.0.0.1:{port}{root}",
-                port,
-                {
-                    "known_hosts": str(known_hosts),
-                    "client_keys": str(folder / "client"),
-                },
-                root,
-            )
 
 
 # -- WebDAV ------------------------------------------------------------------

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from .protocol_table import row
+from .protocol_table import table_row
 
 #: The property by which a test says which cell it fills: the store, the request or the
 #: header, and the status or what the header says.
@@ -43,8 +43,8 @@ def write(reports: t.Iterable[pytest.TestReport]) -> None:
                 store, asked, said = t.cast("list[str]", cell)
                 seen[asked, said][store] = SHOWN[report.outcome]
     lines = [".. list-table::", "   :header-rows: 1", ""]
-    lines += row(["Request, or header", "Answer", *STORES.values()])
+    lines += table_row(["Request, or header", "Answer", *STORES.values()])
     for (asked, said), shown in seen.items():
         cells = [shown.get(store, "not run") for store in STORES]
-        lines += row([asked, said, *cells])
+        lines += table_row([asked, said, *cells])
     pathlib.Path(path).write_text("\n".join(lines) + "\n")

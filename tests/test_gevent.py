@@ -11,13 +11,18 @@ import typing as t
 
 import pytest
 
+from . import tls
+from .gevent_table import PROPERTY
+from .gevent_table import STORES
 from .protocols import started
 from .proxy import Proxy
 from .servers import ROOT
 from .servers import S3Server
+from .servers_background import s3_settings
+from .servers_gcs import fake_gcs
 from .servers_protocols import azurite
 from .servers_protocols import Place
-from .servers_protocols import sshd
+from .servers_sftp import ssh_server
 from .test_sftp import by
 
 #: How long one process may take; nearly all of it is for slow machines.
@@ -57,18 +62,19 @@ def s3(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> dict[str, t.Any]:
     )
 
 
-def s3_settings(url: str, server: S3Server, bucket: str) -> dict[str, t.Any]:
-    """The settings of S3Store for a server behind *url*."""
-    return {
-        "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
-        "STORE_S3_ENDPOINT_URL": url,
-        "STORE_S3_REGION": "us-east-1",
-        "STORE_S3_BUCKET": bucket,
-        "STORE_S3_ACCESS_KEY": server.access_key,
-        "STORE_S3_SECRET_KEY": server.secret_key,
-        "STORE_SERVE": "proxy",
-        "STORE_URL_PREFIX": "/files",
-    }
+@pytest.fixture
+def s3_tls(
+    seaweedfs_server: S3Server,
+    seaweedfs_bucket: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> t.Iterator[dict[str, t.Any]]:
+    """S3Store over TLS, with a certificate that the machine is told to trust."""
+    certificate = tls.make_certificate(tmp_path)
+    for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):  # botocore's name, OpenSSL's
+        monkeypatch.setenv(name, str(certificate))
+    with tls.in_front_of(seaweedfs_server.port, certificate) as url:
+        yield s3_settings(url, seaweedfs_server, seaweedfs_bucket)
 
 
 @pytest.fixture
@@ -99,8 +105,8 @@ def place_settings(place: Place) -> dict[str, t.Any]:
 
 @pytest.fixture(scope="module")
 def sftp_server() -> t.Iterator[Place]:
-    """One sshd for the whole module."""
-    with started(sshd) as running:
+    """One server for the whole module."""
+    with started(ssh_server) as running:
         yield running
 
 
@@ -109,6 +115,19 @@ def azure_server() -> t.Iterator[Place]:
     """One azurite for the whole module."""
     with started(azurite) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def gcs_server() -> t.Iterator[Place]:
+    """One fake-gcs-server for the whole module."""
+    with started(fake_gcs) as running:
+        yield running
+
+
+@pytest.fixture
+def gcs(gcs_server: Place) -> dict[str, t.Any]:
+    """Google Cloud Storage by gcsfs."""
+    return place_settings(gcs_server)
 
 
 @pytest.fixture
@@ -124,11 +143,17 @@ def azure(azure_server: Place) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", ["local", "s3", "s3_background", "sftp", "azure"])
-def test_every_operation(mode: str, kind: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("kind", STORES)
+def test_every_operation(
+    mode: str,
+    kind: str,
+    request: pytest.FixtureRequest,
+    record_property: t.Callable[[str, object], None],
+) -> None:
     """Everything works whenever gevent patches, or never; the first call has a hub
     with nothing else to do, which must not give up (LoopExit)."""
     found = run(mode, "every_operation", request.getfixturevalue(kind))
+    record_property(PROPERTY, (kind, mode, found))
     assert all(found.values()), found
     assert found.keys() == OPERATIONS
 
@@ -205,6 +230,20 @@ def test_other_greenlets_run_during_a_call(
         proxy.latency_ms = 300
         settings = s3_settings(proxy.endpoint_url, seaweedfs_server, seaweedfs_bucket)
         assert run(mode, "others_run", settings) > 5
+
+
+@pytest.mark.parametrize("mode", ["first", "unpatched"])
+def test_other_greenlets_run_while_the_disk_syncs(
+    mode: str, local: dict[str, t.Any]
+) -> None:
+    """Writing through to the disk holds up nobody else."""
+    assert run(mode, "slow_disk", local) > 5
+
+
+def test_killed_greenlet_waits_for_its_disk(local: dict[str, t.Any]) -> None:
+    """It would close a file in which a thread is still writing, and the number of the
+    file would be another's."""
+    assert run("first", "killed_on_disk", local) is True
 
 
 def test_stream_of_a_greenlet(s3: dict[str, t.Any]) -> None:

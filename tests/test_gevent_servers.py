@@ -1,15 +1,9 @@
-"""The same in gunicorn: worker after worker is killed, and nothing is lost."""
+"""The same in gunicorn, which is told to stop, and the time of a save."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
 import pathlib
-import random
-import signal
-import threading
 import time
 import typing as t
 
@@ -18,83 +12,55 @@ import requests
 
 from flask_store.stores.s3 import S3Store
 
-from . import servers
+from .gevent_table import PROPERTY
+from .gevent_table import STORES
 from .proxy import Proxy
 from .servers import S3Server
+from .servers_background import running
+from .servers_background import settings_of
+from .servers_background import WORKERS
 from .test_gevent import azure
 from .test_gevent import azure_server
+from .test_gevent import gcs
+from .test_gevent import gcs_server
 from .test_gevent import local
 from .test_gevent import OPERATIONS
 from .test_gevent import s3
 from .test_gevent import s3_background
-from .test_gevent import s3_settings
+from .test_gevent import s3_tls
 from .test_gevent import sftp
 from .test_gevent import sftp_server
 
 __all__ = [
     "azure",
     "azure_server",
+    "gcs",
+    "gcs_server",
     "local",
     "s3",
     "s3_background",
+    "s3_tls",
     "sftp",
     "sftp_server",
 ]
 
-#: How often workers are killed; set it to 100 for the whole story.
-ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "3"))
 #: How many saves are timed; the median of them counts.
 SAVES = int(os.environ.get("FLASK_STORE_TIMED_SAVES", "3"))
-WORKERS = {
-    "gevent": ("-k", "gevent", "-w", "2"),
-    "gevent_preload": ("-k", "gevent", "-w", "2", "--preload"),
-    "gthread": ("-k", "gthread", "-w", "2", "--threads", "8"),
-}
-
-
-@contextlib.contextmanager
-def running(
-    workers: str, settings: dict[str, t.Any], folder: pathlib.Path, **env: str
-) -> t.Iterator[servers.Gunicorn]:
-    """The test application, in gunicorn."""
-    environment = {
-        "SETTINGS": json.dumps(settings),
-        "INSTANCE": str(folder / "instance"),
-        **env,
-    }
-    with servers.gunicorn(
-        "tests.background_app:app",
-        "--graceful-timeout=20",
-        *WORKERS[workers],
-        env=environment,
-    ) as server:
-        yield server
-
-
-def settings_of(
-    provider: str, server: S3Server, bucket: str, url: str | None = None
-) -> dict[str, t.Any]:
-    """The settings of a store on SeaweedFS."""
-    address = url or f"http://localhost:{server.port}"
-    path = f"flask_store.stores.s3.{provider}"
-    return {**s3_settings(address, server, bucket), "STORE_PROVIDER": path}
-
-
 #: The rest of the pairs would be modes that test_gevent runs without gunicorn.
 PAIRS = [
     ("gevent", "s3_background"),
     ("gthread", "s3_background"),
-    ("gevent_preload", "s3_background"),
-    ("gevent_preload", "local"),
-    ("gevent_preload", "s3"),
-    ("gevent_preload", "sftp"),
-    ("gevent_preload", "azure"),
+    *(("gevent_preload", kind) for kind in STORES),
 ]
 
 
 @pytest.mark.parametrize(("workers", "kind"), PAIRS)
 def test_every_operation(
-    workers: str, kind: str, request: pytest.FixtureRequest, tmp_path: pathlib.Path
+    workers: str,
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: pathlib.Path,
+    record_property: t.Callable[[str, object], None],
 ) -> None:
     """Every operation works in real workers, and these end when they are told to;
     with --preload the store was used before the fork, and patching came after it."""
@@ -108,91 +74,12 @@ def test_every_operation(
             answer = reply.json()
             assert answer["patched"] is (workers != "gthread")
             assert answer["found"].keys() == OPERATIONS
+            record_property(PROPERTY, (kind, workers, answer["found"]))
             assert all(answer["found"].values()), answer
         server.process.terminate()
         # Under --preload, gunicorn's gevent worker often uses up its graceful
         # timeout by itself, with an empty application too.
         assert server.process.wait(45) == 0
-
-
-class Clients:
-    """Threads that upload and remember what was accepted."""
-
-    def __init__(self, url: str, count: int) -> None:
-        self.url = url
-        self.accepted: dict[str, str] = {}
-        self.sent: set[str] = set()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._upload) for _ in range(count)]
-
-    def __enter__(self) -> t.Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _upload(self) -> None:
-        while not self._stop.is_set():
-            data = os.urandom(random.randint(100, 100_000))
-            digest = hashlib.sha256(data).hexdigest()
-            self.sent.add(digest)
-            files = {"afile": ("file.bin", data)}
-            try:
-                reply = requests.post(f"{self.url}/save", files=files, timeout=20)
-            except requests.RequestException:
-                continue  # its worker was killed before it answered
-            if reply.status_code == 200:
-                self.accepted[reply.text] = digest
-
-
-def children(parent: int) -> list[int]:
-    """The processes that *parent* started."""
-    text = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text()
-    return [int(number) for number in text.split()]
-
-
-@pytest.mark.parametrize("workers", ["gevent", "gthread"])
-def test_killed_workers_lose_nothing(
-    workers: str,
-    seaweedfs_server: S3Server,
-    seaweedfs_bucket: str,
-    tmp_path: pathlib.Path,
-) -> None:
-    """Workers are killed (-9) at random under load. In the end every file whose
-    save was answered is in S3, once and byte for byte, and the spool is empty."""
-    settings = settings_of("S3GeventStore", seaweedfs_server, seaweedfs_bucket)
-    spool = tmp_path / "instance" / "flask-store-spool"
-    with running(workers, settings, tmp_path) as server:
-        with Clients(server.url, 6) as clients:
-            for _ in range(ROUNDS):
-                time.sleep(random.uniform(0.5, 2))
-                os.kill(random.choice(children(server.process.pid)), signal.SIGKILL)
-        deadline = time.monotonic() + 100
-        while any(spool.rglob("*.json")) and time.monotonic() < deadline:
-            # A worker looks for leftovers at its first request.
-            requests.get(server.url, timeout=20)
-            time.sleep(0.1)
-        left = len(list(spool.rglob("*.json")))
-    store = S3Store.from_config(settings)
-    stored = {f.name: hashlib.sha256(store.file(f.name).read()) for f in store.ls()}
-    digests = [found.hexdigest() for found in stored.values()]
-    lost = [
-        name
-        for name, digest in clients.accepted.items()
-        if name not in stored or stored[name].hexdigest() != digest
-    ]
-    doubled = len(digests) - len(set(digests))
-    print(
-        f"{workers}: {ROUNDS} kills, {len(clients.accepted)} accepted,"
-        f" {len(stored)} stored, {len(lost)} lost, {doubled} doubled, {left} left"
-    )
-    assert clients.accepted
-    assert (lost, doubled, left) == ([], 0, 0)
-    assert set(digests) <= clients.sent
 
 
 @pytest.mark.parametrize("workers", ["gevent_preload", "gthread"])

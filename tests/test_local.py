@@ -12,6 +12,7 @@ import typing as t
 
 import pytest
 
+from flask_store.dialects import PAGE
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
 from flask_store.stores.fsspec import FsspecStore
@@ -286,3 +287,68 @@ def test_etag_changes_with_every_replacement(store: LocalStore) -> None:
         f = store.save(upload(b"%02d" % number), on_conflict="overwrite")
         seen.add(f.etag)
     assert len(seen) == 50
+
+
+class _Counted:
+    """What :func:`os.scandir` returns, and how often it was asked for an entry."""
+
+    read = 0
+
+    def __init__(self, entries: t.Any) -> None:
+        self.entries = entries
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.entries.close()
+
+    def __iter__(self) -> t.Self:
+        return self
+
+    def __next__(self) -> os.DirEntry[str]:
+        type(self).read += 1
+        return t.cast("os.DirEntry[str]", next(self.entries))
+
+
+def test_listing_reads_as_it_is_iterated_over(
+    store: LocalStore, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first file of a large folder comes without a look at the others."""
+    store.put("b/c.txt", b"x")
+    for number in range(500):
+        (root / "b" / f"{number}.txt").touch()
+    listed = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: _Counted(listed(path)))
+    monkeypatch.setattr(_Counted, "read", 0)
+    files = iter(store.ls())
+    next(files)
+    assert _Counted.read < 10
+    assert len(list(files)) == 500
+    assert _Counted.read > 500
+
+
+def test_listing_goes_on_while_files_come_and_go(store: LocalStore) -> None:
+    """What was there all the time is listed once, and nobody is led astray."""
+    for number in range(300):
+        store.put(f"{number % 3}/{number:03}.txt", b"x")
+    seen = []
+    for found in store.ls():
+        seen.append(found.name)
+        store.delete(found.name)
+    assert len(seen) == len(set(seen)) == 300
+    assert list(store.ls()) == []
+
+
+def test_first_page_is_sorted(store: LocalStore, root: pathlib.Path) -> None:
+    """The disk has an order of its own, which a reader cannot search."""
+    names = [f"{number:03}.txt" for number in range(50)]
+    for name in reversed(names):
+        store.put(f"b/{name}", b"x")
+    found, more = store.ls("b").first_page()
+    assert ([f.name for f in found], more) == ([f"b/{name}" for name in names], False)
+    for number in range(PAGE):
+        (root / f"more-{number}.txt").touch()
+    found, more = store.ls().first_page()
+    assert len(found) == PAGE and more
+    assert found == sorted(found, key=lambda f: f.name)

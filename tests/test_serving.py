@@ -40,8 +40,8 @@ from .servers_gcs import fake_gcs
 from .servers_protocols import azurite
 from .servers_protocols import Place
 from .servers_protocols import samba
-from .servers_protocols import sshd
 from .servers_protocols import webdav
+from .servers_sftp import ssh_server
 from .test_s3 import settings
 
 DATA = bytes(range(256)) * 40
@@ -95,7 +95,7 @@ def make_s3_app(server: S3Server, **config: t.Any) -> Flask:
 @pytest.fixture(scope="module")
 def sftp_app() -> t.Iterator[Flask]:
     """Files on another machine, by SSH."""
-    yield from place_app(sshd)
+    yield from place_app(ssh_server)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 
@@ -22,7 +24,11 @@ from flask_store import NotConfiguredError
 from flask_store import signals
 from flask_store import Store
 from flask_store.background import worker
+from flask_store.background.locks import release
+from flask_store.background.runners import Threads
 from flask_store.background.spool import Spool
+from flask_store.background.turns import Turns
+from flask_store.background.upload import Upload
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
 from flask_store.sources import Source
@@ -36,7 +42,7 @@ from .proxy import Proxy
 from .servers import ROOT
 from .servers import S3Server
 from .servers_background import restartable_s3
-from .test_gevent import s3_settings
+from .servers_background import s3_settings
 
 KINDS = {"greenlets": "S3GeventStore", "threads": "S3Store"}
 
@@ -226,11 +232,12 @@ def test_what_needs_an_answer_is_not_in_the_background(
 # -- failing -----------------------------------------------------------------
 
 
-def test_wrong_key_is_parked_with_its_cause(settings: dict[str, t.Any]) -> None:
+def test_wrong_key_is_parked_with_its_cause(
+    settings: dict[str, t.Any], behind: S3Store
+) -> None:
     """What no repetition helps against is kept, and said by upload_failed; the
     next process, with the right key, stores it."""
-    settings["STORE_S3_SECRET_KEY"] = "wrong"
-    app, store = make(settings)
+    app, store = make(settings | {"STORE_S3_SECRET_KEY": "wrong"})
     told: list[t.Any] = []
 
     @signals.upload_failed.connect_via(app)
@@ -247,6 +254,21 @@ def test_wrong_key_is_parked_with_its_cause(settings: dict[str, t.Any]) -> None:
     journal = next(path for path in spooled(settings) if path.suffix == ".json")
     assert "STORE_S3_SECRET_KEY" in json.loads(journal.read_text())["cause"]
     assert f.read() == b"x"
+    assert store.background is not None
+    release(store.background.worker().box._held)  # as the end of its process does
+    make(settings)[1].background.start()  # type: ignore[union-attr]
+    wait_for(lambda: not spooled(settings))
+    assert behind.file(str(f)).read() == b"x"
+
+
+def test_progress_of_an_upload() -> None:
+    """How far the sending is, also when it begins anew."""
+    waiting = Upload("key", 10)
+    source = waiting.source(io.BytesIO(b"0123456789"))
+    source.read_at(0, 5)
+    assert (waiting.progress, waiting.done) == (0.5, False)
+    waiting.source(io.BytesIO(b"0123456789"))
+    assert waiting.progress == 0.0
 
 
 def test_unreachable_storage_is_tried_again(
@@ -369,7 +391,7 @@ def test_half_written_upload_is_swept(tmp_path: pathlib.Path) -> None:
     box.add(Source(io.BytesIO(b"good"), None), "good.txt", "text/plain")
     pathlib.Path(box.data("half.txt")).write_bytes(b"ha")
     assert list(spool.abandoned()) == []
-    box.leave()
+    release(box._held)  # as the end of its process does
     (found,) = spool.abandoned()
     assert [entry.key for entry in found.entries()] == ["good.txt"]
     assert not os.path.exists(found.data("half.txt"))
@@ -378,10 +400,29 @@ def test_half_written_upload_is_swept(tmp_path: pathlib.Path) -> None:
 def test_spools_of_two_stores_do_not_mix(tmp_path: pathlib.Path) -> None:
     """A store takes up what is its own only, also from a folder they share."""
     one = Spool(str(tmp_path / "spool"), 10**6, "s3://one")
-    one.make_box().leave()
+    release(one.make_box()._held)
     other = Spool(str(tmp_path / "spool"), 10**6, "s3://other")
     assert list(other.abandoned()) == []
     assert len(list(one.abandoned())) == 1
+
+
+def test_hosts_keep_to_their_own_spools(
+    settings: dict[str, t.Any], proxy: Proxy, tmp_path: pathlib.Path
+) -> None:
+    """Another host, with the same storage, neither sees what waits on this one nor
+    takes it up."""
+    proxy.black_hole = True
+    here = make(settings)[1]
+    f = here.save(upload(b"mine", "mine.txt"))
+    assert here.background is not None and f.upload is not None
+    release(here.background.worker().box._held)  # dead; who may, takes it up
+    there = make(settings | {"STORE_SPOOL_PATH": str(tmp_path / "there")})[1]
+    assert there.background is not None
+    there.background.start()
+    assert list(there.background.spool.abandoned()) == there.pending() == []
+    assert [entry.key for entry in here.pending()] == [str(f)]
+    proxy.black_hole = False
+    assert f.upload.wait(60)
 
 
 EXIT = """
@@ -434,6 +475,25 @@ def test_exit_does_not_wait_for_ever(settings: dict[str, t.Any], proxy: Proxy) -
     )
     assert time.monotonic() - started < 30
     assert len([p for p in spooled(settings) if p.suffix == ".json"]) == 20
+
+
+def test_so_many_at_a_time() -> None:
+    """As many uploads run at once as are allowed, and no more; each runs once."""
+    running: list[int] = []
+    seen: list[tuple[int, int]] = []
+    turns, together = Turns(Threads(), 3), threading.Barrier(3)
+
+    def work(number: int) -> None:
+        running.append(number)
+        together.wait(20)
+        seen.append((number, len(running)))
+        running.remove(number)
+
+    for number in range(21):
+        turns.add(functools.partial(work, number))
+    assert turns.finish(60)
+    assert sorted(number for number, _ in seen) == list(range(21))
+    assert max(count for _, count in seen) == 3
 
 
 # -- settings ----------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Uploads that go on after ``save``, and survive the process.
 
-- ``spool.py``: the uploads on this host's disk. ``copying.py``: the way there.
-- ``worker.py``: when each is tried. ``runners.py``: in what it runs.
+- ``spool.py``: the uploads on this host's disk. ``boxes.py``: those of one process.
+  ``locks.py``: how long they are its own. ``copying.py``: the way there.
+- ``worker.py``: one upload, from try to try. ``turns.py``: whose turn it is.
+  ``runners.py``: in what it runs.
 - ``upload.py``: ``f.upload``.
 """
 
@@ -23,9 +25,10 @@ from ..files import FileWrapper
 from ..greenlets import lock
 from ..greenlets import patched
 from ..sources import Source
+from ..unnamed import Unnamed
+from .boxes import Entry
 from .runners import require_gevent
 from .runners import runner
-from .spool import Entry
 from .spool import Spool
 from .upload import Upload
 from .worker import Job
@@ -125,6 +128,14 @@ class Background:
             return None
         return worker.put(entry, worker.box)
 
+    def unnamed(self) -> Unnamed:
+        """A new private file, for an upload that arrives: :meth:`accept` gives it a
+        name where it lies.
+
+        :raises OSError: if none can be made.
+        """
+        return self.worker().box.unnamed()
+
     def find(self, key: str) -> tuple[Entry, t.BinaryIO] | None:
         """An upload that this host still has, with its bytes."""
         return self.spool.find(key)
@@ -217,7 +228,7 @@ def _drain_all(process: int) -> None:
 
 
 def _forget_workers() -> None:
-    # They are the parent's, and so are the locks that say that it is alive.
+    # They are the parent's.
     global _making
     _making = lock()
     for background in list(_every):

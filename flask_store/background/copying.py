@@ -8,12 +8,13 @@ import typing as t
 
 from ..greenlets import offload
 from ..sources import Source
+from ..unnamed import Unnamed
 
 #: How much the kernel copies at a time; other greenlets run in between.
 STEP = 64 * 1024**2
 
 
-def copy_into(source: Source, target: io.FileIO) -> None:
+def copy_into(source: Source, target: Unnamed) -> None:
     """Write every byte of *source*, which rewinds, into an empty file.
 
     A file is copied by the kernel: where the filesystem can (Btrfs, XFS) its blocks
@@ -23,7 +24,7 @@ def copy_into(source: Source, target: io.FileIO) -> None:
     file = _file(source)
     if file is None or not _by_kernel(file, target, source.size):
         for data in source.chunks():
-            offload(_write, target, data)
+            offload(target.write, data)
 
 
 def _file(source: Source) -> t.Any:
@@ -34,31 +35,23 @@ def _file(source: Source) -> t.Any:
     return stream if plain and hasattr(os, "copy_file_range") else None
 
 
-def _by_kernel(file: t.Any, target: io.FileIO, size: int) -> bool:
+def _by_kernel(file: t.Any, target: Unnamed, size: int) -> bool:
     try:
         file.flush()
         start = 0
         while start < size:
             step = min(STEP, size - start)
-            start += (
-                done := offload(_step, file.fileno(), target.fileno(), step, start)
-            )
+            start += (done := offload(_step, file.fileno(), target.fd, step, start))
             if not done:
                 break
     except OSError:  # another disk on an old kernel, or no file after all
         pass
     if start == size:
         return True
-    target.seek(0)
-    target.truncate()
+    os.lseek(target.fd, 0, os.SEEK_SET)
+    os.ftruncate(target.fd, 0)
     return False
 
 
 def _step(source: int, target: int, count: int, start: int) -> int:
     return os.copy_file_range(source, target, count, start)
-
-
-def _write(target: io.FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[target.write(view) :]

@@ -1,147 +1,22 @@
-"""Uploads on this host's disk, on their way to the storage.
-
-Each process keeps its uploads in a box of its own, a folder with a lock that lives
-exactly as long as the process. An upload is two files: its bytes, and a journal that
-says what is to become of them. It exists from the moment the journal has its name;
-bytes without a journal were never promised to anybody.
-"""
+"""Uploads on this host's disk, on their way to the storage: a box for each process."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
-import json
 import os
-import time
 import typing as t
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
 
 import shortuuid
 
-from ..greenlets import offload
-from ..sources import Source
-from .copying import copy_into
-
-LOCK = "lock"
-
-
-@dataclass
-class Entry:
-    """One journal.
-
-    :param key: the file's final name in its store.
-    :param size: in bytes.
-    :param saved: when it was accepted, as a POSIX timestamp.
-    :param attempts: how often it was tried in vain.
-    :param cause: what the last attempt raised.
-    :param parked: whether trying again is pointless until somebody acts.
-    """
-
-    key: str
-    size: int
-    content_type: str
-    saved: float
-    attempts: int = 0
-    cause: str | None = None
-    parked: bool = False
-
-
-class Box:
-    """The uploads of one process.
-
-    :param path: its folder.
-    :param lock: the descriptor that holds the lock.
-    """
-
-    def __init__(self, path: str, lock: int) -> None:
-        self.path = path
-        self._lock = lock
-
-    def add(self, source: Source, key: str, content_type: str) -> Entry:
-        """Write an upload, durably, so that it survives whatever happens next.
-
-        :raises OSError: if it cannot be written; nothing is left then.
-        """
-        entry = Entry(key, source.size, content_type, time.time())
-        path = self.data(key)
-        try:
-            with open(_create(path), "wb", buffering=0) as target:
-                copy_into(source, target)
-                offload(os.fsync, target.fileno())
-            self.note(entry, durable=True)
-        except BaseException:
-            self.remove(key)
-            raise
-        return entry
-
-    def note(self, entry: Entry, durable: bool = False) -> None:
-        """Write the journal anew, in one step."""
-        path = self._journal(entry.key)
-        part = f"{path}.part"
-        with open(_create(part, os.O_TRUNC), "w", encoding="utf-8") as file:
-            json.dump(asdict(entry), file)
-            file.flush()
-            if durable:
-                offload(os.fsync, file.fileno())
-        os.replace(part, path)
-        if durable:
-            _sync_folder(self.path)
-
-    def remove(self, key: str) -> None:
-        """Forget an upload: it is stored, or not wanted any more."""
-        # In this order: bytes without a journal are rubbish, and not the reverse.
-        for path in (self._journal(key), self.data(key)):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def entries(self) -> Iterator[Entry]:
-        """Every upload that is here; what was never promised is removed."""
-        names = set(os.listdir(self.path))
-        for name in sorted(names - {LOCK}):
-            stem, _, kind = name.partition(".")
-            path = os.path.join(self.path, name)
-            if kind == "json":
-                with suppress(FileNotFoundError):
-                    yield read_entry(path)
-            elif kind == "json.part" or f"{stem}.json" not in names:
-                os.unlink(path)
-
-    def data(self, key: str) -> str:
-        """Where the bytes of an upload are."""
-        return os.path.join(self.path, f"{name_of(key)}.data")
-
-    def is_unwanted(self, key: str) -> bool:
-        """Whether the file was deleted before it was stored."""
-        return os.path.exists(_tombstone(self._journal(key)))
-
-    def bury(self, key: str) -> None:
-        """Remove the mark of a deleted file."""
-        with suppress(FileNotFoundError):
-            os.unlink(_tombstone(self._journal(key)))
-
-    def is_empty(self) -> bool:
-        """Whether nothing is left to do."""
-        return os.listdir(self.path) == [LOCK]
-
-    def close(self) -> None:
-        """Remove the box if it is empty, and let go of it in any case."""
-        with suppress(OSError):
-            if self.is_empty():
-                os.unlink(os.path.join(self.path, LOCK))
-                os.rmdir(self.path)
-        self.leave()
-
-    def leave(self) -> None:
-        """Close the lock, as a forked child has to: it belongs to the parent."""
-        with suppress(OSError):
-            os.close(self._lock)
-
-    def _journal(self, key: str) -> str:
-        return os.path.join(self.path, f"{name_of(key)}.json")
+from ..unnamed import probe
+from .boxes import Box
+from .boxes import Entry
+from .boxes import name_of
+from .boxes import read_entry
+from .boxes import tombstone
 
 
 class Spool:
@@ -156,6 +31,7 @@ class Spool:
         self.folder = folder
         self.quota = quota
         self.prefix = f"{hashlib.sha256(store.encode()).hexdigest()[:16]}-"
+        self._nameless: bool | None = None
 
     def make_box(self) -> Box:
         """A new box, held by this process.
@@ -172,9 +48,8 @@ class Spool:
         while True:
             path = os.path.join(self.folder, self.prefix + shortuuid.uuid())
             os.mkdir(path, 0o700)
-            with suppress(FileNotFoundError):
-                os.close(_create(os.path.join(path, LOCK)))
-                box = _hold(path)
+            with suppress(FileNotFoundError):  # who looks around has swept it away
+                box = self._take(path)
                 if box is not None:
                     return box
 
@@ -182,7 +57,7 @@ class Spool:
         """The boxes of processes that are gone, now held by this one."""
         for path in self._boxes():
             with suppress(FileNotFoundError):
-                box = _hold(path)
+                box = self._take(path)
                 if box is not None:
                     yield box
 
@@ -220,9 +95,9 @@ class Spool:
     def forget(self, key: str) -> bool:
         """Mark an upload as deleted; whoever uploads it takes care of the rest."""
         for journal in self._journals(key):
-            mark = _tombstone(journal)
+            mark = tombstone(journal)
             with suppress(FileNotFoundError):
-                os.close(_create(mark, os.O_TRUNC))
+                os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 # The journal goes before the mark is looked for. If it is there
                 # still, the mark will be seen.
                 if os.path.exists(journal):
@@ -230,10 +105,15 @@ class Spool:
                 os.unlink(mark)
         return False
 
+    def _take(self, path: str) -> Box | None:
+        if self._nameless is None:
+            self._nameless = probe(self.folder, self.folder)
+        return Box.take(path, self._nameless)
+
     def _journals(self, key: str) -> Iterator[str]:
         for box in self._boxes():
             journal = os.path.join(box, f"{name_of(key)}.json")
-            if os.path.exists(journal) and not os.path.exists(_tombstone(journal)):
+            if os.path.exists(journal) and not os.path.exists(tombstone(journal)):
                 yield journal
 
     def _boxes(self) -> list[str]:
@@ -244,54 +124,9 @@ class Spool:
         ]
 
 
-def name_of(key: str) -> str:
-    """The name of an upload's files; a key may be longer than a file name."""
-    return hashlib.sha256(key.encode()).hexdigest()[:40]
-
-
-def read_entry(path: str) -> Entry:
-    """:raises FileNotFoundError: if the upload is gone meanwhile."""
-    with open(path, encoding="utf-8") as file:
-        return Entry(**json.load(file))
-
-
-def _hold(path: str) -> Box | None:
-    """The box, if nobody holds it."""
-    name = os.path.join(path, LOCK)
-    number = os.open(name, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Somebody may have held it, emptied it and taken it away meanwhile.
-        if os.path.samestat(os.stat(name), os.fstat(number)):
-            return Box(path, number)
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(number)
-        raise
-    os.close(number)
-    return None
-
-
 def _folders(path: str) -> list[str]:
     try:
         with os.scandir(path) as found:
             return [entry.path for entry in found if entry.is_dir()]
     except FileNotFoundError:
         return []
-
-
-def _tombstone(journal: str) -> str:
-    return journal.removesuffix("json") + "deleted"
-
-
-def _create(path: str, more: int = os.O_EXCL) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | more, 0o600)
-
-
-def _sync_folder(path: str) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        offload(os.fsync, number)
-    finally:
-        os.close(number)

@@ -1,4 +1,4 @@
-"""One process's uploads: who is next, who has to wait, and what is left at the exit."""
+"""One process's uploads: what becomes of each try, and what is left at the exit."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import logging
 import random
 import time
 import typing as t
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ..exceptions import ClientError
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
-from ..greenlets import Flag
-from ..greenlets import flag
 from ..greenlets import lock
 from ..ioloop import get_loop
+from .boxes import Box
+from .boxes import Entry
 from .runners import Runner
-from .spool import Box
-from .spool import Entry
 from .spool import Spool
+from .turns import Turns
 from .upload import Upload
 
 logger = logging.getLogger(__name__)
@@ -72,16 +69,11 @@ class Worker:
     def __init__(self, store: Store, spool: Spool, runner: Runner, limit: int) -> None:
         self.store = store
         self.spool = spool
-        self.runner = runner
-        self.limit = limit
+        self.turns = Turns(runner, limit)
         self.box = spool.make_box()
         self.others: list[Box] = []
         self.uploads: dict[str, Upload] = {}
         self._loop = get_loop()
-        self._work: deque[Callable[[], None]] = deque()
-        self._active = 0
-        self._exiting = False
-        self._idle: list[Flag] = []
         self._guard = lock()
 
     def put(self, entry: Entry, box: Box) -> Upload:
@@ -89,82 +81,30 @@ class Worker:
         upload = self.uploads[entry.key] = Upload(entry.key, entry.size)
         upload.attempts = entry.attempts
         job = Job(entry, box, upload)
-        self._do(lambda: self._attempt(job))
+        self.turns.add(lambda: self._attempt(job))
         return upload
 
     def look_around(self) -> None:
         """Take up what dead processes left, now and from time to time."""
-        if not self._exiting:
-            self._do(self._adopt)
-            self._later(LOOK_AROUND, self.look_around)
+        self.turns.add(self._adopt)
+        self._later(LOOK_AROUND, self.look_around)
 
     def drain(self, timeout: float) -> None:
         """Finish what can be finished within *timeout* seconds. The rest, and what
         waits to be tried again, is for the next process."""
-        with flag() as idle:
-            with self._guard:
-                self._exiting = True
-                busy = self._active > 0
-                if busy:
-                    self._idle.append(idle)
-            if busy and not idle.wait(timeout):
-                logger.warning(
-                    "%d uploads are left in %s for the next process.",
-                    sum(not upload.done for upload in self.uploads.values()),
-                    self.spool.folder,
-                )
-                return
+        if not self.turns.finish(timeout):
+            logger.warning(
+                "%d uploads are left in %s for the next process.",
+                sum(not upload.done for upload in self.uploads.values()),
+                self.spool.folder,
+            )
+            return
         for box in (self.box, *self.others):
             box.close()
 
     def leave(self) -> None:
-        """Let go of everything, in a forked child."""
-        for box in (self.box, *self.others):
-            box.leave()
-
-    # -- taking turns --------------------------------------------------------
-
-    def _do(self, work: Callable[[], None]) -> None:
-        with self._guard:
-            self._work.append(work)
-            if self._active >= self.limit:
-                return
-            self._active += 1
-        try:
-            self.runner.start(self._run)
-        except RuntimeError:  # no thread starts any more: it is left in the spool
-            self._stopped()
-
-    def _run(self) -> None:
-        try:
-            while (work := self._next()) is not None:
-                work()
-        finally:
-            self._stopped()
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._guard:
-            return self._work.popleft() if self._work else None
-
-    def _stopped(self) -> None:
-        with self._guard:
-            self._active -= 1
-            # Work may have come since we looked for it, when we still counted.
-            again = bool(self._work) and not self._active and not self._exiting
-            idle = [] if again or self._active else self._idle
-            for waiting in idle:
-                waiting.set()
-            idle.clear()
-            self._active += again
-        if again:
-            with suppress(RuntimeError):
-                self.runner.start(self._run)
-
-    def _later(self, seconds: float, call: Callable[[], None]) -> None:
-        # The caller's context may hold a request.
-        self._loop.call_soon_threadsafe(
-            self._loop.call_later, seconds, call, context=contextvars.Context()
-        )
+        """Do nothing any more, in a forked child."""
+        self.turns.forget()
 
     # -- one upload ----------------------------------------------------------
 
@@ -172,13 +112,14 @@ class Worker:
         try:
             for box in self.spool.abandoned():
                 entries = list(box.entries())
+                if not entries:
+                    box.close()
+                    continue
+                logger.info("%d uploads are taken up again.", len(entries))
+                with self._guard:
+                    self.others.append(box)
                 for entry in entries:
                     self.put(entry, box)
-                if entries:
-                    logger.info("%d uploads are taken up again.", len(entries))
-                    self.others.append(box)
-                else:
-                    box.close()
         except Exception:
             logger.exception("%s cannot be read.", self.spool.folder)
 
@@ -239,7 +180,7 @@ class Worker:
             entry.cause,
         )
         upload.settle("waiting", exc)
-        self._later(pause, lambda: self._do(lambda: self._attempt(job)))
+        self._later(pause, lambda: self.turns.add(lambda: self._attempt(job)))
 
     def _end(
         self,
@@ -253,3 +194,15 @@ class Worker:
             self.store.ended(job)
         except Exception:
             logger.exception("A receiver of the signal failed for %r.", job.entry.key)
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call it, unless the process is about to end by then."""
+
+        def due() -> None:
+            if not self.turns.ending:
+                call()
+
+        # The caller's context may hold a request.
+        self._loop.call_soon_threadsafe(
+            self._loop.call_later, seconds, due, context=contextvars.Context()
+        )

@@ -8,15 +8,11 @@ hold one protocol each, and only where it differs.
 from __future__ import annotations
 
 import datetime as dt
-import errno
-import itertools
-import socket
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
@@ -28,83 +24,42 @@ from .. import claims
 from .. import ioloop
 from .. import media_types
 from .. import naming
-from ..exceptions import FileExists
-from ..exceptions import FileNotFound
-from ..exceptions import NotConfiguredError
-from ..exceptions import StoreDenied
 from ..exceptions import StoreError
-from ..exceptions import StoreFull
-from ..exceptions import StoreUnavailable
-from ..sources import CHUNK
 from ..sources import Source
-
-if t.TYPE_CHECKING:
-    from ..claims import Claim
-    from ..links import Period
-
-#: How many files a view counts at most; also what S3 lists with one request.
-PAGE = 1000
-
-#: What a name gives that is no file: nothing, a folder, or something below a file.
-NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+from ..unnamed import Unnamed
+from .errors import explained
+from .errors import NOT_A_FILE as NOT_A_FILE
+from .places import Location as Location
+from .places import options_in as options_in
+from .places import switch_in as switch_in
+from .records import first as first
+from .records import first_of as first_of
+from .records import PAGE as PAGE
+from .records import pieces as pieces
+from .records import Stat as Stat
+from .records import utc as utc
+from .signing import Signing
 
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
 #: save that waits longer holds a worker; every protocol gives up within 10 s.
 TIMEOUT = 8
-
-#: Errors of the network for which Python has no class of their own.
-UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPIPE)
 
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
 )
 
 
-@dataclass(frozen=True)
-class Stat:
-    """One stored file, described alike whatever the protocol.
-
-    :param name: the file's name, relative to whom was asked.
-    :param size: in bytes.
-    :param modified: when it was last written, in UTC, or ``None`` if unknown.
-    :param etag: changes whenever the content does; without quotes; ``None`` if the
-        protocol has none.
-    :param content_type: as stored, else as the name suggests.
-    """
-
-    name: str
-    size: int
-    modified: dt.datetime | None
-    etag: str | None
-    content_type: str
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where a store keeps its files.
-
-    :param protocol: as fsspec registers it.
-    :param root: the store's folder in the words of the filesystem.
-    :param options: what the filesystem is made with. Holds secrets.
-    """
-
-    protocol: str
-    root: str
-    options: Mapping[str, t.Any]
-
-
-class Dialect:
+class Dialect(Signing):
     """The safe default, for any filesystem that fsspec knows."""
 
     #: The names under which fsspec registers the protocol.
     protocols: t.ClassVar[tuple[str, ...]] = ()
     #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
-    scope: t.ClassVar[str] = "process"
+    scope: str = "process"
     #: Which settings to look at when the storage refuses or does not answer.
-    settings: t.ClassVar[str] = "STORE_PATH and STORE_OPTIONS"
-    #: Whether :meth:`upload_form` always has one, so that the application need not
-    #: take uploads.
-    takes_forms: t.ClassVar[bool] = False
+    settings: str = "STORE_PATH and STORE_OPTIONS"
+    #: Whether nothing can be stored.
+    read_only: t.ClassVar[bool] = False
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -171,6 +126,10 @@ class Dialect:
         """The store's root as an fsspec URL, without any secret."""
         return f"{self.location.protocol}://{self.root}"
 
+    def uri_of(self, key: str) -> str:
+        """A file as an fsspec URL, without any secret."""
+        return f"{self.uri}/{key}"
+
     # -- writing -------------------------------------------------------------
 
     def stage(
@@ -178,6 +137,14 @@ class Dialect:
     ) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()
+
+    def unnamed(self) -> Unnamed | None:
+        """A new file on the disk of the store, for an upload that arrives; ``None``
+        where the store is no disk.
+
+        :raises OSError: if none can be made.
+        """
+        return None
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: t.Any) -> bool:
         """Whether :meth:`create` refuses a name that is taken, in one step.
@@ -329,48 +296,6 @@ class Dialect:
         """:raises FileNotFoundError: if there is no such file."""
         fs.rm_file(self.path(key, follow=False))
 
-    # -- what the storage signs ----------------------------------------------
-
-    def sign(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        key: str,
-        period: Period,
-        disposition: str,
-    ) -> str | None:
-        """A link by which anybody may GET the file, signed by the storage's own
-        rules and without asking it; ``None`` to sign through the application.
-
-        :param period: when it is good. The same period has to give the same link.
-        :param disposition: the ``Content-Disposition`` to answer with.
-        """
-        return None
-
-    def upload_form(
-        self, fs: fsspec.AbstractFileSystem, claim: Claim
-    ) -> tuple[str, dict[str, str]] | None:
-        """The address and the fields of a form that POSTs one file to the storage,
-        at ``claim.staged``; ``None`` to upload through the application.
-
-        The storage itself has to keep to the size, the type and the expiry; a storage
-        whose signatures do not cover all three has no form.
-        """
-        return None
-
-    def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
-        """What such a form has uploaded, if anything."""
-        if type(self).upload_form is Dialect.upload_form:
-            return None
-        try:
-            return self.stat(fs, claim.staged)
-        except FileNotFoundError:
-            return None
-
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        """Move what was uploaded to ``claim.key``, if it is still what *staged*
-        describes."""
-        raise NotImplementedError
-
     # -- what killed processes left ------------------------------------------
 
     def sweep(
@@ -411,85 +336,4 @@ class Dialect:
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""
-        if isinstance(exc, NOT_A_FILE):
-            return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
-        if isinstance(exc, FileExistsError):
-            return FileExists(
-                f"{naming.quoted(key)} already exists. Pass on_conflict='rename' for"
-                " a free name, or on_conflict='overwrite' to replace it.",
-                key,
-            )
-        if isinstance(exc, PermissionError):
-            return StoreDenied(
-                f"The storage refuses access to {naming.quoted(key)}. Check the"
-                f" permissions, and {self.settings}.",
-                key,
-            )
-        if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StoreFull("The storage is full. Nothing was stored.", key)
-        if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
-            isinstance(exc, OSError) and exc.errno in UNREACHABLE
-        ):
-            return StoreUnavailable(
-                "The storage cannot be reached, or did not answer in time. Check"
-                f" that it runs, and {self.settings}.",
-                key,
-            )
-        return None
-
-
-def options_in(
-    config: Mapping[str, t.Any], name: str = "STORE_OPTIONS"
-) -> dict[str, t.Any]:
-    """The options that a setting passes on to the filesystem."""
-    options = config.get(name) or {}
-    if not isinstance(options, Mapping):
-        raise NotConfiguredError(
-            f"{name} must be a dict of options for the filesystem, not"
-            f" {type(options).__name__!r}."
-        )
-    return dict(options)
-
-
-def switch_in(config: Mapping[str, t.Any], name: str, default: bool) -> bool:
-    """A setting that is on or off. A string such as ``"False"`` is not taken for a
-    truth."""
-    value = config.get(name)
-    if value is None:
-        return default
-    if value not in (True, False):
-        raise NotConfiguredError(f"{name} is {value!r}; it must be True or False.")
-    return bool(value)
-
-
-def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
-    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
-    file.seek(start)
-    while stop is None or start < stop:
-        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
-        if not data:
-            break
-        start += len(data)
-        yield data
-
-
-def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:
-    """The first page of a walk that costs no requests."""
-    files = list(itertools.islice(found, PAGE + 1))
-    return files[:PAGE], len(files) > PAGE
-
-
-def first(info: Mapping[str, t.Any], *names: str) -> t.Any:
-    """The first of these entries that is there and not empty."""
-    return next((info[name] for name in names if info.get(name)), None)
-
-
-def utc(moment: object) -> dt.datetime | None:
-    """A POSIX timestamp or a date of either kind as an aware date in UTC."""
-    if isinstance(moment, int | float):
-        return dt.datetime.fromtimestamp(moment, dt.UTC)
-    if isinstance(moment, dt.datetime):
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=dt.UTC)
-        return moment.astimezone(dt.UTC)
-    return None
+        return explained(exc, key, self.settings)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import adlfs
 import fsspec
 import shortuuid
 from azure.core import exceptions as azure
-from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import ContentSettings
-from azure.storage.blob import generate_blob_sas
 from azure.storage.blob.aio import ExponentialRetry
 
 from .. import ioloop
@@ -27,15 +22,12 @@ from ..exceptions import StoreError
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
-from . import Dialect
 from . import Location
 from . import options_in
 from . import Stat
 from . import TIMEOUT
+from .azure_links import AzureLinks
 from .ranged import ranged
-
-if t.TYPE_CHECKING:
-    from ..links import Period
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
@@ -58,7 +50,7 @@ class Staged:
     token: str
 
 
-class AzureDialect(Dialect):
+class AzureDialect(AzureLinks):
     """Put Blob, or Put Block List, with ``If-None-Match: *``."""
 
     protocols = ("abfs", "abfss", "az")
@@ -93,47 +85,6 @@ class AzureDialect(Dialect):
                 policy.initial_backoff, policy.increment_base = 0.5, 0
                 policy.random_jitter_range = 0.2
         return ioloop.bridge(fs)
-
-    @property
-    def container(self) -> str:
-        return self.root.partition("/")[0]
-
-    @property
-    def prefix(self) -> str:
-        return self.root.partition("/")[2]
-
-    def absolute_path(self, key: str) -> str:
-        return self.path(key)[len(self.container) + 1 :]
-
-    def address(self, key: str) -> str | None:
-        endpoint = _endpoint(self.location.options)
-        return f"{endpoint}/{quote(self.path(key), '/~')}" if endpoint else None
-
-    def sign(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        key: str,
-        period: Period,
-        disposition: str,
-    ) -> str | None:
-        # Only the account's key signs by itself; an identity has to ask the service,
-        # and its files are signed by the application.
-        secret = getattr(fs.service_client.credential, "account_key", None)
-        if secret is None:
-            return None
-        name = self.absolute_path(key)
-        signature = generate_blob_sas(
-            fs.service_client.account_name,
-            self.container,
-            name,
-            account_key=secret,
-            permission=BlobSasPermissions(read=True),
-            start=period.start,
-            expiry=period.start + dt.timedelta(seconds=period.seconds),
-            content_disposition=disposition,
-        )
-        blob = fs.service_client.get_blob_client(self.container, name)
-        return f"{blob.url}?{signature}"
 
     # -- writing -------------------------------------------------------------
 
@@ -300,30 +251,6 @@ class AzureDialect(Dialect):
         if isinstance(exc, azure.ServiceRequestError | azure.ServiceResponseError):
             return super().explain(ConnectionError(), key)
         return StoreError(f"Azure refuses {naming.quoted(key)}: {code or exc}.", key)
-
-
-def _endpoint(options: Mapping[str, t.Any]) -> str | None:
-    """The address of the account's blob service, as adlfs will find it, if it says.
-
-    A connection string goes before everything else ("Configure Azure Storage
-    connection strings").
-    """
-    env = os.environ.get
-    text = options.get("connection_string") or env("AZURE_STORAGE_CONNECTION_STRING")
-    if text:
-        said = dict(part.partition("=")[::2] for part in text.split(";"))
-        said = {name.strip().lower(): value for name, value in said.items()}
-        if "blobendpoint" in said:
-            return t.cast(str, said["blobendpoint"]).rstrip("/")
-        if "accountname" not in said:
-            return None
-        suffix = said.get("endpointsuffix", "core.windows.net")
-        scheme = said.get("defaultendpointsprotocol", "https")
-        return f"{scheme}://{said['accountname']}.blob.{suffix}"
-    if options.get("account_host"):
-        return f"https://{options['account_host']}"
-    account = options.get("account_name") or env("AZURE_STORAGE_ACCOUNT_NAME")
-    return f"https://{account}.blob.core.windows.net" if account else None
 
 
 def _described(blob: t.Any) -> dict[str, t.Any]:

@@ -7,13 +7,11 @@ import os
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import aiohttp
 import fsspec
 import gcsfs.core
-import shortuuid
+import gcsfs.retry
 from google.auth import exceptions as google
 
 from .. import ioloop
@@ -21,18 +19,14 @@ from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import VersionGone
-from ..sources import Source
 from . import Location
 from . import options_in
 from . import Stat
 from . import TIMEOUT
 from .gcs_http import Refused
 from .gcs_http import TRANSIENT
-from .gcs_links import GCSLinks
+from .gcs_writing import GCSWriting
 from .ranged import ranged
-
-#: The metadata by which a save knows its own object again.
-TOKEN = "flask-store-token"
 
 NO_TOKEN = (
     "There are no Google credentials. Put token, the path of a service account's JSON"
@@ -40,21 +34,8 @@ NO_TOKEN = (
 )
 
 
-@dataclass
-class Staged:
-    """An upload that can be read again, and the token of its save."""
-
-    source: Source
-    token: str
-
-
-class GCSDialect(GCSLinks):
-    """One multipart upload, with ``ifGenerationMatch=0``.
-
-    A resumable one would be another primitive, and there is no need of it: nothing but
-    patience limits a single request ("Uploads and downloads", Cloud Storage
-    documentation), and a file that has to be sent again is still here.
-    """
+class GCSDialect(GCSWriting):
+    """One exclusive upload, and whole or ranged downloads."""
 
     protocols = ("gs", "gcs")
     settings = "STORE_PATH and the token in STORE_OPTIONS"
@@ -98,64 +79,6 @@ class GCSDialect(GCSLinks):
         return ioloop.bridge(
             gcsfs.core.GCSFileSystem(skip_instance_cache=True, **options)
         )
-
-    # -- writing -------------------------------------------------------------
-
-    @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
-        with source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
-
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
-        return True
-
-    def create(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-    ) -> None:
-        try:
-            self._put(fs, staged, path, content_type, ifGenerationMatch=0)
-        except Refused as exc:
-            if exc.status != 412:
-                raise
-            # A reply may get lost. Then the request is sent again and finds the name
-            # taken, by ourselves.
-            found = self._client(fs).ask("GET", self._object(path))
-            if found.get("metadata", {}).get(TOKEN) != staged.token:
-                raise FileExistsError(path) from exc
-
-    def replace(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-    ) -> None:
-        self._put(fs, staged, path, content_type)
-
-    def _put(
-        self,
-        fs: fsspec.AbstractFileSystem,
-        staged: Staged,
-        path: str,
-        content_type: str,
-        **conditions: t.Any,
-    ) -> None:
-        about = {
-            "name": path[len(self.bucket) + 1 :],
-            # It also goes into a line of its own, which must stay one line.
-            "contentType": " ".join(content_type.split()),
-            "metadata": {TOKEN: staged.token},
-        }
-        try:
-            self._client(fs).upload(self.bucket, about, staged.source, conditions)
-        except Refused as exc:
-            if exc.status == 404:
-                raise self._no_bucket() from exc
-            raise
 
     # -- reading -------------------------------------------------------------
 
@@ -275,12 +198,6 @@ class GCSDialect(GCSLinks):
             self._bucket_seen = True
         return FileNotFoundError(key)
 
-    def _no_bucket(self) -> NotConfiguredError:
-        return NotConfiguredError(
-            f"There is no bucket {self.bucket!r}. Create it, or correct STORE_PATH."
-            " Flask-Store never creates a bucket."
-        )
-
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
             if exc.status in (401, 403):
@@ -292,7 +209,7 @@ class GCSDialect(GCSLinks):
             return NotConfiguredError(NO_TOKEN)
         if isinstance(exc, google.TransportError | aiohttp.ClientError):
             return super().explain(ConnectionError(), key)
-        if isinstance(exc, google.GoogleAuthError | gcsfs.core.HttpError):
+        if isinstance(exc, google.GoogleAuthError | gcsfs.retry.HttpError):
             return super().explain(PermissionError(), key)
         if isinstance(exc, ValueError) and "Token format" in str(exc):
             return NotConfiguredError(NO_TOKEN)

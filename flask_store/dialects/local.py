@@ -24,7 +24,9 @@ from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import make_folders
+from ..unnamed import MODE
 from ..unnamed import probe
+from ..unnamed import sync_folder
 from ..unnamed import Unnamed
 from . import DESTINATION_IS_FILE
 from . import Dialect
@@ -110,7 +112,7 @@ class LocalDialect(Dialect):
         try:
             if self._nameless is None:
                 self._nameless = probe(self.root, self._private)
-            return Unnamed(self.root, self._private, self._nameless)
+            return Unnamed(self.root, self._private, self._nameless, self._fsync)
         except NotADirectoryError as exc:
             raise NotConfiguredError(
                 f"STORE_PATH {self.root!r} is, or lies below, a file. It must be a"
@@ -119,16 +121,17 @@ class LocalDialect(Dialect):
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
-        file = source.unnamed()
-        if file is not None:
-            self._sync(file)
+        file = source.unnamed(self.root)
+        # What was received for the spool is too private for the web server.
+        if file is not None and file.mode == MODE:
+            file.sync()
             yield file
             return
         file = self.unnamed()
         try:
             for data in source.chunks():
                 file.write(data)
-            self._sync(file)
+            file.sync()
             yield file
         finally:
             file.close()
@@ -140,7 +143,7 @@ class LocalDialect(Dialect):
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Unnamed) -> bool:
         if self._links is None:
-            self._links = bool(self._nameless) or _can_link(staged)
+            self._links = staged.name is None or _can_link(staged.name)
         return self._links
 
     def create(
@@ -180,7 +183,7 @@ class LocalDialect(Dialect):
                 raise
             self._publish_there(give_name, staged, path)
         if self._fsync:
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _publish_there(
         self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
@@ -188,21 +191,16 @@ class LocalDialect(Dialect):
         """Publish in a folder of the store that is a disk of its own."""
         folder = os.path.dirname(path)
         private = os.path.join(folder, naming.STAGING)
-        near = Unnamed(folder, private, probe(folder, private))
+        near = Unnamed(folder, private, probe(folder, private), self._fsync)
         try:
             with open(staged.fd, "rb", closefd=False) as source:
                 source.seek(0)
                 while data := source.read(CHUNK):
                     near.write(data)
-            self._sync(near)
+            near.sync()
             give_name(near, path)
         finally:
             near.close()
-
-    def _sync(self, file: Unnamed) -> None:
-        # Without it a power cut may leave the name and not the bytes.
-        if self._fsync:
-            file.sync()
 
     # -- reading -------------------------------------------------------------
 
@@ -231,18 +229,42 @@ class LocalDialect(Dialect):
         return os.path.realpath(self.path(key))
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
-        # Unlike fsspec's, os.walk does not follow a link out of the store.
-        for folder, folders, files in os.walk(self.path(prefix or ".")):
-            folders[:] = sorted(set(folders) - {naming.STAGING})
-            for name in sorted(files):
-                path = os.path.relpath(os.path.join(folder, name), self.root)
-                with suppress(FileNotFoundError, InvalidName):
-                    yield self.stat(fs, path.replace(os.sep, "/"))
+        # In the order of the disk: to sort a folder is to read all of it first.
+        folders = [(prefix, self.path(prefix) if prefix else self.root)]
+        while folders:
+            folder, path = folders.pop()
+            for entry in _entries(path):
+                key = f"{folder}/{entry.name}" if folder else entry.name
+                # Unlike fsspec's, it does not follow a link out of the store.
+                if not entry.is_dir(follow_symlinks=False):
+                    with suppress(FileNotFoundError, InvalidName):
+                        yield self._listed(fs, key, entry)
+                elif entry.name != naming.STAGING:
+                    folders.append((key, entry.path))
+
+    def _listed(
+        self, fs: fsspec.AbstractFileSystem, key: str, entry: os.DirEntry[str]
+    ) -> Stat:
+        if entry.is_symlink():
+            return self.stat(fs, key)
+        # Not entry.stat(), which knows no inode on Windows.
+        return _described(os.lstat(entry.path), key)
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
     ) -> tuple[list[Stat], bool]:
-        return first_of(self.walk(fs, prefix))
+        files, more = first_of(self.walk(fs, prefix))
+        return sorted(files, key=lambda found: found.name), more
+
+
+def _entries(path: str) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, as it is read; nothing if it cannot be."""
+    try:
+        entries = os.scandir(path)
+    except OSError:
+        return
+    with entries:
+        yield from entries
 
 
 def _described(found: os.stat_result, key: str) -> Stat:
@@ -266,23 +288,13 @@ def _version(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
-def _can_link(staged: Unnamed) -> bool:
-    probe = f"{staged.name}.link"
+def _can_link(staged: str) -> bool:
+    second = f"{staged}.link"
     try:
-        os.link(t.cast(str, staged.name), probe)
+        os.link(staged, second)
     except OSError as exc:
         if exc.errno in NO_LINKS:
             return False
         raise
-    os.unlink(probe)
+    os.unlink(second)
     return True
-
-
-def _sync_folder(folder: str) -> None:
-    # The name itself has to survive a power cut too. Windows has no such call.
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

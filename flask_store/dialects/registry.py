@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import typing as t
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -49,9 +50,18 @@ EXTRAS = {
 }
 
 
+#: The beginning of a URL that leads through another filesystem: 'zip::', 'zip:///'.
+CHAIN = re.compile(
+    r"[a-z]\w*(://[^:]*)?::"
+    r"|(zip|tar|libarchive|dir|simplecache|filecache|blockcache|cached)://",
+    re.IGNORECASE,
+)
+
+
 def protocol_of(url: str) -> str:
     """The protocol of a ``STORE_PATH``; ``"file"`` for a path on disk."""
-    return urlsplit(url).scheme.lower() if "://" in url else "file"
+    chained = "://" in url or CHAIN.match(url)
+    return urlsplit(url).scheme.lower() if chained else "file"
 
 
 def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Dialect:
@@ -59,7 +69,13 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
 
     :raises NotConfiguredError: if the URL cannot be a store.
     """
-    url = unchained(os.fspath(url))
+    url = os.fspath(url)
+    while url.startswith("dir::"):  # what a store does anyhow: it keeps to its folder
+        url = url.removeprefix("dir::")
+    if CHAIN.match(url):
+        from .chained import open_chained
+
+        return open_chained(url, config, open_dialect)
     protocol = protocol_of(url)
     known = {*fsspec.available_protocols(), *fsspec.registry, *DIALECTS}
     if protocol not in known:
@@ -79,19 +95,3 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
             f" pip install 'Flask-Store[{extra}]'"
         ) from exc
     return dialect(dialect.locate(url, config))
-
-
-def unchained(url: str) -> str:
-    """A URL without fsspec's chaining.
-
-    ``dir::`` only says what a store does anyhow: it keeps to its folder.
-    """
-    while url.startswith("dir::"):
-        url = url.removeprefix("dir::")
-    if "::" in url.partition("://")[0] or "::" in url.rpartition("://")[0]:
-        raise NotConfiguredError(
-            f"STORE_PATH chains filesystems ({url.split('::')[0]!r} over another):"
-            " a cache or an archive in between cannot promise that a file that was"
-            " saved is stored. Give the URL of the storage itself."
-        )
-    return url

@@ -22,13 +22,12 @@ from ..sources import CHUNK
 from . import Location
 from . import Stat
 from . import utc
-from .s3_bodies import S3Bodies
 from .s3_errors import status_of
 from .s3_options import s3_options
 from .s3_writing import S3Writing
 
 
-class S3Dialect(S3Bodies, S3Writing):
+class S3Dialect(S3Writing):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     protocols = ("s3", "s3a")
@@ -80,7 +79,7 @@ class S3Dialect(S3Bodies, S3Writing):
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         try:
-            head = self._call(fs, "head_object", **self._where(self.path(key)))
+            head = self._head_object(fs, self.path(key))
         except FileNotFoundError:
             self._check_bucket(fs)
             raise

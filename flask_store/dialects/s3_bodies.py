@@ -7,13 +7,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import fsspec
+from werkzeug.http import parse_date
 
 from .. import ioloop
 from ..sources import CHUNK
 from .s3_requests import S3Requests
 
+if t.TYPE_CHECKING:
+    import urllib3
+
 #: With so many bytes an answer may begin; a smaller object is there as a whole.
 FIRST = 64 * 1024
+
+
+#: What the headers of an object's own metadata begin with.
+META = "x-amz-meta-"
+#: The parameters of a GetObject as headers.
+HEADERS = {"Range": "Range", "IfMatch": "If-Match"}
 
 
 class Piece(t.NamedTuple):
@@ -30,8 +40,38 @@ class S3Bodies(S3Requests):
         self, fs: fsspec.AbstractFileSystem, **asked: str
     ) -> tuple[dict[str, t.Any], Iterator[bytes]]:
         """The answer to a GetObject, and its bytes, of which the first are here."""
+        if self._is_direct(fs):
+            found = self._get_directly("GET", **asked)
+            if found is not None:
+                from .s3_direct import pieces
+
+                return _described(found), pieces(found, FIRST, CHUNK)
         reply, piece = ioloop.run(fs.loop, self._begin, fs, asked)
         return reply, _pieces(fs, reply["Body"], piece)
+
+    def _head_object(
+        self, fs: fsspec.AbstractFileSystem, path: str
+    ) -> dict[str, t.Any]:
+        """:raises FileNotFoundError: if there is no such object, or no bucket."""
+        if self._is_direct(fs):
+            found = self._get_directly("HEAD", **self._where(path))
+            if found is not None:
+                return _described(found)
+        reply = self._call(fs, "head_object", **self._where(path))
+        return t.cast("dict[str, t.Any]", reply)
+
+    def _get_directly(
+        self, method: str, *, Bucket: str, Key: str, **asked: str
+    ) -> urllib3.BaseHTTPResponse | None:
+        headers = {HEADERS[name]: value for name, value in asked.items()}
+        url = self._object(Key, self._region, self._endpoint)
+        reply = self._direct.get(url, headers, method)
+        if reply is None or reply.status in (200, 206):
+            return reply
+        said = reply.read()  # gives the connection back
+        if reply.status == 404 and (method == "HEAD" or b">NoSuchKey<" in said):
+            raise FileNotFoundError(Key)
+        return None
 
     async def _begin(
         self, fs: fsspec.AbstractFileSystem, asked: dict[str, str]
@@ -43,6 +83,22 @@ class S3Bodies(S3Requests):
         except BaseException:
             reply["Body"].close()
             raise
+
+
+def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:
+    """The headers of an object, as botocore calls them."""
+    said = reply.headers
+    return {
+        "ContentLength": int(said.get("Content-Length", 0)),
+        "ContentType": said.get("Content-Type"),
+        "ETag": said.get("ETag"),
+        "LastModified": parse_date(said.get("Last-Modified")),
+        "Metadata": {
+            name.lower().removeprefix(META): value
+            for name, value in said.items()
+            if name.lower().startswith(META)
+        },
+    }
 
 
 def _pieces(

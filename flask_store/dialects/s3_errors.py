@@ -13,7 +13,7 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
-from .s3_requests import S3Requests
+from .s3_bodies import S3Bodies
 
 REFUSED_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
 WRONG_REGION = {
@@ -24,7 +24,7 @@ WRONG_REGION = {
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
 
 
-class S3Errors(S3Requests):
+class S3Errors(S3Bodies):
     """S3, as far as it explains what went wrong."""
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:

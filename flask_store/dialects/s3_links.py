@@ -53,9 +53,16 @@ class S3Links(Dialect):
         return {"Bucket": self.bucket, "Key": path[len(self.bucket) + 1 :]}
 
     def _address(self, path: str, region: str | None) -> str:
+        """The address of an object for the rest of the world."""
+        return self._object(path, region, self._public or self._endpoint)
+
+    @property
+    def _endpoint(self) -> str | None:
+        return t.cast("str | None", self.location.options.get("endpoint_url"))
+
+    def _object(self, path: str, region: str | None, endpoint: str | None) -> str:
         path = quote(path)
         options = self.location.options
-        endpoint = self._public or options.get("endpoint_url")
         if endpoint:
             scheme, host, *_ = urlsplit(endpoint.rstrip("/"))
             style = options["config_kwargs"].get("s3", {}).get("addressing_style")
@@ -154,4 +161,5 @@ class S3Links(Dialect):
                 " and STORE_S3_SECRET_KEY, or give the server AWS credentials"
                 " (environment, profile or role)."
             )
-        return s3_signing.Keys(*found.get_frozen_credentials())
+        frozen = found.get_frozen_credentials()
+        return s3_signing.Keys(frozen.access_key, frozen.secret_key, frozen.token)

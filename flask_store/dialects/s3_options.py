@@ -33,6 +33,7 @@ KEYS = frozenset(
 #: minutes.
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 8.5
+TIMEOUTS = ("connect_timeout", "read_timeout")
 
 
 def s3_options(
@@ -105,6 +106,28 @@ def client_config(
         found["request_checksum_calculation"] = "when_required"
         found["response_checksum_validation"] = "when_required"
     return _merged(found, options.get("config_kwargs", {}))
+
+
+def is_ordinary(options: Mapping[str, t.Any]) -> bool:
+    """Whether the options for s3fs say nothing but where the bucket is, who asks and
+    with which ACL: whatever else there is, only s3fs knows what it means."""
+    plain = {"key", "secret", "token", "endpoint_url", "use_listings_cache"}
+    inner = {"client_kwargs": {"region_name"}, "s3_additional_kwargs": {"ACL"}}
+    config = options["config_kwargs"]
+    usual = client_config(
+        {"STORE_S3_ADDRESSING_STYLE": _style(options)},
+        {"endpoint_url": options.get("endpoint_url")},
+    )
+    return (
+        options.keys() <= plain | inner.keys() | {"config_kwargs"}
+        and all(options.get(name, {}).keys() <= known for name, known in inner.items())
+        and {**config, **{name: usual[name] for name in TIMEOUTS}} == usual
+    )
+
+
+def _style(options: Mapping[str, t.Any]) -> str | None:
+    style: str | None = options["config_kwargs"].get("s3", {}).get("addressing_style")
+    return style
 
 
 def _merged(ours: dict[str, t.Any], theirs: Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import typing as t
+from functools import cached_property
+from urllib.parse import urlsplit
 
 import fsspec
 
@@ -11,6 +13,10 @@ from .. import ioloop
 from ..sources import CHUNK
 from ..sources import Window
 from .s3_links import S3Links
+from .s3_options import is_ordinary
+
+if t.TYPE_CHECKING:
+    from .s3_direct import Direct
 
 
 class S3Requests(S3Links):
@@ -19,6 +25,9 @@ class S3Requests(S3Links):
     botocore tries again after a lost connection, and also after a timeout. So each
     request has a limit of its own: one that is silent must not be waited for twice.
     """
+
+    #: Whether the options leave nothing to s3fs; ``None`` until somebody asks.
+    _ordinary: bool | None = None
 
     @property
     def _limit(self) -> float:
@@ -68,6 +77,38 @@ class S3Requests(S3Links):
             return task.result()
         finally:
             task.cancel()
+
+    # -- the direct way ------------------------------------------------------
+
+    def _is_direct(self, fs: fsspec.AbstractFileSystem) -> bool:
+        """Whether a request is so ordinary that it needs no s3fs to be made."""
+        if self._ordinary is None:
+            from . import s3_direct
+
+            self._ordinary = (
+                is_ordinary(self.location.options)
+                and bool(self._endpoint or self._is_amazon(fs))
+                and not s3_direct.is_proxied(self._server)
+            )
+        return self._ordinary and self._direct.may_wait()
+
+    @cached_property
+    def _direct(self) -> Direct:
+        from .s3_direct import Direct
+
+        config = self.location.options["config_kwargs"]
+        times = config["connect_timeout"], config["read_timeout"]
+        return Direct(self._server, *times, self._region, self._keys)
+
+    @property
+    def _server(self) -> str:
+        return self._object("", self._region, self._endpoint)
+
+    def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
+        # The environment may name another endpoint, so the client itself is asked.
+        client = ioloop.run(fs.loop, self._client, fs)
+        host = urlsplit(client.meta.endpoint_url).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
         await fs.set_session()

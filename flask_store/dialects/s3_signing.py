@@ -1,9 +1,9 @@
-"""AWS Signature Version 4, as far as a link or a form carries it. Pure.
+"""AWS Signature Version 4, as links, forms and headers carry it. Pure.
 
 botocore signs too, but with the current second, so that no two links to a file are
 the same and no browser finds in its cache what it has loaded already. The algorithm is
-that of the Amazon S3 API Reference: "Authenticating Requests: Using Query Parameters"
-and "Browser-Based Uploads Using POST".
+that of the Amazon S3 API Reference: "Authenticating Requests: Using Query Parameters",
+"Using the Authorization Header" and "Browser-Based Uploads Using POST".
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 ALGORITHM = "AWS4-HMAC-SHA256"
 #: The longest that Amazon lets a signature live: seven days, in seconds.
 LONGEST = 7 * 24 * 3600
+#: In place of the digest of a body that is not signed.
+UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
 class Keys(t.NamedTuple):
@@ -62,12 +64,41 @@ def link(
         f"{name}={value}"
         for name, value in sorted((_quoted(n), _quoted(v)) for n, v in said.items())
     )
-    lines = ["GET", parts.path, query, f"host:{parts.netloc}", "", "host"]
-    request = "\n".join([*lines, "UNSIGNED-PAYLOAD"])
-    digest = hashlib.sha256(request.encode()).hexdigest()
-    text = f"{ALGORITHM}\n{_stamp(start)}\n{_scope(start, region)}\n{digest}"
-    signature = _signature(keys, start, region, text)
+    lines = ["GET", parts.path, query, f"host:{parts.netloc}", "", "host", UNSIGNED]
+    signature = _signature(keys, start, region, _text(lines, start, region))
     return f"{url}?{query}&X-Amz-Signature={signature}"
+
+
+def headers(
+    method: str,
+    url: str,
+    keys: Keys,
+    region: str,
+    said: Mapping[str, str],
+    digest: str,
+) -> dict[str, str]:
+    """The headers of a request, signed as of now.
+
+    :param url: the object's address, percent-encoded once, without a query.
+    :param said: the headers of the request, such as ``Content-Type``.
+    :param digest: the SHA-256 of the body in hexadecimal, or :data:`UNSIGNED`.
+    """
+    now = dt.datetime.now(dt.UTC)
+    parts = urlsplit(url)
+    found = {**said, "Host": parts.netloc, "x-amz-date": _stamp(now)}
+    found["x-amz-content-sha256"] = digest
+    if keys.token:
+        found["x-amz-security-token"] = keys.token
+    signed = {name.lower(): value.strip() for name, value in found.items()}
+    names = ";".join(sorted(signed))
+    each = [f"{name}:{signed[name]}" for name in sorted(signed)]
+    lines = [method, parts.path, "", *each, "", names, digest]
+    signature = _signature(keys, now, region, _text(lines, now, region))
+    found["Authorization"] = (
+        f"{ALGORITHM} Credential={keys.access_key}/{_scope(now, region)},"
+        f" SignedHeaders={names}, Signature={signature}"
+    )
+    return found
 
 
 def form(
@@ -99,6 +130,12 @@ def form(
     text = base64.b64encode(json.dumps(policy).encode()).decode()
     signature = _signature(keys, now, region, text)
     return {**said, "policy": text, "x-amz-signature": signature}
+
+
+def _text(lines: Sequence[str], moment: dt.datetime, region: str) -> str:
+    """The string to sign of a canonical request."""
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return f"{ALGORITHM}\n{_stamp(moment)}\n{_scope(moment, region)}\n{digest}"
 
 
 def _signature(keys: Keys, moment: dt.datetime, region: str, text: str) -> str:

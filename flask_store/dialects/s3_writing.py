@@ -8,12 +8,10 @@ import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
 
-from .. import ioloop
 from .. import naming
 from ..sources import Source
 from ..sources import Window
@@ -67,15 +65,11 @@ class S3Writing(S3Errors):
         path: str,
         content_type: str,
     ) -> None:
-        try:
-            self._put(fs, staged, path, content_type, IfNoneMatch="*")
-        except Exception as exc:
-            if status_of(exc) not in TAKEN:
-                raise
-            # A reply may get lost, here or at a proxy. Then the request is sent
-            # again and finds the name taken, by ourselves.
-            if self._token(fs, path) != staged.token:
-                raise FileExistsError(path) from exc
+        taken = self._put(fs, staged, path, content_type, exclusive=True)
+        # A reply may get lost, here or at a proxy. Then the request is sent again and
+        # finds the name taken, by ourselves.
+        if taken and self._token(fs, path) != staged.token:
+            raise FileExistsError(path)
 
     def replace(
         self,
@@ -95,17 +89,39 @@ class S3Writing(S3Errors):
         staged: Staged,
         path: str,
         content_type: str,
-        **conditions: str,
-    ) -> None:
-        self._send(
-            fs,
-            "put_object",
-            Window(staged.source),
-            **self._where(path),
-            ContentType=content_type,
-            Metadata={TOKEN: staged.token},
-            **conditions,
-        )
+        exclusive: bool = False,
+    ) -> bool:
+        """One PUT. Whether it was refused because the name is taken."""
+        if self._is_direct(fs):
+            status = self._put_directly(staged, path, content_type, exclusive)
+            if status in (200, *TAKEN):
+                return status != 200
+        conditions = {"IfNoneMatch": "*"} if exclusive else {}
+        try:
+            self._send(
+                fs,
+                "put_object",
+                Window(staged.source),
+                **self._where(path),
+                ContentType=content_type,
+                Metadata={TOKEN: staged.token},
+                **conditions,
+            )
+        except Exception as exc:
+            if not exclusive or status_of(exc) not in TAKEN:
+                raise
+            return True
+        return False
+
+    def _put_directly(
+        self, staged: Staged, path: str, content_type: str, exclusive: bool
+    ) -> int | None:
+        headers = {"Content-Type": content_type, f"x-amz-meta-{TOKEN}": staged.token}
+        headers |= {f"x-amz-{name}": value for name, value in self._acl().items()}
+        if exclusive:
+            headers["If-None-Match"] = "*"
+        url = self._object(self._where(path)["Key"], self._region, self._endpoint)
+        return self._direct.put(url, Window(staged.source), headers)
 
     def _put_parts(
         self,
@@ -148,12 +164,6 @@ class S3Writing(S3Errors):
             self._call(fs, "abort_multipart_upload", **where, UploadId=upload)
             raise
 
-    def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
-        # The environment may name another endpoint, so the client itself is asked.
-        client = ioloop.run(fs.loop, self._client, fs)
-        host = urlsplit(client.meta.endpoint_url).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
         where = self._where(self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}"))
@@ -183,7 +193,7 @@ class S3Writing(S3Errors):
 
     def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         try:
-            head = self._call(fs, "head_object", **self._where(path))
+            head = self._head_object(fs, path)
         except FileNotFoundError:  # taken by an upload that is still going on
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))

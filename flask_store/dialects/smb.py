@@ -8,6 +8,7 @@ import uuid
 import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import closing
 from contextlib import contextmanager
 
 import fsspec
@@ -97,8 +98,10 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
         return t.cast("dict[str, t.Any]", found)
 
     def ls(self, path: str, detail: bool = True, **kwargs: t.Any) -> list[t.Any]:
-        with _builtin(path), smbclient.scandir(self.unc(path), **self.mine) as entries:
-            found = [_described(path, entry) for entry in entries]
+        with _builtin(path):
+            # Before 1.17 it could be closed, but not by a with of its own.
+            with closing(smbclient.scandir(self.unc(path), **self.mine)) as entries:
+                found = [_described(path, entry) for entry in entries]
         return found if detail else sorted(entry["name"] for entry in found)
 
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: t.Any) -> None:

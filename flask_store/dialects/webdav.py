@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import typing as t
 import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import closing
-from contextlib import suppress
 from urllib.parse import quote
 from urllib.parse import unquote
 from urllib.parse import urlsplit
@@ -26,42 +23,19 @@ from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..sources import CHUNK
-from ..sources import Source
 from . import Location
 from . import NOT_A_FILE
 from . import options_in
 from . import Stat
 from . import TIMEOUT
 from .ranged import ranged
-from .staged import StagedDialect
-
-#: How often a lock is asked for, of a server that answers with an error of its own.
-ATTEMPTS = 3
+from .webdav_writing import WebDAVWriting
 
 
-class Body:
-    """An upload as httpx takes it: from its start, each time it is asked."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self.source.chunks()
-
-
-class WebDAVDialect(StagedDialect):
-    """A PUT beside, then a MOVE while an MKCOL keeps others away from the name.
-
-    Servers write a PUT where everybody sees it grow, so that a final name cannot be
-    its target. "Overwrite: F" looks first and moves then; MKCOL alone is one mkdir.
-    """
+class WebDAVDialect(WebDAVWriting):
+    """Staged uploads that get their names on the server, and ranged reads."""
 
     protocols = ("webdav+https", "webdav+http")
-    rename = "MOVE with 'Overwrite: F'"
-
-    def __init__(self, location: Location) -> None:
-        super().__init__(location)
-        self._cuts: bool | None = None
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -94,94 +68,6 @@ class WebDAVDialect(StagedDialect):
         weakref.finalize(fs, fs.client.http.close)
         return fs
 
-    # -- writing -------------------------------------------------------------
-
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
-        with source.rewindable() as rewindable:
-            size = {"Content-Length": str(rewindable.size)}
-            body = Body(rewindable)
-            self._ask(fs, "PUT", path, content=body, headers=size)
-
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        lock = self._lock(new)
-        self._take(fs, lock, new)
-        try:
-            self._move(fs, old, new, "F")
-        finally:
-            with suppress(httpx.HTTPError):
-                self._ask(fs, "DELETE", f"{lock}/")
-
-    def _take(self, fs: fsspec.AbstractFileSystem, lock: str, path: str) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._ask(fs, "MKCOL", lock)
-                return
-            except httpx.HTTPStatusError as exc:
-                status = exc.response.status_code
-                # RFC 4918, 9.3.1. Whoever holds it saves under this very name, or
-                # died doing so.
-                if status == httpx.codes.METHOD_NOT_ALLOWED:
-                    raise FileExistsError(path) from exc
-                # Servers stumble when two ask at once.
-                if status < 500 or attempt == ATTEMPTS:
-                    raise
-
-    def _lock(self, path: str) -> str:
-        return self.path(
-            f"{naming.STAGING}/{hashlib.sha256(path.encode()).hexdigest()}"
-        )
-
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        self._move(fs, old, new, "T")
-
-    def _move(
-        self, fs: fsspec.AbstractFileSystem, old: str, new: str, overwrite: str
-    ) -> None:
-        target = self.location.options["base_url"] + quote(new)
-        if ";" in new.rpartition("/")[2] and self._cuts_destinations(fs):
-            target += "/"
-        headers = {"Destination": target, "Overwrite": overwrite}
-        self._ask(fs, "MOVE", old, headers=headers)
-
-    def _cuts_destinations(self, fs: fsspec.AbstractFileSystem) -> bool:
-        """Whether this server takes what follows a ';' for no part of the name, by
-        trying it. It then understands a slash behind it, which others might not."""
-        if self._cuts is None:
-            self._cuts = False
-            old, new = self.staging_path(), self.staging_path()
-            self._upload(fs, Source(io.BytesIO(), None), old)
-            self._move(fs, old, f"{new};x", "F")
-            self._cuts = not self._is_there(fs, f"{new};x")
-            self._remove(fs, new if self._cuts else f"{new};x")
-        return self._cuts
-
-    def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
-        self._ask(fs, "MKCOL", folder)
-
-    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        self._ask(fs, "DELETE", path)
-
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
-        try:
-            found = fs.client.ls(quote(self.path(naming.STAGING)))
-        except dav.ResourceNotFound:
-            return []
-        return [_described(entry, str(entry["name"])) for entry in found]
-
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
-        self._file(fs, key)  # DELETE takes a folder with all that is in it
-        self._remove(fs, self.path(key))
-
-    @staticmethod
-    def _ask(
-        fs: fsspec.AbstractFileSystem, method: str, path: str, **more: t.Any
-    ) -> httpx.Response:
-        # webdav4 joins paths unquoted, and then httpx trips over '#'.
-        reply = fs.client.http.request(method, quote(path), **more)
-        if reply.status_code == httpx.codes.NOT_FOUND:
-            raise FileNotFoundError(path)
-        return t.cast(httpx.Response, reply.raise_for_status())
-
     # -- reading -------------------------------------------------------------
 
     def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
@@ -196,6 +82,13 @@ class WebDAVDialect(StagedDialect):
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
         # The server knows no more than the name, which was another at first.
         return super().record({**info, "content_type": None}, key)
+
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        try:
+            found = fs.client.ls(quote(self.path(naming.STAGING)))
+        except dav.ResourceNotFound:
+            return []
+        return [_described(entry, str(entry["name"])) for entry in found]
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return ranged(self, fs, key, int(self._file(fs, key)["size"]))

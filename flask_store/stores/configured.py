@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 
 from ..dialects import Dialect
+from ..dialects import switch_in
 from ..dialects.registry import open_dialect
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -52,6 +53,10 @@ class ConfiguredStore(BaseStore):
     def attach(self, app: Flask) -> None:
         if self.background is not None:
             self.background.attach(app)
+        if self.streams_uploads:
+            from .. import uploads
+
+            uploads.install(app, self._whole)
 
     @classmethod
     def from_url(
@@ -74,7 +79,12 @@ class ConfiguredStore(BaseStore):
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
+        self.streams_uploads = switch_in(config, "STORE_STREAM_UPLOADS", True)
         if self.in_greenlets or config.get("STORE_BACKGROUND"):
+            if self.dialect.read_only:
+                raise NotConfiguredError(
+                    f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
+                )
             from ..background import Background
 
             self.background = Background(self._whole, config, self.in_greenlets)

@@ -19,10 +19,11 @@ from ..files import FileWrapper
 from ..sources import open_source
 from ..sources import Source
 from ..sources import Upload
+from ..unnamed import Unnamed
 from .addresses import AddressedStore
 
 if t.TYPE_CHECKING:
-    from ..background.spool import Entry
+    from ..background.boxes import Entry
     from ..background.upload import Upload as BackgroundUpload
 
 
@@ -69,7 +70,7 @@ class FsspecStore(AddressedStore):
             key, upload = self.key(name), None
             if self.background is not None and on_conflict == "rename":
                 key = naming.unique(key)
-                with source.rewindable() as source:
+                with source.rewindable(any_thread=False) as source:
                     upload = self._spool(source, key, content_type)
                     if upload is None:
                         self._store(source, key, "overwrite", content_type)
@@ -92,6 +93,18 @@ class FsspecStore(AddressedStore):
         """The upload of a file that this process still has to do."""
         key = self.key(name)
         return None if self.background is None else self.background.upload(key)
+
+    def _unnamed(self) -> Unnamed | None:
+        """A new file that :meth:`save` can publish without copying it, for an upload
+        that arrives; ``None`` where the store has no disk.
+
+        :raises StoreError: if none can be made.
+        :raises OSError: if the spool cannot be written.
+        """
+        if self.background is not None:
+            return self.background.unnamed()
+        with self._explained(naming.STAGING):
+            return self.dialect.unnamed()
 
     def _store(
         self,

@@ -1,0 +1,108 @@
+"""``simplecache::``: another storage, whose files are fetched once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import typing as t
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+
+import fsspec
+
+from .. import naming
+from ..exceptions import VersionGone
+from . import Dialect
+from . import Location
+from . import pieces
+from . import Stat
+from .read_only import ReadOnlyDialect
+
+
+class SimpleCacheDialect(ReadOnlyDialect):
+    """Another storage, each file of which is fetched once and read from the disk.
+
+    The storage is still asked for what there is, so that a file which was replaced
+    or deleted there is so here. The folder is private to a process and goes with it,
+    unless ``STORE_OPTIONS`` names one as ``cache_storage``.
+    """
+
+    protocols = ("simplecache",)
+    reason = (
+        "a cache cannot promise that what was saved is stored. Save to a store whose"
+        " STORE_PATH has no 'simplecache::'."
+    )
+
+    def __init__(self, inner: Dialect, folder: str | None) -> None:
+        super().__init__(Location("simplecache", inner.root, {}), inner)
+        self.folder = folder
+
+    @property
+    def uri(self) -> str:
+        return f"simplecache::{self.inner.uri}"
+
+    def uri_of(self, key: str) -> str:
+        return f"simplecache::{self.inner.uri_of(key)}"
+
+    def path(self, key: str, *, follow: bool = True) -> str:
+        return self.inner.path(key, follow=follow)
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        folder = self.folder
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="flask-store-cache-")
+        os.makedirs(folder, 0o700, exist_ok=True)
+        target = self.inner.connect()
+        fs = fsspec.filesystem(
+            "simplecache", fs=target, cache_storage=folder, skip_instance_cache=True
+        )
+        fs.target = target
+        if self.folder is None:
+            weakref.finalize(fs, shutil.rmtree, folder, ignore_errors=True)
+        return fs
+
+    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+        return self.inner.stat(fs.target, key)
+
+    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+        return self.inner.walk(fs.target, prefix)
+
+    def first_page(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> tuple[list[Stat], bool]:
+        return self.inner.first_page(fs.target, prefix)
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        return self._copy(fs, self.stat(fs, key))
+
+    def stream_version(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        with self._copy(fs, found) as file:
+            yield from pieces(file, start, stop)
+
+    def _copy(self, fs: fsspec.AbstractFileSystem, found: Stat) -> t.IO[bytes]:
+        """The version of a file that *found* describes, from the disk."""
+        version = repr((self.path(found.name), found.etag, found.modified, found.size))
+        folder = fs.storage[-1]
+        path = os.path.join(folder, hashlib.sha256(version.encode()).hexdigest())
+        with suppress(FileNotFoundError):
+            return open(path, "rb")
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            try:
+                fetched = self.inner.stream_version(fs.target, found, 0, found.size)
+                file.writelines(fetched)
+                # Not every storage can be asked for a version, and this one stays.
+                if file.tell() != found.size or self.stat(fs, found.name) != found:
+                    raise VersionGone(
+                        f"{naming.quoted(found.name)} was replaced.", found.name
+                    )
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        return open(path, "rb")

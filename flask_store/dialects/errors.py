@@ -1,0 +1,52 @@
+"""What filesystems raise, in the words of the settings."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from .. import naming
+from ..exceptions import FileExists
+from ..exceptions import FileNotFound
+from ..exceptions import StoreDenied
+from ..exceptions import StoreError
+from ..exceptions import StoreFull
+from ..exceptions import StoreUnavailable
+
+#: What a name gives that is no file: nothing, a folder, or something below a file.
+NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+#: Errors of the network for which Python has no class of their own.
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPIPE)
+
+
+def explained(exc: Exception, key: str | None, settings: str) -> StoreError | None:
+    """The :exc:`StoreError` for an error of Python's own, if it amounts to one.
+
+    :param settings: which settings to look at.
+    """
+    if isinstance(exc, NOT_A_FILE):
+        return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
+    if isinstance(exc, FileExistsError):
+        return FileExists(
+            f"{naming.quoted(key)} already exists. Pass on_conflict='rename' for"
+            " a free name, or on_conflict='overwrite' to replace it.",
+            key,
+        )
+    if isinstance(exc, PermissionError):
+        return StoreDenied(
+            f"The storage refuses access to {naming.quoted(key)}. Check the"
+            f" permissions, and {settings}.",
+            key,
+        )
+    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull("The storage is full. Nothing was stored.", key)
+    if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
+        isinstance(exc, OSError) and exc.errno in UNREACHABLE
+    ):
+        return StoreUnavailable(
+            "The storage cannot be reached, or did not answer in time. Check"
+            f" that it runs, and {settings}.",
+            key,
+        )
+    return None

@@ -1,0 +1,67 @@
+"""What is known of a stored file, alike for every protocol, and its bytes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..sources import CHUNK
+
+#: How many files a view counts at most; also what S3 lists with one request.
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One stored file, described alike whatever the protocol.
+
+    :param name: the file's name, relative to whom was asked.
+    :param size: in bytes.
+    :param modified: when it was last written, in UTC, or ``None`` if unknown.
+    :param etag: changes whenever the content does; without quotes; ``None`` if the
+        protocol has none.
+    :param content_type: as stored, else as the name suggests.
+    """
+
+    name: str
+    size: int
+    modified: dt.datetime | None
+    etag: str | None
+    content_type: str
+
+
+def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
+    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
+    file.seek(start)
+    while stop is None or start < stop:
+        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
+        if not data:
+            break
+        start += len(data)
+        yield data
+
+
+def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:
+    """The first page of a walk that costs no requests."""
+    files = list(itertools.islice(found, PAGE + 1))
+    return files[:PAGE], len(files) > PAGE
+
+
+def first(info: Mapping[str, t.Any], *names: str) -> t.Any:
+    """The first of these entries that is there and not empty."""
+    return next((info[name] for name in names if info.get(name)), None)
+
+
+def utc(moment: object) -> dt.datetime | None:
+    """A POSIX timestamp or a date of either kind as an aware date in UTC."""
+    if isinstance(moment, int | float):
+        return dt.datetime.fromtimestamp(moment, dt.UTC)
+    if isinstance(moment, dt.datetime):
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=dt.UTC)
+        return moment.astimezone(dt.UTC)
+    return None

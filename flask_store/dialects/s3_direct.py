@@ -1,0 +1,183 @@
+"""Requests to S3 from a thread that can simply wait for them.
+
+s3fs hands each request to an event loop on another thread, and there it goes through
+botocore: right for greenlets and for many requests at a time, and for one PUT more work
+than the PUT itself. This is the other way, on :mod:`urllib3`, which botocore brings. It
+does what is ordinary and leaves the rest, every error included, to s3fs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import urllib3
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
+
+from ..greenlets import current_hub
+from ..greenlets import patched
+from ..sources import Window
+from . import s3_signing
+
+#: How much is handed to a connection at a time. Each piece has the time of a connect
+#: to be taken, so that a slow line is no silent one.
+PIECE = 64 * 1024
+#: How much of a body is read at a time, to be sent or to be hashed.
+READ = 1024 * 1024
+#: The SHA-256 of a request without a body.
+NOTHING = hashlib.sha256().hexdigest()
+
+
+class Direct:
+    """The connections to one server, of this process, whichever thread asks.
+
+    :param server: its URL.
+    :param connect: the seconds to connect in, and for a piece of a body to be taken.
+    :param read: the seconds to wait for the next byte of an answer.
+    :param keys: gives the keys of the moment; those of a role are renewed.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        connect: float,
+        read: float,
+        region: str,
+        keys: Callable[[], s3_signing.Keys],
+    ) -> None:
+        self._server = server
+        self._timeout = urllib3.Timeout(connect=connect, read=read)
+        self._region = region
+        self._keys = keys
+        self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
+
+    def put(self, url: str, body: Window, headers: Mapping[str, str]) -> int | None:
+        """Store an object.
+
+        :param url: its address, percent-encoded once.
+        :return: the HTTP status; ``None`` if there was none to be had.
+        :raises TimeoutError: if the server is silent.
+        """
+        # TLS says already whether the body has arrived as it was sent.
+        digest = s3_signing.UNSIGNED if _encrypts(url) else _digest(body)
+        said = {**headers, "Content-Length": str(body.size)}
+        reply = self._request("PUT", url, said, digest, body=_pieces(body))
+        if reply is None and body.source.error is not None:
+            raise body.source.error
+        return None if reply is None else reply.status
+
+    def get(
+        self, url: str, headers: Mapping[str, str], method: str = "GET"
+    ) -> urllib3.BaseHTTPResponse | None:
+        """Ask for an object. The body is still to be read, by :func:`pieces`.
+
+        :param url: its address, percent-encoded once.
+        :param method: or ``"HEAD"``.
+        :return: ``None`` if there was no answer to be had.
+        :raises TimeoutError: if the server is silent.
+        """
+        return self._request(
+            method, url, headers, NOTHING, preload_content=False, decode_content=False
+        )
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        said: Mapping[str, str],
+        digest: str,
+        **options: t.Any,
+    ) -> urllib3.BaseHTTPResponse | None:
+        headers = s3_signing.headers(
+            method, url, self._keys(), self._region, said, digest
+        )
+        path = urlsplit(url).path
+        try:
+            return self._pool.urlopen(
+                method, path, headers=headers, redirect=False, **options
+            )
+        except urllib3.exceptions.TimeoutError as exc:
+            raise TimeoutError(str(exc)) from exc
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            if isinstance(exc.args[-1], TimeoutError):  # a piece was not taken
+                raise TimeoutError(str(exc)) from exc
+            return None
+
+    @staticmethod
+    def may_wait() -> bool:
+        """Whether this thread may simply wait. Where threads are greenlets, or a hub
+        serves others, that is for the loop."""
+        return not patched() and current_hub() is None
+
+    @property
+    def _pool(self) -> urllib3.HTTPConnectionPool:
+        # A forked child must not speak over the connections of its parent.
+        made = self._pools.get(os.getpid())
+        return made or self._pools.setdefault(os.getpid(), self._make_pool())
+
+    def _make_pool(self) -> urllib3.HTTPConnectionPool:
+        options = {"ca_certs": get_cert_path(True)} if _encrypts(self._server) else {}
+        return urllib3.connection_from_url(
+            self._server, maxsize=64, retries=False, timeout=self._timeout, **options
+        )
+
+
+def is_proxied(server: str) -> bool:
+    """Whether the environment names a proxy for *server*, which only s3fs uses."""
+    return bool(get_environ_proxies(server))
+
+
+def _encrypts(url: str) -> bool:
+    return urlsplit(url).scheme == "https"
+
+
+def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[bytes]:
+    """The bytes of an answer, of which the *first* are here already: whoever never
+    asks for more holds no connection.
+
+    :param size: how many at a time from then on.
+    :raises ConnectionError: when the server breaks off.
+    :raises TimeoutError: when it falls silent.
+    """
+    data = _read(reply, first)
+    return _rest(reply, data, size)
+
+
+def _rest(reply: urllib3.BaseHTTPResponse, data: bytes, size: int) -> Iterator[bytes]:
+    try:
+        while data:
+            yield data
+            data = _read(reply, size)
+    finally:
+        reply.close()  # back in the pool by now, unless something is left
+
+
+def _read(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    try:
+        return reply.read(size)
+    except urllib3.exceptions.TimeoutError as exc:
+        raise TimeoutError(str(exc)) from exc
+    except urllib3.exceptions.HTTPError as exc:
+        raise ConnectionError(str(exc)) from exc
+
+
+def _digest(body: Window) -> str:
+    found = hashlib.sha256()
+    body.seek(0)
+    while data := body.read(READ):
+        found.update(data)
+    return found.hexdigest()
+
+
+def _pieces(body: Window) -> Iterator[t.Any]:
+    body.seek(0)
+    while data := body.read(READ):
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE):
+            yield view[start : start + PIECE]

@@ -1,0 +1,208 @@
+"""A Request class that writes an upload straight to the disk where it will live.
+
+The form parser decodes the body as ever. Only the file that it writes a large part
+into is another one: it has no name yet and lies on the disk of the store, so that
+``save`` only has to name it, and no byte is copied.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+import typing as t
+from contextlib import suppress
+
+from flask import Flask
+from flask import Request
+from werkzeug.formparser import FormDataParser
+from werkzeug.utils import cached_property
+
+from . import naming
+from .exceptions import StoreError
+from .unnamed import Unnamed
+
+if t.TYPE_CHECKING:
+    from werkzeug.datastructures import FileStorage
+    from werkzeug.datastructures import MultiDict
+
+    from .stores.fsspec import FsspecStore
+
+    Parsed = tuple[t.IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
+
+logger = logging.getLogger(__name__)
+
+#: Smaller parts stay in memory, as in Werkzeug's own ``default_stream_factory``.
+IN_MEMORY = 500 * 1024
+#: How much of the body is read at a time. Servers hand it over in pieces of up to
+#: 1 MiB, and some copy the rest of one whenever less is taken.
+READ = 1024 * 1024
+
+
+class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
+    """A file part of a form: in memory while it is small, then on a store's disk.
+
+    :param stores: the first that has a disk gets the file; without one it is an
+        ordinary temporary file.
+    """
+
+    def __init__(self, stores: tuple[FsspecStore, ...]) -> None:
+        super().__init__(max_size=IN_MEMORY, mode="w+b")
+        self._rolled = False
+        self._stores = stores
+        self._store: FsspecStore | None = None
+        self._staged: Unnamed | None = None
+
+    def rollover(self) -> None:
+        """Go on in a file.
+
+        :raises StoreFull: if the disk of the store is full.
+        """
+        if self._rolled:
+            return
+        self._choose()
+        if self._store is None or self._staged is None:
+            super().rollover()
+            return
+        memory = t.cast("io.BytesIO", self._file)
+        self._file = open(self._staged.fd, "rb+", closefd=False)
+        self._rolled = True
+        with self._store._explained(naming.STAGING):
+            self._file.write(memory.getbuffer())
+            self._file.seek(memory.tell())
+
+    def _choose(self) -> None:
+        for store in self._stores:
+            try:
+                self._staged = store._unnamed()
+            except (StoreError, OSError) as exc:
+                # If it has to be known, save() will say so.
+                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
+            if self._staged is not None:
+                self._store = store
+                return
+
+    def write(self, data: t.Any) -> int:
+        """Write where the last write ended.
+
+        :raises StoreFull: if the disk of the store is full.
+        """
+        if self._store is None or self._staged is None:
+            return super().write(data)
+        with self._store._explained(naming.STAGING):
+            count = super().write(data)
+        self._staged.begin(self._file.tell())
+        return count
+
+    def take(self, folder: str) -> Unnamed | None:
+        """The file on the store's disk, complete, to be given a name.
+
+        What is written into this stream afterwards would be written into the stored
+        file: from here on it can only be read.
+
+        :param folder: a folder on the disk where it is to get its name.
+        :return: ``None`` if it is not there, or has a name already.
+        """
+        file = self._staged
+        if file is None or file.published or not file.is_near(folder):
+            return None
+        self._file.flush()
+        file.seal()
+        return file
+
+    def close(self) -> None:
+        """Close it. Nothing is left of a file that was not saved."""
+        staged, self._staged = self._staged, None
+        if staged is None:
+            super().close()
+            return
+        # What the disk did not take any more is not wanted any more.
+        with suppress(OSError):
+            super().close()
+        staged.close()
+
+
+class FormParser(FormDataParser):
+    """Werkzeug's parser, on a stream that is read in larger pieces."""
+
+    def parse(
+        self,
+        stream: t.IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> Parsed:
+        if mimetype != "multipart/form-data":
+            return super().parse(stream, mimetype, content_length, options)
+        # The decoder refuses what would not fit into its buffer beside the rest of
+        # the last piece.
+        size = min(READ, (self.max_form_memory_size or 2 * READ) // 2)
+        pieces = t.cast("t.IO[bytes]", _Pieces(stream, size))
+        _, form, files = super().parse(pieces, mimetype, content_length, options)
+        return stream, form, files
+
+
+class _Pieces:
+    """The input of a form, of which each read gives one piece.
+
+    :param size: the length of a piece in bytes.
+    """
+
+    def __init__(self, stream: t.IO[bytes], size: int) -> None:
+        self._stream = stream
+        self._size = max(1, size)
+        self._rest = memoryview(b"")
+
+    def read(self, size: int = -1) -> memoryview:
+        if not self._rest:
+            self._rest = memoryview(self._stream.read(READ))
+        piece, self._rest = self._rest[: self._size], self._rest[self._size :]
+        return piece
+
+
+class StreamingRequest(Request):
+    """A request whose large files arrive on the disk of a store."""
+
+    form_data_parser_class = FormParser
+
+    #: The stores of the application.
+    stores: t.ClassVar[tuple[FsspecStore, ...]] = ()
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> t.IO[bytes]:
+        upload = StreamedUpload(self.stores)
+        self._uploads.append(upload)
+        return t.cast("t.IO[bytes]", upload)
+
+    @cached_property
+    def _uploads(self) -> list[StreamedUpload]:
+        return []
+
+    def close(self) -> None:
+        """Close the files of the form, and those of one that was never complete."""
+        super().close()
+        for upload in self._uploads:
+            upload.close()
+
+
+def install(app: Flask, store: FsspecStore) -> None:
+    """Let the requests of an application write their files for a store.
+
+    An application whose own Request class says how forms are read keeps that.
+    """
+    own: t.Any = app.request_class
+    if not issubclass(own, StreamingRequest):
+        if any(
+            getattr(own, name) is not getattr(Request, name)
+            for name in ("_get_file_stream", "form_data_parser_class")
+        ):
+            return
+        attributes = {"__module__": own.__module__, "__doc__": own.__doc__}
+        own = type(own.__name__, (StreamingRequest, own), attributes)
+        app.request_class = own
+    own.stores += (store,)

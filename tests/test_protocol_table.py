@@ -1,0 +1,95 @@
+"""The tables of the protocols say what the tests have shown, and nothing else."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from . import protocol_table
+from .contract import StoreContract
+from .rows import READERS
+from .rows import ROWS
+from .servers import ROOT
+from .test_chained import ReaderContract
+from .test_chained import TestZip as Zip
+
+TABLE = ROOT / "docs" / "protocols_table.inc"
+
+
+def report(
+    test: str, outcome: t.Literal["passed", "failed", "skipped"], **said: t.Any
+) -> pytest.TestReport:
+    """What pytest reports of one test."""
+    return pytest.TestReport(
+        nodeid=f"tests/{test}",
+        location=("", 0, ""),
+        keywords={},
+        outcome=outcome,
+        longrepr=None,
+        when="call",
+        user_properties=list(said.items()),
+    )
+
+
+def test_outcomes_are_counted() -> None:
+    """A promise counts the cases that passed, and shows those that did not."""
+    rows = protocol_table.collect(
+        [
+            report("test_ftp.py::TestFTP::test_stat", "passed"),
+            report("test_ftp.py::TestFTP::test_open[1]", "passed"),
+            report("test_ftp.py::TestFTP::test_open[2]", "skipped"),
+            report("test_smb.py::TestSMB::test_open", "failed"),
+            report("test_smb.py::test_of_something_else", "failed"),
+            report("test_protocols.py::TestEachRow::test_memory[s3 (moto)]", "passed"),
+            report("test_protocols_killed.py::X::test_kill[dir::file]", "passed"),
+        ]
+    )
+    assert rows["ftp"].cell(["test_stat"]) == "1"
+    assert rows["ftp"].cell(["test_stat", "test_open"]) == "2 of 3"
+    assert rows["smb"].cell(["test_open"]) == "**0 of 1**"
+    assert rows["s3 (moto)"].cell(["test_memory"]) == "1"
+    assert rows["dir::file"].one("test_kill") == "yes"
+    assert rows["s3"].cell(["test_memory"]) == "not run"
+
+
+def test_what_a_test_has_measured_is_shown() -> None:
+    """Round trips, rounds and kills come from the tests themselves."""
+    each = "test_protocols.py::TestEachRow"
+    rows = protocol_table.collect(
+        [
+            report(f"{each}::test_round_trips[ftp]", "passed", trips=[5, 1, 8]),
+            report(f"{each}::test_race[ftp]", "passed", shown="3 rounds"),
+            report(f"{each}::test_fork[ftp]", "failed"),
+            report(f"{each}::test_round_trips[file]", "skipped"),
+        ]
+    )
+    assert rows["ftp"].trips() == ["5", "1", "8"]
+    assert rows["ftp"].one("test_race") == "3 rounds"
+    assert rows["ftp"].one("test_fork") == "**no**"
+    assert rows["file"].trips() == [protocol_table.LEFT_OUT] * 3
+
+
+def test_every_promise_is_counted() -> None:
+    """No test of the contracts is left out of the tables, and none is made up."""
+    named = set().union(*protocol_table.CONTRACT.values())
+    assert named == {*named_in(StoreContract), "test_memory"}
+    named = set().union(*protocol_table.READING.values())
+    assert named == {*named_in(ReaderContract), "test_hostile_entries"}
+    assert hasattr(Zip, "test_hostile_entries")
+
+
+def named_in(contract: type) -> set[str]:
+    """The names of its tests."""
+    return {name for name in vars(contract) if name.startswith("test_")}
+
+
+def test_table_in_the_documentation() -> None:
+    """It has a line for each row in each table, and nothing that failed."""
+    table = TABLE.read_text()
+    for name in ROWS:
+        assert table.count(f"* - ``{name}``\n") == 3
+    for name in READERS:
+        assert table.count(f"* - ``{name}``\n") == 1
+    assert "**" not in table
+    assert "not run" not in table
