@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import fsspec
 import shortuuid
 
 from ..exceptions import NotConfiguredError
 from ..sources import Source
-from .gcs_http import Client
 from .gcs_http import Refused
 from .gcs_links import GCSLinks
 
@@ -93,20 +90,6 @@ class GCSWriting(GCSLinks):
             if exc.status == 404:
                 raise self._no_bucket() from exc
             raise
-
-    def sweep(
-        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
-    ) -> Iterator[str]:
-        # What a killed process sent is no object yet, and nobody else's either.
-        return iter(())
-
-    # -- requests ------------------------------------------------------------
-
-    def _client(self, fs: fsspec.AbstractFileSystem) -> Client:
-        return Client(fs, self.location.options["requests_timeout"])
-
-    def _object(self, path: str) -> str:
-        return f"b/{self.bucket}/o/{quote(path[len(self.bucket) + 1 :], safe='')}"
 
     def _no_bucket(self) -> NotConfiguredError:
         return NotConfiguredError(
