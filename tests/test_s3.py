@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
+import threading
 import time
 import typing as t
 
 import pytest
 import requests
+from werkzeug.datastructures import FileStorage
 
 from flask_store.dialects import s3 as s3_dialect
 from flask_store.dialects import s3_writing
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
+from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 
@@ -161,6 +165,33 @@ def test_lost_response_is_our_own_object(store: S3Store, proxy: Proxy) -> None:
     assert f.read() == b"mine"
     assert sorted(found.name for found in store.ls()) == ["lost.txt", "warm.txt"]
     assert proxy.count("PUT") == 2
+
+
+def test_name_under_way_is_taken(store: S3Store, proxy: Proxy) -> None:
+    """Two threads and one name: the second asks the server for another one, in place
+    of waiting there for the first."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            begun.set()
+            go_on.wait(10)
+            return super().read(size)
+
+    first: list[FileWrapper] = []
+    file = FileStorage(Slow(b"first"), "a.txt")
+    thread = threading.Thread(target=lambda: first.append(store.save(file)))
+    thread.start()
+    assert begun.wait(10)
+    second = store.save(b"second", "a.txt")
+    assert [r.method for r in proxy.requests] == ["PUT"]
+    go_on.set()
+    thread.join(10)
+    assert first[0].filename == "a.txt"
+    assert second.filename.startswith("a_")
+    assert (first[0].read(), second.read()) == (b"first", b"second")
+    third = store.save(b"third", "a.txt", on_conflict="overwrite")
+    assert third.read() == b"third"
 
 
 def test_probe_leaves_nothing_and_is_asked_once(

@@ -43,9 +43,7 @@ class S3Bodies(S3Requests):
         if self._is_direct(fs):
             found = self._get_directly("GET", **asked)
             if found is not None:
-                from .s3_direct import pieces
-
-                return _described(found), pieces(found, FIRST, CHUNK)
+                return _described(found), _received(found)
         reply, piece = ioloop.run(fs.loop, self._begin, fs, asked)
         return reply, _pieces(fs, reply["Body"], piece)
 
@@ -69,6 +67,8 @@ class S3Bodies(S3Requests):
         if reply is None or reply.status in (200, 206):
             return reply
         said = reply.read()  # gives the connection back
+        if reply.status == 416:
+            return reply
         if reply.status == 404 and (method == "HEAD" or b">NoSuchKey<" in said):
             raise FileNotFoundError(Key)
         return None
@@ -83,6 +83,13 @@ class S3Bodies(S3Requests):
         except BaseException:
             reply["Body"].close()
             raise
+
+
+def _received(reply: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    from .s3_direct import pieces
+
+    # There is nothing from where the range begins on, as in an empty file.
+    return iter(()) if reply.status == 416 else pieces(reply, FIRST, CHUNK)
 
 
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import shortuuid
 from .. import naming
 from ..sources import Source
 from ..sources import Window
+from . import Location
 from .s3_errors import S3Errors
 from .s3_errors import status_of
 
@@ -47,6 +49,11 @@ class S3Writing(S3Errors):
     #: Whether the server honours If-None-Match; ``"auto"`` finds out.
     conditional: bool | str
 
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        #: The names that this process (or its parent, before it forked) is creating.
+        self._under_way: dict[tuple[int, str], Staged] = {}
+
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
@@ -65,11 +72,20 @@ class S3Writing(S3Errors):
         path: str,
         content_type: str,
     ) -> None:
-        taken = self._put(fs, staged, path, content_type, exclusive=True)
-        # A reply may get lost, here or at a proxy. Then the request is sent again and
-        # finds the name taken, by ourselves.
-        if taken and self._token(fs, path) != staged.token:
+        # Servers let writers of one name wait for each other, SeaweedFS in steps of
+        # seconds, or refuse all but one with 409, as Amazon's. A name under way here
+        # is as good as taken.
+        mine = (os.getpid(), path)
+        if self._under_way.setdefault(mine, staged) is not staged:
             raise FileExistsError(path)
+        try:
+            taken = self._put(fs, staged, path, content_type, exclusive=True)
+            # A reply may get lost, here or at a proxy. Then the request is sent again
+            # and finds the name taken, by ourselves.
+            if taken and self._token(fs, path) != staged.token:
+                raise FileExistsError(path)
+        finally:
+            del self._under_way[mine]
 
     def replace(
         self,
