@@ -73,9 +73,12 @@ def send(app: Flask, **files: t.Any) -> TestResponse:
     return app.test_client().post("/", data=body, content_type=content_type)
 
 
-def has_no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk of the store, such as one of NFS, wants a name for every file."""
-    monkeypatch.setattr("flask_store.dialects.local.probe", lambda *folders: False)
+@pytest.fixture(params=[False, True], ids=["nameless", "named"])
+def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the disk of the store, as one of NFS, wants a name for every file."""
+    if request.param:
+        monkeypatch.setattr("flask_store.dialects.local.probe", lambda *folders: False)
+    return bool(request.param)
 
 
 def part(data: bytes, name: str = "a.bin") -> FileStorage:
@@ -130,13 +133,11 @@ def test_second_save_is_another_file(app: Flask, store: Store) -> None:
     post(app, view, afile=part(LARGE))
 
 
-@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.usefixtures("named")
 def test_stored_file_cannot_be_changed_through_the_upload(
-    named: bool, app: Flask, store: Store, monkeypatch: pytest.MonkeyPatch
+    app: Flask, store: Store
 ) -> None:
     """What a view writes into its upload after the save stays outside of the store."""
-    if named:
-        has_no_nameless_files(monkeypatch)
 
     def view() -> str:
         upload = request.files["afile"]
@@ -182,17 +183,10 @@ def test_overwrite_and_error(app: Flask, store: Store, root: pathlib.Path) -> No
     assert staged(root) == []
 
 
-@pytest.mark.parametrize("named", [False, True])
 def test_upload_that_is_not_saved_is_gone(
-    named: bool,
-    app: Flask,
-    store: Store,
-    root: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
+    named: bool, app: Flask, store: Store, root: pathlib.Path
 ) -> None:
     """At the end of the request, however the disk kept it."""
-    if named:
-        has_no_nameless_files(monkeypatch)
     open_before = len(os.listdir("/proc/self/fd"))
 
     def view() -> str:
@@ -206,17 +200,9 @@ def test_upload_that_is_not_saved_is_gone(
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_client_that_hangs_up(
-    named: bool,
-    app: Flask,
-    store: Store,
-    root: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.usefixtures("named")
+def test_client_that_hangs_up(app: Flask, store: Store, root: pathlib.Path) -> None:
     """Half a body stores nothing and leaves nothing."""
-    if named:
-        has_no_nameless_files(monkeypatch)
 
     @app.post("/")
     def view() -> str:
