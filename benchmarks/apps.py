@@ -14,7 +14,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask import request
 
-from flask_store.extension import KEYS
+from flask_store.settings import KEYS
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

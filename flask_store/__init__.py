@@ -25,15 +25,33 @@ The map of the package; each file has one reason to change:
 - ``listing.py``, ``usage.py``: what is stored, and how much; ``table.py``,
   ``notebook.py``: how that and a file look.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
-- ``signals.py``, ``exceptions.py``: what is told, and what goes wrong.
+- ``settings.py``, ``signals.py``, ``exceptions.py``: what can be set, what is told, and
+  what goes wrong.
 """
+
+import typing as _t
 
 from .exceptions import NotConfiguredError as NotConfiguredError
 from .exceptions import StoreError as StoreError
 from .extension import Provider as Provider
 from .extension import Store as Store
-from .files import FileWrapper as FileWrapper
+
+if _t.TYPE_CHECKING:
+    from .files import FileWrapper as FileWrapper
 
 #: Other names of :data:`Provider`, from the documentation of 0.0.2.
 Backend = Provider
 StoreProvider = Provider
+
+
+def __getattr__(name: str) -> object:
+    # Filesystems are imported when they are used (PEP 562).
+    if name == "FileWrapper":
+        from .files import FileWrapper
+
+        return FileWrapper
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "FileWrapper"})

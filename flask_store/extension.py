@@ -14,37 +14,16 @@ from flask import has_app_context
 from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
-from .dialects.registry import protocol_of
-from .dialects.s3_options import KEYS as S3_KEYS
-from .dialects.s3_options import refuse_unknown
-from .stores import BaseStore
-from .stores import URL_PREFIX
+from .settings import KEYS
+from .settings import refuse_unknown
+
+if t.TYPE_CHECKING:
+    from .stores import BaseStore
 
 #: The provider when STORE_PATH is a path on disk, or missing.
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 #: The provider when STORE_PATH is a URL.
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
-
-KEYS = S3_KEYS | {
-    "STORE_BACKGROUND",
-    "STORE_CACHE_CONTROL",
-    "STORE_DOMAIN",
-    "STORE_FSYNC",
-    "STORE_INLINE_TYPES",
-    "STORE_OPTIONS",
-    "STORE_PATH",
-    "STORE_PROVIDER",
-    "STORE_SERVE",
-    "STORE_SIGNED_URLS",
-    "STORE_SPOOL_DRAIN",
-    "STORE_SPOOL_PATH",
-    "STORE_SPOOL_QUOTA",
-    "STORE_SPOOL_UPLOADS",
-    "STORE_STREAM_UPLOADS",
-    "STORE_URL_EXPIRES",
-    "STORE_URL_PREFIX",
-    "STORE_X_ACCEL_REDIRECT",
-}
 
 
 class Store:
@@ -99,7 +78,7 @@ class Store:
         if self.name is not None:
             # Two stores cannot share one route. The name is not put below the other
             # prefix, where it would hide a folder of the same name.
-            bound._served_at = f"{URL_PREFIX}-{self.name}"
+            bound._served_at = f"{cls._served_at}-{self.name}"
         store = bound._bound = bound.from_config(self._config(app))
         self._providers[app] = bound
         app.extensions[self._extension_name] = self
@@ -118,7 +97,7 @@ class Store:
         """
         config = self._settings(app)
         path = str(config.get("STORE_PATH") or "")
-        by_path = LOCAL_PROVIDER if protocol_of(path) == "file" else URL_PROVIDER
+        by_path = LOCAL_PROVIDER if _is_on_disk(path) else URL_PROVIDER
         provider = config.get("STORE_PROVIDER") or by_path
         if isinstance(provider, type):
             return provider
@@ -134,7 +113,7 @@ class Store:
         config = self._config(app)
         self.provider(app).check_config(config)
         refuse_unknown(config)
-        on_disk = protocol_of(str(config.get("STORE_PATH") or "")) == "file"
+        on_disk = _is_on_disk(str(config.get("STORE_PATH") or ""))
         if "STORE_S3_BUCKET" in config and on_disk and "STORE_PROVIDER" not in config:
             warnings.warn(
                 "STORE_S3_BUCKET is set, but files are stored on the local disk. Set"
@@ -216,6 +195,14 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<Store {self.name!r}>" if self.name else "<Store>"
+
+
+def _is_on_disk(path: str) -> bool:
+    # Filesystems are imported when an application has a store, and not before:
+    # fsspec takes longer than all of this package.
+    from .dialects.registry import protocol_of
+
+    return protocol_of(path) == "file"
 
 
 def _starting(config: Mapping[str, t.Any], prefix: str) -> dict[str, t.Any]:

@@ -21,7 +21,7 @@ import pytest
 from flask import Flask
 
 from flask_store import Store
-from flask_store.extension import KEYS
+from flask_store.settings import KEYS
 
 from .servers import ROOT
 

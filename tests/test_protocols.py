@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import typing as t
 
 import pytest
 
@@ -20,6 +22,13 @@ from .relay import Relay
 from .rows import new
 from .rows import ROWS
 from .servers_protocols import Place
+
+
+def trips(relay: Relay, use: t.Callable[[], object]) -> int:
+    """How often something waits for the server."""
+    before = relay.trips
+    use()
+    return relay.trips - before
 
 
 class TestEachRow(EachRow):
@@ -47,15 +56,16 @@ class TestEachRow(EachRow):
             f = store.save(upload(b"w" * 1000, "warm.txt"))
             f.stat()
             f.read()
-            counts = []
-            for use in (
-                lambda: store.save(upload(b"x" * 1000, "b.txt")),
-                f.stat,
-                f.read,
-            ):
-                before = relay.trips
-                use()
-                counts.append(relay.trips - before)
+            names = (f"{number}.txt" for number in itertools.count())
+            counts = [
+                # What a client sends at once may arrive in two pieces, and count twice.
+                min(trips(relay, use) for _ in range(3))
+                for use in (
+                    lambda: store.save(upload(b"x" * 1000, next(names))),
+                    f.stat,
+                    f.read,
+                )
+            ]
         record_property("trips", counts)
         allowed = ROWS[row].trips
         assert allowed

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import typing as t
 from collections.abc import Mapping
 
 from ..exceptions import NotConfiguredError
+from ..settings import refuse_unknown
 from . import options_in
-
-#: Every key there is; another ``STORE_S3_`` key is an error, so that a slip in a
-#: security setting does not pass in silence.
-KEYS = frozenset(
-    f"STORE_S3_{name}"
-    for name in (
-        "ACCESS_KEY",
-        "ACL",
-        "ADDRESSING_STYLE",
-        "BUCKET",
-        "CONDITIONAL_WRITES",
-        "ENDPOINT_URL",
-        "OPTIONS",
-        "PUBLIC_ENDPOINT_URL",
-        "REGION",
-        "SECRET_KEY",
-        "SESSION_TOKEN",
-    )
-)
 
 #: Seconds to connect, and to wait for the next byte of an answer; every request is
 #: tried twice at most. botocore's own 60 s with five tries would hold a worker for
@@ -152,12 +133,3 @@ def _one_of(config: Mapping[str, t.Any], name: str, *known: t.Any) -> t.Any:
             f"STORE_S3_{name} is {value!r}; it must be one of {choices}."
         )
     return value
-
-
-def refuse_unknown(config: Mapping[str, t.Any]) -> None:
-    """:raises NotConfiguredError: naming the nearest key there is."""
-    for name in config:
-        if name.startswith("STORE_S3_") and name not in KEYS:
-            near = difflib.get_close_matches(name, KEYS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise NotConfiguredError(f"There is no setting {name}.{hint}")
