@@ -14,7 +14,6 @@ from collections.abc import Callable
 from flask import Flask
 from flask import request
 
-
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
     from _typeshed.wsgi import WSGIApplication
