@@ -29,7 +29,7 @@ class Unnamed:
     :param folder: any folder on the disk where the file will get its name.
     :param private: the folder for private names; it is made when it is needed.
     :param nameless: whether the disk is known to do without them; see ``probe``.
-    :param durable: whether :meth:`sync` waits until the disk has the bytes.
+    :param durable: whether :meth:`sync` is to follow, and the disk had better begin.
     :param mode: its permissions, from which the umask takes away.
     :raises OSError: if a file cannot be made there.
     """
@@ -80,8 +80,7 @@ class Unnamed:
     def sync(self) -> None:
         """Wait until the bytes are on the disk, while other greenlets run. Without it
         a cut of the power may leave the name, and bytes that are not there."""
-        if self._durable:
-            offload(os.fsync, self.fd)
+        offload(os.fsync, self.fd)
 
     def is_near(self, folder: str) -> bool:
         """Whether *folder* is on the same disk, so that a name there is possible."""

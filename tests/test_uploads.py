@@ -352,6 +352,35 @@ def test_other_stores_of_the_application_copy(
     post(app, view, afile=part(LARGE))
 
 
+def test_each_store_syncs_as_it_is_told(
+    app: Flask, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever received the file: a store that waits for the disk waits for it."""
+    app.config.update(STORE_FSYNC=False, SAFE_STORE_FSYNC=True)
+    app.config["SAFE_STORE_PATH"] = str(tmp_path / "safe")
+    Store(app)
+    safe = Store(app, name="safe")
+    synced: list[int] = []
+    real = os.fsync
+
+    def record(fd: int) -> None:
+        synced.append(inode(fd))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", record)
+
+    def view() -> str:
+        safe.Provider().save(b"makes the folder", "first.bin")
+        upload = request.files["afile"]
+        arrived = inode(upload.stream.fileno())
+        stored = safe.Provider().save(upload)
+        assert os.stat(stored.absolute_path()).st_ino == arrived
+        assert arrived in synced
+        return "ok"
+
+    post(app, view, afile=part(LARGE))
+
+
 def test_store_that_is_no_disk(app: Flask) -> None:
     """Its uploads are ordinary temporary files, for there is no name yet."""
     app.config["STORE_PATH"] = "memory://no-disk"

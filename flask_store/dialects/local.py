@@ -124,17 +124,22 @@ class LocalDialect(Dialect):
         file = source.unnamed(self.root)
         # What was received for the spool is too private for the web server.
         if file is not None and file.mode == MODE:
-            file.sync()
+            self._sync(file)
             yield file
             return
         file = self.unnamed()
         try:
             for data in source.chunks():
                 file.write(data)
-            file.sync()
+            self._sync(file)
             yield file
         finally:
             file.close()
+
+    def _sync(self, file: Unnamed) -> None:
+        # Not for the file to say: another store may have received it.
+        if self._fsync:
+            file.sync()
 
     @property
     def _private(self) -> str:
@@ -197,7 +202,7 @@ class LocalDialect(Dialect):
                 source.seek(0)
                 while data := source.read(CHUNK):
                     near.write(data)
-            near.sync()
+            self._sync(near)
             give_name(near, path)
         finally:
             near.close()

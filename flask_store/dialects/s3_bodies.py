@@ -18,8 +18,6 @@ if t.TYPE_CHECKING:
 
 #: With so many bytes an answer may begin; a smaller object is there as a whole.
 FIRST = 64 * 1024
-
-
 #: What the headers of an object's own metadata begin with.
 META = "x-amz-meta-"
 #: The parameters of a GetObject as headers.

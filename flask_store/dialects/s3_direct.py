@@ -22,14 +22,13 @@ from botocore.utils import get_environ_proxies
 
 from ..greenlets import current_hub
 from ..greenlets import patched
+from ..sources import CHUNK
 from ..sources import Window
 from . import s3_signing
 
 #: How much is handed to a connection at a time. Each piece has the time of a connect
 #: to be taken, so that a slow line is no silent one.
 PIECE = 64 * 1024
-#: How much of a body is read at a time, to be sent or to be hashed.
-READ = 1024 * 1024
 #: The SHA-256 of a request without a body.
 NOTHING = hashlib.sha256().hexdigest()
 
@@ -105,7 +104,8 @@ class Direct:
         except urllib3.exceptions.TimeoutError as exc:
             raise TimeoutError(str(exc)) from exc
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            if isinstance(exc.args[-1], TimeoutError):  # a piece was not taken
+            # A piece was not taken.
+            if any(isinstance(cause, TimeoutError) for cause in exc.args):
                 raise TimeoutError(str(exc)) from exc
             return None
 
@@ -170,14 +170,14 @@ def _read(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
 def _digest(body: Window) -> str:
     found = hashlib.sha256()
     body.seek(0)
-    while data := body.read(READ):
+    while data := body.read(CHUNK):
         found.update(data)
     return found.hexdigest()
 
 
 def _pieces(body: Window) -> Iterator[t.Any]:
     body.seek(0)
-    while data := body.read(READ):
+    while data := body.read(CHUNK):
         view = memoryview(data)
         for start in range(0, len(view), PIECE):
             yield view[start : start + PIECE]

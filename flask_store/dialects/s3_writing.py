@@ -17,6 +17,7 @@ from .. import naming
 from ..sources import Source
 from ..sources import Window
 from . import Location
+from .s3_bodies import META
 from .s3_errors import S3Errors
 from .s3_errors import status_of
 
@@ -132,7 +133,7 @@ class S3Writing(S3Errors):
     def _put_directly(
         self, staged: Staged, path: str, content_type: str, exclusive: bool
     ) -> int | None:
-        headers = {"Content-Type": content_type, f"x-amz-meta-{TOKEN}": staged.token}
+        headers = {"Content-Type": content_type, f"{META}{TOKEN}": staged.token}
         headers |= {f"x-amz-{name}": value for name, value in self._acl().items()}
         if exclusive:
             headers["If-None-Match"] = "*"
