@@ -15,28 +15,20 @@ from contextlib import suppress
 
 from flask import Flask
 from flask import Request
-from werkzeug.formparser import FormDataParser
 from werkzeug.utils import cached_property
 
 from . import naming
 from .exceptions import StoreError
+from .forms import FormParser
 from .unnamed import Unnamed
 
 if t.TYPE_CHECKING:
-    from werkzeug.datastructures import FileStorage
-    from werkzeug.datastructures import MultiDict
-
     from .stores.fsspec import FsspecStore
-
-    Parsed = tuple[t.IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 logger = logging.getLogger(__name__)
 
 #: Smaller parts stay in memory, as in Werkzeug's own ``default_stream_factory``.
 IN_MEMORY = 500 * 1024
-#: How much of the body is read at a time. Servers hand it over in pieces of up to
-#: 1 MiB, and some copy the rest of one whenever less is taken.
-READ = 1024 * 1024
 
 
 class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
@@ -87,6 +79,8 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
 
         :raises StoreFull: if the disk of the store is full.
         """
+        if not self._rolled and self._file.tell() + len(data) > IN_MEMORY:
+            self.rollover()  # before rather than after: what comes is not copied twice
         if self._store is None or self._staged is None:
             return super().write(data)
         with self._store._explained(naming.STAGING):
@@ -120,44 +114,6 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         with suppress(OSError):
             super().close()
         staged.close()
-
-
-class FormParser(FormDataParser):
-    """Werkzeug's parser, on a stream that is read in larger pieces."""
-
-    def parse(
-        self,
-        stream: t.IO[bytes],
-        mimetype: str,
-        content_length: int | None,
-        options: dict[str, str] | None = None,
-    ) -> Parsed:
-        if mimetype != "multipart/form-data":
-            return super().parse(stream, mimetype, content_length, options)
-        # The decoder refuses what would not fit into its buffer beside the rest of
-        # the last piece.
-        size = min(READ, (self.max_form_memory_size or 2 * READ) // 2)
-        pieces = t.cast("t.IO[bytes]", _Pieces(stream, size))
-        _, form, files = super().parse(pieces, mimetype, content_length, options)
-        return stream, form, files
-
-
-class _Pieces:
-    """The input of a form, of which each read gives one piece.
-
-    :param size: the length of a piece in bytes.
-    """
-
-    def __init__(self, stream: t.IO[bytes], size: int) -> None:
-        self._stream = stream
-        self._size = max(1, size)
-        self._rest = memoryview(b"")
-
-    def read(self, size: int = -1) -> memoryview:
-        if not self._rest:
-            self._rest = memoryview(self._stream.read(READ))
-        piece, self._rest = self._rest[: self._size], self._rest[self._size :]
-        return piece
 
 
 class StreamingRequest(Request):
