@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from werkzeug.http import http_date
 
+from .dialects.records import Span
+
 if t.TYPE_CHECKING:
     from werkzeug.sansio.request import Request
 
@@ -85,6 +87,12 @@ def part(request: Request, size: int, mine: Validators) -> Part:
     return _ranged(header, size)
 
 
+def span(request: Request) -> Span | None:
+    """The one range that a request asks for, before anything is known of the file."""
+    unit, _, spec = request.headers.get("Range", "").partition("=")
+    return _span(spec) if unit.strip().lower() == "bytes" else None
+
+
 def _holds(request: Request, mine: Validators) -> bool:
     if "If-Match" in request.headers:
         tags = request.if_match
@@ -125,10 +133,11 @@ def _ranged(header: str, size: int) -> Part:
     whole = Part(200, 0, size)
     if unit.strip().lower() != "bytes" or not equals:
         return whole
-    found = [_range(text.strip(" \t"), size) for text in spec.split(",")]
-    if None in found:
+    spans = [_span(text) for text in spec.split(",")]
+    if None in spans:
         return whole  # what is no range at all may be ignored (14.2)
-    satisfiable = [(start, stop) for start, stop in found if start < stop]  # type: ignore
+    found = [span.within(size) for span in spans if span]
+    satisfiable = [(start, stop) for start, stop in found if start < stop]
     if not satisfiable:
         # The last bytes of an empty file exist, but no Content-Range can say so.
         return whole if size == 0 and _is_suffix(spec) else Part(416)
@@ -137,17 +146,13 @@ def _ranged(header: str, size: int) -> Part:
     return Part(206, *satisfiable[0]) if len(found) == 1 else whole
 
 
-def _range(text: str, size: int) -> tuple[int, int] | None:
-    """One range as offsets, empty if it lies outside; ``None`` if it is invalid."""
-    match = _RANGE.match(text)
-    if match is None or text == "-":
-        return None
-    first, last = (_number(digits) for digits in match.groups())
+def _span(text: str) -> Span | None:
+    """One range; ``None`` if it is none."""
+    match = _RANGE.match(text.strip(" \t"))
+    first, last = map(_number, match.groups()) if match else (None, None)
     if first is None:
-        return max(0, size - (last or 0)), size
-    if last is not None and last < first:
-        return None
-    return first, size if last is None else min(size, last + 1)
+        return None if last is None else Span(None, last)
+    return None if last is not None and last < first else Span(first, last)
 
 
 def _number(digits: str) -> int | None:

@@ -26,13 +26,12 @@ from .exceptions import VersionGone
 from .refusals import refusals
 
 if t.TYPE_CHECKING:
-    from .dialects import Stat
+    from .dialects import Fetched
     from .stores.fsspec import FsspecStore
 
-#: With one of these, it takes a look at the file to tell what will be sent.
+#: With one of these, it takes a look at the file to tell whether it will be sent.
 CONDITIONS = frozenset(
     {
-        "HTTP_RANGE",
         "HTTP_IF_MATCH",
         "HTTP_IF_NONE_MATCH",
         "HTTP_IF_MODIFIED_SINCE",
@@ -79,7 +78,8 @@ def _respond(
     download_as: str | None,
 ) -> Response:
     front = _front(store, key)
-    found, whole = _look(store, key, fetch=not front)
+    fetched = None if front else _fetch(store, key)
+    found = fetched.found if fetched else store.stat(key)
     name = key.rpartition("/")[2]
     # All of them at once: each that is set later looks through all others.
     headers = {
@@ -92,27 +92,30 @@ def _respond(
     if front:
         return kind(headers=headers)
     mine = conditions.validators(found, dt.datetime.now(dt.UTC))
-    part = conditions.Part(200, 0, found.size)
-    if whole is None:
-        part = conditions.part(request, found.size, mine)
+    part = conditions.part(request, found.size, mine)
     headers |= _described(part, mine, found.size)
     response = kind(status=part.status, headers=headers)
-    if part.status in (200, 206) and request.method == "GET":
-        body = whole or store.stream_version(found, part.start, part.stop)
+    sends = part.status in (200, 206) and request.method == "GET"
+    if fetched and not (sends and (part.start, part.stop) == fetched[1:3]):
+        fetched.body.close()
+        fetched = None
+    if sends:
+        body = (
+            fetched.body
+            if fetched
+            else store.stream_version(found, part.start, part.stop)
+        )
         _fill(response, body, ends=part.stop == found.size)
     return response
 
 
-def _look(
-    store: FsspecStore, key: str, fetch: bool
-) -> tuple[Stat, Iterator[bytes] | None]:
-    """What there is to say of a file; with its content, if all of it is sent anyway
-    and costs no further request."""
-    if fetch and request.method == "GET" and CONDITIONS.isdisjoint(request.environ):
-        fetched = store.fetch(key)
-        if fetched is not None:
-            return fetched
-    return store.stat(key), None
+def _fetch(store: FsspecStore, key: str) -> Fetched | None:
+    """What there is to say of a file together with what will be sent of it, where that
+    is most likely known by now and costs no further request."""
+    if request.method != "GET" or not CONDITIONS.isdisjoint(request.environ):
+        return None
+    span = conditions.span(request)
+    return store.fetch(key, span) if span or "Range" not in request.headers else None
 
 
 def _described(

@@ -102,7 +102,8 @@ def test_storage_that_goes_away_in_between(
         yield
 
     monkeypatch.setattr(dialect, "_get", gone)
-    reply = app.test_client().get("/flaskstore/a.txt", headers={"Range": "bytes=0-"})
+    headers = {"Range": "bytes=0-", "If-None-Match": '"x"'}
+    reply = app.test_client().get("/flaskstore/a.txt", headers=headers)
     assert reply.status_code == 503
 
 
@@ -149,7 +150,7 @@ def test_range_of_a_large_object(
         )
         assert reply.data == bytes(range(250)) * 4
         assert sum(exchange.received for exchange in proxy.requests) == 1000
-        assert [e.method for e in proxy.requests] == ["HEAD", "GET"]
+        assert [e.method for e in proxy.requests] == ["GET"]
 
 
 def resident(pid: int) -> int:

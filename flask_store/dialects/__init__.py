@@ -32,10 +32,12 @@ from .errors import NOT_A_FILE as NOT_A_FILE
 from .places import Location as Location
 from .places import options_in as options_in
 from .places import switch_in as switch_in
+from .records import Fetched as Fetched
 from .records import first as first
 from .records import first_of as first_of
 from .records import PAGE as PAGE
 from .records import pieces as pieces
+from .records import Span as Span
 from .records import Stat as Stat
 from .records import utc as utc
 from .signing import Signing
@@ -239,9 +241,13 @@ class Dialect(Signing):
         return self.stream(fs, found.name, start, stop)
 
     def fetch(
-        self, fs: fsspec.AbstractFileSystem, key: str
-    ) -> tuple[Stat, Iterator[bytes]] | None:
-        """What :meth:`stat` says and the whole file, where one request has both."""
+        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
+    ) -> Fetched | None:
+        """What :meth:`stat` says and the file, where one request has both.
+
+        :param span: which part of it is wanted; a storage may give more or less.
+        :return: ``None`` also if there is no such part.
+        """
         return None
 
     def on_disk(self, key: str) -> str | None:

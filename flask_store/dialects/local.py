@@ -30,9 +30,11 @@ from ..unnamed import sync_folder
 from ..unnamed import Unnamed
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import Fetched
 from . import first_of
 from . import Location
 from . import options_in
+from . import Span
 from . import Stat
 from . import switch_in
 from . import utc
@@ -212,14 +214,20 @@ class LocalDialect(Dialect):
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         return _described(os.stat(self.path(key)), key)
 
-    def fetch(self, fs: fsspec.AbstractFileSystem, key: str) -> tuple[Stat, FilePart]:
+    def fetch(
+        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
+    ) -> Fetched | None:
         file = open(self.path(key), "rb", opener=_open_at_once)
         try:
             found = _described(os.fstat(file.fileno()), key)
         except FileNotFoundError:
             file.close()
             raise
-        return found, FilePart(file, 0, found.size)
+        start, stop = span.within(found.size) if span else (0, found.size)
+        if span and start >= stop:
+            file.close()
+            return None
+        return Fetched(found, start, stop, FilePart(file, start, stop))
 
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int

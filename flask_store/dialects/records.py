@@ -34,6 +34,39 @@ class Stat:
     content_type: str
 
 
+class Span(t.NamedTuple):
+    """The bytes that a request asks for while nobody knows the size (RFC 9110, section
+    14.1.2): from *first* to *last*, or up to the end; without *first*, the last ones.
+    """
+
+    first: int | None
+    last: int | None
+
+    def within(self, size: int) -> tuple[int, int]:
+        """Where they start and stop in so many bytes; if that is nowhere, the start
+        is not before the stop."""
+        if self.first is None:
+            return max(0, size - (self.last or 0)), size
+        return self.first, size if self.last is None else min(size, self.last + 1)
+
+    def __str__(self) -> str:
+        return "-".join("" if end is None else str(end) for end in self)
+
+
+class Fetched(t.NamedTuple):
+    """A file with its bytes, or with some of them, as one request gives both.
+
+    :param found: what is known of the whole file.
+    :param start: the first byte of the body.
+    :param stop: the one after its last.
+    """
+
+    found: Stat
+    start: int
+    stop: int
+    body: t.Any
+
+
 def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
     """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
     file.seek(start)

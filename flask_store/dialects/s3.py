@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import re
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -19,12 +20,18 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import VersionGone
 from ..greenlets import patched
 from ..sources import CHUNK
+from . import Fetched
 from . import Location
+from . import Span
 from . import Stat
 from . import utc
-from .s3_errors import status_of
+from .s3_bodies import OutOfRange
 from .s3_options import s3_options
+from .s3_requests import status_of
 from .s3_writing import S3Writing
+
+#: The Content-Range of an answer: its first and last byte, and the size of the whole.
+PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class S3Dialect(S3Writing):
@@ -127,19 +134,26 @@ class S3Dialect(S3Writing):
             last = "" if stop is None else stop - 1
             conditions["Range"] = f"bytes={start}-{last}"
         where = self._where(self.path(key))
-        try:
+        with suppress(OutOfRange):
             _, body = self._get_object(fs, **where, **conditions)
-        except Exception as exc:
-            if status_of(exc) != 416:
-                raise
-            return  # there is nothing from here on, as in an empty file
-        yield from body
+            yield from body
 
     def fetch(
-        self, fs: fsspec.AbstractFileSystem, key: str
-    ) -> tuple[Stat, Iterator[bytes]]:
-        reply, body = self._get_object(fs, **self._where(self.path(key)))
-        return self.record({**reply, "size": reply["ContentLength"]}, key), body
+        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
+    ) -> Fetched | None:
+        asked = {"Range": f"bytes={span}"} if span else {}
+        try:
+            reply, body = self._get_object(fs, **self._where(self.path(key)), **asked)
+        except OutOfRange:
+            return None
+        part = PART.fullmatch(reply.get("ContentRange") or "")
+        if part is None:  # also what a server answers that knows no ranges
+            size = reply["ContentLength"]
+            start, stop = 0, size
+        else:
+            start, last, size = map(int, part.groups())
+            stop = last + 1
+        return Fetched(self.record({**reply, "size": size}, key), start, stop, body)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         # The default block of 50 MiB would be fetched for the first byte.

@@ -12,6 +12,7 @@ from werkzeug.http import parse_date
 from .. import ioloop
 from ..sources import CHUNK
 from .s3_requests import S3Requests
+from .s3_requests import status_of
 
 if t.TYPE_CHECKING:
     import urllib3
@@ -22,6 +23,10 @@ FIRST = 64 * 1024
 META = "x-amz-meta-"
 #: The parameters of a GetObject as headers.
 HEADERS = {"Range": "Range", "IfMatch": "If-Match"}
+
+
+class OutOfRange(Exception):
+    """The object has no byte of the range, as an empty one has of none."""
 
 
 class Piece(t.NamedTuple):
@@ -37,12 +42,22 @@ class S3Bodies(S3Requests):
     def _get_object(
         self, fs: fsspec.AbstractFileSystem, **asked: str
     ) -> tuple[dict[str, t.Any], Iterator[bytes]]:
-        """The answer to a GetObject, and its bytes, of which the first are here."""
+        """The answer to a GetObject, and its bytes, of which the first are here.
+
+        :raises OutOfRange: if there is not one byte of what was asked for.
+        """
         if self._is_direct(fs):
             found = self._get_directly("GET", **asked)
             if found is not None:
-                return _described(found), _received(found)
-        reply, piece = ioloop.run(fs.loop, self._begin, fs, asked)
+                from .s3_direct import pieces
+
+                return _described(found), pieces(found, FIRST, CHUNK)
+        try:
+            reply, piece = ioloop.run(fs.loop, self._begin, fs, asked)
+        except Exception as exc:
+            if status_of(exc) == 416:
+                raise OutOfRange from exc
+            raise
         return reply, _pieces(fs, reply["Body"], piece)
 
     def _head_object(
@@ -66,7 +81,7 @@ class S3Bodies(S3Requests):
             return reply
         said = reply.read()  # gives the connection back
         if reply.status == 416:
-            return reply
+            raise OutOfRange
         if reply.status == 404 and (method == "HEAD" or b">NoSuchKey<" in said):
             raise FileNotFoundError(Key)
         return None
@@ -83,18 +98,12 @@ class S3Bodies(S3Requests):
             raise
 
 
-def _received(reply: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    from .s3_direct import pieces
-
-    # There is nothing from where the range begins on, as in an empty file.
-    return iter(()) if reply.status == 416 else pieces(reply, FIRST, CHUNK)
-
-
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:
     """The headers of an object, as botocore calls them."""
     said = reply.headers
     return {
         "ContentLength": int(said.get("Content-Length", 0)),
+        "ContentRange": said.get("Content-Range"),
         "ContentType": said.get("Content-Type"),
         "ETag": said.get("ETag"),
         "LastModified": parse_date(said.get("Last-Modified")),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import typing as t
-from collections.abc import Mapping
-
 from .. import naming
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
@@ -96,16 +93,3 @@ class S3Errors(S3Bodies):
             " STORE_S3_BUCKET (or the bucket in STORE_PATH). Flask-Store never creates"
             " a bucket."
         )
-
-
-def status_of(exc: Exception) -> int | None:
-    """The HTTP status behind an error of s3fs.
-
-    s3fs maps a 412 to ``FileExistsError`` or, when the server's reply lacks a
-    detail that only Amazon sends, to ``OSError(EINVAL)``.
-    """
-    for error in (exc, exc.__cause__):
-        response = getattr(error, "response", None)
-        if isinstance(response, Mapping):
-            return t.cast("int | None", response["ResponseMetadata"]["HTTPStatusCode"])
-    return None

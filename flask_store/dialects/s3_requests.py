@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import typing as t
+from collections.abc import Mapping
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -120,3 +121,16 @@ def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
     botocore asks whether it may send; a large one learns in time that it may not."""
     if int(request.headers.get("Content-Length", 0)) <= CHUNK:
         request.headers.pop("Expect", None)
+
+
+def status_of(exc: Exception) -> int | None:
+    """The HTTP status behind an error of s3fs.
+
+    s3fs maps a 412 to ``FileExistsError`` or, when the server's reply lacks a
+    detail that only Amazon sends, to ``OSError(EINVAL)``.
+    """
+    for error in (exc, exc.__cause__):
+        response = getattr(error, "response", None)
+        if isinstance(response, Mapping):
+            return t.cast("int | None", response["ResponseMetadata"]["HTTPStatusCode"])
+    return None

@@ -19,7 +19,7 @@ from ..sources import Window
 from . import Location
 from .s3_bodies import META
 from .s3_errors import S3Errors
-from .s3_errors import status_of
+from .s3_requests import status_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,9 @@ from dataclasses import replace
 from .. import naming
 from .. import usage
 from ..bodies import Opened
+from ..dialects import Fetched
 from ..dialects import pieces
+from ..dialects import Span
 from ..dialects import Stat
 from ..dialects import utc
 from ..files import FileWrapper
@@ -69,10 +71,12 @@ class ReadableStore(ConfiguredStore):
             body = self.dialect.stream_version(self.fs, found, start, stop)
             return body if isinstance(body, Opened) else Opened(body, stop - start)
 
-    def fetch(self, name: str) -> tuple[Stat, Iterator[bytes]] | None:
-        """What :meth:`stat` says, and the whole file, opened, where one request to the
+    def fetch(self, name: str, span: Span | None = None) -> Fetched | None:
+        """What :meth:`stat` says, and the file, opened, where one request to the
         storage has both.
 
+        :param span: which part of it is wanted; the storage may give another one.
+        :return: ``None`` also if there is no such part.
         :raises FileNotFound: if there is no such file.
         """
         key = self.key(name)
@@ -81,13 +85,15 @@ class ReadableStore(ConfiguredStore):
             if waiting:
                 waiting[1].close()
                 return None
-            found = self.dialect.fetch(self.fs, key)
-            if found is None:
+            fetched = self.dialect.fetch(self.fs, key, span)
+            if fetched is None:
                 return None
-            stat, body = found
+            found, start, stop, body = fetched
             if not isinstance(body, Opened):
-                body = Opened(body, stat.size)
-            return stat if name == key else replace(stat, name=name), body
+                body = Opened(body, stop - start)
+            if name != key:
+                found = replace(found, name=name)
+            return Fetched(found, start, stop, body)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
