@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import typing as t
+from contextlib import suppress
 
 BLOCK = 64 * 1024
 
@@ -41,15 +42,19 @@ class Relay:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for sock in [self._listener, *self._sockets]:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         for thread in self._threads:
             thread.join(10)
         for sock in [self._listener, *self._sockets]:
             sock.close()
+
+    def hang_up(self) -> None:
+        """Break every connection that there is; new ones may come."""
+        for sock in self._sockets:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _run(self, target: t.Callable[..., None], *args: t.Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)

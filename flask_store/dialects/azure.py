@@ -190,7 +190,7 @@ class AzureDialect(AzureLinks):
                     yield self.record(_described(blob), blob.name[skip:])
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, key, self.stat(fs, key).size)
+        return ranged(self, fs, self.stat(fs, key))
 
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None

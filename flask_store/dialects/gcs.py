@@ -113,7 +113,7 @@ class GCSDialect(GCSWriting):
             said["pageToken"] = page["nextPageToken"]
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, key, self.stat(fs, key).size)
+        return ranged(self, fs, self.stat(fs, key))
 
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None

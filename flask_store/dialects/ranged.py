@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import io
 import typing as t
+from collections.abc import Iterator
 
 import fsspec
 
 from ..sources import CHUNK
 from ..sources import StoredFile
 from . import Dialect
+from . import Fetched
+from . import Stat
+
+#: The least that is asked for. On S3 so much comes at once, with no connection held.
+BLOCK = 64 * 1024
+#: How many times as much every further range is, while nobody jumps.
+GROWTH = 16
 
 
 def ranged(
-    dialect: Dialect, fs: fsspec.AbstractFileSystem, key: str, size: int
-) -> t.IO[bytes]:
-    """A file that asks for 1 MiB at a time, through the dialect's ``stream``."""
-    raw = RangedFile(dialect, fs, key, size)
-    return t.cast("t.IO[bytes]", StoredFile(raw, CHUNK))
+    dialect: Dialect,
+    fs: fsspec.AbstractFileSystem,
+    found: Stat,
+    begun: Fetched | None = None,
+) -> StoredFile:
+    """A file that reads through the dialect's ``stream_version``.
+
+    :param found: what :meth:`Dialect.stat` said; its name is the key.
+    :param begun: the beginning of the file, if it is here already.
+    """
+    return StoredFile(RangedFile(dialect, fs, found, begun), BLOCK)
 
 
 class RangedFile(io.RawIOBase):
-    """What is behind :func:`ranged`; each read is one request."""
+    """What is behind :func:`ranged`.
+
+    Who jumps may want to look up no more than a few bytes there, and gets 64 KiB. Who
+    reads on gets more and more with one request, as a stream of which no more is in
+    memory than before. Every range is of the version that was opened, where the
+    protocol can tell.
+    """
 
     def __init__(
-        self, dialect: Dialect, fs: fsspec.AbstractFileSystem, key: str, size: int
+        self,
+        dialect: Dialect,
+        fs: fsspec.AbstractFileSystem,
+        found: Stat,
+        begun: Fetched | None,
     ) -> None:
-        self.dialect, self.fs, self.key, self.size = dialect, fs, key, size
+        self.dialect, self.fs, self.found = dialect, fs, found
         self.position = 0
+        # The size of the next range, and the one that is read, from the position on.
+        self._size = GROWTH * begun.stop if begun else BLOCK
+        self._pieces: Iterator[bytes] = begun.body if begun else iter(())
+        self._piece = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -36,16 +64,50 @@ class RangedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}
-        self.position = max(0, origin[whence] + offset)
-        return self.position
+        end = self.found.size
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: end}
+        position = max(0, origin[whence] + offset)
+        if position != self.position:
+            self.position, self._size = position, BLOCK
+            self._leave()
+        return position
 
     def readinto(self, buffer: t.Any) -> int:
-        stop = min(self.position + len(buffer), self.size)
-        if stop <= self.position:
+        if self.position >= self.found.size:
             return 0
-        pieces = self.dialect.stream(self.fs, self.key, self.position, stop)
-        data = b"".join(pieces)
+        self._piece = self._piece or self._next() or self._ask(len(buffer))
+        data, self._piece = self._piece[: len(buffer)], self._piece[len(buffer) :]
         buffer[: len(data)] = data
         self.position += len(data)
         return len(data)
+
+    def readall(self) -> bytes:
+        self._size = self.found.size
+        return b"".join(iter(lambda: self.read(CHUNK), b""))
+
+    def close(self) -> None:
+        self._leave()
+        super().close()
+
+    def _next(self) -> memoryview:
+        """What the range goes on with; nothing if it is at its end, or has broken off
+        because the reader took its time."""
+        try:
+            return memoryview(next(self._pieces, b""))
+        except Exception:
+            return memoryview(b"")
+
+    def _ask(self, least: int) -> memoryview:
+        start, size = self.position, max(self._size, least)
+        stop = min(start + size, self.found.size)
+        self._leave()
+        self._size = GROWTH * size
+        self._pieces = self.dialect.stream_version(self.fs, self.found, start, stop)
+        return memoryview(next(self._pieces, b""))
+
+    def _leave(self) -> None:
+        pieces, self._pieces = self._pieces, iter(())
+        self._piece = memoryview(b"")
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()

@@ -77,9 +77,11 @@ class S3Bodies(S3Requests):
         headers = {HEADERS[name]: value for name, value in asked.items()}
         url = self._object(Key, self._region, self._endpoint)
         reply = self._direct.get(url, headers, method)
-        if reply is None or reply.status in (200, 206):
+        if reply is None or (reply.status in (200, 206) and method != "HEAD"):
             return reply
         said = reply.read()  # gives the connection back
+        if reply.status == 200:
+            return reply
         if reply.status == 416:
             raise OutOfRange
         if reply.status == 404 and (method == "HEAD" or b">NoSuchKey<" in said):

@@ -91,7 +91,7 @@ class WebDAVDialect(WebDAVWriting):
         return [_described(entry, str(entry["name"])) for entry in found]
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, key, int(self._file(fs, key)["size"]))
+        return ranged(self, fs, self.stat(fs, key))
 
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
