@@ -7,10 +7,13 @@ prints by how many bytes the memory of a fresh process grew during one such call
 
 from __future__ import annotations
 
+import hashlib
 import json
+import socket
 import sys
 import typing as t
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from tests.peak import reset_peak
 from tests.peak import resident
@@ -20,6 +23,7 @@ Settings = dict[str, t.Any]
 Put = Callable[[t.IO[bytes], str], object]
 
 BASE = "boto3 upload_fileobj"
+FLOOR = "bare PUT, signed"
 OURS = "Flask-Store"
 
 
@@ -138,6 +142,34 @@ def s3fs_put(settings: Settings) -> Put:
     return lambda file, key: fs.put_file(_path(file), f"{bucket}/{key}")
 
 
+def bare_put(settings: Settings) -> Put:
+    """The floor: a signed request on an open socket, and a look at its status."""
+    from flask_store.dialects import s3_signing
+
+    parts = urlsplit(settings["STORE_S3_ENDPOINT_URL"])
+    keys = s3_signing.Keys(
+        settings["STORE_S3_ACCESS_KEY"], settings["STORE_S3_SECRET_KEY"]
+    )
+    assert parts.hostname and parts.port
+    sock = socket.create_connection((parts.hostname, parts.port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def put(file: t.IO[bytes], key: str) -> None:
+        digest = hashlib.file_digest(t.cast("t.BinaryIO", file), "sha256").hexdigest()
+        url = f"{parts.scheme}://{parts.netloc}/{settings['STORE_S3_BUCKET']}/{key}"
+        said = {"If-None-Match": "*", "Content-Length": str(file.tell())}
+        region = settings["STORE_S3_REGION"]
+        said = s3_signing.headers("PUT", url, keys, region, said, digest)
+        lines = [f"PUT {urlsplit(url).path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in said.items()]
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        sock.sendfile(file, 0)
+        answer = sock.recv(64 * 1024)  # small enough for one packet
+        assert answer.startswith(b"HTTP/1.1 200 ") and b"\r\n\r\n" in answer, answer
+
+    return put
+
+
 def _path(file: t.IO[bytes]) -> str:
     # That of a temporary file is its number.
     return file.name if isinstance(file.name, str) else f"/proc/self/fd/{file.name}"
@@ -152,6 +184,7 @@ CONTENDERS: dict[str, Callable[[Settings], Put]] = {
     "obstore put, create": obstore_create,
     "s3fs put_file": s3fs_put,
     OURS: flask_store,
+    FLOOR: bare_put,
 }
 
 

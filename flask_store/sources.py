@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from contextlib import suppress
 
 from flask import has_request_context
+from flask import request
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wsgi import LimitedStream
 
 from .exceptions import NoFile
 from .greenlets import lock
@@ -33,6 +36,11 @@ Upload: t.TypeAlias = (
 NO_FILE = (
     "There is no file to save: the form field is missing or was left empty. Check"
     " the field's name, and that the form is sent as multipart/form-data."
+)
+
+CUT_OFF = (
+    "{} of the {} bytes of the request's body were there to be saved: the client hung"
+    " up, or the view has read from it before. Nothing was stored."
 )
 
 
@@ -99,11 +107,15 @@ class Source:
     :param stream: a binary stream. It is read from its start, whatever its
         position: a view that looked into the file first still stores all of it.
     :param filename: the name that came with it, if any.
+    :param length: how many bytes a stream that cannot rewind has, if that is known.
     """
 
-    def __init__(self, stream: t.IO[bytes], filename: str | None) -> None:
+    def __init__(
+        self, stream: t.IO[bytes], filename: str | None, length: int | None = None
+    ) -> None:
         self.stream = stream
         self.filename = filename
+        self.length = length
         #: Who is told how far the reading is.
         self.callback: Callback = NO_CALLBACK
         #: What the caller's own stream raised, so that it is not taken for an
@@ -141,7 +153,10 @@ class Source:
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
-        """Every byte from the start, in pieces of at most :data:`CHUNK`."""
+        """Every byte from the start, in pieces of at most :data:`CHUNK`.
+
+        :raises ClientDisconnected: if there are less than have to be.
+        """
         if self.rewinds:
             self._guarded(self.stream.seek, 0)
         done = 0
@@ -149,6 +164,9 @@ class Source:
             done += len(data)
             self.callback.absolute_update(done)
             yield data
+        if self.length is not None and done < self.length:
+            self.error = ClientDisconnected(CUT_OFF.format(done, self.length))
+            raise self.error
 
     def unnamed(self, folder: str) -> Unnamed | None:
         """The file without a name that the stream is, if it is one, lies on the disk of
@@ -222,6 +240,7 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     :raises NoFile: for ``None``, and for the empty part that a browser sends when
         no file was chosen.
     :raises TypeError: for anything that is not a file.
+    :raises ClientDisconnected: while it is read, for a request's body that is cut off.
     """
     if file is None:
         raise NoFile(NO_FILE)
@@ -239,12 +258,29 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     elif hasattr(file, "read"):
         name = getattr(file, "name", None)
         with _kept(t.cast("t.IO[bytes]", file)) as stream:
-            yield Source(stream, os.path.basename(name) if _is_path(name) else None)
+            filename = os.path.basename(name) if _is_path(name) else None
+            yield Source(stream, filename, _length_of_body(stream))
     else:
         raise TypeError(
             f"Cannot save {type(file).__name__!r}: pass a FileStorage (such as"
             " request.files['afile']), a path, bytes, or a file opened with 'rb'."
         )
+
+
+def _length_of_body(stream: t.IO[bytes]) -> int | None:
+    """How many bytes of the request's body are to come, if the stream is that.
+
+    Werkzeug counts them, but on a server that ends the body by itself, as gunicorn
+    does. The end of a connection is an end too, for such a server.
+    """
+    if not has_request_context() or request.content_length is None:
+        return None
+    # The property of this name would make the stream if there was none yet.
+    mine = vars(request._get_current_object()).get("stream")  # type: ignore[attr-defined]
+    if stream is not mine and stream is not request.environ.get("wsgi.input"):
+        return None
+    read = stream.tell() if isinstance(stream, LimitedStream) else 0
+    return request.content_length - read
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import hashlib
 import os
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -63,10 +64,15 @@ class Direct:
         :return: the HTTP status; ``None`` if there was none to be had.
         :raises TimeoutError: if the server is silent.
         """
+        # Signing and sending a small body takes one reading, and a large one two.
+        small = list(_chunks(body)) if body.size <= CHUNK else None
         # TLS says already whether the body has arrived as it was sent.
-        digest = s3_signing.UNSIGNED if _encrypts(url) else _digest(body)
+        digest = s3_signing.UNSIGNED
+        if not _encrypts(url):
+            digest = _digest(small or _chunks(body))
         said = {**headers, "Content-Length": str(body.size)}
-        reply = self._request("PUT", url, said, digest, body=_pieces(body))
+        pieces = _pieces(small or _chunks(body))
+        reply = self._request("PUT", url, said, digest, body=pieces)
         if reply is None and body.source.error is not None:
             raise body.source.error
         return None if reply is None else reply.status
@@ -167,17 +173,21 @@ def _read(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
         raise ConnectionError(str(exc)) from exc
 
 
-def _digest(body: Window) -> str:
-    found = hashlib.sha256()
+def _chunks(body: Window) -> Iterator[bytes]:
     body.seek(0)
     while data := body.read(CHUNK):
+        yield data
+
+
+def _digest(chunks: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for data in chunks:
         found.update(data)
     return found.hexdigest()
 
 
-def _pieces(body: Window) -> Iterator[t.Any]:
-    body.seek(0)
-    while data := body.read(CHUNK):
+def _pieces(chunks: Iterable[bytes]) -> Iterator[t.Any]:
+    for data in chunks:
         view = memoryview(data)
         for start in range(0, len(view), PIECE):
             yield view[start : start + PIECE]
