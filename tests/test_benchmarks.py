@@ -30,6 +30,7 @@ PEERS = {
     "flask-storage": "flask_storage",
     "Flask-Reuploaded": "flask_uploads",
     "obstore": "obstore",
+    "streaming-form-data": "streaming_form_data",
 }
 LOCAL = ["FileStorage.save", "Flask-Reuploaded", "flask-storage"]
 LOCAL += ["Django FileSystemStorage", *our_settings()]
@@ -87,6 +88,17 @@ class TestCommands:
         assert times.keys() >= {*S3, "obstore put", "s3fs put_file"}
         assert requests["Flask-Store"] == ["1", "1"]
         assert memory.keys() == {"boto3 upload_fileobj", "Flask-Store"}
+
+    def test_parsing(self) -> None:
+        """Every parser finds all bytes of the file, whatever they are."""
+        (times,) = tables("parsing").values()
+        assert times.keys() == {"Werkzeug", "streaming-form-data", "Flask-Store"}
+
+    def test_reading(self) -> None:
+        """A row for each way to read, a column for each size."""
+        (times,) = tables("reading").values()
+        assert len([label for label in times if label.startswith("Flask-Store")]) == 4
+        assert all(len(cells) == 2 for cells in times.values())
 
     def test_concurrency(self) -> None:
         """Onto the disk and into S3."""

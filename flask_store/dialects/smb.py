@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import closing
 from contextlib import contextmanager
+from contextlib import suppress
 
 import fsspec
 import smbclient
@@ -43,6 +44,10 @@ MEANING = {
     NtStatus.STATUS_OBJECT_NAME_INVALID: FileNotFoundError,
     NtStatus.STATUS_OBJECT_PATH_SYNTAX_BAD: FileNotFoundError,
 }
+
+
+#: What the server says of a name that is not free, or not yet.
+TAKEN = (NtStatus.STATUS_OBJECT_NAME_COLLISION, NtStatus.STATUS_DELETE_PENDING)
 
 
 class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
@@ -117,11 +122,15 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             smbclient.rmdir(self.unc(path), **self.mine)
 
     def mv(self, path1: str, path2: str, **kwargs: t.Any) -> None:
+        smbclient.rename(self.unc(path1), self.unc(path2), **self.mine)
+
+    def link(self, path1: str, path2: str) -> None:
+        """Give a file one more name, which must be free."""
         try:
-            smbclient.rename(self.unc(path1), self.unc(path2), **self.mine)
+            smbclient.link(self.unc(path1), self.unc(path2), **self.mine)
         except smb.SMBOSError as exc:
             # A name that is about to be free is taken until then.
-            if exc.ntstatus == NtStatus.STATUS_DELETE_PENDING:
+            if exc.ntstatus in TAKEN:
                 raise FileExistsError(path2) from exc
             raise
 
@@ -142,11 +151,15 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
 
 
 class SMBDialect(StagedDialect):
-    """A rename without ReplaceIfExists ([MS-FSCC] 2.4.37), of an upload beside."""
+    """A hard link without ReplaceIfExists ([MS-FSCC] 2.4.21.2) to an upload beside.
+
+    Samba's rename looks whether the name is free and then calls one that replaces, so
+    that of two at once both succeed. Its link is link(2), which cannot.
+    """
 
     protocols = ("smb",)
     scope = "thread"
-    rename = "rename without ReplaceIfExists"
+    rename = "link without ReplaceIfExists"
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -171,7 +184,10 @@ class SMBDialect(StagedDialect):
                 file.write(data)
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        fs.mv(old, new)
+        fs.link(old, new)
+        # It has its name; the other one is sweep's, if need be.
+        with suppress(Exception):
+            fs.rm_file(old)
 
     def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.replace(old, new)

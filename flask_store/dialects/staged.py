@@ -115,17 +115,21 @@ class StagedDialect(Dialect):
         staged.there = False
 
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
-        """Whether a rename refuses a name that is taken, by trying it."""
+        """Whether a rename refuses a name that is taken, and no other, by trying it."""
         nothing = Source(io.BytesIO(), None)
-        taken, other = self.staging_path(), self.staging_path()
+        taken, other, free = (self.staging_path() for _ in range(3))
         try:
             for path in (taken, other):
                 self._upload_into(fs, nothing, path)
             with suppress(Exception):
                 self._rename(fs, other, taken)
-            return self._is_there(fs, other)
+            if not self._is_there(fs, other):
+                return False
+            with suppress(Exception):
+                self._rename(fs, other, free)
+            return self._is_there(fs, free)
         finally:
-            for path in (taken, other):
+            for path in (taken, other, free):
                 with suppress(Exception):
                     self._remove(fs, path)
 
