@@ -15,15 +15,23 @@ from contextlib import suppress
 T = t.TypeVar("T")
 
 
+def _monkey() -> t.Any:
+    """gevent's module, or ``None`` as long as nobody has imported it."""
+    if sys.modules.get("gevent.monkey") is None:
+        return None
+    # Another thread may be at it: an import waits for that, a look does not.
+    return importlib.import_module("gevent.monkey")
+
+
 def patched() -> bool:
     """Whether threads are greenlets by now."""
-    monkey = sys.modules.get("gevent.monkey")
+    monkey = _monkey()
     return bool(monkey and monkey.is_module_patched("threading"))
 
 
 def original(module: str, name: str) -> t.Any:
     """A function of the standard library as it was before any patching."""
-    monkey = sys.modules.get("gevent.monkey")
+    monkey = _monkey()
     if monkey is not None:
         return monkey.get_original(module, name)
     return getattr(importlib.import_module(module), name)

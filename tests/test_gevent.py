@@ -54,6 +54,21 @@ def run(mode: str, case: str, settings: dict[str, t.Any], **env: str) -> t.Any:
     return answer["found"]
 
 
+#: Asks again and again while another thread imports gevent.
+MEANWHILE = """
+import sys, threading
+from flask_store.greenlets import original, patched
+
+sys.setswitchinterval(1e-6)
+importer = threading.Thread(target=__import__, args=("gevent.monkey",))
+importer.start()
+while importer.is_alive():
+    assert not patched()
+    assert original("time", "sleep")
+assert "gevent.monkey" in sys.modules
+"""
+
+
 @pytest.fixture
 def s3(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> dict[str, t.Any]:
     """S3Store, by a host name: looking one up is a step of its own."""
@@ -249,3 +264,8 @@ def test_killed_greenlet_waits_for_its_disk(local: dict[str, t.Any]) -> None:
 def test_stream_of_a_greenlet(s3: dict[str, t.Any]) -> None:
     """A stream that waits by its own hub is not read on the loop's thread."""
     assert run("first", "green_stream", s3) is True
+
+
+def test_gevent_is_imported_meanwhile() -> None:
+    """A module that another thread imports is there before its functions are."""
+    subprocess.run([sys.executable, "-c", MEANWHILE], cwd=ROOT, check=True)
