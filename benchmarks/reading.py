@@ -49,7 +49,7 @@ def drained(file: t.IO[bytes]) -> int:
         return sum(len(data) for data in iter(lambda: file.read(MB), b""))
 
 
-def contenders(settings: Settings, folder: str) -> dict[str, Read]:
+def contenders(store: S3Store, settings: Settings, folder: str) -> dict[str, Read]:
     """Those who read; each is given the name of an object."""
     import s3fs
 
@@ -62,7 +62,6 @@ def contenders(settings: Settings, folder: str) -> dict[str, Read]:
         use_listings_cache=False,
         skip_instance_cache=True,
     )
-    store = S3Store.from_config(settings)
 
     def streamed(key: str) -> int:
         body = boto3.get_object(Bucket=name, Key=key)["Body"]
@@ -110,11 +109,13 @@ def compare(
         latency(server, delay) as endpoint_url,
         bucket(server, endpoint_url) as settings,
     ):
+        store = S3Store.from_config(settings)
+        readers = contenders(store, settings, folder)
         for payload, count in payloads.items():
-            S3Store.from_config(settings).save(payload.path)
+            store.save(payload.path)
             turns: dict[str, Callable[[], float]] = {
                 label: functools.partial(timed, read, payload, count)
-                for label, read in contenders(settings, folder).items()
+                for label, read in readers.items()
             }
             table.add(size(payload.size), interleaved(turns, rounds))
     table.table().show()

@@ -27,32 +27,28 @@ def asked(proxy: Proxy) -> list[tuple[str, int, int]]:
     return [(e.method, e.status, e.received) for e in proxy.requests]
 
 
-@pytest.mark.parametrize("size", [1, 64 * 1024])
-def test_small_file_is_one_request(store: S3Store, proxy: Proxy, size: int) -> None:
+@pytest.mark.parametrize("step", [100_000, -1])
+@pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, len(DATA)])
+def test_file_is_one_request(
+    store: S3Store, proxy: Proxy, size: int, step: int
+) -> None:
     """Which gives the file together with what is known of it."""
     store.save(DATA[:size], "a.bin")
     proxy.requests.clear()
     with store.open("a.bin") as file:
-        assert file.read() == DATA[:size]
-    assert asked(proxy) == [("GET", 206, size)]
+        assert b"".join(iter(lambda: file.read(step), b"")) == DATA[:size]
+        assert file.seek(0, os.SEEK_END) == size
+    assert asked(proxy) == [("GET", 200, size)]
 
 
-def test_empty_file(store: S3Store) -> None:
-    """It has no range to begin with."""
-    store.save(b"", "a.bin")
-    with store.open("a.bin") as file:
-        assert (file.read(), file.seek(0, os.SEEK_END)) == (b"", 0)
-
-
-@pytest.mark.parametrize("step", [100_000, MB, -1])
-def test_large_file_is_few_requests(store: S3Store, proxy: Proxy, step: int) -> None:
-    """Every byte comes once, and the more has been read, the more is asked for."""
+def test_beginning_leaves_the_rest(store: S3Store, proxy: Proxy) -> None:
+    """It is on its way, as far as the buffers of the network go."""
     store.save(DATA, "a.bin")
     proxy.requests.clear()
     with store.open("a.bin") as file:
-        assert b"".join(iter(lambda: file.read(step), b"")) == DATA
-    assert sum(received for _, _, received in asked(proxy)) == len(DATA)
-    assert len(proxy.requests) <= (2 if step < 0 else 5)
+        assert file.read(1000) == DATA[:1000]
+    assert store.exists("a.bin")
+    assert sum(received for _, _, received in asked(proxy)) < len(DATA) / 2
 
 
 def test_jump_asks_for_what_is_there(store: S3Store, proxy: Proxy) -> None:
@@ -66,8 +62,7 @@ def test_jump_asks_for_what_is_there(store: S3Store, proxy: Proxy) -> None:
         assert file.read(1000) == DATA[20 * MB :][:1000]
         assert file.seek(500, os.SEEK_CUR) and file.tell() == 20 * MB + 1500
         assert file.read(3) == DATA[20 * MB + 1500 :][:3]
-    assert asked(proxy) == [
-        ("GET", 206, 64 * 1024),
+    assert asked(proxy)[-2:] == [
         ("GET", 206, 10),
         ("GET", 206, 64 * 1024),
     ]

@@ -11,10 +11,9 @@ import fsspec
 from ..sources import CHUNK
 from ..sources import StoredFile
 from . import Dialect
-from . import Fetched
 from . import Stat
 
-#: The least that is asked for. On S3 so much comes at once, with no connection held.
+#: The least that is asked for.
 BLOCK = 64 * 1024
 #: How many times as much every further range is, while nobody jumps.
 GROWTH = 16
@@ -24,12 +23,12 @@ def ranged(
     dialect: Dialect,
     fs: fsspec.AbstractFileSystem,
     found: Stat,
-    begun: Fetched | None = None,
+    begun: Iterator[bytes] | None = None,
 ) -> StoredFile:
     """A file that reads through the dialect's ``stream_version``.
 
     :param found: what :meth:`Dialect.stat` said; its name is the key.
-    :param begun: the beginning of the file, if it is here already.
+    :param begun: the bytes of the whole file, if they have been asked for already.
     """
     return StoredFile(RangedFile(dialect, fs, found, begun), BLOCK)
 
@@ -39,8 +38,8 @@ class RangedFile(io.RawIOBase):
 
     Who jumps may want to look up no more than a few bytes there, and gets 64 KiB. Who
     reads on gets more and more with one request, as a stream of which no more is in
-    memory than before. Every range is of the version that was opened, where the
-    protocol can tell.
+    memory than before; a file that is *begun* is such a stream from the start. Every
+    range is of the version that was opened, where the protocol can tell.
     """
 
     def __init__(
@@ -48,13 +47,13 @@ class RangedFile(io.RawIOBase):
         dialect: Dialect,
         fs: fsspec.AbstractFileSystem,
         found: Stat,
-        begun: Fetched | None,
+        begun: Iterator[bytes] | None,
     ) -> None:
         self.dialect, self.fs, self.found = dialect, fs, found
         self.position = 0
         # The size of the next range, and the one that is read, from the position on.
-        self._size = GROWTH * begun.stop if begun else BLOCK
-        self._pieces: Iterator[bytes] = begun.body if begun else iter(())
+        self._size = found.size if begun else BLOCK
+        self._pieces: Iterator[bytes] = begun or iter(())
         self._piece = memoryview(b"")
 
     def readable(self) -> bool:
@@ -83,7 +82,9 @@ class RangedFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         self._size = self.found.size
-        return b"".join(iter(lambda: self.read(CHUNK), b""))
+        found = io.BytesIO()
+        found.writelines(iter(lambda: self.read(CHUNK), b""))
+        return found.getvalue()
 
     def close(self) -> None:
         self._leave()

@@ -25,7 +25,6 @@ from . import Span
 from . import Stat
 from . import utc
 from .ranged import ranged
-from .s3_bodies import FIRST
 from .s3_bodies import OutOfRange
 from .s3_options import s3_options
 from .s3_requests import status_of
@@ -157,9 +156,8 @@ class S3Dialect(S3Writing):
         return Fetched(self.record({**reply, "size": size}, key), start, stop, body)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        # So many bytes come with the answer, and then leave the connection free.
-        begun = self.fetch(fs, key, Span(0, FIRST - 1))
-        return ranged(self, fs, begun.found if begun else self.stat(fs, key), begun)
+        begun = t.cast(Fetched, self.fetch(fs, key, None))
+        return ranged(self, fs, begun.found, begun.body)
 
     def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
         for files, _ in self._pages(fs, prefix):
