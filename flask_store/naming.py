@@ -6,6 +6,7 @@ lies on a disk or in a bucket, is for the stores and their dialects to say.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -131,7 +132,8 @@ def check(key: str) -> str:
     """
     if not isinstance(key, str):
         raise InvalidName(f"A key is a str, not {type(key).__name__}.")
-    problem = _problem(key)
+    # A key is checked by everyone who uses it. One of any length is not remembered.
+    problem = (_problem if len(key) <= MAX_KEY else _problem.__wrapped__)(key)
     if problem:
         raise InvalidName(f"The key {quoted(key)} {problem}", key)
     return key
@@ -263,6 +265,7 @@ def _is_staging(part: str) -> bool:
     return seen.partition(":")[0].rstrip(" .").casefold() == STAGING
 
 
+@functools.lru_cache(maxsize=1024)
 def _problem(key: str) -> str:
     """Say what is wrong with a key and what to do about it, or return ""."""
     parts = key.split("/")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import functools
 import hashlib
 import hmac
 import json
@@ -49,12 +50,12 @@ def link(
     :param seconds: how long from then on.
     :param parameters: further ones, such as ``response-content-disposition``.
     """
-    parts = urlsplit(url)
+    parts, stamp = urlsplit(url), _stamp(start)
     said = {
         **(parameters or {}),
         "X-Amz-Algorithm": ALGORITHM,
-        "X-Amz-Credential": f"{keys.access_key}/{_scope(start, region)}",
-        "X-Amz-Date": _stamp(start),
+        "X-Amz-Credential": f"{keys.access_key}/{_scope(stamp, region)}",
+        "X-Amz-Date": stamp,
         "X-Amz-Expires": str(seconds),
         "X-Amz-SignedHeaders": "host",
     }
@@ -65,7 +66,7 @@ def link(
         for name, value in sorted((_quoted(n), _quoted(v)) for n, v in said.items())
     )
     lines = ["GET", parts.path, query, f"host:{parts.netloc}", "", "host", UNSIGNED]
-    signature = _signature(keys, start, region, _text(lines, start, region))
+    signature = _signature(keys, stamp, region, _text(lines, stamp, region))
     return f"{url}?{query}&X-Amz-Signature={signature}"
 
 
@@ -83,9 +84,8 @@ def headers(
     :param said: the headers of the request, such as ``Content-Type``.
     :param digest: the SHA-256 of the body in hexadecimal, or :data:`UNSIGNED`.
     """
-    now = dt.datetime.now(dt.UTC)
-    parts = urlsplit(url)
-    found = {**said, "Host": parts.netloc, "x-amz-date": _stamp(now)}
+    parts, stamp = urlsplit(url), _stamp(dt.datetime.now(dt.UTC))
+    found = {**said, "Host": parts.netloc, "x-amz-date": stamp}
     found["x-amz-content-sha256"] = digest
     if keys.token:
         found["x-amz-security-token"] = keys.token
@@ -93,9 +93,9 @@ def headers(
     names = ";".join(sorted(signed))
     each = [f"{name}:{signed[name]}" for name in sorted(signed)]
     lines = [method, parts.path, "", *each, "", names, digest]
-    signature = _signature(keys, now, region, _text(lines, now, region))
+    signature = _signature(keys, stamp, region, _text(lines, stamp, region))
     found["Authorization"] = (
-        f"{ALGORITHM} Credential={keys.access_key}/{_scope(now, region)},"
+        f"{ALGORITHM} Credential={keys.access_key}/{_scope(stamp, region)},"
         f" SignedHeaders={names}, Signature={signature}"
     )
     return found
@@ -115,11 +115,12 @@ def form(
     :param conditions: further ones of the policy, such as the size.
     :param until: when the form is no longer taken, in UTC.
     """
+    stamp = _stamp(now)
     said = {
         **fields,
         "x-amz-algorithm": ALGORITHM,
-        "x-amz-credential": f"{keys.access_key}/{_scope(now, region)}",
-        "x-amz-date": _stamp(now),
+        "x-amz-credential": f"{keys.access_key}/{_scope(stamp, region)}",
+        "x-amz-date": stamp,
     }
     if keys.token:
         said["x-amz-security-token"] = keys.token
@@ -128,25 +129,32 @@ def form(
         "conditions": [*({name: value} for name, value in said.items()), *conditions],
     }
     text = base64.b64encode(json.dumps(policy).encode()).decode()
-    signature = _signature(keys, now, region, text)
+    signature = _signature(keys, stamp, region, text)
     return {**said, "policy": text, "x-amz-signature": signature}
 
 
-def _text(lines: Sequence[str], moment: dt.datetime, region: str) -> str:
+def _text(lines: Sequence[str], stamp: str, region: str) -> str:
     """The string to sign of a canonical request."""
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return f"{ALGORITHM}\n{_stamp(moment)}\n{_scope(moment, region)}\n{digest}"
+    return f"{ALGORITHM}\n{stamp}\n{_scope(stamp, region)}\n{digest}"
 
 
-def _signature(keys: Keys, moment: dt.datetime, region: str, text: str) -> str:
-    key = f"AWS4{keys.secret_key}".encode()
-    for part in _scope(moment, region).split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
+def _signature(keys: Keys, stamp: str, region: str, text: str) -> str:
+    key = _key(keys.secret_key, _scope(stamp, region))
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def _scope(moment: dt.datetime, region: str) -> str:
-    return f"{moment:%Y%m%d}/{region}/s3/aws4_request"
+@functools.lru_cache(maxsize=16)
+def _key(secret: str, scope: str) -> bytes:
+    """The signing key, which is good for a day."""
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _scope(stamp: str, region: str) -> str:
+    return f"{stamp[:8]}/{region}/s3/aws4_request"
 
 
 def _stamp(moment: dt.datetime) -> str:
