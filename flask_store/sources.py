@@ -168,6 +168,9 @@ class Source:
             self.error = ClientDisconnected(CUT_OFF.format(done, self.length))
             raise self.error
 
+    def complete(self) -> None:
+        """Wait for what is still to come of a stream that only this thread may read."""
+
     def unnamed(self, folder: str) -> Unnamed | None:
         """The file without a name that the stream is, if it is one, lies on the disk of
         *folder* and has not been published. It is complete, and not to be written any

@@ -41,6 +41,7 @@ class Direct:
     :param connect: the seconds to connect in, and for a piece of a body to be taken.
     :param read: the seconds to wait for the next byte of an answer.
     :param keys: gives the keys of the moment; those of a role are renewed.
+    :param trusted: a file of certificates to trust, in place of the usual ones.
     """
 
     def __init__(
@@ -50,11 +51,15 @@ class Direct:
         read: float,
         region: str,
         keys: Callable[[], s3_signing.Keys],
+        trusted: str | None,
     ) -> None:
+        #: Whether a body is not signed: TLS says already that it arrives as it is sent.
+        self.encrypts = urlsplit(server).scheme == "https"
         self._server = server
         self._timeout = urllib3.Timeout(connect=connect, read=read)
         self._region = region
         self._keys = keys
+        self._trusted = trusted
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
 
     def put(self, url: str, body: Window, headers: Mapping[str, str]) -> int | None:
@@ -66,9 +71,8 @@ class Direct:
         """
         # Signing and sending a small body takes one reading, and a large one two.
         small = list(_chunks(body)) if body.size <= CHUNK else None
-        # TLS says already whether the body has arrived as it was sent.
         digest = s3_signing.UNSIGNED
-        if not _encrypts(url):
+        if not self.encrypts:
             digest = _digest(small or _chunks(body))
         said = {**headers, "Content-Length": str(body.size)}
         pieces = _pieces(small or _chunks(body))
@@ -128,7 +132,9 @@ class Direct:
         return made or self._pools.setdefault(os.getpid(), self._make_pool())
 
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
-        options = {"ca_certs": get_cert_path(True)} if _encrypts(self._server) else {}
+        options = {}
+        if self.encrypts:
+            options["ca_certs"] = get_cert_path(self._trusted or True)
         return urllib3.connection_from_url(
             self._server, maxsize=64, retries=False, timeout=self._timeout, **options
         )
@@ -137,10 +143,6 @@ class Direct:
 def is_proxied(server: str) -> bool:
     """Whether the environment names a proxy for *server*, which only s3fs uses."""
     return bool(get_environ_proxies(server))
-
-
-def _encrypts(url: str) -> bool:
-    return urlsplit(url).scheme == "https"
 
 
 def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[bytes]:

@@ -99,7 +99,8 @@ class S3Requests(S3Links):
 
         config = self.location.options["config_kwargs"]
         times = config["connect_timeout"], config["read_timeout"]
-        return Direct(self._server, *times, self._region, self._keys)
+        trusted = self._session.get_config_variable("ca_bundle")  # AWS_CA_BUNDLE
+        return Direct(self._server, *times, self._region, self._keys, trusted)
 
     @property
     def _server(self) -> str:

@@ -14,6 +14,7 @@ import fsspec
 import shortuuid
 
 from .. import naming
+from ..arriving import arriving
 from ..sources import Source
 from ..sources import Window
 from . import Location
@@ -57,7 +58,9 @@ class S3Writing(S3Errors):
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
-        with source.rewindable() as rewindable:
+        # A body that is signed has to be here as a whole before it can be sent.
+        at_once = self._is_direct(fs) and self._direct.encrypts
+        with arriving(source) if at_once else source.rewindable() as rewindable:
             yield Staged(rewindable, shortuuid.uuid())
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
@@ -113,6 +116,7 @@ class S3Writing(S3Errors):
             status = self._put_directly(staged, path, content_type, exclusive)
             if status in (200, *TAKEN):
                 return status != 200
+        staged.source.complete()
         conditions = {"IfNoneMatch": "*"} if exclusive else {}
         try:
             self._send(
@@ -147,6 +151,7 @@ class S3Writing(S3Errors):
         path: str,
         content_type: str,
     ) -> None:
+        staged.source.complete()
         where = self._where(path)
         upload = self._call(
             fs,
