@@ -47,24 +47,23 @@ CLIENTS = {
     "64 MB, 1 Gbit/s": (64 * MB, 1000 * MB // 8),
 }
 QUICK = {"1 MB, 1 Gbit/s": (MB, 1000 * MB // 8)}
-PIECE = 64 * 1024
-PATTERN = bytes(range(256)) * (PIECE // 256)
 
 Save = Callable[[], object]
 
 
 class Paced:
-    """What a server gives of a client: up to 64 KiB at a time, when they are due."""
+    """What gunicorn gives of such a client: as much as is asked for, when all of it
+    has come."""
 
-    def __init__(self, size: int, rate: float) -> None:
-        self._size, self._rate = size, rate
+    def __init__(self, data: bytes, rate: float) -> None:
+        self._data, self._rate = data, rate
         self._given = 0
         self._begun = time.perf_counter()
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
-        left = self._size - self._given
-        data = PATTERN[: min(left, PIECE if size < 0 else size)]
+        stop = len(self._data) if size < 0 else self._given + size
+        data = self._data[self._given : stop]
         self._given += len(data)
         due = self._begun + self._given / self._rate - time.perf_counter()
         if due > 0:
@@ -75,31 +74,29 @@ class Paced:
 def contenders(settings: Settings) -> dict[str, Save]:
     """Views that save the body of their request."""
     s3, name = client(settings), settings["STORE_S3_BUCKET"]
-    numbers = itertools.count()
+    names = (f"{number}.bin" for number in itertools.count())
     app = Flask(__name__)
     app.config.update(settings, STORE_PROVIDER="flask_store.stores.s3.S3Store")
     store = Store(app).Provider()
     return {
-        BASE: lambda: s3.upload_fileobj(request.stream, name, f"{next(numbers)}.bin"),
+        BASE: lambda: s3.upload_fileobj(request.stream, name, next(names)),
         # The stream inside of a FileStorage has no length that anybody knows.
         f"{OURS}, all of it first": lambda: store.save(
-            FileStorage(t.cast("t.IO[bytes]", request.stream), "first.bin")
+            FileStorage(t.cast("t.IO[bytes]", request.stream), next(names))
         ),
-        OURS: lambda: store.save(request.stream, "arriving.bin"),
+        OURS: lambda: store.save(request.stream, next(names)),
     }
 
 
-def timed(save: Save, size: int, rate: float) -> float:
+def timed(save: Save, data: bytes, rate: float) -> float:
     """Seconds from the first byte of a body to the end of the view."""
     environ = {
-        "wsgi.input": Paced(size, rate),
+        "wsgi.input": Paced(data, rate),
         "wsgi.input_terminated": True,
-        "CONTENT_LENGTH": str(size),
+        "CONTENT_LENGTH": str(len(data)),
     }
     begun = time.perf_counter()
-    with Flask(__name__).test_request_context(
-        method="PUT", environ_overrides=environ
-    ):
+    with Flask(__name__).test_request_context(method="PUT", environ_overrides=environ):
         save()
     return time.perf_counter() - begun
 
@@ -122,6 +119,7 @@ def encrypted(server: S3Server, folder: str) -> Iterator[str]:
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=_speak_tls, args=(server.port, certificate, theirs))
     process.start()
+    theirs.close()  # so that waiting for a process that is gone ends
     try:
         yield ours.recv()
     finally:
@@ -142,8 +140,9 @@ def main(args: Sequence[str] | None = None) -> None:
     ):
         savers = contenders(settings)
         for label, (size, rate) in (QUICK if options.quick else CLIENTS).items():
+            data = os.urandom(size)
             turns = {
-                name: functools.partial(timed, save, size, rate)
+                name: functools.partial(timed, save, data, rate)
                 for name, save in savers.items()
             }
             table.add(label, interleaved(turns, options.rounds))

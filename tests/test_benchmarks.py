@@ -100,6 +100,12 @@ class TestCommands:
         assert len([label for label in times if label.startswith("Flask-Store")]) == 4
         assert all(len(cells) == 2 for cells in times.values())
 
+    def test_arriving(self) -> None:
+        """A row for each way to save a body that is still on its way."""
+        (times,) = tables("arriving").values()
+        ours = ["Flask-Store, all of it first", "Flask-Store"]
+        assert list(times) == ["boto3 upload_fileobj", *ours]
+
     def test_concurrency(self) -> None:
         """Onto the disk and into S3."""
         found = tables("concurrency")
