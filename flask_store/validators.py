@@ -21,8 +21,8 @@ from wtforms import ValidationError
 
 from . import media_types
 from . import naming
+from .accepting import open_source
 from .exceptions import NoFile
-from .sources import open_source
 from .sources import Source
 
 #: How many bytes from the start of a file are looked at.

@@ -11,9 +11,9 @@ import typing as t
 import pytest
 from werkzeug.datastructures import FileStorage
 
+from flask_store.accepting import open_source
 from flask_store.exceptions import NoFile
 from flask_store.sources import CHUNK
-from flask_store.sources import open_source
 from flask_store.sources import Source
 from flask_store.sources import Window
 

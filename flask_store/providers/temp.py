@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 from .. import naming
-from ..sources import open_source
+from ..accepting import open_source
 from ..stores.fsspec import FsspecStore
 from .local import LocalProvider
 

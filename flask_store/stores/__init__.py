@@ -15,9 +15,9 @@ from .. import presentation
 from ..exceptions import NotConfiguredError
 
 if t.TYPE_CHECKING:
+    from ..accepting import Upload
     from ..background.upload import Upload as BackgroundUpload
     from ..files import FileWrapper
-    from ..sources import Upload
 
 #: Under which address stored files are served, unless STORE_URL_PREFIX says else.
 URL_PREFIX = "/flaskstore"

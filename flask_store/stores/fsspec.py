@@ -13,12 +13,12 @@ from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from .. import media_types
 from .. import naming
 from .. import signals
+from ..accepting import open_source
+from ..accepting import Upload
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..files import FileWrapper
-from ..sources import open_source
 from ..sources import Source
-from ..sources import Upload
 from ..unnamed import Unnamed
 from .addresses import AddressedStore
 
