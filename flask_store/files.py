@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import os
 import shutil
 import tempfile
@@ -97,10 +96,7 @@ class FileWrapper:
 
         :raises FileNotFound: if it is not there.
         """
-        # Unlike join(), it does not keep every piece until all are there.
-        found = io.BytesIO()
-        found.writelines(self.stream())
-        return found.getvalue()
+        return self.provider.read(self.key)
 
     def stream(self, start: int = 0, stop: int | None = None) -> t.Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""

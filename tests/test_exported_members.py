@@ -113,6 +113,7 @@ MEMBERS = {
         "presign_upload",
         "public_url",
         "put",
+        "read",
         "signed_url",
         "stat",
         "storage_link",

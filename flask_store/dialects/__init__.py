@@ -8,6 +8,7 @@ hold one protocol each, and only where it differs.
 from __future__ import annotations
 
 import datetime as dt
+import io
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -221,6 +222,13 @@ class Dialect(Signing):
             content_type=first(info, "ContentType", "contentType", "content_type")
             or media_types.content_type(key),
         )
+
+    def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
+        """The whole content."""
+        # Unlike join(), it does not keep every piece until all are there.
+        found = io.BytesIO()
+        found.writelines(self.stream(fs, key, 0, None))
+        return found.getvalue()
 
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None

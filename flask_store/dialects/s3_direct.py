@@ -145,6 +145,11 @@ def is_proxied(server: str) -> bool:
     return bool(get_environ_proxies(server))
 
 
+def content(reply: urllib3.BaseHTTPResponse) -> bytes:
+    """All the bytes of an answer; it raises what :func:`pieces` does."""
+    return _read(reply, None)
+
+
 def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[bytes]:
     """The bytes of an answer, of which the *first* are here already: whoever never
     asks for more holds no connection.
@@ -166,7 +171,7 @@ def _rest(reply: urllib3.BaseHTTPResponse, data: bytes, size: int) -> Iterator[b
         reply.close()  # back in the pool by now, unless something is left
 
 
-def _read(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
+def _read(reply: urllib3.BaseHTTPResponse, size: int | None) -> bytes:
     try:
         return reply.read(size)
     except urllib3.exceptions.TimeoutError as exc:

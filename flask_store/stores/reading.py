@@ -42,6 +42,19 @@ class ReadableStore(ConfiguredStore):
             file = found[1] if found else self.dialect.open(self.fs, key)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
+    def read(self, name: str) -> bytes:
+        """The whole content of a stored file.
+
+        :raises FileNotFound: if it is not there.
+        """
+        key = self.key(name)
+        with self._explained(key):
+            waiting = self.background and self.background.find(key)
+            if not waiting:
+                return self.dialect.read(self.fs, key)
+            with waiting[1] as file:
+                return file.read()
+
     def stream(
         self, name: str, start: int = 0, stop: int | None = None
     ) -> Iterator[bytes]:
