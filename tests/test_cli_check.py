@@ -207,12 +207,12 @@ def test_server_that_lies(
     def stream(
         self: FsspecStore, name: str, start: int = 0, stop: int | None = None
     ) -> t.Iterator[bytes]:
-        if broken == "read":
-            return iter([b"something else"])
         return real(self, name)
 
     if broken == "delete":
         monkeypatch.setattr(FsspecStore, "delete", lambda self, name: None)
+    elif broken == "read":
+        monkeypatch.setattr(FsspecStore, "read", lambda self, name: b"something else")
     else:
         monkeypatch.setattr(FsspecStore, "stream", stream)
     shell = Shell(application(tmp_path, STORE_PATH=str(tmp_path / "uploads")))
