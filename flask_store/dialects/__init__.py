@@ -8,7 +8,6 @@ hold one protocol each, and only where it differs.
 from __future__ import annotations
 
 import datetime as dt
-import io
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -36,6 +35,7 @@ from .places import switch_in as switch_in
 from .records import Fetched as Fetched
 from .records import first as first
 from .records import first_of as first_of
+from .records import joined
 from .records import PAGE as PAGE
 from .records import pieces as pieces
 from .records import Span as Span
@@ -225,10 +225,7 @@ class Dialect(Signing):
 
     def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
         """The whole content."""
-        # Unlike join(), it does not keep every piece until all are there.
-        found = io.BytesIO()
-        found.writelines(self.stream(fs, key, 0, None))
-        return found.getvalue()
+        return joined(self.stream(fs, key, 0, None))
 
     def stream(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None

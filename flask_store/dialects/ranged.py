@@ -12,6 +12,7 @@ from ..sources import CHUNK
 from ..sources import StoredFile
 from . import Dialect
 from . import Stat
+from .records import joined
 
 #: The least that is asked for.
 BLOCK = 64 * 1024
@@ -82,9 +83,7 @@ class RangedFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         self._size = self.found.size
-        found = io.BytesIO()
-        found.writelines(iter(lambda: self.read(CHUNK), b""))
-        return found.getvalue()
+        return joined(iter(lambda: self.read(CHUNK), b""))
 
     def close(self) -> None:
         self._leave()

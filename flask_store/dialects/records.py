@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import itertools
 import typing as t
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +67,14 @@ class Fetched(t.NamedTuple):
     start: int
     stop: int
     body: t.Any
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """All the bytes of a stream. Unlike ``b"".join()``, it does not keep every piece
+    until all are there."""
+    found = io.BytesIO()
+    found.writelines(pieces)
+    return found.getvalue()
 
 
 def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
