@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import typing as t
 from collections.abc import Iterator
 
@@ -48,17 +49,48 @@ class Opened:
 
 
 class FilePart(Opened):
-    """A part of an open file on disk.
+    """A part of an open file on disk, to iterate over or to read.
+
+    It is also a file for a server's ``wsgi.file_wrapper`` (PEP 3333, "Optional
+    Platform-Specific File Handling"). :meth:`read` never goes beyond the end of the
+    part, also if the file has grown meanwhile: the client would take what follows for
+    the next answer on its connection.
 
     :param file: closed together with this.
     """
 
     def __init__(self, file: t.BinaryIO, start: int, stop: int) -> None:
-        self.file = file
         file.seek(start)
+        self._file = file
+        self._stop = stop
         self._left = stop - start
         self._first = b""
         self._pieces = iter(lambda: file.read(BLOCK), b"")
 
+    def read(self, size: int = -1) -> bytes:
+        """Up to *size* bytes; all that are left if it is negative.
+
+        :raises StoreError: if the file has become shorter than the part.
+        """
+        left = max(0, self._stop - self._file.tell())
+        wanted = left if size < 0 else min(size, left)
+        data = self._file.read(wanted)
+        if wanted and not data:
+            raise StoreError(f"The file ended {left} bytes too early.")
+        return data
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def fileno(self) -> int:
+        """The descriptor, for a server that stops at the announced length."""
+        return self._file.fileno()
+
     def close(self) -> None:
-        self.file.close()
+        self._file.close()

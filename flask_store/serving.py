@@ -20,6 +20,7 @@ from werkzeug.wsgi import wrap_file
 from . import conditions
 from . import links
 from . import presentation
+from .bodies import BLOCK
 from .bodies import FilePart
 from .exceptions import StoreUnavailable
 from .exceptions import VersionGone
@@ -37,6 +38,17 @@ CONDITIONS = frozenset(
         "HTTP_IF_MODIFIED_SINCE",
         "HTTP_IF_UNMODIFIED_SINCE",
     }
+)
+
+#: What the environ of a server has that sends an open file as announced and no more:
+#: gunicorn, mod_wsgi and waitress. PEP 3333 asks them to begin where the file stands,
+#: and to stop at Content-Length. uWSGI (``uwsgi.version``) does neither: it begins at
+#: byte 0 and goes on to the end that the file has by then, so that an upload could
+#: contain the next answer on the connection. gunicorn 20.1 begins at byte 0, and sends
+#: no empty file. So only a whole file is handed over, and only to a server that is
+#: known. Every other one gets the bytes.
+SENDERS = frozenset(
+    {"gunicorn.socket", "mod_wsgi.version", "waitress.client_disconnected"}
 )
 
 
@@ -105,7 +117,8 @@ def _respond(
             if fetched
             else store.stream_version(found, part.start, part.stop)
         )
-        _fill(response, body, ends=part.stop == found.size)
+        whole = (part.start, part.stop) == (0, found.size)
+        _fill(response, body, whole and found.size > 0)
     return response
 
 
@@ -138,11 +151,11 @@ def _described(
     return said
 
 
-def _fill(response: Response, body: Iterator[bytes], ends: bool) -> None:
+def _fill(response: Response, body: Iterator[bytes], whole: bool) -> None:
     response.response = body
-    # The server may send an open file by itself, and then it does so up to the end.
-    if ends and isinstance(body, FilePart) and "wsgi.file_wrapper" in request.environ:
-        response.response = wrap_file(request.environ, body.file)
+    if whole and isinstance(body, FilePart) and not SENDERS.isdisjoint(request.environ):
+        file = t.cast("t.IO[bytes]", body)
+        response.response = wrap_file(request.environ, file, BLOCK)
     # A piece goes to the client as it is, and HEAD is handled here.
     response.direct_passthrough = True
 
