@@ -14,6 +14,7 @@
         ├── NoFile (400)                         no file, or a file part without a name
         ├── InvalidName (ValueError, 400)        a name that cannot be used
         ├── BadLink (403)                        a link or token that is not good here
+        ├── NoLength (411)                       a body of which nobody knows the end
         ├── TooLarge (413)                       more bytes than were agreed
         └── WrongType (415)                      another media type than was agreed
 
@@ -105,6 +106,12 @@ class BadLink(ClientError):
     """A signed link or an upload's token that is not good here, or no longer."""
 
     code = 403
+
+
+class NoLength(ClientError):
+    """A request whose body has no announced length, where that is needed."""
+
+    code = 411
 
 
 class TooLarge(ClientError):

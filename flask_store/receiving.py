@@ -11,6 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 
 from . import direct
+from .exceptions import NoLength
 from .refusals import refusals
 
 if t.TYPE_CHECKING:
@@ -18,6 +19,10 @@ if t.TYPE_CHECKING:
 
 #: Beside the file itself a form carries its fields and the parts' headers.
 FORM_OVERHEAD = 64 * 1024
+
+NO_LENGTH = (
+    "The form does not say how long it is. Send it with Content-Length, as browsers do."
+)
 
 
 def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
@@ -29,7 +34,7 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         claim = direct.read(store, token, key)
         # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length is None:
-            abort(411)
+            raise NoLength(NO_LENGTH)
         if request.content_length > claim.max_size + FORM_OVERHEAD:
             raise direct.too_large(claim)
         file = request.files.get("file")

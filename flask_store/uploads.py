@@ -18,6 +18,7 @@ from flask import Request
 from werkzeug.utils import cached_property
 
 from . import naming
+from .accepting import check_length
 from .exceptions import StoreError
 from .forms import FormParser
 from .unnamed import Unnamed
@@ -134,6 +135,12 @@ class StreamingRequest(Request):
         upload = StreamedUpload(self.stores)
         self._uploads.append(upload)
         return t.cast("t.IO[bytes]", upload)
+
+    def _load_form_data(self) -> None:
+        # Such a form would seem to have neither fields nor files.
+        if self.mimetype == "multipart/form-data":
+            check_length(self.environ)
+        super()._load_form_data()
 
     @cached_property
     def _uploads(self) -> list[StreamedUpload]:

@@ -34,11 +34,12 @@ BUILTINS = {
     "NoFile": (),
     "InvalidName": (ValueError,),
     "BadLink": (),
+    "NoLength": (),
     "TooLarge": (),
     "WrongType": (),
 }
 
-CODES = {"BadLink": 403, "TooLarge": 413, "WrongType": 415}
+CODES = {"BadLink": 403, "NoLength": 411, "TooLarge": 413, "WrongType": 415}
 
 
 def test_the_tree_is_complete() -> None:

@@ -27,6 +27,7 @@ PUBLIC = {
         "FileNotFound",
         "InvalidName",
         "NoFile",
+        "NoLength",
         "NotConfiguredError",
         "StoreDenied",
         "StoreError",
