@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from . import naming
+from .dialects import Unreachable
 from .table import html_table
 from .table import when
 
@@ -47,7 +48,8 @@ class Listing:
         folder, store = self._folder, self.store
         with store._explained(folder):
             for found in store.dialect.walk(store.fs, folder):
-                yield self._relative(found)
+                if not isinstance(found, Unreachable):
+                    yield self._relative(found)
 
     def first_page(self) -> tuple[list[Stat], bool]:
         """What one request tells.

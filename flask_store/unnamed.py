@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+from contextlib import suppress
 
 import shortuuid
 
 from .greenlets import offload
 
+logger = logging.getLogger(__name__)
+
 #: What open(2) answers on a filesystem, or a kernel, without O_TMPFILE.
 NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+#: What fsync(2) answers for a folder where only files can be synced, as on vboxsf and
+#: on some servers and drivers behind CIFS and FUSE.
+NO_FOLDER_SYNC = (
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EISDIR,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EACCES,
+)
 #: Windows would translate the ends of lines.
 BINARY = getattr(os, "O_BINARY", 0)
 #: A normal file's under the umask: the web server beside us has to read it.
@@ -27,10 +43,13 @@ class Unnamed:
     disks, it has a private name until then.
 
     :param folder: any folder on the disk where the file will get its name.
-    :param private: the folder for private names; it is made when it is needed.
+    :param private: the folder for private names. If it is another one, it is made
+        when it is needed.
     :param nameless: whether the disk is known to do without them; see ``probe``.
     :param durable: whether :meth:`sync` is to follow, and the disk had better begin.
     :param mode: its permissions, from which the umask takes away.
+    :raises FileNotFoundError: if there is no *folder*. It may be the folder of a disk
+        that is not mounted, so that it is not made here.
     :raises OSError: if a file cannot be made there.
     """
 
@@ -48,16 +67,21 @@ class Unnamed:
         self.mode = mode
         self._end = 0
         self._begun = 0
+        self._synced = False
         #: The private name, if there has to be one.
         self.name: str | None = None
         #: Whether it has got a name, and with it become somebody's.
         self.published = False
         if nameless:
-            self.fd = _open_in(folder, folder, os.O_RDWR | os.O_TMPFILE, mode)
+            self.fd = os.open(folder, os.O_RDWR | os.O_TMPFILE, mode)
         else:
             self.name = self._private_name()
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self.fd = _open_in(private, self.name, flags, mode)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
+            try:
+                self.fd = os.open(self.name, flags, mode)
+            except FileNotFoundError:
+                self._make_private()
+                self.fd = os.open(self.name, flags, mode)
 
     def write(self, data: bytes) -> None:
         """Write all of *data* where the last write ended."""
@@ -81,6 +105,7 @@ class Unnamed:
         """Wait until the bytes are on the disk, while other greenlets run. Without it
         a cut of the power may leave the name, and bytes that are not there."""
         offload(os.fsync, self.fd)
+        self._synced = True
 
     def is_near(self, folder: str) -> bool:
         """Whether *folder* is on the same disk, so that a name there is possible."""
@@ -92,7 +117,9 @@ class Unnamed:
             return False
 
     def link(self, path: str) -> None:
-        """Give it a name that is free.
+        """Give it a name that is free. A file that was synced is synced again if it
+        had no name: a filesystem without a journal (ext2) has written down that nobody
+        needs it, and drops it after a cut of the power, whatever its folder says.
 
         :raises FileExistsError: if the name is taken.
         :raises FileNotFoundError: if there is no such folder.
@@ -105,6 +132,8 @@ class Unnamed:
                 src_dir_fd=self.fd,
                 follow_symlinks=True,
             )
+            if self._synced:
+                self.sync()
         else:
             os.link(self.name, path)
         self.published = True
@@ -112,13 +141,7 @@ class Unnamed:
     def replace(self, path: str) -> None:
         """Give it a name, in place of what may be there."""
         if self.name is None:
-            name = self._private_name()
-            try:
-                self.link(name)
-            except FileNotFoundError:
-                make_folders(self._private)
-                self.link(name)
-            self.name, self.published = name, False
+            self.name, self.published = self._link_privately(), False
         os.replace(self.name, path)
         self.name, self.published = None, True
 
@@ -138,6 +161,23 @@ class Unnamed:
         if self.name is not None:
             os.unlink(self.name)
 
+    def _link_privately(self) -> str:
+        """Give it a private name, which is returned."""
+        name = self._private_name()
+        try:
+            self.link(name)
+        except FileNotFoundError:
+            self._make_private()
+            self.link(name)
+        return name
+
+    def _make_private(self) -> None:
+        if self._private == self._folder:
+            reason = os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, reason, self._folder)
+        with suppress(FileExistsError):
+            os.mkdir(self._private, 0o755)
+
     def _private_name(self) -> str:
         return os.path.join(self._private, f"{shortuuid.uuid()}.part")
 
@@ -156,9 +196,7 @@ def probe(folder: str, private: str) -> bool:
             return False
         raise
     try:
-        make_folders(private)
-        name = file._private_name()
-        file.link(name)
+        name = file._link_privately()
     except OSError:  # /proc is not mounted, or hard links are not allowed
         return False
     finally:
@@ -167,37 +205,61 @@ def probe(folder: str, private: str) -> bool:
     return True
 
 
-def make_folders(folder: str) -> None:
+def make_folders(folder: str, durable: bool) -> None:
     """Like ``os.makedirs``, with one mode for every folder that is made.
 
+    :param durable: whether to wait until the new names are on the disk.
     :raises NotADirectoryError: if something else has the name of one.
     """
     if os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
     if parent != folder:
-        make_folders(parent)
+        make_folders(parent, durable)
     try:
         os.mkdir(folder, 0o755)
     except FileExistsError as exc:
         if not os.path.isdir(folder):
             reason = os.strerror(errno.ENOTDIR)
             raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
+    if durable:
+        sync_folder(parent)
 
 
 def sync_folder(folder: str) -> None:
-    """Wait until the names in a folder are on the disk; Windows has no such call."""
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            offload(os.fsync, number)
-        finally:
-            os.close(number)
+    """Wait until the names in a folder are on the disk; Windows has no such call.
 
+    Where that is not possible it is only logged: the names are there, and an error
+    would make the client send again what is stored.
 
-def _open_in(folder: str, path: str, flags: int, mode: int) -> int:
+    :raises OSError: if the disk fails, so that the names may not be on it.
+    """
+    if os.name != "posix":
+        return
     try:
-        return os.open(path, flags | BINARY, mode)
-    except FileNotFoundError:
-        make_folders(folder)
-        return os.open(path, flags | BINARY, mode)
+        number = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # somebody has removed it, with all that was in it
+        return
+    except OSError as exc:
+        logger.warning(UNSYNCED, folder, exc.strerror)
+        return
+    try:
+        offload(os.fsync, number)
+    except OSError as exc:
+        if exc.errno not in NO_FOLDER_SYNC:
+            raise
+        # Once for each disk: it will say so after every save.
+        device = os.fstat(number).st_dev
+        if device not in _told:
+            _told.add(device)
+            logger.warning(UNSYNCED, folder, exc.strerror)
+    finally:
+        os.close(number)
+
+
+UNSYNCED = (
+    "The folder %s cannot be synced (%s). What is stored in it is there, but a cut of"
+    " the power in the next seconds may take it away."
+)
+#: The disks of which it was said that their folders cannot be synced.
+_told: set[int] = set()

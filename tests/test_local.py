@@ -12,9 +12,11 @@ import typing as t
 
 import pytest
 
+from flask_store import unnamed
 from flask_store.dialects import PAGE
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
+from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
 
@@ -92,22 +94,128 @@ def test_folder_that_is_a_broken_link(store: LocalStore, root: pathlib.Path) -> 
         store.at("gone").save(upload())
 
 
-@pytest.mark.parametrize("fsync", [True, False])
-def test_fsync_is_a_choice(
-    fsync: bool, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file and its folder are synced, unless STORE_FSYNC says that they are not."""
-    synced: list[bool] = []
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is synced: the paths of folders, and "file"."""
+    found: list[str] = []
     real = os.fsync
 
     def record(fd: int) -> None:
-        synced.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        found.append(os.readlink(f"/proc/self/fd/{fd}") if is_folder else "file")
         real(fd)
 
     monkeypatch.setattr(os, "fsync", record)
-    config = {"STORE_PATH": root, "STORE_FSYNC": fsync}
-    LocalStore.from_config(config).save(upload())
-    assert synced == ([False, True] if fsync else [])
+    return found
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_fsync_is_a_choice(
+    fsync: bool, tmp_path: pathlib.Path, synced: list[str]
+) -> None:
+    """The file, once more when it has a name, and its folder are synced, unless
+    STORE_FSYNC says that they are not; so is the folder of what is deleted."""
+    store = LocalStore.from_config({"STORE_PATH": tmp_path, "STORE_FSYNC": fsync})
+    f = store.save(upload())
+    assert synced == (["file", "file", str(tmp_path)] if fsync else [])
+    synced.clear()
+    store.save(upload(b"new"), on_conflict="overwrite")
+    assert synced == (["file", "file", str(tmp_path)] if fsync else [])
+    synced.clear()
+    f.delete()
+    assert synced == ([str(tmp_path)] if fsync else [])
+
+
+def test_file_with_a_private_name_is_synced_once(
+    tmp_path: pathlib.Path, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a name when it is synced, which is all that a disk asks for."""
+    monkeypatch.delattr(os, "O_TMPFILE")
+    store = LocalStore.from_config({"STORE_PATH": tmp_path})
+    store.save(upload())
+    assert synced == ["file", str(tmp_path)]
+
+
+def test_names_of_new_folders_are_synced(root: pathlib.Path, synced: list[str]) -> None:
+    """A file that is there is of no use if a folder above it is not."""
+    store = LocalStore.from_config({"STORE_PATH": root})
+    store.at("2026/11").save(upload())
+    assert synced == [
+        *(str(root.parent.parent), str(root.parent)),
+        *("file", str(root), str(root / "2026")),
+        *("file", str(root / "2026" / "11")),
+    ]
+    synced.clear()
+    store.at("2026/11").save(upload())
+    assert synced == ["file", "file", str(root / "2026" / "11")]
+
+
+@pytest.mark.parametrize("code", ["EINVAL", "EBADF", "ENOTSUP", "ENOSYS", "EACCES"])
+def test_folders_that_know_no_fsync(
+    root: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+) -> None:
+    """What is stored is answered so, and the log says once what does not hold."""
+    monkeypatch.setattr(unnamed, "_told", set())
+    real = os.fsync
+
+    def refuse(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    store = LocalStore.from_config({"STORE_PATH": root})
+    for _ in range(3):
+        store.at("a/b").save(upload(), on_conflict="overwrite")
+    store.move("a/b/a.txt", "c.txt")
+    store.delete("c.txt")
+    assert list(store.ls()) == []
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "cannot be synced" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "EACCES"])
+def test_folder_that_cannot_be_opened_to_be_synced(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+) -> None:
+    """A file that has its name is stored: an error would have it sent again."""
+    store = LocalStore.from_config({"STORE_PATH": tmp_path})
+    store.save(upload())
+    real = os.open
+
+    def refuse(path: t.Any, flags: int, *args: t.Any, **kwargs: t.Any) -> int:
+        if path == str(tmp_path) and flags == os.O_RDONLY:
+            raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    f = store.save(upload(), "b.txt")
+    f.delete()
+    assert [found.name for found in store.ls()] == ["a.txt"]
+    assert [r.levelname for r in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_folder_whose_disk_fails(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows then what is on the disk, and that is said."""
+    store = LocalStore.from_config({"STORE_PATH": tmp_path})
+    real = os.fsync
+
+    def fail(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="Check the disk"):
+        store.save(upload())
 
 
 def test_fsync_that_is_no_switch(root: pathlib.Path) -> None:

@@ -40,6 +40,7 @@ from .records import PAGE as PAGE
 from .records import pieces as pieces
 from .records import Span as Span
 from .records import Stat as Stat
+from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .signing import Signing
 
@@ -263,7 +264,9 @@ class Dialect(Signing):
         """A stored file, for reading."""
         return t.cast("t.IO[bytes]", fs.open(self.path(key), "rb"))
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         """Every file below the folder *prefix*, folder by folder."""
         top = self.path(prefix) if prefix else self.root
         skip = len(self.root) + 1 if self.root else 0

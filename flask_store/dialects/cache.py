@@ -19,6 +19,7 @@ from . import Dialect
 from . import Location
 from . import pieces
 from . import Stat
+from . import Unreachable
 from .read_only import ReadOnlyDialect
 
 
@@ -67,7 +68,9 @@ class SimpleCacheDialect(ReadOnlyDialect):
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         return self.inner.stat(fs.target, key)
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         return self.inner.walk(fs.target, prefix)
 
     def first_page(

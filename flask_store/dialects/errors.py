@@ -8,6 +8,7 @@ import socket
 from .. import naming
 from ..exceptions import FileExists
 from ..exceptions import FileNotFound
+from ..exceptions import InvalidName
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
@@ -16,8 +17,45 @@ from ..exceptions import StoreUnavailable
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
+TOO_MANY_FILES = (
+    "Too many files are open to get at {}. Close what open() has given, or raise the"
+    " limit of the process (ulimit -n). It is no fault of {}."
+)
+
 #: Errors of the network for which Python has no class of their own.
-UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPIPE)
+UNREACHABLE = (
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EPIPE,
+    # Of a mounted disk whose server, or whose driver, is gone.
+    errno.ENOTCONN,
+    errno.ESTALE,
+    errno.ENODEV,
+)
+
+#: What a disk says for which Python has no class of its own; the key and the settings
+#: are filled in.
+DISK: dict[int | None, tuple[type[StoreError], str]] = {
+    errno.EROFS: (
+        StoreDenied,
+        "{} cannot be changed, because the disk is mounted read-only. Mount it for"
+        " writing; a disk that has failed is remounted so, which the system's log"
+        " says. Or check {}.",
+    ),
+    errno.ENAMETOOLONG: (
+        InvalidName,
+        "{} is too long for the storage, as a whole or in one of its parts. Choose a"
+        " shorter name, or fewer folders. See also {}.",
+    ),
+    errno.EMFILE: (StoreUnavailable, TOO_MANY_FILES),
+    errno.ENFILE: (StoreUnavailable, TOO_MANY_FILES),
+    errno.EIO: (
+        StoreError,
+        "The storage failed in the middle of reading or writing {} (an error of input"
+        " or output). Check the disk and the system's log, or {}.",
+    ),
+}
 
 
 def explained(exc: Exception, key: str | None, settings: str) -> StoreError | None:
@@ -27,6 +65,12 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
     """
     if isinstance(exc, NOT_A_FILE):
         return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
+    if isinstance(exc, OSError) and exc.errno == errno.ELOOP:
+        return FileNotFound(
+            f"There is no file {naming.quoted(key)}: a symbolic link there leads to"
+            " itself. Remove it.",
+            key,
+        )
     if isinstance(exc, FileExistsError):
         return FileExists(
             f"{naming.quoted(key)} already exists. Pass on_conflict='rename' for"
@@ -41,6 +85,9 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
         )
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull("The storage is full. Nothing was stored.", key)
+    if isinstance(exc, OSError) and exc.errno in DISK:
+        kind, message = DISK[exc.errno]
+        return kind(message.format(naming.quoted(key), settings), key)
     if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
         isinstance(exc, OSError) and exc.errno in UNREACHABLE
     ):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
-from contextlib import suppress
 from urllib.parse import urlsplit
 
 import fsspec
@@ -20,6 +20,9 @@ from ..bodies import FilePart
 from ..exceptions import FileExists
 from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
+from ..exceptions import StoreDenied
+from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
@@ -33,14 +36,24 @@ from . import Dialect
 from . import Fetched
 from . import first_of
 from . import Location
+from . import NOT_A_FILE
 from . import options_in
 from . import Span
 from . import Stat
 from . import switch_in
+from . import Unreachable
 from . import utc
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+#: What open(2) answers for a socket, and for a device without a driver.
+NO_DATA = (errno.ENXIO, errno.ENODEV)
+#: The folder that ext2, ext3 and ext4 keep in the root of a disk, for root alone.
+LOST_AND_FOUND = "lost+found"
+GONE = (
+    "STORE_PATH {!r} is not there any more: {}. If its disk is not mounted, mount it;"
+    " nothing is stored or looked for below the mount point until then."
+)
 
 
 class LocalDialect(Dialect):
@@ -59,6 +72,8 @@ class LocalDialect(Dialect):
         super().__init__(Location("file", location.root, options))
         self._nameless: bool | None = None
         self._links: bool | None = None
+        #: The disk that the root was on when this process last saw it.
+        self._device: int | None = None
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -80,6 +95,7 @@ class LocalDialect(Dialect):
         return f"file://{self.root}"
 
     def path(self, key: str, *, follow: bool = True) -> str:
+        self._check_root()
         path = os.path.join(self.root, *key.split("/"))
         if self._leads_out(key, follow):
             raise InvalidName(
@@ -89,6 +105,25 @@ class LocalDialect(Dialect):
                 key,
             )
         return path
+
+    def _check_root(self) -> None:
+        """Every operation passes here, before anything is looked for or made.
+
+        :raises StoreUnavailable: if the root was there and is gone, or is another disk
+            on which no store was.
+        """
+        known = self._device  # before looking: another thread may make the root now
+        try:
+            found = os.stat(self.root)
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            if known is None:
+                return
+            raise StoreUnavailable(GONE.format(self.root, exc.strerror)) from exc
+        if found.st_dev != known:
+            # The folder of a store that was looked at only lacks the private one.
+            if known is not None and not os.path.isdir(self._private):
+                raise StoreUnavailable(GONE.format(self.root, "it is on another disk"))
+            self._device = found.st_dev
 
     def _leads_out(self, key: str, follow: bool) -> bool:
         # What has no link below the root cannot lead out of it, wherever the root
@@ -110,16 +145,32 @@ class LocalDialect(Dialect):
 
         :raises OSError: if none can be made.
         :raises NotConfiguredError: if ``STORE_PATH`` is no folder.
+        :raises StoreUnavailable: if ``STORE_PATH`` is not there any more.
         """
         try:
-            if self._nameless is None:
-                self._nameless = probe(self.root, self._private)
-            return Unnamed(self.root, self._private, self._nameless, self._fsync)
+            return self._made()
         except NotADirectoryError as exc:
             raise NotConfiguredError(
                 f"STORE_PATH {self.root!r} is, or lies below, a file. It must be a"
                 " folder; it is made if it is missing."
             ) from exc
+
+    def _made(self) -> Unnamed:
+        if not self._nameless:
+            # A private folder would make another disk look like the store's.
+            self._check_root()
+        try:
+            return self._new()
+        except FileNotFoundError:
+            self._check_root()
+            make_folders(self.root, self._fsync)
+            self._check_root()
+            return self._new()
+
+    def _new(self) -> Unnamed:
+        if self._nameless is None:
+            self._nameless = probe(self.root, self._private)
+        return Unnamed(self.root, self._private, self._nameless, self._fsync)
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
@@ -179,13 +230,13 @@ class LocalDialect(Dialect):
             try:
                 give_name(staged, path)
             except FileNotFoundError:
-                make_folders(folder)
+                make_folders(folder, self._fsync)
                 give_name(staged, path)
-        except NotADirectoryError as exc:
-            key = os.path.relpath(folder, self.root).replace(os.sep, "/")
-            message = DESTINATION_IS_FILE.format(naming.quoted(key))
-            raise FileExists(message, key) from exc
         except OSError as exc:
+            if exc.errno in (errno.ENOTDIR, errno.ELOOP):
+                key = os.path.relpath(folder, self.root).replace(os.sep, "/")
+                message = DESTINATION_IS_FILE.format(naming.quoted(key))
+                raise FileExists(message, key) from exc
             if exc.errno != errno.EXDEV:
                 raise
             self._publish_there(give_name, staged, path)
@@ -217,12 +268,7 @@ class LocalDialect(Dialect):
     def fetch(
         self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
     ) -> Fetched | None:
-        file = open(self.path(key), "rb", opener=_open_at_once)
-        try:
-            found = _described(os.fstat(file.fileno()), key)
-        except FileNotFoundError:
-            file.close()
-            raise
+        file, found = self._opened(key)
         start, stop = span.within(found.size) if span else (0, found.size)
         if span and start >= stop:
             file.close()
@@ -232,36 +278,105 @@ class LocalDialect(Dialect):
     def stream_version(
         self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
     ) -> FilePart:
-        file = open(self.path(found.name), "rb", opener=_open_at_once)
-        if _version(os.fstat(file.fileno())) != found.etag:
+        file, now = self._opened(found.name)
+        if now.etag != found.etag:
             file.close()
             raise VersionGone(f"{naming.quoted(found.name)} was replaced.", found.name)
         return FilePart(file, start, stop)
 
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        return self._opened(key)[0]
+
+    def _opened(self, key: str) -> tuple[t.BinaryIO, Stat]:
+        file: t.BinaryIO = io.BufferedReader(
+            DiskFile(self.path(key), key, self.explain)
+        )
+        try:
+            return file, _described(os.fstat(file.fileno()), key)
+        except BaseException:
+            file.close()
+            raise
+
     def on_disk(self, key: str) -> str:
         return os.path.realpath(self.path(key))
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         # In the order of the disk: to sort a folder is to read all of it first.
+        self._check_root()
         folders = [(prefix, self.path(prefix) if prefix else self.root)]
         while folders:
             folder, path = folders.pop()
-            for entry in _entries(path):
+            for entry in self._entries(folder, path):
+                if entry.name == naming.STAGING:
+                    continue
                 key = f"{folder}/{entry.name}" if folder else entry.name
-                # Unlike fsspec's, it does not follow a link out of the store.
-                if not entry.is_dir(follow_symlinks=False):
-                    with suppress(FileNotFoundError, InvalidName):
-                        yield self._listed(fs, key, entry)
-                elif entry.name != naming.STAGING:
-                    folders.append((key, entry.path))
+                found = self._listed(fs, key, entry)
+                if found is None:
+                    continue
+                if isinstance(found, str):
+                    folders.append((key, found))
+                else:
+                    yield found
+        # With its disk every folder would have vanished, and none was an error.
+        self._check_root()
+
+    def _entries(self, folder: str, path: str) -> Iterator[os.DirEntry[str]]:
+        """What is in a folder, as it is read; nothing if it has vanished.
+
+        :raises StoreError: if it cannot be read.
+        """
+        try:
+            with os.scandir(path) as entries:
+                yield from entries
+        except OSError as exc:
+            if isinstance(exc, NOT_A_FILE) or exc.errno == errno.ELOOP:
+                return
+            if isinstance(exc, PermissionError) and self._is_lost_and_found(path):
+                return
+            raise self._unlisted(exc, folder) from exc
+
+    def _is_lost_and_found(self, path: str) -> bool:
+        parent, name = os.path.split(path)
+        return name == LOST_AND_FOUND and (
+            parent == self.root or os.path.ismount(parent)
+        )
 
     def _listed(
         self, fs: fsspec.AbstractFileSystem, key: str, entry: os.DirEntry[str]
-    ) -> Stat:
-        if entry.is_symlink():
-            return self.stat(fs, key)
-        # Not entry.stat(), which knows no inode on Windows.
-        return _described(os.lstat(entry.path), key)
+    ) -> Stat | Unreachable | str | None:
+        """What an entry of a folder is: a file, something that no key leads to, the
+        path of a folder, or ``None`` for what is none of these."""
+        try:
+            # Unlike fsspec's, it does not follow a link out of the store.
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder or not entry.is_symlink():
+                # Not entry.stat(), which knows no inode on Windows.
+                found = None if is_folder else _described(os.lstat(entry.path), key)
+                naming.check(key)
+                return found or entry.path
+            return self.stat(fs, naming.check(key))
+        except InvalidName as exc:
+            return Unreachable(key, str(exc))
+        except OSError as exc:
+            # It has vanished, or is a pipe, a device, or a link that leads nowhere.
+            if isinstance(exc, NOT_A_FILE) or exc.errno == errno.ELOOP:
+                return None
+            raise self._unlisted(exc, key) from exc
+
+    def _unlisted(self, exc: OSError, key: str) -> StoreError:
+        """The error for a listing that would not be whole."""
+        explained = self.explain(exc, key)
+        kind: type[StoreError] = StoreError
+        if isinstance(explained, StoreDenied | StoreUnavailable):
+            kind = type(explained)
+        return kind(
+            f"The listing would lack {naming.quoted(key or self.root)}, which cannot be"
+            f" read ({exc.strerror}). Check its permissions and its disk, or move it out"
+            " of the store.",
+            key,
+        )
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -269,15 +384,50 @@ class LocalDialect(Dialect):
         files, more = first_of(self.walk(fs, prefix))
         return sorted(files, key=lambda found: found.name), more
 
+    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+        path = self.path(key, follow=False)
+        os.remove(path)
+        if self._fsync:  # or it would be there again after a cut of the power
+            sync_folder(os.path.dirname(path))
 
-def _entries(path: str) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, as it is read; nothing if it cannot be."""
-    try:
-        entries = os.scandir(path)
-    except OSError:
-        return
-    with entries:
-        yield from entries
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        error = super().explain(exc, key)
+        if error is None and isinstance(exc, OSError):
+            return StoreError(
+                f"The disk refuses {naming.quoted(key)}: {exc.strerror or exc}. Check"
+                " it, and the system's log.",
+                key,
+            )
+        return error
+
+
+class DiskFile(io.FileIO):
+    """A file on disk, of which what goes wrong while it is read is explained.
+
+    :param explain: makes a :exc:`StoreError` of an error and the key.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        key: str,
+        explain: t.Callable[[Exception, str], StoreError | None],
+    ) -> None:
+        super().__init__(path, "rb", opener=_open_at_once)
+        self._key = key
+        self._explain = explain
+
+    def readinto(self, buffer: t.Any) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as exc:
+            raise (self._explain(exc, self._key) or exc) from exc
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as exc:
+            raise (self._explain(exc, self._key) or exc) from exc
 
 
 def _described(found: os.stat_result, key: str) -> Stat:
@@ -293,8 +443,13 @@ def _described(found: os.stat_result, key: str) -> Stat:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # A pipe in the folder would be waited for, for ever.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        # A pipe in the folder would be waited for, for ever.
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    except OSError as exc:
+        if exc.errno in NO_DATA:
+            raise FileNotFoundError(exc.errno, exc.strerror, path) from exc
+        raise
 
 
 def _version(found: os.stat_result) -> str:

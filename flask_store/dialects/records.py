@@ -36,6 +36,18 @@ class Stat:
     content_type: str
 
 
+@dataclass(frozen=True)
+class Unreachable:
+    """What lies in a storage and is no file of the store: no key leads to it.
+
+    :param name: its path below the root, as the storage spells it.
+    :param reason: why no key can lead there.
+    """
+
+    name: str
+    reason: str
+
+
 class Span(t.NamedTuple):
     """The bytes that a request asks for while nobody knows the size (RFC 9110, section
     14.1.2): from *first* to *last*, or up to the end; without *first*, the last ones.
@@ -88,9 +100,9 @@ def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
         yield data
 
 
-def first_of(found: Iterator[Stat]) -> tuple[list[Stat], bool]:
+def first_of(found: Iterator[Stat | Unreachable]) -> tuple[list[Stat], bool]:
     """The first page of a walk that costs no requests."""
-    files = list(itertools.islice(found, PAGE + 1))
+    files = list(itertools.islice((f for f in found if isinstance(f, Stat)), PAGE + 1))
     return files[:PAGE], len(files) > PAGE
 
 
