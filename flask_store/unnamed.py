@@ -43,13 +43,12 @@ class Unnamed:
     disks, it has a private name until then.
 
     :param folder: any folder on the disk where the file will get its name.
-    :param private: the folder for private names. If it is another one, it is made
-        when it is needed.
+    :param private: the folder for private names; it is made when it is needed.
     :param nameless: whether the disk is known to do without them; see ``probe``.
     :param durable: whether :meth:`sync` is to follow, and the disk had better begin.
     :param mode: its permissions, from which the umask takes away.
-    :raises FileNotFoundError: if there is no *folder*. It may be the folder of a disk
-        that is not mounted, so that it is not made here.
+    :param make: whether *folder* is made if it is missing.
+    :raises FileNotFoundError: if it is missing and not to be made.
     :raises OSError: if a file cannot be made there.
     """
 
@@ -60,9 +59,11 @@ class Unnamed:
         nameless: bool,
         durable: bool = True,
         mode: int = MODE,
+        make: bool = True,
     ) -> None:
         self._folder = folder
         self._private = private
+        self._make = make
         self._durable = durable
         self.mode = mode
         self._end = 0
@@ -73,15 +74,15 @@ class Unnamed:
         #: Whether it has got a name, and with it become somebody's.
         self.published = False
         if nameless:
-            self.fd = os.open(folder, os.O_RDWR | os.O_TMPFILE, mode)
+            path, flags = folder, os.O_RDWR | os.O_TMPFILE
         else:
-            self.name = self._private_name()
+            path = self.name = self._private_name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
-            try:
-                self.fd = os.open(self.name, flags, mode)
-            except FileNotFoundError:
-                self._make_private()
-                self.fd = os.open(self.name, flags, mode)
+        try:
+            self.fd = os.open(path, flags, mode)
+        except FileNotFoundError:
+            self._make_folder(folder if nameless else private)
+            self.fd = os.open(path, flags, mode)
 
     def write(self, data: bytes) -> None:
         """Write all of *data* where the last write ended."""
@@ -167,30 +168,34 @@ class Unnamed:
         try:
             self.link(name)
         except FileNotFoundError:
-            self._make_private()
+            self._make_folder(self._private)
             self.link(name)
         return name
 
-    def _make_private(self) -> None:
-        if self._private == self._folder:
+    def _make_folder(self, folder: str) -> None:
+        if self._make:
+            make_folders(folder)
+        elif folder == self._folder:
             reason = os.strerror(errno.ENOENT)
-            raise FileNotFoundError(errno.ENOENT, reason, self._folder)
-        with suppress(FileExistsError):
-            os.mkdir(self._private, 0o755)
+            raise FileNotFoundError(errno.ENOENT, reason, folder)
+        else:
+            with suppress(FileExistsError):
+                os.mkdir(folder, 0o755)
 
     def _private_name(self) -> str:
         return os.path.join(self._private, f"{shortuuid.uuid()}.part")
 
 
-def probe(folder: str, private: str) -> bool:
+def probe(folder: str, private: str, make: bool = True) -> bool:
     """Whether files need no private name on the disk of *folder*, by trying it.
 
+    :param make: whether *folder* is made if it is missing.
     :raises OSError: if no file can be made there at all.
     """
     if not hasattr(os, "O_TMPFILE"):
         return False
     try:
-        file = Unnamed(folder, private, nameless=True)
+        file = Unnamed(folder, private, nameless=True, make=make)
     except OSError as exc:
         if exc.errno in NO_TMPFILE:
             return False
@@ -205,7 +210,7 @@ def probe(folder: str, private: str) -> bool:
     return True
 
 
-def make_folders(folder: str, durable: bool) -> None:
+def make_folders(folder: str, durable: bool = False) -> None:
     """Like ``os.makedirs``, with one mode for every folder that is made.
 
     :param durable: whether to wait until the new names are on the disk.

@@ -26,6 +26,7 @@ from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
+from ..unnamed import BINARY
 from ..unnamed import make_folders
 from ..unnamed import MODE
 from ..unnamed import probe
@@ -169,8 +170,10 @@ class LocalDialect(Dialect):
 
     def _new(self) -> Unnamed:
         if self._nameless is None:
-            self._nameless = probe(self.root, self._private)
-        return Unnamed(self.root, self._private, self._nameless, self._fsync)
+            self._nameless = probe(self.root, self._private, False)
+        return Unnamed(
+            self.root, self._private, self._nameless, self._fsync, make=False
+        )
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
@@ -372,9 +375,9 @@ class LocalDialect(Dialect):
         if isinstance(explained, StoreDenied | StoreUnavailable):
             kind = type(explained)
         return kind(
-            f"The listing would lack {naming.quoted(key or self.root)}, which cannot be"
-            f" read ({exc.strerror}). Check its permissions and its disk, or move it out"
-            " of the store.",
+            f"The listing would lack {naming.quoted(key or self.root)}, which cannot"
+            f" be read ({exc.strerror}). Check its permissions and its disk, or move it"
+            " out of the store.",
             key,
         )
 
@@ -413,9 +416,17 @@ class DiskFile(io.FileIO):
         key: str,
         explain: t.Callable[[Exception, str], StoreError | None],
     ) -> None:
-        super().__init__(path, "rb", opener=_open_at_once)
+        self._descriptor = _open_at_once(path)
+        # FileIO would warn of one that nobody has closed. Files of other stores do not.
+        super().__init__(self._descriptor, "rb", closefd=False)
+        self.name: str = path
         self._key = key
         self._explain = explain
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self._descriptor)
 
     def readinto(self, buffer: t.Any) -> int | None:
         try:
@@ -442,10 +453,10 @@ def _described(found: os.stat_result, key: str) -> Stat:
     )
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _open_at_once(path: str) -> int:
     try:
         # A pipe in the folder would be waited for, for ever.
-        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+        return os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0))
     except OSError as exc:
         if exc.errno in NO_DATA:
             raise FileNotFoundError(exc.errno, exc.strerror, path) from exc
