@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 import typing as t
 from collections.abc import Iterator
@@ -47,6 +48,9 @@ from . import utc
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+#: Most names, which a listing need not check one by one: of characters that no key is
+#: refused for, and the first one makes it neither dots nor our private folder.
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+,=@-]*")
 #: What open(2) answers for a socket, and for a device without a driver.
 NO_DATA = (errno.ENXIO, errno.ENODEV)
 #: The folder that ext2, ext3 and ext4 keep in the root of a disk, for root alone.
@@ -357,7 +361,8 @@ class LocalDialect(Dialect):
             if is_folder or not entry.is_symlink():
                 # Not entry.stat(), which knows no inode on Windows.
                 found = None if is_folder else _described(os.lstat(entry.path), key)
-                naming.check(key)
+                if len(key) > naming.MAX_KEY or not PLAIN.fullmatch(entry.name):
+                    naming.check(key)
                 return found or entry.path
             return self.stat(fs, naming.check(key))
         except InvalidName as exc:
