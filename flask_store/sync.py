@@ -132,13 +132,17 @@ class Sync:
         :raises StoreError: if a store cannot be listed, or fails again and again.
         """
         self._check_places()
-        wanted = {found.name: found for found in self.source.ls()}
-        there = {found.name: found for found in self.target.ls()}
+        listings = self.source.ls(), self.target.ls()
+        wanted, there = ({f.name: f for f in listing} for listing in listings)
         if self.delete and there and not wanted:
             raise ValueError("The source is empty: --delete would remove everything.")
         self.started(len(wanted))
         self._copied: dict[str, tuple[Stat, str]] = {}
         failed = False
+        for entry in (entry for listing in listings for entry in listing.unreachable):
+            failed = True
+            reason = f"No operation can reach it: it {entry.reason}"
+            yield Outcome(entry.name, "failed", reason=reason)
         tasks = (
             (self._bring, found, there.get(name)) for name, found in wanted.items()
         )
@@ -203,6 +207,9 @@ class Sync:
                     yield self._verify, there, *self._copied.pop(there.name)
 
     def _verify(self, there: Stat, found: Stat, md5: str) -> Outcome:
+        if not there.holds(found):
+            reason = f"The copy has {there.size} bytes in place of {found.size}."
+            return Outcome(there.name, "failed", reason=f"{reason} Run sync again.")
         if there.etag != md5 and _md5(self.target.stream(there.name)) != md5:
             reason = "The copy differs from what was read. Run sync again."
             return Outcome(there.name, "failed", reason=reason)

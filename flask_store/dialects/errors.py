@@ -20,6 +20,15 @@ NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPIPE)
 
 
+class NoAnswer(ConnectionError):
+    """An answer that does not answer what was asked.
+
+    It is cut, has another length or another part than it should have, or comes from
+    something else than the storage. The message says what is wrong with it, without
+    a capital and a full stop.
+    """
+
+
 def explained(exc: Exception, key: str | None, settings: str) -> StoreError | None:
     """The :exc:`StoreError` for an error of Python's own, if it amounts to one.
 
@@ -41,6 +50,13 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
         )
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull("The storage is full. Nothing was stored.", key)
+    if isinstance(exc, NoAnswer):
+        return StoreUnavailable(
+            f"The storage gives no usable answer for {naming.quoted(key)}: {exc}."
+            " Something in between, such as a proxy or a login page, may cut or change"
+            f" its answers. Check that, and {settings}.",
+            key,
+        )
     if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
         isinstance(exc, OSError) and exc.errno in UNREACHABLE
     ):

@@ -16,7 +16,6 @@ import fsspec
 
 from .. import media_types
 from .. import naming
-from ..bodies import FilePart
 from ..exceptions import FileExists
 from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
@@ -37,7 +36,9 @@ from . import options_in
 from . import Span
 from . import Stat
 from . import switch_in
+from . import Unreachable
 from . import utc
+from .bodies import FilePart
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -52,6 +53,7 @@ class LocalDialect(Dialect):
 
     protocols = ("file", "local")
     settings = "STORE_PATH"
+    plain_files = True
 
     def __init__(self, location: Location) -> None:
         options = dict(location.options)
@@ -214,34 +216,33 @@ class LocalDialect(Dialect):
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         return _described(os.stat(self.path(key)), key)
 
-    def fetch(
-        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
     ) -> Fetched | None:
         file = open(self.path(key), "rb", opener=_open_at_once)
         try:
-            found = _described(os.fstat(file.fileno()), key)
-        except FileNotFoundError:
+            opened = _described(os.fstat(file.fileno()), key)
+            if found is not None and opened.etag != found.etag:
+                raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+        except BaseException:
             file.close()
             raise
-        start, stop = span.within(found.size) if span else (0, found.size)
+        start, stop = span.within(opened.size) if span else (0, opened.size)
         if span and start >= stop:
             file.close()
             return None
-        return Fetched(found, start, stop, FilePart(file, start, stop))
-
-    def stream_version(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> FilePart:
-        file = open(self.path(found.name), "rb", opener=_open_at_once)
-        if _version(os.fstat(file.fileno())) != found.etag:
-            file.close()
-            raise VersionGone(f"{naming.quoted(found.name)} was replaced.", found.name)
-        return FilePart(file, start, stop)
+        return Fetched(opened, start, stop, FilePart(file, start, stop))
 
     def on_disk(self, key: str) -> str:
         return os.path.realpath(self.path(key))
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         # In the order of the disk: to sort a folder is to read all of it first.
         folders = [(prefix, self.path(prefix) if prefix else self.root)]
         while folders:
@@ -263,9 +264,12 @@ class LocalDialect(Dialect):
         # Not entry.stat(), which knows no inode on Windows.
         return _described(os.lstat(entry.path), key)
 
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        return os.path.samefile(old, new)
+
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat], bool]:
+    ) -> tuple[list[Stat | Unreachable], bool]:
         files, more = first_of(self.walk(fs, prefix))
         return sorted(files, key=lambda found: found.name), more
 
