@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 import typing as t
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 
@@ -25,6 +26,7 @@ from . import signals
 from .claims import Claim
 from .exceptions import BadLink
 from .exceptions import FileNotFound
+from .exceptions import StoreError
 from .exceptions import TooLarge
 from .exceptions import WrongType
 from .once import once
@@ -33,6 +35,7 @@ from .presentation import essence
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
+    from .dialects import Stat
     from .files import FileWrapper
     from .stores.fsspec import FsspecStore
 
@@ -123,8 +126,7 @@ def confirm(store: FsspecStore, token: str) -> FileWrapper:
             staged = whole.dialect.staged(whole.fs, claim)
         if staged is not None:
             _check(claim, staged.size, staged.content_type)
-            with whole._explained(claim.key):
-                whole.dialect.adopt(whole.fs, claim, staged)
+            _adopt(whole, claim, staged)
         elif not whole.exists(claim.key):
             raise FileNotFound(
                 f"{naming.quoted(claim.key)} has not been uploaded, or only in part."
@@ -136,6 +138,24 @@ def confirm(store: FsspecStore, token: str) -> FileWrapper:
         application = current_app._get_current_object()  # type: ignore[attr-defined]
         signals.file_saved.send(application, file=f)
     return f
+
+
+def _adopt(store: FsspecStore, claim: Claim, staged: Stat) -> None:
+    """Give an upload its name, and remove it from the private folder.
+
+    :raises StoreError: if the copy is not whole; the upload stays then.
+    """
+    dialect, fs = store.dialect, store.fs
+    with store._explained(claim.key):
+        dialect.adopt(fs, claim, staged)
+        if not dialect.stat(fs, claim.key).holds(staged):
+            raise StoreError(
+                f"The storage has not copied all of the upload of"
+                f" {naming.quoted(claim.key)}. Confirm it again.",
+                claim.key,
+            )
+        with suppress(Exception):  # the file is where it belongs; sweep has the rest
+            dialect.discard(fs, dialect.path(claim.staged))
 
 
 def _check(claim: Claim, size: int, content_type: str) -> None:

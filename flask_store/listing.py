@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import replace
 
 from . import naming
+from .dialects import Stat
 from .dialects import Unreachable
 from .table import html_table
 from .table import when
 
 if t.TYPE_CHECKING:
-    from .dialects import Stat
     from .stores.fsspec import FsspecStore
 
 #: How many files the table in a notebook has.
@@ -27,6 +28,10 @@ class Listing:
     pandas or polars can be made of it. It has no length: counting costs a listing
     of everything, which ``len(list(listing))`` says.
 
+    A listing is whole, or iterating over it raises an error. Every file that it yields
+    can be read, looked at and deleted by its name. What the storage shows besides, and
+    no operation can reach, is in :attr:`unreachable`.
+
     :param store: the store that is listed.
     :param prefix: the folder, relative to the store's destination.
     """
@@ -34,22 +39,24 @@ class Listing:
     def __init__(self, store: FsspecStore, prefix: str = "") -> None:
         self.store = store
         self.prefix = prefix
+        self._unreachable: list[Unreachable] = []
+
+    @property
+    def unreachable(self) -> list[Unreachable]:
+        """What the last iteration met and could not yield, such as the key ``a//b`` of
+        a bucket or a link that leads out of the store."""
+        return self._unreachable
 
     @property
     def _folder(self) -> str:
         folder = naming.join(self.store.destination, self.prefix.strip("/"))
         return folder and naming.check(folder)
 
-    def _relative(self, found: Stat) -> Stat:
-        destination = self.store.destination
-        return replace(found, name=found.name[len(destination) + bool(destination) :])
-
     def __iter__(self) -> Iterator[Stat]:
         folder, store = self._folder, self.store
+        self._unreachable = []
         with store._explained(folder):
-            for found in store.dialect.walk(store.fs, folder):
-                if not isinstance(found, Unreachable):
-                    yield self._relative(found)
+            yield from self._reachable(store.dialect.walk(store.fs, folder))
 
     def first_page(self) -> tuple[list[Stat], bool]:
         """What one request tells.
@@ -57,9 +64,23 @@ class Listing:
         :return: the files, and whether there may be more.
         """
         folder, store = self._folder, self.store
+        self._unreachable = []
         with store._explained(folder):
-            files, more = store.dialect.first_page(store.fs, folder)
-        return [self._relative(found) for found in files], more
+            entries, more = store.dialect.first_page(store.fs, folder)
+            return list(self._reachable(entries)), more
+
+    def _reachable(self, entries: Iterable[Stat | Unreachable]) -> Iterator[Stat]:
+        """The files that every operation takes, by their names in the destination."""
+        skip = len(self.store.destination) + bool(self.store.destination)
+        for entry in entries:
+            if naming.is_file(entry.name):
+                if isinstance(entry, Stat):
+                    reason = naming.problem(entry.name)
+                    if not reason:
+                        yield replace(entry, name=entry.name[skip:]) if skip else entry
+                        continue
+                    entry = Unreachable(entry.name, reason)
+                self._unreachable.append(entry)
 
     def names(self) -> list[str]:
         """The names that one request tells, for completion; none if that fails."""
@@ -84,7 +105,8 @@ class Listing:
             for found in files[:ROWS]
         ]
         head = ("name", "size", "modified", "content_type", "etag")
-        return html_table(head, rows, _rest(len(files) - len(rows), more))
+        rest = [_rest(len(files) - len(rows), more), _unreachable(self.unreachable)]
+        return html_table(head, rows, "; ".join(filter(None, rest)))
 
     def __repr__(self) -> str:
         at = f" below {self.prefix!r}" if self.prefix else ""
@@ -95,3 +117,7 @@ def _rest(left: int, more: bool) -> str:
     if more:
         return f"and {left:,} or more" if left else "and more, not counted"
     return f"and {left:,} more" if left else ""
+
+
+def _unreachable(entries: list[Unreachable]) -> str:
+    return f"{len(entries):,} names that cannot be used" if entries else ""

@@ -54,6 +54,9 @@ _DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}).union(
 )
 # 32 bytes with the dot: what is longer is prose, "Mr.Smith and his dog".
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,31}\Z")
+# Most of the keys in any listing. A part begins with a letter or a digit, so that it
+# is neither made of dots nor the private folder.
+_PLAIN = re.compile(r"(?=.{1,255}\Z)\w[\w.-]*(?:/\w[\w.-]*)*\Z", re.ASCII)
 # normalize() is quadratic in a run of combining marks: a name of a megabyte would
 # keep a worker busy for minutes. Both ends are kept, the extension is at the last.
 _LONGEST_INPUT = 2048
@@ -137,6 +140,36 @@ def check(key: str) -> str:
     if problem:
         raise InvalidName(f"The key {quoted(key)} {problem}", key)
     return key
+
+
+def problem(key: str) -> str:
+    """Say what is wrong with a key that a storage lists, or return "".
+
+    :param key: the file's name in the store.
+    """
+    # Not the remembered answers, which a long listing would drive out.
+    return "" if _PLAIN.match(key) else _problem.__wrapped__(key)
+
+
+def is_file(name: str) -> bool:
+    """Whether a name that a storage lists means a file of an application.
+
+    An object whose name is empty or ends with a slash stands for a folder, and what is
+    in the private folder is no file yet.
+
+    :param name: as the storage has it, without the store's root.
+    """
+    if not name or name.endswith("/"):
+        return False
+    return STAGING not in name or STAGING not in name.split("/")
+
+
+def folded(key: str) -> str:
+    """Return what the most forgiving filesystem compares of a key.
+
+    :param key: the file's name in the store, or a path.
+    """
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).casefold())
 
 
 def join(*parts: str) -> str:

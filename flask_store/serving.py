@@ -20,8 +20,8 @@ from werkzeug.wsgi import wrap_file
 from . import conditions
 from . import links
 from . import presentation
-from .bodies import BLOCK
-from .bodies import FilePart
+from .dialects.bodies import BLOCK
+from .dialects.bodies import FilePart
 from .exceptions import StoreUnavailable
 from .exceptions import VersionGone
 from .refusals import refusals

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import naming
@@ -13,6 +12,8 @@ from .table import UNITS
 
 if t.TYPE_CHECKING:
     from .dialects import Stat
+    from .dialects import Unreachable
+    from .listing import Listing
 
 By: t.TypeAlias = t.Literal["prefix", "type", "month"]
 
@@ -38,6 +39,8 @@ class Usage(list[Group]):
     """
 
     by: By = "prefix"
+    #: What the storage shows besides and no operation can reach. It is not counted.
+    unreachable: t.Sequence[Unreachable] = ()
 
     @property
     def size(self) -> int:
@@ -72,26 +75,30 @@ class Usage(list[Group]):
     def _repr_html_(self) -> str:
         rows = [(group.name, f"{group.files:,}", human(group.size)) for group in self]
         below = f"{self.files:,} files, {human(self.size)}"
+        if self.unreachable:
+            below += f"; {len(self.unreachable):,} names that cannot be used"
         return html_table((self.by, "files", "size"), rows, below)
 
 
-def measure(found: Iterable[Stat], prefix: str, by: By) -> Usage:
+def measure(listing: Listing, by: By) -> Usage:
     """Count the listed files.
 
+    :param listing: what to count; its prefix is left out of the groups' names.
     :raises ValueError: if *by* is none of the three.
     """
     if by not in t.get_args(By):
         raise ValueError(f"by is {by!r}; it must be 'prefix', 'type' or 'month'.")
-    folder = naming.join(prefix.strip("/"))
+    folder = naming.join(listing.prefix.strip("/"))
     skip = len(folder) + 1 if folder else 0
     totals: dict[str, list[int]] = {}
-    for stat in found:
+    for stat in listing:
         total = totals.setdefault(_group(stat, skip, by), [0, 0])
         total[0] += 1
         total[1] += stat.size
     groups = Usage(Group(name, *total) for name, total in totals.items())
     groups.sort(key=lambda g: g.name if by == "month" else (-g.size, g.name))
     groups.by = by
+    groups.unreachable = listing.unreachable
     return groups
 
 

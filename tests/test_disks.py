@@ -22,9 +22,7 @@ import pytest
 from flask import Flask
 
 from flask_store import Store
-from flask_store.bodies import FilePart
-from flask_store.dialects import Stat
-from flask_store.dialects import Unreachable
+from flask_store.dialects.bodies import FilePart
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import InvalidName
@@ -415,25 +413,36 @@ print([found.name for found in store.ls()])
     assert done.stdout == "StoreUnavailable\n" * 3 + "['a/b.txt']\n", done.stderr
 
 
-def test_disk_that_fails_while_a_file_is_read() -> None:
-    """EIO is an error of the store, however the file is read."""
-    # The memory of this process is a regular file, and nothing is at its first bytes.
-    store = LocalStore.from_config({"STORE_PATH": "/proc/self"})
+#: Files that cannot be read, on any Linux: nothing is at the first bytes of a process's
+#: memory (EIO), and the loopback device has no speed (EINVAL).
+UNREADABLE = {
+    "/proc/self": ("mem", "Check the disk"),
+    "/sys/devices/virtual/net/lo": ("speed", "Invalid argument"),
+}
+
+
+@pytest.mark.parametrize("place", UNREADABLE)
+def test_disk_that_fails_while_a_file_is_read(place: str) -> None:
+    """What goes wrong then is an error of the store, however the file is read."""
+    name, cause = UNREADABLE[place]
+    store = LocalStore.from_config({"STORE_PATH": place})
     uses: list[t.Callable[[], object]] = [
-        lambda: store.read("mem"),
-        lambda: list(store.stream("mem")),
-        lambda: store.open("mem").read(),
-        lambda: store.open("mem").read(10),
-        lambda: store.open("mem").readinto(bytearray(10)),
-        lambda: store.open("mem", "r").read(),
-        lambda: (
-            store.download("mem") if hasattr(store, "download") else store.read("mem")
-        ),
-        lambda: next(FilePart(t.cast("t.BinaryIO", store.open("mem")), 0, 10)),
-        lambda: FilePart(t.cast("t.BinaryIO", store.open("mem")), 0, 10).read(),
+        lambda: store.open(name).read(),
+        lambda: store.open(name).read(10),
+        lambda: store.open(name).readinto(bytearray(10)),
+        lambda: store.open(name, "r").read(),
+        lambda: next(FilePart(store.open(name), 0, 10)),
+        lambda: FilePart(store.open(name), 0, 10).read(),
     ]
+    if store.stat(name).size:  # nobody reads what has no bytes
+        uses += [
+            lambda: store.read(name),
+            lambda: list(store.stream(name)),
+            lambda: list(store.fetch(name).body),  # type: ignore[union-attr]
+            lambda: store.copy(name, "copy"),
+        ]
     for use in uses:
-        with pytest.raises(StoreError, match="'mem'.*Check the disk"):
+        with pytest.raises(StoreError, match=f"'{name}'.*{cause}"):
             use()
 
 
@@ -464,13 +473,11 @@ def names(store: LocalStore, prefix: str = "") -> list[str]:
     return sorted(found.name for found in store.ls(prefix))
 
 
-def walked(store: LocalStore) -> tuple[list[str], dict[str, str]]:
-    """The files that the disk has, and what cannot be reached."""
-    found = list(store.dialect.walk(store.fs, ""))
-    return (
-        sorted(f.name for f in found if isinstance(f, Stat)),
-        {f.name: f.reason for f in found if isinstance(f, Unreachable)},
-    )
+def listed(store: LocalStore) -> tuple[list[str], dict[str, str]]:
+    """The files of a listing, and what it counts besides."""
+    listing = store.ls()
+    files = sorted(found.name for found in listing)
+    return files, {entry.name: entry.reason for entry in listing.unreachable}
 
 
 @pytest.mark.parametrize(
@@ -674,7 +681,7 @@ def test_what_is_no_file(tmp_path: pathlib.Path, oddity: str, linked: bool) -> N
         name = "link.txt"
         (tmp_path / "s" / name).symlink_to("a/odd.txt")
     assert names(store) == ["a/file.txt"]
-    assert walked(store) == (["a/file.txt"], {})
+    assert listed(store) == (["a/file.txt"], {})
     assert not store.exists(name)
     for use in (
         store.stat,
@@ -723,7 +730,7 @@ def test_names_that_no_key_has(store: LocalStore, root: pathlib.Path) -> None:
     (root / "out").symlink_to(outside)
     (root / "in").symlink_to("good")
     (root / "in.txt").symlink_to("good/a.txt")
-    files, unreachable = walked(store)
+    files, unreachable = listed(store)
     assert files == ["good/a.txt", "in.txt"]
     assert set(unreachable) == {
         *(f"good/{os.fsdecode(name)}" for name in odd),
@@ -751,7 +758,7 @@ def test_folders_deeper_than_a_path_may_be_long(
         here = below
     os.close(os.open("deep.txt", os.O_CREAT, dir_fd=here))
     os.close(here)
-    files, unreachable = walked(store)
+    files, unreachable = listed(store)
     assert files == ["a.txt"]
     assert len(unreachable) == 1
     assert "1024 bytes" in next(iter(unreachable.values()))

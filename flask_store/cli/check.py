@@ -19,6 +19,7 @@ from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..stores.fsspec import FsspecStore
+from ..table import visible
 from .command import command
 from .command import Failure
 
@@ -62,6 +63,8 @@ class Doctor:
         yield Finding("ok", "store", repr(self.store))
         connected = self._try("connect", self._connect)
         yield connected
+        if connected.status == "ok":
+            yield self._try("names", self._names)
         reached = connected.status == "ok" or self._refused
         written = self._try("write", self._write) if reached else _skipped("write")
         yield written
@@ -106,6 +109,18 @@ class Doctor:
     def _connect(self) -> str:
         files, more = self.store.ls().first_page()
         return f"{len(files):,}{' or more' if more else ''} files"
+
+    def _names(self) -> str:
+        listing = self.store.ls()
+        listing.first_page()
+        if listing.unreachable:
+            entry, *others = listing.unreachable
+            more = f" and {len(others):,} more" if others else ""
+            raise Wrong(
+                f"No operation can reach {visible(entry.name)}{more}: it"
+                f" {entry.reason} See: flask store ls"
+            )
+        return "every file can be reached by its name"
 
     def _write(self) -> str:
         self.store.put(self.name, DATA, on_conflict="overwrite")

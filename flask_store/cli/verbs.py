@@ -23,6 +23,7 @@ from .progress import progress
 
 if t.TYPE_CHECKING:
     from ..dialects import Stat
+    from ..dialects import Unreachable
 
 on_conflict = click.option(
     "--on-conflict",
@@ -41,7 +42,8 @@ yes = click.option("--yes", is_flag=True, help="Do it, without asking.")
 @as_json
 def ls(store: FsspecStore, prefix: str, long: bool, as_json: bool) -> None:
     """List the files below a folder, as they are found."""
-    for found in store.ls(prefix):
+    listing = store.ls(prefix)
+    for found in listing:
         if as_json:
             click.echo(_json(found))
         elif long:
@@ -50,6 +52,15 @@ def ls(store: FsspecStore, prefix: str, long: bool, as_json: bool) -> None:
             click.echo(f"{found.size:>12}  {date:16}  {found.content_type:24}  {name}")
         else:
             click.echo(visible(found.name))
+    tell_unreachable(listing.unreachable)
+
+
+def tell_unreachable(entries: t.Sequence[Unreachable]) -> None:
+    """Name what a listing met and no command can reach; then the status is 1."""
+    for entry in entries:
+        click.echo(f"unreachable: {visible(entry.name)} {entry.reason}", err=True)
+    if entries:
+        raise click.exceptions.Exit(1)
 
 
 @command
@@ -182,10 +193,12 @@ def usage(
     if as_json:
         for group in groups:
             click.echo(json.dumps(dataclasses.asdict(group)))
+        tell_unreachable(groups.unreachable)
         return
     total = ("total", groups.files, groups.size)
     for name, files, size in [(g.name, g.files, g.size) for g in groups] + [total]:
         click.echo(f"{human(size):>12}  {files:>9} files  {visible(name)}")
+    tell_unreachable(groups.unreachable)
 
 
 @command

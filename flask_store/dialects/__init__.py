@@ -28,6 +28,7 @@ from ..exceptions import StoreError
 from ..sources import Source
 from ..unnamed import Unnamed
 from .errors import explained
+from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
 from .places import Location as Location
 from .places import options_in as options_in
@@ -37,11 +38,13 @@ from .records import first as first
 from .records import first_of as first_of
 from .records import joined
 from .records import PAGE as PAGE
+from .records import part as part
 from .records import pieces as pieces
 from .records import Span as Span
 from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
+from .records import whole as whole
 from .signing import Signing
 
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
@@ -62,6 +65,9 @@ class Dialect(Signing):
     scope: str = "process"
     #: Which settings to look at when the storage refuses or does not answer.
     settings: str = "STORE_PATH and STORE_OPTIONS"
+    #: Whether :meth:`open` gives a file of the operating system, or of memory, whose
+    #: errors are those of the disk.
+    plain_files: t.ClassVar[bool] = False
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -212,9 +218,11 @@ class Dialect(Signing):
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
         """An fsspec ``info`` as a :class:`Stat`."""
         etag = first(info, "ETag", "etag")
+        if info["size"] is None:
+            raise NoAnswer("it gives no size")
         return Stat(
             name=key,
-            size=int(info["size"] or 0),
+            size=int(info["size"]),
             modified=utc(
                 first(info, "LastModified", "last_modified", "updated", "mtime")
                 or first(info, "modified", "created")
@@ -224,67 +232,94 @@ class Dialect(Signing):
             or media_types.content_type(key),
         )
 
-    def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
-        """The whole content."""
-        return joined(self.stream(fs, key, 0, None))
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        """The bytes of a file, or some of them, and what is known of the file.
 
-    def stream(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+        The body has exactly the bytes that the answer says, or raises an error. The
+        store counts them once more.
+
+        :param span: which bytes, by default all. The storage may give more of them.
+        :param found: what :meth:`stat` said of the version that is wanted.
+        :return: ``None`` if the file has no byte of the span.
+        :raises FileNotFoundError: if there is no such file.
+        :raises VersionGone: if the file is not the version *found*, where the protocol
+            can tell.
+        """
+        known = found or self.stat(fs, key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        return Fetched(known, start, stop, self._between(fs, key, start, stop))
+
+    def _between(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int
     ) -> Iterator[bytes]:
-        """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
         with self.open(fs, key) as file:
             yield from pieces(file, start, stop)
 
-    def stream_version(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        """Like :meth:`stream`, of the very version that *found* describes, where the
-        protocol can tell.
+    def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
+        """The whole content.
 
-        :param found: what :meth:`stat` said; its name is the key.
-        :raises VersionGone: if the file has been replaced since.
+        :raises FileNotFoundError: if there is no such file.
         """
-        return self.stream(fs, found.name, start, stop)
-
-    def fetch(
-        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
-    ) -> Fetched | None:
-        """What :meth:`stat` says and the file, where one request has both.
-
-        :param span: which part of it is wanted; a storage may give more or less.
-        :return: ``None`` also if there is no such part.
-        """
-        return None
+        return joined(whole(self.get(fs, key)))
 
     def on_disk(self, key: str) -> str | None:
         """The path of a file that a web server on this machine can send."""
         return None
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        """A stored file, for reading."""
+        """A stored file, for reading.
+
+        :raises FileNotFoundError: if there is no such file.
+        """
         return t.cast("t.IO[bytes]", fs.open(self.path(key), "rb"))
 
     def walk(
         self, fs: fsspec.AbstractFileSystem, prefix: str
     ) -> Iterator[Stat | Unreachable]:
-        """Every file below the folder *prefix*, folder by folder."""
+        """Every file below the folder *prefix*, folder by folder.
+
+        The store drops what belongs to nobody, such as the private folder and objects
+        that stand for a folder, and tells apart names that it cannot use.
+
+        :raises Exception: if the listing is not whole. Only a folder that vanishes
+            meanwhile may be left out.
+        """
         top = self.path(prefix) if prefix else self.root
-        skip = len(self.root) + 1 if self.root else 0
         try:
             for _, folders, files in fs.walk(top, detail=True, on_error="raise"):
                 folders.pop(naming.STAGING, None)
-                for name, info in files.items():
-                    if not name:  # an object that stands for its folder, 'folder/'
-                        continue
-                    key = fs._strip_protocol(info["name"])[skip:]
-                    if naming.STAGING not in key.split("/"):
-                        yield self.record(info, key)
+                for info in files.values():
+                    yield self.record(info, self.key_of(fs, info["name"]))
         except FileNotFoundError:
             return
 
+    def key_of(self, fs: fsspec.AbstractFileSystem, name: str) -> str:
+        """The key of what the filesystem lists as *name*.
+
+        :raises StoreError: if that is not below the store's root.
+        """
+        path: str = fs._strip_protocol(name)
+        if not self.root:
+            return path
+        if not path.startswith(f"{self.root}/"):
+            raise StoreError(
+                f"The filesystem lists {naming.quoted(path)}, which is not below"
+                f" {naming.quoted(self.root)}. Write STORE_PATH as the filesystem"
+                " itself writes its paths."
+            )
+        return path[len(self.root) + 1 :]
+
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat], bool]:
+    ) -> tuple[list[Stat | Unreachable], bool]:
         """What one request tells about the files below a folder, for views.
 
         :return: the files, and whether there may be more.
@@ -293,22 +328,29 @@ class Dialect(Signing):
             # Who lists in another way knows why; then it may take a few requests.
             return first_of(self.walk(fs, prefix))
         top = self.path(prefix) if prefix else self.root
-        skip = len(self.root) + 1 if self.root else 0
-        files, more = [], False
+        files: list[Stat | Unreachable] = []
+        more = False
         with suppress(FileNotFoundError):
             for info in fs.ls(top, detail=True):
-                key = fs._strip_protocol(info["name"])[skip:]
-                if naming.STAGING in key.split("/"):
-                    continue
-                if info["type"] == "directory":
-                    more = True
-                else:
+                key = self.key_of(fs, info["name"])
+                if info["type"] == "file":
                     files.append(self.record(info, key))
+                elif key != naming.STAGING:
+                    more = True
         return files, more
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         fs.rm_file(self.path(key, follow=False))
+
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        """Whether two paths mean one file, as two spellings may on a server that
+        ignores case. Asked when both look alike, before one of them is deleted.
+
+        Where nobody can tell, paths that differ in case or in their Unicode form only
+        are taken for one.
+        """
+        return naming.folded(old) == naming.folded(new)
 
     # -- what killed processes left ------------------------------------------
 

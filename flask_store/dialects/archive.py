@@ -136,13 +136,12 @@ class ZipDialect(ReadOnlyDialect):
             )
         return t.cast("t.IO[bytes]", fs.zip.open(info))
 
-    def stream(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    def _between(
+        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int
     ) -> Iterator[bytes]:
-        size = self._member(fs, key).file_size
-        left = (size if stop is None else min(size, stop)) - start
+        left = stop - start
         try:
-            for data in super().stream(fs, key, start, stop):
+            for data in super()._between(fs, key, start, stop):
                 left -= len(data)
                 yield data
             if left > 0:  # of the sizes in a broken archive, not all are checked

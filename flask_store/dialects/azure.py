@@ -12,6 +12,7 @@ import adlfs
 import fsspec
 import shortuuid
 from azure.core import exceptions as azure
+from azure.core import MatchConditions
 from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import ExponentialRetry
 
@@ -22,10 +23,13 @@ from ..exceptions import StoreError
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
+from . import Fetched
 from . import Location
 from . import options_in
+from . import Span
 from . import Stat
 from . import TIMEOUT
+from . import Unreachable
 from .azure_links import AzureLinks
 from .ranged import ranged
 
@@ -169,7 +173,9 @@ class AzureDialect(AzureLinks):
         found = self._ask(fs, self.path(key), "get_blob_properties")
         return self.record(_described(found), key)
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         # adlfs takes what follows a '#' for no part of a name.
         folder = f"{self.path(prefix) if prefix else self.root}/"
         container = fs.service_client.get_container_client(self.container)
@@ -190,29 +196,45 @@ class AzureDialect(AzureLinks):
                     yield self.record(_described(blob), blob.name[skip:])
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.stat(fs, key))
+        return ranged(self, fs, self.get(fs, key))
 
-    def stream(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        known = found or self.stat(fs, key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        # The service has no range of nothing.
+        body = self._pieces(fs, known, start, stop) if start < stop else iter(())
+        return Fetched(known, start, stop, body)
+
+    def _pieces(
+        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
     ) -> Iterator[bytes]:
-        length = None if stop is None else stop - start
-        if length == 0:
-            return  # the service has no range of nothing
-        try:
-            found = self._ask(
-                fs, self.path(key), "download_blob", offset=start, length=length
-            )
-        except azure.HttpResponseError as exc:
-            if exc.status_code == 416:  # there is nothing behind the end
-                return
-            raise
-        pieces = found.chunks()
+        download = self._ask(
+            fs,
+            self.path(found.name),
+            "download_blob",
+            offset=start,
+            length=stop - start,
+            etag=found.etag,
+            match_condition=MatchConditions.IfNotModified,
+        )
+        pieces = download.chunks()
 
         async def piece() -> bytes:
             return t.cast(bytes, await anext(pieces, b""))
 
         while data := ioloop.run(fs.loop, piece):
             yield data
+
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        return old == new
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self._ask(fs, self.path(key), "delete_blob")

@@ -16,10 +16,13 @@ import fsspec
 from .. import naming
 from ..exceptions import VersionGone
 from . import Dialect
+from . import Fetched
 from . import Location
-from . import pieces
+from . import Span
 from . import Stat
 from . import Unreachable
+from . import whole
+from .bodies import FilePart
 from .read_only import ReadOnlyDialect
 
 
@@ -75,19 +78,27 @@ class SimpleCacheDialect(ReadOnlyDialect):
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat], bool]:
+    ) -> tuple[list[Stat | Unreachable], bool]:
         return self.inner.first_page(fs.target, prefix)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return self._copy(fs, self.stat(fs, key))
 
-    def stream_version(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        with self._copy(fs, found) as file:
-            yield from pieces(file, start, stop)
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        known = found or self.stat(fs, key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        file = self._copy(fs, known)
+        return Fetched(known, start, stop, FilePart(file, start, stop))
 
-    def _copy(self, fs: fsspec.AbstractFileSystem, found: Stat) -> t.IO[bytes]:
+    def _copy(self, fs: fsspec.AbstractFileSystem, found: Stat) -> t.BinaryIO:
         """The version of a file that *found* describes, from the disk."""
         version = repr((self.path(found.name), found.etag, found.modified, found.size))
         folder = fs.storage[-1]
@@ -96,10 +107,10 @@ class SimpleCacheDialect(ReadOnlyDialect):
             return open(path, "rb")
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             try:
-                fetched = self.inner.stream_version(fs.target, found, 0, found.size)
-                file.writelines(fetched)
+                fetched = self.inner.get(fs.target, found.name, None, found)
+                file.writelines(whole(fetched))
                 # Not every storage can be asked for a version, and this one stays.
-                if file.tell() != found.size or self.stat(fs, found.name) != found:
+                if self.stat(fs, found.name) != found:
                     raise VersionGone(
                         f"{naming.quoted(found.name)} was replaced.", found.name
                     )

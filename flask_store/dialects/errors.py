@@ -58,6 +58,15 @@ DISK: dict[int | None, tuple[type[StoreError], str]] = {
 }
 
 
+class NoAnswer(ConnectionError):
+    """An answer that does not answer what was asked.
+
+    It is cut, has another length or another part than it should have, or comes from
+    something else than the storage. The message says what is wrong with it, without
+    a capital and a full stop.
+    """
+
+
 def explained(exc: Exception, key: str | None, settings: str) -> StoreError | None:
     """The :exc:`StoreError` for an error of Python's own, if it amounts to one.
 
@@ -88,6 +97,13 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
     if isinstance(exc, OSError) and exc.errno in DISK:
         kind, message = DISK[exc.errno]
         return kind(message.format(naming.quoted(key), settings), key)
+    if isinstance(exc, NoAnswer):
+        return StoreUnavailable(
+            f"The storage gives no usable answer for {naming.quoted(key)}: {exc}."
+            " Something in between, such as a proxy or a login page, may cut or change"
+            f" its answers. Check that, and {settings}.",
+            key,
+        )
     if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror) or (
         isinstance(exc, OSError) and exc.errno in UNREACHABLE
     ):

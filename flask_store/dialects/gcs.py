@@ -19,10 +19,13 @@ from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import VersionGone
+from . import Fetched
 from . import Location
 from . import options_in
+from . import Span
 from . import Stat
 from . import TIMEOUT
+from . import Unreachable
 from .gcs_http import Refused
 from .gcs_http import TRANSIENT
 from .gcs_writing import GCSWriting
@@ -89,14 +92,13 @@ class GCSDialect(GCSWriting):
             raise self._missing(fs, exc, key) from exc
         return self.record(_described(found), key)
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         folder = self.absolute_path(prefix).rstrip("/")
         skip = len(self.absolute_path(""))
         for found in self._list(fs, f"{folder}/" if folder else ""):
-            key = found["name"][skip:]
-            # An object 'folder/' stands for its folder.
-            if not key.endswith("/") and naming.STAGING not in key.split("/"):
-                yield self.record(_described(found), key)
+            yield self.record(_described(found), found["name"][skip:])
 
     def _list(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -113,49 +115,32 @@ class GCSDialect(GCSWriting):
             said["pageToken"] = page["nextPageToken"]
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.stat(fs, key))
+        return ranged(self, fs, self.get(fs, key))
 
-    def stream(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
-    ) -> Iterator[bytes]:
-        try:
-            yield from self._get(fs, key, start, stop)
-        except Refused as exc:
-            raise self._missing(fs, exc, key) from exc
-
-    def stream_version(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        last = None if stop == found.size else stop
-        try:
-            yield from self._get(fs, found.name, start, last, generation=found.etag)
-        except Refused as exc:
-            if exc.status != 404:
-                raise
-            raise VersionGone(
-                f"{naming.quoted(found.name)} was replaced.", found.name
-            ) from exc
-
-    def _get(
+    def get(
         self,
         fs: fsspec.AbstractFileSystem,
         key: str,
-        start: int,
-        stop: int | None,
-        **version: t.Any,
-    ) -> Iterator[bytes]:
-        if stop is not None and stop <= start:
-            return
-        headers = {}
-        if start or stop is not None:
-            last = "" if stop is None else stop - 1
-            headers["Range"] = f"bytes={start}-{last}"
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        known = found or self.stat(fs, key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        headers = {"Range": f"bytes={start}-{stop - 1}"} if span else {}
+        version = {"generation": known.etag}
         path = self._object(self.path(key))
         try:
-            yield from self._client(fs).download(path, version, headers)
+            body = self._client(fs).download(path, version, headers)
         except Refused as exc:
-            if exc.status != 416:  # there is nothing behind the end
+            if exc.status != 404:
                 raise
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key) from exc
+        return Fetched(known, start, stop, body)
+
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        return old == new
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import typing as t
-from contextlib import suppress
 from urllib.parse import quote
 
 import fsspec
@@ -96,8 +95,6 @@ class GCSLinks(Dialect):
             if reply.get("done", True):
                 break
             said["rewriteToken"] = reply["rewriteToken"]
-        with suppress(Exception):  # the file is where it belongs; sweep has the rest
-            client.ask("DELETE", source)
 
     # -- requests ------------------------------------------------------------
 

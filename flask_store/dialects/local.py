@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import stat
 import typing as t
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import fsspec
 
 from .. import media_types
 from .. import naming
-from ..bodies import FilePart
 from ..exceptions import FileExists
 from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
@@ -45,16 +43,18 @@ from . import Stat
 from . import switch_in
 from . import Unreachable
 from . import utc
+from .bodies import FilePart
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-#: Most names, which a listing need not check one by one: of characters that no key is
-#: refused for, and the first one makes it neither dots nor our private folder.
-PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+,=@-]*")
 #: What open(2) answers for a socket, and for a device without a driver.
 NO_DATA = (errno.ENXIO, errno.ENODEV)
 #: The folder that ext2, ext3 and ext4 keep in the root of a disk, for root alone.
 LOST_AND_FOUND = "lost+found"
+LEADS_OUT = (
+    "leads outside the store through a symbolic link. Move the files into STORE_PATH,"
+    " or give their folder a store of its own."
+)
 GONE = (
     "STORE_PATH {!r} is not there any more: {}. If its disk is not mounted, mount it;"
     " nothing is stored or looked for below the mount point until then."
@@ -70,6 +70,7 @@ class LocalDialect(Dialect):
 
     protocols = ("file", "local")
     settings = "STORE_PATH"
+    plain_files = True
 
     def __init__(self, location: Location) -> None:
         options = dict(location.options)
@@ -103,12 +104,7 @@ class LocalDialect(Dialect):
         self._check_root()
         path = os.path.join(self.root, *key.split("/"))
         if self._leads_out(key, follow):
-            raise InvalidName(
-                f"{naming.quoted(key)} leads outside the store through a symbolic"
-                " link. Move the files into STORE_PATH, or give their folder a store"
-                " of its own.",
-                key,
-            )
+            raise InvalidName(f"{naming.quoted(key)} {LEADS_OUT}", key)
         return path
 
     def _check_root(self) -> None:
@@ -272,24 +268,22 @@ class LocalDialect(Dialect):
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         return _described(os.stat(self.path(key)), key)
 
-    def fetch(
-        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
     ) -> Fetched | None:
-        file, found = self._opened(key)
-        start, stop = span.within(found.size) if span else (0, found.size)
+        file, opened = self._opened(key)
+        if found is not None and opened.etag != found.etag:
+            file.close()
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+        start, stop = span.within(opened.size) if span else (0, opened.size)
         if span and start >= stop:
             file.close()
             return None
-        return Fetched(found, start, stop, FilePart(file, start, stop))
-
-    def stream_version(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> FilePart:
-        file, now = self._opened(found.name)
-        if now.etag != found.etag:
-            file.close()
-            raise VersionGone(f"{naming.quoted(found.name)} was replaced.", found.name)
-        return FilePart(file, start, stop)
+        return Fetched(opened, start, stop, FilePart(file, start, stop))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return self._opened(key)[0]
@@ -319,7 +313,7 @@ class LocalDialect(Dialect):
                 if entry.name == naming.STAGING:
                     continue
                 key = f"{folder}/{entry.name}" if folder else entry.name
-                found = self._listed(fs, key, entry)
+                found = self._listed(key, entry)
                 if found is None:
                     continue
                 if isinstance(found, str):
@@ -351,22 +345,21 @@ class LocalDialect(Dialect):
         )
 
     def _listed(
-        self, fs: fsspec.AbstractFileSystem, key: str, entry: os.DirEntry[str]
+        self, key: str, entry: os.DirEntry[str]
     ) -> Stat | Unreachable | str | None:
         """What an entry of a folder is: a file, something that no key leads to, the
         path of a folder, or ``None`` for what is none of these."""
         try:
             # Unlike fsspec's, it does not follow a link out of the store.
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if is_folder or not entry.is_symlink():
+            if entry.is_dir(follow_symlinks=False):
+                problem = naming.problem(key)
+                return Unreachable(key, problem) if problem else entry.path
+            if not entry.is_symlink():
                 # Not entry.stat(), which knows no inode on Windows.
-                found = None if is_folder else _described(os.lstat(entry.path), key)
-                if len(key) > naming.MAX_KEY or not PLAIN.fullmatch(entry.name):
-                    naming.check(key)
-                return found or entry.path
-            return self.stat(fs, naming.check(key))
-        except InvalidName as exc:
-            return Unreachable(key, str(exc))
+                return _described(os.lstat(entry.path), key)
+            if self._leads_out(key, follow=True):
+                return Unreachable(key, LEADS_OUT)
+            return _described(os.stat(entry.path), key)
         except OSError as exc:
             # It has vanished, or is a pipe, a device, or a link that leads nowhere.
             if isinstance(exc, NOT_A_FILE) or exc.errno == errno.ELOOP:
@@ -386,9 +379,12 @@ class LocalDialect(Dialect):
             key,
         )
 
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        return os.path.samefile(old, new)
+
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat], bool]:
+    ) -> tuple[list[Stat | Unreachable], bool]:
         files, more = first_of(self.walk(fs, prefix))
         return sorted(files, key=lambda found: found.name), more
 

@@ -16,6 +16,7 @@ from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import first_of
 from . import Stat
+from . import Unreachable
 
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()
@@ -25,6 +26,7 @@ class MemoryDialect(Dialect):
     """Exclusive by a lock of our own, for every store of this process."""
 
     protocols = ("memory",)
+    plain_files = True
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> t.Iterator[bytes]:
@@ -60,7 +62,10 @@ class MemoryDialect(Dialect):
         # All readers of fsspec's own file object share one position.
         return io.BytesIO(fs.cat_file(self.path(key)))
 
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        return old == new
+
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat], bool]:
+    ) -> tuple[list[Stat | Unreachable], bool]:
         return first_of(self.walk(fs, prefix))

@@ -11,8 +11,12 @@ import fsspec
 from ..sources import CHUNK
 from ..sources import StoredFile
 from . import Dialect
-from . import Stat
+from .errors import NoAnswer
+from .records import Fetched
 from .records import joined
+from .records import part
+from .records import Span
+from .records import whole
 
 #: The least that is asked for.
 BLOCK = 64 * 1024
@@ -21,40 +25,33 @@ GROWTH = 16
 
 
 def ranged(
-    dialect: Dialect,
-    fs: fsspec.AbstractFileSystem,
-    found: Stat,
-    begun: Iterator[bytes] | None = None,
+    dialect: Dialect, fs: fsspec.AbstractFileSystem, fetched: Fetched | None
 ) -> StoredFile:
-    """A file that reads through the dialect's ``stream_version``.
+    """A file that reads through :meth:`Dialect.get`.
 
-    :param found: what :meth:`Dialect.stat` said; its name is the key.
-    :param begun: the bytes of the whole file, if they have been asked for already.
+    :param fetched: the whole file, which has been asked for already.
     """
-    return StoredFile(RangedFile(dialect, fs, found, begun), BLOCK)
+    assert fetched is not None
+    return StoredFile(RangedFile(dialect, fs, fetched), BLOCK)
 
 
 class RangedFile(io.RawIOBase):
     """What is behind :func:`ranged`.
 
-    Who jumps may want to look up no more than a few bytes there, and gets 64 KiB. Who
-    reads on gets more and more with one request, as a stream of which no more is in
-    memory than before; a file that is *begun* is such a stream from the start. Every
+    A reader who jumps may want no more than a few bytes there, and gets 64 KiB. One who
+    reads on gets more and more with each request, as a stream of which no more is in
+    memory than before. The stream that it begins with is of the whole file. Every
     range is of the version that was opened, where the protocol can tell.
     """
 
     def __init__(
-        self,
-        dialect: Dialect,
-        fs: fsspec.AbstractFileSystem,
-        found: Stat,
-        begun: Iterator[bytes] | None,
+        self, dialect: Dialect, fs: fsspec.AbstractFileSystem, fetched: Fetched
     ) -> None:
-        self.dialect, self.fs, self.found = dialect, fs, found
+        self.dialect, self.fs, self.found = dialect, fs, fetched.found
         self.position = 0
         # The size of the next range, and the one that is read, from the position on.
-        self._size = found.size if begun else BLOCK
-        self._pieces: Iterator[bytes] = begun or iter(())
+        self._size = self.found.size
+        self._pieces: Iterator[bytes] = whole(fetched)
         self._piece = memoryview(b"")
 
     def readable(self) -> bool:
@@ -102,8 +99,12 @@ class RangedFile(io.RawIOBase):
         stop = min(start + size, self.found.size)
         self._leave()
         self._size = GROWTH * size
-        self._pieces = self.dialect.stream_version(self.fs, self.found, start, stop)
-        return memoryview(next(self._pieces, b""))
+        span = Span.between(start, stop)
+        fetched = self.dialect.get(self.fs, self.found.name, span, self.found)
+        if fetched is None:
+            raise NoAnswer(f"the file ended {self.found.size - start} bytes too early")
+        self._pieces = part(fetched, start, stop)
+        return memoryview(next(self._pieces))
 
     def _leave(self) -> None:
         pieces, self._pieces = self._pieces, iter(())

@@ -9,9 +9,14 @@ import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from dataclasses import field
 
 from ..sources import CHUNK
+from .bodies import Body
+from .bodies import Explained
+from .bodies import FilePart
 
 #: How many files a view counts at most; also what S3 lists with one request.
 PAGE = 1000
@@ -27,6 +32,8 @@ class Stat:
     :param etag: changes whenever the content does; without quotes; ``None`` if the
         protocol has none.
     :param content_type: as stored, else as the name suggests.
+    :param checksum: of the content, such as ``"md5:<hex>"``; ``None`` if the storage
+        does not tell one. Two that begin alike can be compared.
     """
 
     name: str
@@ -34,14 +41,30 @@ class Stat:
     modified: dt.datetime | None
     etag: str | None
     content_type: str
+    checksum: str | None = field(default=None, compare=False)
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What changes when the file is written, as far as the storage tells."""
+        return (self.etag,) if self.etag else (self.modified, self.size)
+
+    def holds(self, other: Stat) -> bool:
+        """Whether this can be a copy of *other*: it has the same size and, where both
+        storages tell one of a kind, the same checksum."""
+        if self.size != other.size:
+            return False
+        mine, theirs = self.checksum or "", other.checksum or ""
+        if mine.partition(":")[0] != theirs.partition(":")[0]:
+            return True
+        return mine == theirs
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """What lies in a storage and is no file of the store: no key leads to it.
+    """What a listing of the storage shows and no operation of a store can reach.
 
-    :param name: its path below the root, as the storage spells it.
-    :param reason: why no key can lead there.
+    :param name: as the storage has it, without the store's root.
+    :param reason: why, as the end of a sentence that begins with the name.
     """
 
     name: str
@@ -56,6 +79,11 @@ class Span(t.NamedTuple):
     first: int | None
     last: int | None
 
+    @classmethod
+    def between(cls, start: int, stop: int | None) -> Span:
+        """The bytes from *start* up to *stop*, which is greater."""
+        return cls(start, None if stop is None else stop - 1)
+
     def within(self, size: int) -> tuple[int, int]:
         """Where they start and stop in so many bytes; if that is nowhere, the start
         is not before the stop."""
@@ -68,17 +96,48 @@ class Span(t.NamedTuple):
 
 
 class Fetched(t.NamedTuple):
-    """A file with its bytes, or with some of them, as one request gives both.
+    """Bytes of a file, and what is known of the file that they are of.
 
-    :param found: what is known of the whole file.
-    :param start: the first byte of the body.
+    :param found: the whole file, in the version that the bytes are of.
+    :param start: the first byte of *body*.
     :param stop: the one after its last.
+    :param body: an iterator of bytes, which is to be closed; see
+        :class:`~flask_store.dialects.bodies.Body`.
     """
 
     found: Stat
     start: int
     stop: int
     body: t.Any
+
+
+def part(
+    fetched: Fetched,
+    start: int,
+    stop: int,
+    explained: Explained = nullcontext,
+) -> Body:
+    """The bytes from *start* up to *stop*, of what was fetched, counted.
+
+    :param explained: the context in which they are read.
+    :raises NoAnswer: if they are not there.
+    """
+    body = fetched.body
+    if isinstance(body, FilePart):
+        return body.explained_by(explained)
+    return Body(
+        body,
+        stop - start,
+        skip=start - fetched.start,
+        ends=stop == fetched.stop,
+        explained=explained,
+    )
+
+
+def whole(fetched: Fetched | None) -> Body:
+    """All the bytes of a file that was fetched without a span."""
+    assert fetched is not None
+    return part(fetched, 0, fetched.found.size)
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:
@@ -100,9 +159,11 @@ def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
         yield data
 
 
-def first_of(found: Iterator[Stat | Unreachable]) -> tuple[list[Stat], bool]:
+def first_of(
+    found: Iterator[Stat | Unreachable],
+) -> tuple[list[Stat | Unreachable], bool]:
     """The first page of a walk that costs no requests."""
-    files = list(itertools.islice((f for f in found if isinstance(f, Stat)), PAGE + 1))
+    files = list(itertools.islice(found, PAGE + 1))
     return files[:PAGE], len(files) > PAGE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
-import re
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -23,15 +22,15 @@ from . import Fetched
 from . import Location
 from . import Span
 from . import Stat
+from . import Unreachable
 from . import utc
+from .answers import size_of
 from .ranged import ranged
+from .s3_bodies import headers_of
 from .s3_bodies import OutOfRange
 from .s3_options import s3_options
 from .s3_requests import status_of
 from .s3_writing import S3Writing
-
-#: The Content-Range of an answer: its first and last byte, and the size of the whole.
-PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class S3Dialect(S3Writing):
@@ -90,7 +89,7 @@ class S3Dialect(S3Writing):
         except FileNotFoundError:
             self._check_bucket(fs)
             raise
-        return self.record({**head, "size": head["ContentLength"]}, key)
+        return self.record({**head, "size": size_of(headers_of(head))}, key)
 
     def _check_bucket(self, fs: fsspec.AbstractFileSystem) -> None:
         # A HEAD says 404 for a missing object and for a missing bucket alike.
@@ -101,76 +100,46 @@ class S3Dialect(S3Writing):
                 raise self._no_bucket() from exc
             self._bucket_seen = True
 
-    def stream(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
-    ) -> Iterator[bytes]:
-        yield from self._get(fs, key, start, stop)
-
-    def stream_version(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        if start == stop:
-            return
-        condition = {"IfMatch": f'"{found.etag}"'} if found.etag else {}
-        last = None if stop == found.size else stop
-        try:
-            yield from self._get(fs, found.name, start, last, **condition)
-        except Exception as exc:
-            if status_of(exc) != 412:
-                raise
-            raise VersionGone(
-                f"{naming.quoted(found.name)} was replaced.", found.name
-            ) from exc
-
-    def _get(
+    def get(
         self,
         fs: fsspec.AbstractFileSystem,
         key: str,
-        start: int,
-        stop: int | None,
-        **conditions: str,
-    ) -> Iterator[bytes]:
-        if start or stop is not None:
-            last = "" if stop is None else stop - 1
-            conditions["Range"] = f"bytes={start}-{last}"
-        where = self._where(self.path(key))
-        with suppress(OutOfRange):
-            _, body = self._get_object(fs, **where, **conditions)
-            yield from body
-
-    def fetch(
-        self, fs: fsspec.AbstractFileSystem, key: str, span: Span | None
+        span: Span | None = None,
+        found: Stat | None = None,
     ) -> Fetched | None:
         asked = {"Range": f"bytes={span}"} if span else {}
+        if found is not None and found.etag:
+            asked["IfMatch"] = f'"{found.etag}"'
         try:
-            reply, body = self._get_object(fs, **self._where(self.path(key)), **asked)
+            reply, sent, body = self._get_object(
+                fs, span, **self._where(self.path(key)), **asked
+            )
         except OutOfRange:
             return None
-        part = PART.fullmatch(reply.get("ContentRange") or "")
-        if part is None:  # also what a server answers that knows no ranges
-            size = reply["ContentLength"]
-            start, stop = 0, size
-        else:
-            start, last, size = map(int, part.groups())
-            stop = last + 1
-        return Fetched(self.record({**reply, "size": size}, key), start, stop, body)
+        except Exception as exc:
+            if status_of(exc) != 412:
+                raise
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key) from exc
+        known = self.record({**reply, "size": sent.size}, key)
+        return Fetched(known, sent.start, sent.stop, body)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        begun = t.cast(Fetched, self.fetch(fs, key, None))
-        return ranged(self, fs, begun.found, begun.body)
+        return ranged(self, fs, self.get(fs, key))
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         for files, _ in self._pages(fs, prefix):
             yield from files
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat], bool]:
+    ) -> tuple[list[Stat | Unreachable], bool]:
         return next(self._pages(fs, prefix))
 
     def _pages(
         self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[tuple[list[Stat], bool]]:
+    ) -> Iterator[tuple[list[Stat | Unreachable], bool]]:
         """One request for every 1000 keys, made when its keys are asked for."""
         folder = self._where(self.path(prefix) if prefix else self.root)["Key"]
         asked = {"Bucket": self.bucket, "Prefix": f"{folder}/" if folder else ""}
@@ -184,10 +153,10 @@ class S3Dialect(S3Writing):
     def _records(self, contents: Iterable[Mapping[str, t.Any]]) -> Iterator[Stat]:
         skip = len(self._prefix) + 1 if self._prefix else 0
         for found in contents:
-            key = found["Key"][skip:]
-            # Consoles make an empty object with a slash at its end for a folder.
-            if not key.endswith("/") and naming.STAGING not in key.split("/"):
-                yield self.record({**found, "size": found["Size"]}, key)
+            yield self.record({**found, "size": found["Size"]}, found["Key"][skip:])
+
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        return old == new  # an ETag is one of the content
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self.stat(fs, key)  # S3 calls the deletion of nothing a success

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 
 import fsspec
@@ -11,6 +12,9 @@ from werkzeug.http import parse_date
 
 from .. import ioloop
 from ..sources import CHUNK
+from .answers import Extent
+from .answers import extent
+from .records import Span
 from .s3_requests import S3Requests
 from .s3_requests import status_of
 
@@ -45,13 +49,14 @@ class S3Bodies(S3Requests):
             if found is not None:
                 from .s3_direct import content
 
-                return content(found)
+                return content(found, extent(found.status, found.headers, None).size)
         return super().read(fs, key)
 
     def _get_object(
-        self, fs: fsspec.AbstractFileSystem, **asked: str
-    ) -> tuple[dict[str, t.Any], Iterator[bytes]]:
-        """The answer to a GetObject, and its bytes, of which the first are here.
+        self, fs: fsspec.AbstractFileSystem, span: Span | None, **asked: str
+    ) -> tuple[dict[str, t.Any], Extent, Iterator[bytes]]:
+        """The answer to a GetObject, which of its bytes it has, and these, of which
+        the first are here.
 
         :raises OutOfRange: if there is not one byte of what was asked for.
         """
@@ -60,14 +65,18 @@ class S3Bodies(S3Requests):
             if found is not None:
                 from .s3_direct import pieces
 
-                return _described(found), pieces(found, FIRST, CHUNK)
+                sent = extent(found.status, found.headers, span)
+                return _described(found), sent, pieces(found, FIRST, CHUNK)
         try:
             reply, piece = ioloop.run(fs.loop, self._begin, fs, asked)
         except Exception as exc:
             if status_of(exc) == 416:
                 raise OutOfRange from exc
             raise
-        return reply, _pieces(fs, reply["Body"], piece)
+        sent = extent(
+            206 if reply.get("ContentRange") else 200, headers_of(reply), span
+        )
+        return reply, sent, _pieces(fs, reply["Body"], piece)
 
     def _head_object(
         self, fs: fsspec.AbstractFileSystem, path: str
@@ -109,12 +118,22 @@ class S3Bodies(S3Requests):
             raise
 
 
+def headers_of(reply: Mapping[str, t.Any]) -> dict[str, str]:
+    """The headers of an answer as HTTP calls them, from what botocore makes of them."""
+    names = ("ContentEncoding", "ContentLength", "ContentRange")
+    return {
+        name.replace("Content", "Content-"): str(reply[name])
+        for name in names
+        if reply.get(name) is not None
+    }
+
+
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:
     """The headers of an object, as botocore calls them."""
     said = reply.headers
     return {
-        "ContentLength": int(said.get("Content-Length", 0)),
-        "ContentRange": said.get("Content-Range"),
+        "ContentEncoding": said.get("Content-Encoding"),
+        "ContentLength": said.get("Content-Length"),
         "ContentType": said.get("Content-Type"),
         "ETag": said.get("ETag"),
         "LastModified": parse_date(said.get("Last-Modified")),

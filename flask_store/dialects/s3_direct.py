@@ -26,6 +26,7 @@ from ..greenlets import patched
 from ..sources import CHUNK
 from ..sources import Window
 from . import s3_signing
+from .errors import NoAnswer
 
 #: How much is handed to a connection at a time. Each piece has the time of a connect
 #: to be taken, so that a slow line is no silent one.
@@ -145,9 +146,15 @@ def is_proxied(server: str) -> bool:
     return bool(get_environ_proxies(server))
 
 
-def content(reply: urllib3.BaseHTTPResponse) -> bytes:
-    """All the bytes of an answer; it raises what :func:`pieces` does."""
-    return _read(reply, None)
+def content(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    """All the bytes of an answer; it raises what :func:`pieces` does.
+
+    :param size: how many there have to be.
+    """
+    data = _read(reply, None)
+    if len(data) != size:
+        raise NoAnswer(f"it has {len(data)} bytes in place of {size}")
+    return data
 
 
 def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[bytes]:

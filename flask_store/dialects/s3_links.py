@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import typing as t
-from contextlib import suppress
 from functools import cached_property
 from urllib.parse import quote
 from urllib.parse import urlsplit
@@ -124,8 +123,6 @@ class S3Links(Dialect):
             CopySource=source,
             CopySourceIfMatch=f'"{staged.etag}"',
         )
-        with suppress(Exception):  # the file is where it belongs; sweep has the rest
-            fs.call_s3("delete_object", **source)
 
     # -- credentials ---------------------------------------------------------
 

@@ -60,6 +60,6 @@ class Signing:
         raise NotImplementedError
 
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        """Move what was uploaded to ``claim.key``, if it is still what *staged*
-        describes."""
+        """Copy what was uploaded to ``claim.key``, if it is still what *staged*
+        describes. The caller compares the copy and removes the upload."""
         raise NotImplementedError

@@ -238,6 +238,20 @@ class StagedDialect(Dialect):
             self._file(fs, key)  # servers do not tell a folder from a refusal
             raise
 
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        """Whether *new* is gone when *old* has another name, by trying it.
+
+        The dates of most protocols are of whole seconds, so that a file and its copy
+        look alike; and whether a server ignores case, or follows a link, it alone
+        knows.
+        """
+        private = self.staging_path()
+        self._rename(fs, old, private)
+        try:
+            return not self._is_there(fs, new)
+        finally:
+            self._rename(fs, private, old)
+
     def _file(self, fs: fsspec.AbstractFileSystem, key: str) -> dict[str, t.Any]:
         info = self._info(fs, self.path(key))
         if info["type"] == "directory":

@@ -22,12 +22,18 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
+from ..exceptions import VersionGone
 from ..sources import CHUNK
+from . import Fetched
 from . import Location
 from . import NOT_A_FILE
 from . import options_in
+from . import Span
 from . import Stat
 from . import TIMEOUT
+from . import Unreachable
+from .answers import extent
+from .errors import NoAnswer
 from .ranged import ranged
 from .webdav_writing import WebDAVWriting
 
@@ -91,30 +97,44 @@ class WebDAVDialect(WebDAVWriting):
         return [_described(entry, str(entry["name"])) for entry in found]
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.stat(fs, key))
+        return ranged(self, fs, self.get(fs, key))
 
-    def stream(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int | None
-    ) -> Iterator[bytes]:
-        self._file(fs, key)  # a server answers for a folder too, with a page
-        last = "" if stop is None else stop - 1
-        headers = {"Range": f"bytes={start}-{last}"} if start or stop else {}
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        # A server answers for a folder too, with a page.
+        known = self.stat(fs, key)
+        if found is not None and known.version != found.version:
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        headers = {"Accept-Encoding": "identity"}
+        if span:
+            headers["Range"] = f"bytes={span}"
         request = fs.client.http.build_request(
             "GET", quote(self.path(key)), headers=headers
         )
         reply = fs.client.http.send(request, stream=True)
-        with closing(reply):
+        try:
             if reply.status_code == httpx.codes.NOT_FOUND:
                 raise FileNotFoundError(key)
-            if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return
             reply.raise_for_status()
-            pieces = reply.iter_bytes(CHUNK)
-            if headers and reply.status_code != httpx.codes.PARTIAL_CONTENT:
-                pieces = _cut(pieces, start, stop)
-            yield from pieces
+            sent = extent(reply.status_code, reply.headers, span)
+            if sent.size != known.size:
+                raise NoAnswer(f"it has {sent.size} bytes in place of {known.size}")
+        except BaseException:
+            reply.close()
+            raise
+        return Fetched(known, sent.start, sent.stop, _pieces(reply))
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(
+        self, fs: fsspec.AbstractFileSystem, prefix: str
+    ) -> Iterator[Stat | Unreachable]:
         top = self.path(prefix) if prefix else self.root
         try:
             found = fs.client.ls(quote(top), allow_listing_resource=False)
@@ -170,12 +190,6 @@ def _described(properties: Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
     }
 
 
-def _cut(pieces: t.Iterable[bytes], start: int, stop: int | None) -> Iterator[bytes]:
-    """A range of a reply that is whole, from a server that knows no ranges."""
-    position = 0
-    for data in pieces:
-        end = position + len(data) if stop is None else stop
-        piece = data[max(0, start - position) : max(0, end - position)]
-        position += len(data)
-        if piece:
-            yield piece
+def _pieces(reply: httpx.Response) -> Iterator[bytes]:
+    with closing(reply):
+        yield from reply.iter_raw(CHUNK)

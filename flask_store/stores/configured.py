@@ -135,11 +135,11 @@ class ConfiguredStore(BaseStore):
             if source is not None and source.error is not None:
                 raise source.error from None
             explained = isinstance(exc, StoreError)
-            error = None if explained else self.dialect.explain(exc, key)
-            if error is None:
-                raise
+            error = exc if explained else self.dialect.explain(exc, key)
             if isinstance(error, StoreUnavailable):
                 self.connection.drop()
+            if error is None or error is exc:
+                raise
             raise error from exc
 
     def __repr__(self) -> str:

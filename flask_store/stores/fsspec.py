@@ -17,6 +17,7 @@ from ..accepting import open_source
 from ..accepting import Upload
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
+from ..exceptions import StoreError
 from ..files import FileWrapper
 from ..sources import Source
 from ..unnamed import Unnamed
@@ -25,6 +26,7 @@ from .addresses import AddressedStore
 if t.TYPE_CHECKING:
     from ..background.boxes import Entry
     from ..background.upload import Upload as BackgroundUpload
+    from ..dialects import Stat
 
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
@@ -184,11 +186,19 @@ class FsspecStore(AddressedStore):
 
         :return: the copy; its name is the target's unless that was taken.
         :raises FileNotFound: if there is no such file.
+        :raises VersionGone: if the file is replaced meanwhile; nothing is stored then.
         """
+        old = self._wrapped(source)
+        return self._copy(old, old.stat(), target, on_conflict)
+
+    def _copy(
+        self, old: FileWrapper, found: Stat, target: str, on_conflict: OnConflict
+    ) -> FileWrapper:
+        """Copy the version of a file that *found* describes, all of it or nothing."""
         folder, _, name = naming.check(target).rpartition("/")
         there = self.at(naming.join(self.destination, folder))
-        with self._wrapped(source).open() as file:
-            return there.save(t.cast("t.IO[bytes]", file), name, on_conflict)
+        with old.provider._open_version(found) as file:
+            return there.save(file, name, on_conflict)
 
     def move(
         self,
@@ -196,11 +206,54 @@ class FsspecStore(AddressedStore):
         target: str,
         on_conflict: OnConflict = "rename",
     ) -> FileWrapper:
-        """Copy a file to another name and then delete it under the old one."""
-        moved = self.copy(source, target, on_conflict)
-        if moved != self._wrapped(source):
-            self._wrapped(source).delete()
-        return moved
+        """Copy a file to another name and then delete it under the old one.
+
+        The old name is deleted only when the copy is there with the same size and,
+        where the storage tells one, the same checksum. Where both names turn out to
+        mean one file, nothing is deleted: two spellings on a disk that ignores case,
+        or a link within the store.
+
+        :return: the file under its new name, which is the target's unless that was
+            taken.
+        :raises FileNotFound: if there is no such file.
+        :raises StoreError: if the copy is not whole, or the file is replaced
+            meanwhile; nothing is deleted then.
+        """
+        old = self._wrapped(source)
+        before = old.stat()
+        new = self._copy(old, before, target, on_conflict)
+        if new != old:
+            self._delete_moved(old, before, new)
+        return new
+
+    def _delete_moved(self, old: FileWrapper, before: Stat, new: FileWrapper) -> None:
+        """Delete a file that has been copied, if its copy is another file."""
+        copied, after = new.stat(), old.stat()
+        if not copied.holds(before):
+            raise StoreError(
+                f"The copy {naming.quoted(new.key)} is not the same as"
+                f" {naming.quoted(old.key)}: it has {copied.size} bytes in place of"
+                f" {before.size}. Nothing was deleted. Delete the copy, and try again.",
+                old.key,
+            )
+        if self._is_one_file(old, after, new, copied):
+            return
+        if after.version != before.version:
+            raise StoreError(
+                f"{naming.quoted(old.key)} was replaced while it was moved. Both"
+                f" {naming.quoted(old.key)} and {naming.quoted(new.key)} are kept.",
+                old.key,
+            )
+        old.delete()
+
+    def _is_one_file(
+        self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
+    ) -> bool:
+        theirs, mine = old.provider.dialect, self.dialect
+        if after.version != copied.version or type(theirs) is not type(mine):
+            return False
+        with self._explained(old.key):
+            return mine.is_one_file(self.fs, theirs.path(old.key), mine.path(new.key))
 
     def _wrapped(self, source: str | FileWrapper) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.

@@ -9,15 +9,22 @@ from dataclasses import replace
 
 from .. import naming
 from .. import usage
-from ..bodies import Opened
 from ..dialects import Fetched
-from ..dialects import pieces
+from ..dialects import part
 from ..dialects import Span
 from ..dialects import Stat
 from ..dialects import utc
+from ..dialects.bodies import FilePart
+from ..exceptions import VersionGone
 from ..files import FileWrapper
 from ..listing import Listing
+from ..sources import StoredFile
+from ..sources import Streamed
 from .configured import ConfiguredStore
+from .opened import OpenedFile
+
+if t.TYPE_CHECKING:
+    from ..background.boxes import Entry
 
 
 class ReadableStore(ConfiguredStore):
@@ -38,8 +45,10 @@ class ReadableStore(ConfiguredStore):
             )
         key = self.key(name)
         with self._explained(key):
-            found = self.background and self.background.find(key)
-            file = found[1] if found else self.dialect.open(self.fs, key)
+            waiting = self.background and self.background.find(key)
+            file = waiting[1] if waiting else self.dialect.open(self.fs, key)
+        if not waiting and not self.dialect.plain_files:
+            file = StoredFile(OpenedFile(file, lambda: self._explained(key)))
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
     def read(self, name: str) -> bytes:
@@ -58,14 +67,23 @@ class ReadableStore(ConfiguredStore):
     def stream(
         self, name: str, start: int = 0, stop: int | None = None
     ) -> Iterator[bytes]:
-        """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
-        key = self.key(name)
-        with self._explained(key):
-            waiting = self.background and self.background.find(key)
-            if waiting:
-                yield from _spooled(waiting[1], start, stop)
-            else:
-                yield from self.dialect.stream(self.fs, key, start, stop)
+        """The bytes from *start* up to *stop*, in pieces of at most 1 MiB.
+
+        :raises FileNotFound: if there is no such file, with the first piece.
+        :raises StoreUnavailable: if the storage breaks off.
+        """
+        if start or stop is not None:
+            if stop is not None and stop <= start:
+                return
+            span: Span | None = Span.between(start, stop)
+        else:
+            span = None
+        fetched = self._get(self.key(name), span)
+        if fetched is not None:
+            try:
+                yield from fetched.body
+            finally:
+                fetched.body.close()
 
     def stream_version(self, found: Stat, start: int, stop: int) -> Iterator[bytes]:
         """A part of the very version that *found* describes. It is opened at once,
@@ -74,39 +92,63 @@ class ReadableStore(ConfiguredStore):
         :param found: what :meth:`stat` said.
         :raises VersionGone: if the file has been replaced since.
         """
+        if start == stop:
+            return iter(())
         key = self.key(found.name)
-        with self._explained(key):
-            waiting = self.background and self.background.find(key)
-            if waiting:
-                return Opened(_spooled(waiting[1], start, stop), stop - start)
-            if found.name != key:
-                found = replace(found, name=key)
-            body = self.dialect.stream_version(self.fs, found, start, stop)
-            return body if isinstance(body, Opened) else Opened(body, stop - start)
+        whole = (start, stop) == (0, found.size)
+        span = None if whole else Span.between(start, stop)
+        fetched = self._get(key, span, replace(found, name=key))
+        if fetched is None or fetched.found.size != found.size:
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+        return t.cast("Iterator[bytes]", fetched.body)
+
+    def _open_version(self, found: Stat) -> t.IO[bytes]:
+        """The version of a file that *found* describes, to be read once, from its
+        start to its end.
+
+        :param found: what :meth:`stat` said.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        stream = self.stream_version(found, 0, found.size)
+        return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
 
     def fetch(self, name: str, span: Span | None = None) -> Fetched | None:
-        """What :meth:`stat` says, and the file, opened, where one request to the
-        storage has both.
+        """What :meth:`stat` says, and the file, opened.
 
-        :param span: which part of it is wanted; the storage may give another one.
-        :return: ``None`` also if there is no such part.
+        :param span: which part of it is wanted.
+        :return: ``None`` if there is no such part.
         :raises FileNotFound: if there is no such file.
         """
         key = self.key(name)
+        fetched = self._get(key, span)
+        if fetched is None or name == key:
+            return fetched
+        return fetched._replace(found=replace(fetched.found, name=name))
+
+    def _get(
+        self, key: str, span: Span | None, found: Stat | None = None
+    ) -> Fetched | None:
+        """The very bytes that *span* asks for, counted and explained."""
         with self._explained(key):
             waiting = self.background and self.background.find(key)
             if waiting:
-                waiting[1].close()
-                return None
-            fetched = self.dialect.fetch(self.fs, key, span)
+                return self._spooled(*waiting, span)
+            fetched = self.dialect.get(self.fs, key, span, found)
             if fetched is None:
                 return None
-            found, start, stop, body = fetched
-            if not isinstance(body, Opened):
-                body = Opened(body, stop - start)
-            if name != key:
-                found = replace(found, name=name)
-            return Fetched(found, start, stop, body)
+            size = fetched.found.size
+            start, stop = span.within(size) if span else (0, size)
+            body = part(fetched, start, stop, lambda: self._explained(key))
+            return Fetched(fetched.found, start, stop, body)
+
+    def _spooled(
+        self, entry: Entry, file: t.BinaryIO, span: Span | None
+    ) -> Fetched | None:
+        start, stop = span.within(entry.size) if span else (0, entry.size)
+        if span and start >= stop:
+            file.close()
+            return None
+        return Fetched(_waiting(entry), start, stop, FilePart(file, start, stop))
 
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
@@ -131,9 +173,7 @@ class ReadableStore(ConfiguredStore):
             if waiting:
                 entry, file = waiting
                 file.close()
-                return Stat(
-                    name, entry.size, utc(entry.saved), None, entry.content_type
-                )
+                return replace(_waiting(entry), name=name)
             found = self.dialect.stat(self.fs, key)
         return found if name == key else replace(found, name=name)
 
@@ -152,7 +192,7 @@ class ReadableStore(ConfiguredStore):
         :param prefix: the folder; by default the provider's destination.
         :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
         """
-        return usage.measure(self.ls(prefix), prefix, by)
+        return usage.measure(self.ls(prefix), by)
 
     # Without it, Python would iterate by store[0], store[1] and so on.
     __iter__: t.ClassVar[None] = None
@@ -175,6 +215,5 @@ class ReadableStore(ConfiguredStore):
         return self.dialect.absolute_path(self.key(name))
 
 
-def _spooled(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
-    with file:
-        yield from pieces(file, start, stop)
+def _waiting(entry: Entry) -> Stat:
+    return Stat(entry.key, entry.size, utc(entry.saved), None, entry.content_type)

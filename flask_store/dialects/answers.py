@@ -1,0 +1,100 @@
+"""Whether the answer to a GET over HTTP holds the bytes that were asked for. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Mapping
+
+from .errors import NoAnswer
+from .records import Span
+
+#: Content-Range of a part (RFC 9110, section 14.4).
+_PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
+_NUMBER = re.compile(r"\d{1,19}\Z")
+
+
+class Extent(t.NamedTuple):
+    """Which bytes an answer has, and of how many.
+
+    :param start: the first byte.
+    :param stop: the one after the last.
+    :param size: of the whole file.
+    """
+
+    start: int
+    stop: int
+    size: int
+
+
+def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent:
+    """Which bytes of a file an answer has.
+
+    A server may answer a request for a part with 200 and the whole file (RFC 9110,
+    section 14.2). It may not answer with another part, nor with a file of unknown
+    length: such an answer can end at any byte and look complete.
+
+    :param status: of the answer.
+    :param headers: of the answer; their names in any case that *headers* takes.
+    :param span: the part that was asked for, or ``None``.
+    :raises NoAnswer: if the answer cannot be trusted to be what was asked for.
+    """
+    refuse_encoding(headers)
+    length = length_of(headers)
+    if status == 200:
+        if length is None:
+            raise NoAnswer("it has no Content-Length")
+        return Extent(0, length, length)
+    if status != 206:
+        raise NoAnswer(f"the status is {status}")
+    text = headers.get("Content-Range") or ""
+    match = _PART.match(text)
+    if match is None:
+        raise NoAnswer(f"the status is 206 and Content-Range is {text[:80]!r}")
+    first, last, size = map(int, match.groups())
+    start, stop = span.within(size) if span else (0, size)
+    if (first, last + 1) != (start, stop) or not start < stop <= size:
+        wanted = span or "no part"
+        raise NoAnswer(f"{wanted} was asked for, and Content-Range is {text[:80]!r}")
+    if length not in (None, stop - start):
+        raise NoAnswer(
+            f"Content-Length is {length}, and Content-Range is {text[:80]!r}"
+        )
+    return Extent(start, stop, size)
+
+
+def size_of(headers: Mapping[str, str]) -> int:
+    """The size of a file, as the answer to HEAD gives it.
+
+    :raises NoAnswer: if the answer does not give it.
+    """
+    refuse_encoding(headers)
+    size = length_of(headers)
+    if size is None:
+        raise NoAnswer("it has no Content-Length")
+    return size
+
+
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """Content-Length, if the answer has one.
+
+    :raises NoAnswer: if it is no number.
+    """
+    text = headers.get("Content-Length")
+    if text is None:
+        return None
+    if not _NUMBER.match(text.strip()):
+        raise NoAnswer(f"Content-Length is {text[:40]!r}")
+    return int(text)
+
+
+def refuse_encoding(headers: Mapping[str, str]) -> None:
+    """Refuse bytes that somebody compressed on the way.
+
+    Ranges and lengths then count the compressed bytes, and these would be stored.
+
+    :raises NoAnswer: if there is another Content-Encoding than none.
+    """
+    coding = (headers.get("Content-Encoding") or "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise NoAnswer(f"Content-Encoding is {coding[:40]!r}")

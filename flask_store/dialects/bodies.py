@@ -1,0 +1,158 @@
+"""The bytes of a file on their way out: as many as were promised, or an error."""
+
+from __future__ import annotations
+
+import io
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
+
+from .errors import NoAnswer
+
+#: How much of a file on disk is read at a time, in bytes.
+BLOCK = 256 * 1024
+
+#: Makes a context in which an error of the storage becomes a StoreError.
+Explained: t.TypeAlias = Callable[[], AbstractContextManager[None]]
+
+
+class Body:
+    """A part of a stream of bytes, which is counted while it is read.
+
+    The first piece is read at once, so that what goes wrong there is raised here. The
+    last piece is given out only when the stream has ended as it should. Whoever has
+    read everything has therefore read one whole version; too few bytes are an error,
+    and so are too many. A server cuts the connection then, where the client would
+    otherwise wait for the rest.
+
+    :param pieces: an iterator of bytes; it is closed together with this.
+    :param length: how many bytes the part has.
+    :param skip: how many bytes of the stream come before the part.
+    :param ends: whether the stream ends with the part. If not, the rest is left.
+    :param explained: the context in which the stream is read.
+    :raises NoAnswer: if the stream is shorter or longer than it should be.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterator[bytes],
+        length: int,
+        skip: int = 0,
+        ends: bool = True,
+        explained: Explained = nullcontext,
+    ) -> None:
+        self._pieces = pieces
+        self._left = length
+        self._skip = skip
+        self._ends = ends
+        self._explained = explained
+        self._first = self._read()
+
+    def __iter__(self) -> t.Self:
+        return self
+
+    def __next__(self) -> bytes:
+        piece, self._first = self._first or self._read(), b""
+        if not piece:
+            self.close()
+            raise StopIteration
+        return piece
+
+    def _read(self) -> bytes:
+        """The next piece of the part; nothing behind its end."""
+        try:
+            with self._explained():
+                return self._counted()
+        except BaseException:
+            self.close()
+            raise
+
+    def _counted(self) -> bytes:
+        piece = b""
+        if self._left:
+            piece = self._skipped()
+            if not piece:
+                raise NoAnswer(f"the file ended {self._left} bytes too early")
+        rest = len(piece) - self._left
+        self._left = max(0, -rest)
+        if not self._ends:
+            return piece[: len(piece) - max(0, rest)]
+        if rest > 0 or (not self._left and next(self._pieces, b"")):
+            raise NoAnswer("there are more bytes than were announced")
+        return piece
+
+    def _skipped(self) -> bytes:
+        while piece := next(self._pieces, b""):
+            if len(piece) > self._skip:
+                piece, self._skip = piece[self._skip :], 0
+                break
+            self._skip -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Let go of the storage, also in the middle of a file."""
+        close = getattr(self._pieces, "close", None)
+        if close is not None:
+            close()
+
+
+class FilePart(Body):
+    """A part of an open file on disk, which may go on behind it.
+
+    It is also a file for a server's ``wsgi.file_wrapper`` (PEP 3333, "Optional
+    Platform-Specific File Handling"). :meth:`read` never goes beyond the end of the
+    part, also if the file has grown meanwhile: the client would take what follows for
+    the next answer on its connection.
+
+    :param file: closed together with this.
+    :param start: the first byte of the part.
+    :param stop: the one after its last.
+    """
+
+    def __init__(self, file: t.BinaryIO, start: int, stop: int) -> None:
+        self.file = file
+        file.seek(start)
+        self._pieces = iter(lambda: file.read(min(BLOCK, self._left)), b"")
+        self._stop = stop
+        self._left = stop - start
+        self._skip = 0
+        self._ends = False
+        self._explained = nullcontext
+        # A disk is not asked before somebody wants the bytes.
+        self._first = b""
+
+    def explained_by(self, explained: Explained) -> t.Self:
+        """This part, read in another context."""
+        self._explained = explained
+        return self
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to *size* bytes; all that are left if it is negative.
+
+        :raises NoAnswer: if the file has become shorter than the part.
+        """
+        left = max(0, self._stop - self.file.tell())
+        wanted = left if size < 0 else min(size, left)
+        with self._explained():
+            data = self.file.read(wanted)
+            if wanted and not data:
+                raise NoAnswer(f"the file ended {left} bytes too early")
+        return data
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def fileno(self) -> int:
+        """The descriptor, for a server that stops at the announced length."""
+        return self.file.fileno()
+
+    def close(self) -> None:
+        self.file.close()
