@@ -422,15 +422,19 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("place", UNREADABLE)
-def test_disk_that_fails_while_a_file_is_read(place: str) -> None:
+def test_disk_that_fails_while_a_file_is_read(
+    place: str, tmp_path: pathlib.Path
+) -> None:
     """What goes wrong then is an error of the store, however the file is read."""
     name, cause = UNREADABLE[place]
     store = LocalStore.from_config({"STORE_PATH": place})
+    other = LocalStore.from_config({"STORE_PATH": str(tmp_path)})
     uses: list[t.Callable[[], object]] = [
         lambda: store.open(name).read(),
         lambda: store.open(name).read(10),
         lambda: store.open(name).readinto(bytearray(10)),
         lambda: store.open(name, "r").read(),
+        lambda: other.save(store.open(name), "copy"),
         lambda: next(FilePart(store.open(name), 0, 10)),
         lambda: FilePart(store.open(name), 0, 10).read(),
     ]
@@ -439,7 +443,6 @@ def test_disk_that_fails_while_a_file_is_read(place: str) -> None:
             lambda: store.read(name),
             lambda: list(store.stream(name)),
             lambda: list(store.fetch(name).body),  # type: ignore[union-attr]
-            lambda: store.copy(name, "copy"),
         ]
     for use in uses:
         with pytest.raises(StoreError, match=f"'{name}'.*{cause}"):
