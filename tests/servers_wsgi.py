@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import socket
 import sys
 import typing as t
@@ -12,6 +13,7 @@ from .servers import _directory
 from .servers import _free_ports
 from .servers import _process
 from .servers import gunicorn
+from .servers import NotInstalledError
 
 APP = "tests.wsgi_app:app"
 
@@ -51,6 +53,8 @@ GUNICORNS = {
     "gunicorn-gevent": "gevent",
 }
 NAMES = [*COMMANDS, *GUNICORNS]
+#: The package of a server, where it has another name.
+PACKAGES = {"uwsgi": "pyuwsgi"}
 
 
 @contextlib.contextmanager
@@ -58,7 +62,11 @@ def wsgi_server(name: str, root: str) -> t.Iterator[tuple[str, int]]:
     """Run a server on :mod:`tests.wsgi_app` and yield its address.
 
     :param root: the folder of the application's store.
+    :raises NotInstalledError: if the server is not on this machine.
     """
+    package = PACKAGES.get(name, name.partition("-")[0])
+    if importlib.util.find_spec(package) is None:
+        raise NotInstalledError(f"{name} is not installed (pip install {package})")
     env = {"WSGI_ROOT": root, "PYTHONPATH": str(servers.ROOT)}
     if name in GUNICORNS:
         args = ("-k", GUNICORNS[name], "--keep-alive", "20")

@@ -22,7 +22,9 @@ from werkzeug.exceptions import ClientDisconnected
 from flask_store import Store
 from flask_store.exceptions import NoLength
 
+from .conftest import missing
 from .servers import gunicorn
+from .servers import NotInstalledError
 from .servers_wsgi import NAMES
 from .servers_wsgi import wsgi_server
 
@@ -117,8 +119,11 @@ def server(
 ) -> t.Iterator[tuple[str, tuple[str, int], str]]:
     """Each of the servers, its address, and the folder of its store."""
     folder = str(tmp_path_factory.mktemp("taken"))
-    with wsgi_server(request.param, folder) as address:
-        yield request.param, address, folder
+    try:
+        with wsgi_server(request.param, folder) as address:
+            yield request.param, address, folder
+    except NotInstalledError as error:
+        missing(str(error))
 
 
 FORM = (
