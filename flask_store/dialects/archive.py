@@ -126,7 +126,7 @@ class ZipDialect(ReadOnlyDialect):
             content_type=media_types.content_type(key),
         )
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+    def _opened(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         info = self._member(fs, key)
         if info.flag_bits & 1:
             raise StoreDenied(

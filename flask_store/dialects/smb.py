@@ -15,8 +15,12 @@ from contextlib import suppress
 import fsspec
 import smbclient
 from fsspec.implementations.smb import SMBFileSystem
+from smbclient._io import query_info
+from smbclient._io import SMBFileTransaction
 from smbprotocol import exceptions as smb
 from smbprotocol.connection import Connection
+from smbprotocol.file_info import FileBasicInformation
+from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.header import NtStatus
 
 from ..exceptions import NotConfiguredError
@@ -159,6 +163,7 @@ class SMBDialect(StagedDialect):
 
     protocols = ("smb",)
     scope = "thread"
+    looks_first = False
     rename = "link without ReplaceIfExists"
 
     @classmethod
@@ -192,19 +197,45 @@ class SMBDialect(StagedDialect):
     def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.replace(old, new)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        self._file(fs, key)
+    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
         # By default a reader would keep everybody else out.
-        file = fs.open(self.path(key), "rb", block_size=CHUNK, share_access="rwd")
+        file = fs.open(path, "rb", block_size=CHUNK, share_access="rwd")
         return t.cast("t.IO[bytes]", file)
 
+    def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
+        # The answer to CREATE has it ([MS-SMB2] 2.2.14), and no folder gets that far.
+        opened = handle.raw.fd
+        return _file_info(opened.end_of_file, opened.last_write_time)
+
+    def _info_now(self, handle: t.Any) -> dict[str, t.Any]:
+        with SMBFileTransaction(handle.raw) as transaction:
+            query_info(transaction, FileBasicInformation)
+            query_info(transaction, FileStandardInformation)
+        times, sizes = transaction.results
+        modified = times["last_write_time"].get_value()
+        return _file_info(sizes["end_of_file"].get_value(), modified)
+
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        # Windows and Samba number their files; others say 0.
+        one, two = (smbclient.stat(fs.unc(path), **fs.mine) for path in (old, new))
+        if one.st_ino and two.st_ino:
+            return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+        return super().is_one_file(fs, old, new)
+
+    def _is_silence(self, exc: BaseException) -> bool:
+        lost = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
+        return lost or super()._is_silence(exc)
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
+            return super().explain(PermissionError(), key)
+        if isinstance(exc, smb.SMBResponseException):
+            # Reading and writing raise what the server says; the rest translates it.
+            exc = smb.SMBOSError(exc.status, key or "")
         if isinstance(exc, smb.SMBOSError):
             if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
                 return StoreFull("The share is full. Nothing was stored.", key)
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)
-        if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
-            return super().explain(PermissionError(), key)
         # smbprotocol says ValueError when nobody listens.
         if isinstance(exc, smb.SMBException | ValueError):
             return super().explain(ConnectionError(), key)
@@ -236,3 +267,7 @@ def _described(folder: str, entry: t.Any) -> dict[str, t.Any]:
         "type": "directory" if info.file_attributes & DIRECTORY else "file",
         "mtime": info.last_write_time.timestamp(),
     }
+
+
+def _file_info(size: int, modified: t.Any) -> dict[str, t.Any]:
+    return {"type": "file", "size": size, "mtime": modified.timestamp()}
