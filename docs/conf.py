@@ -55,7 +55,7 @@ nitpick_ignore_regex += [
     (
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
-        r"|Background|BackgroundUpload|Entry",
+        r"|Background|BackgroundUpload|Entry|Explained",
     )
 ]
 nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]

@@ -13,7 +13,6 @@ The map of the package; each file has one reason to change:
   ``receiving.py``, ``refusals.py``: what is answered to GET, to an upload, to errors.
 - ``conditions.py``: which part of a file a request gets. Pure.
 - ``presentation.py``: what a browser may do with a file. Pure.
-- ``bodies.py``: the bytes of an answer.
 - ``links.py``: what the application signs.
 - ``direct.py``: uploads from a browser straight into a store; ``claims.py``,
   ``once.py``: what a token allows, and that it does so once.

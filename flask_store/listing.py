@@ -39,9 +39,13 @@ class Listing:
     def __init__(self, store: FsspecStore, prefix: str = "") -> None:
         self.store = store
         self.prefix = prefix
-        #: What the last iteration met and could not yield, such as the key ``a//b`` of
-        #: a bucket or a link that leads out of the store.
-        self.unreachable: list[Unreachable] = []
+        self._unreachable: list[Unreachable] = []
+
+    @property
+    def unreachable(self) -> list[Unreachable]:
+        """What the last iteration met and could not yield, such as the key ``a//b`` of
+        a bucket or a link that leads out of the store."""
+        return self._unreachable
 
     @property
     def _folder(self) -> str:
@@ -50,7 +54,7 @@ class Listing:
 
     def __iter__(self) -> Iterator[Stat]:
         folder, store = self._folder, self.store
-        self.unreachable = []
+        self._unreachable = []
         with store._explained(folder):
             yield from self._reachable(store.dialect.walk(store.fs, folder))
 
@@ -60,7 +64,7 @@ class Listing:
         :return: the files, and whether there may be more.
         """
         folder, store = self._folder, self.store
-        self.unreachable = []
+        self._unreachable = []
         with store._explained(folder):
             entries, more = store.dialect.first_page(store.fs, folder)
             return list(self._reachable(entries)), more
@@ -76,7 +80,7 @@ class Listing:
                         yield replace(entry, name=entry.name[skip:]) if skip else entry
                         continue
                     entry = Unreachable(entry.name, reason)
-                self.unreachable.append(entry)
+                self._unreachable.append(entry)
 
     def names(self) -> list[str]:
         """The names that one request tells, for completion; none if that fails."""

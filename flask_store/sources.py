@@ -85,6 +85,32 @@ class StoredFile(io.BufferedReader):
     """A file of a store, which reads through the store's own connection."""
 
 
+class Streamed(io.RawIOBase):
+    """A stream of bytes as a file that is read once.
+
+    :param pieces: an iterator of bytes; if it can be closed, it is closed with this.
+    """
+
+    def __init__(self, pieces: t.Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        self._piece = self._piece or memoryview(next(self._pieces, b""))
+        data, self._piece = self._piece[: len(buffer)], self._piece[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        close = getattr(self._pieces, "close", None)
+        if close is not None:
+            close()
+        super().close()
+
+
 class Source:
     """An upload on its way into a store.
 

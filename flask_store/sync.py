@@ -27,6 +27,7 @@ from .dialects import Stat
 from .exceptions import FileExists
 from .exceptions import NotConfiguredError
 from .exceptions import StoreError
+from .sources import Streamed
 from .stores.fsspec import FsspecStore
 
 #: How many files are under way at a time. Each waits for the network, mostly.
@@ -189,14 +190,15 @@ class Sync:
         found = self.source.stat(name)
         if self.source.dialect.location.protocol == "file":
             # A disk is read twice rather than copied to another place on it.
-            md5 = _md5(self.source.stream(name))
+            md5 = _md5(self.source.stream_version(found, 0, found.size))
             with self.source.open(name) as file:
                 self.target.put(name, file, on_conflict, found.content_type)
         else:
-            reader = _Reader(self.source.stream(name))
-            file = t.cast("t.IO[bytes]", reader)
-            self.target.put(name, file, on_conflict, found.content_type)
-            md5 = reader.md5.hexdigest()
+            digest = _Digest(self.source.stream_version(found, 0, found.size))
+            with io.BufferedReader(Streamed(digest)) as reader:
+                file = t.cast("t.IO[bytes]", reader)
+                self.target.put(name, file, on_conflict, found.content_type)
+            md5 = digest.md5.hexdigest()
         self._copied[name] = found, md5
 
     def _to_verify(self) -> Iterator[tuple[t.Any, ...]]:
@@ -234,20 +236,26 @@ class Sync:
         return Outcome(there.name, "deleted", there.size)
 
 
-class _Reader(io.RawIOBase):
-    """Chunks as a file that is read once, and their checksum."""
+class _Digest:
+    """The pieces of a stream, and the checksum of those that have been read."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self.chunks = chunks
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.pieces = pieces
         self.md5 = hashlib.md5(usedforsecurity=False)
 
-    def readable(self) -> bool:
-        return True
+    def __iter__(self) -> t.Self:
+        return self
 
-    def read(self, size: int | None = -1) -> bytes:
-        data = next(self.chunks, b"")
+    def __next__(self) -> bytes:
+        data = next(self.pieces)
         self.md5.update(data)
         return data
+
+    def close(self) -> None:
+        """Let go of the storage, also in the middle of a file."""
+        close = getattr(self.pieces, "close", None)
+        if close is not None:
+            close()
 
 
 def _checksum(store: FsspecStore, found: Stat) -> str:

@@ -118,7 +118,7 @@ def test_listing_becomes_a_frame(store: FsspecStore) -> None:
 
     store.put("a.csv", b"x,y\n1,2\n")
     store.put("b/c.bin", b"0" * 10)
-    columns = ["name", "size", "modified", "etag", "content_type"]
+    columns = ["name", "size", "modified", "etag", "content_type", "checksum"]
     listing = store.ls()
     for frame in (pd.DataFrame(listing), pd.DataFrame(listing)):
         assert list(frame.columns) == columns

@@ -186,11 +186,19 @@ class FsspecStore(AddressedStore):
 
         :return: the copy; its name is the target's unless that was taken.
         :raises FileNotFound: if there is no such file.
+        :raises VersionGone: if the file is replaced meanwhile; nothing is stored then.
         """
+        old = self._wrapped(source)
+        return self._copy(old, old.stat(), target, on_conflict)
+
+    def _copy(
+        self, old: FileWrapper, found: Stat, target: str, on_conflict: OnConflict
+    ) -> FileWrapper:
+        """Copy the version of a file that *found* describes, all of it or nothing."""
         folder, _, name = naming.check(target).rpartition("/")
         there = self.at(naming.join(self.destination, folder))
-        with self._wrapped(source).open() as file:
-            return there.save(t.cast("t.IO[bytes]", file), name, on_conflict)
+        with old.provider._open_version(found) as file:
+            return there.save(file, name, on_conflict)
 
     def move(
         self,
@@ -213,7 +221,7 @@ class FsspecStore(AddressedStore):
         """
         old = self._wrapped(source)
         before = old.stat()
-        new = self.copy(old, target, on_conflict)
+        new = self._copy(old, before, target, on_conflict)
         if new != old:
             self._delete_moved(old, before, new)
         return new

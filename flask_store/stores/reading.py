@@ -19,6 +19,7 @@ from ..exceptions import VersionGone
 from ..files import FileWrapper
 from ..listing import Listing
 from ..sources import StoredFile
+from ..sources import Streamed
 from .configured import ConfiguredStore
 from .opened import OpenedFile
 
@@ -100,6 +101,16 @@ class ReadableStore(ConfiguredStore):
         if fetched is None or fetched.found.size != found.size:
             raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
         return t.cast("Iterator[bytes]", fetched.body)
+
+    def _open_version(self, found: Stat) -> t.IO[bytes]:
+        """The version of a file that *found* describes, to be read once, from its
+        start to its end.
+
+        :param found: what :meth:`stat` said.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        stream = self.stream_version(found, 0, found.size)
+        return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
 
     def fetch(self, name: str, span: Span | None = None) -> Fetched | None:
         """What :meth:`stat` says, and the file, opened.
