@@ -102,6 +102,17 @@ class FTPDialect(StagedDialect):
             if found != rewindable.size:
                 raise NoAnswer(f"it stored {found} bytes of {rewindable.size}")
 
+    def _is_silence(self, exc: BaseException) -> bool:
+        return False  # some servers forget to reply when their disk is full
+
+    def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        with suppress(Exception):
+            if fs.idle is None:
+                # A server that has fallen silent is not waited for once more.
+                options = {**self.location.options, "timeout": NOOP_TIMEOUT}
+                fs = PrivateFTPFileSystem(skip_instance_cache=True, **options)
+            self.discard(fs, path)
+
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.ftp.rename(old, new)
 
@@ -214,6 +225,12 @@ class FTPDialect(StagedDialect):
             return StoreDenied(
                 f"The FTP server refuses {naming.quoted(key)} ({str(exc)[:3]}). Check"
                 f" the permissions, and {self.settings}.",
+                key,
+            )
+        if isinstance(exc, ftplib.error_temp) and str(exc)[:3] in ("426", "451"):
+            return StoreUnavailable(
+                f"The FTP server breaks off the transfer of {naming.quoted(key)}"
+                f" ({str(exc)[:80]}). Its disk may be full; its log tells.",
                 key,
             )
         if isinstance(exc, ftplib.Error | EOFError):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ftplib
 import re
+import socket
 import ssl
 import typing as t
 from collections.abc import Iterator
+from contextlib import suppress
 
 from fsspec.implementations.ftp import FTPFileSystem
 
@@ -18,6 +20,8 @@ from .ftp_facts import listed
 
 #: Replies of a server that does not know a command (RFC 959, section 4.2.1).
 UNKNOWN = ("500", "502", "504")
+#: Seconds for the reply to a transfer that the server has broken off already.
+REPLY_TIMEOUT = 2
 #: How servers say, in reply 550, that something is there and not for this user.
 _REFUSED = re.compile(r"denied|permi(t|ssion)|not allowed|privilege", re.IGNORECASE)
 _MISSING = re.compile(r"no such|not found|not exist|cannot find", re.IGNORECASE)
@@ -278,7 +282,11 @@ def stored(connection: ftplib.FTP, path: str, window: Window) -> None:
         except Exception:
             # What the server says to a part tells more than that it hung up.
             data.close()
-            connection.voidresp()
+            sock = t.cast(socket.socket, connection.sock)
+            sock.settimeout(REPLY_TIMEOUT)
+            with suppress(OSError, EOFError):
+                connection.voidresp()
+                sock.settimeout(connection.timeout)
             raise
     connection.voidresp()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import typing as t
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..sources import CHUNK
 from .errors import NoAnswer
@@ -67,4 +68,5 @@ class HandleFile(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            self._file.close()
+            with suppress(Exception):  # of a connection that is broken
+                self._file.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
+import stat
 import typing as t
 import uuid
 import weakref
@@ -22,6 +24,7 @@ from smbprotocol.connection import Connection
 from smbprotocol.file_info import FileBasicInformation
 from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.header import NtStatus
+from smbprotocol.structure import DateTimeField
 
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -31,7 +34,11 @@ from ..sources import Source
 from . import Location
 from . import NOT_A_FILE
 from . import TIMEOUT
+from .errors import NoAnswer
 from .staged import StagedDialect
+
+#: What dates are counted from. All are cut to microseconds, as smbprotocol does.
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 #: FILE_ATTRIBUTE_DIRECTORY of [MS-FSCC] 2.6.
 DIRECTORY = 0x10
@@ -103,8 +110,14 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **kwargs: t.Any) -> dict[str, t.Any]:
         with _builtin(path):
-            found = super().info(path, connection_cache=self.connections)
-        return t.cast("dict[str, t.Any]", found)
+            found = smbclient.stat(self.unc(path), **self.mine)
+        kinds = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+        return {
+            "name": path,
+            "size": found.st_size,
+            "type": kinds.get(stat.S_IFMT(found.st_mode), "file"),
+            "mtime": EPOCH + dt.timedelta(microseconds=found.st_mtime_ns // 1000),
+        }
 
     def ls(self, path: str, detail: bool = True, **kwargs: t.Any) -> list[t.Any]:
         with _builtin(path):
@@ -212,7 +225,8 @@ class SMBDialect(StagedDialect):
             query_info(transaction, FileBasicInformation)
             query_info(transaction, FileStandardInformation)
         times, sizes = transaction.results
-        modified = times["last_write_time"].get_value()
+        ticks = times["last_write_time"].get_value() - DateTimeField.EPOCH_FILETIME
+        modified = EPOCH + dt.timedelta(microseconds=ticks // 10)
         return _file_info(sizes["end_of_file"].get_value(), modified)
 
     def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
@@ -233,6 +247,8 @@ class SMBDialect(StagedDialect):
             # Reading and writing raise what the server says; the rest translates it.
             exc = smb.SMBOSError(exc.status, key or "")
         if isinstance(exc, smb.SMBOSError):
+            if exc.ntstatus == NtStatus.STATUS_END_OF_FILE:
+                return super().explain(NoAnswer("the file ended too early"), key)
             if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
                 return StoreFull("The share is full. Nothing was stored.", key)
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)
@@ -265,9 +281,10 @@ def _described(folder: str, entry: t.Any) -> dict[str, t.Any]:
         "name": f"{folder.rstrip('/')}/{entry.name}",
         "size": info.end_of_file,
         "type": "directory" if info.file_attributes & DIRECTORY else "file",
-        "mtime": info.last_write_time.timestamp(),
+        "mtime": info.last_write_time,
+        "unique": info.file_id,
     }
 
 
 def _file_info(size: int, modified: t.Any) -> dict[str, t.Any]:
-    return {"type": "file", "size": size, "mtime": modified.timestamp()}
+    return {"type": "file", "size": size, "mtime": modified}
