@@ -165,7 +165,8 @@ def test_other_work_while_a_file_is_read(there: There) -> None:
     found = [next(first), next(second)]
     with store.open("a.bin") as file:
         head = file.read(10)
-        store.put("c.bin", store.open("b.bin"), "overwrite")
+        with store.open("b.bin") as other:
+            store.put("c.bin", other, "overwrite")
         file.seek(5 * MB)
         assert file.read(10) == data[5 * MB :][:10]
     assert sorted(f.name for f in store.ls()) == ["a.bin", "b.bin", "c.bin"]

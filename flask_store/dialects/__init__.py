@@ -8,7 +8,6 @@ hold one protocol each, and only where it differs.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import inspect
 import io
 import typing as t
@@ -120,11 +119,11 @@ class Dialect(Signing):
         return ioloop.bridge(fs, limit) if issubclass(kind, AsyncFileSystem) else fs
 
     @staticmethod
-    def _time_limit(kind: type, options: dict[str, t.Any]) -> float:
+    def _time_limit(kind: t.Any, options: dict[str, t.Any]) -> float:
         """Seconds for one call of a third party's filesystem. The option may be one of
         the filesystem's own, too."""
         limit = float(options.get("timeout") or TIMEOUT)
-        if "timeout" not in inspect.signature(kind).parameters:
+        if "timeout" not in inspect.signature(kind.__init__).parameters:
             options.pop("timeout", None)
         return limit
 
@@ -328,7 +327,9 @@ class Dialect(Signing):
         self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
     ) -> Iterator[bytes]:
         """Bytes of one version: it is still there when the last of them have come."""
-        yield from self._between(fs, known.name, start, stop)
+        # One byte more than there should be, so that it is noticed.
+        more = stop == known.size
+        yield from self._between(fs, known.name, start, stop + more)
         self._check_version(fs, known)
 
     def _check_version(self, fs: fsspec.AbstractFileSystem, known: Stat) -> None:
@@ -361,14 +362,14 @@ class Dialect(Signing):
         :raises FileNotFoundError: if there is no such file.
         """
         known = self.stat(fs, key)
-        return t.cast(
-            "t.IO[bytes]",
-            HandleFile(
-                self._opened(fs, key),
-                known.size,
-                functools.partial(self._check_version, fs, known),
-            ),
-        )
+        file = self._opened(fs, key)
+
+        def check() -> None:
+            if file.read(1):
+                raise NoAnswer("there are more bytes than were announced")
+            self._check_version(fs, known)
+
+        return t.cast("t.IO[bytes]", HandleFile(file, known.size, check))
 
     def _opened(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         with undisguised():

@@ -136,12 +136,12 @@ class ZipDialect(ReadOnlyDialect):
             )
         return t.cast("t.IO[bytes]", fs.zip.open(info))
 
-    def _between(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int
+    def _version(
+        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
     ) -> Iterator[bytes]:
         left = stop - start
         try:
-            for data in super()._between(fs, key, start, stop):
+            for data in self._between(fs, known.name, start, stop):
                 left -= len(data)
                 yield data
             if left > 0:  # of the sizes in a broken archive, not all are checked
