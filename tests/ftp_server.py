@@ -24,13 +24,13 @@ def serving(folder: pathlib.Path, **members: t.Any) -> t.Iterator[str]:
     :param members: what its handler has in place of pyftpdlib's.
     """
     authorizer = DummyAuthorizer()
-    authorizer.add_anonymous(str(folder), perm="elradfmwMT")
+    authorizer.add_user("me", "secret", str(folder), perm="elradfmwMT")
     handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, **members})
     server = ThreadedFTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield f"ftp://127.0.0.1:{server.address[1]}"
+        yield f"ftp://me:secret@127.0.0.1:{server.address[1]}"
     finally:
         server.close_all()
         thread.join(10)

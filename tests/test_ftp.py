@@ -149,7 +149,7 @@ def test_file_that_changes_when_it_is_opened(
         ):
             with pytest.raises((VersionGone, StoreUnavailable)):
                 use()
-        with store.open("a.bin") as file, pytest.raises(StoreError):
+        with pytest.raises(StoreError), store.open("a.bin") as file:
             file.read()
         assert not store.exists("b.bin")
 
@@ -171,6 +171,8 @@ def test_refused_upload(
     tmp_path: pathlib.Path, reply: str, kind: type[StoreError]
 ) -> None:
     """A reply says why, by its code or by its text, and nothing is left."""
+
+    (tmp_path / ".flask-store").mkdir()
 
     def refuse(handler: t.Any, file: str, mode: str = "w") -> None:
         pathlib.Path(file).write_bytes(b"part")
@@ -209,11 +211,9 @@ def test_versions_of_one_second(tmp_path: pathlib.Path) -> None:
         assert found.etag
         assert found == next(iter(store.ls()))
         store.put("a.txt", b"two", "overwrite")
-        os.utime(
-            tmp_path / "a.txt",
-            (found.modified or dt.datetime.now()).timestamp()
-            and ((found.modified or dt.datetime.now()).timestamp(),) * 2,
-        )
+        assert found.modified
+        moment = found.modified.timestamp()
+        os.utime(tmp_path / "a.txt", (moment, moment))
         assert store.stat("a.txt").size == 3
         with pytest.raises(VersionGone):
             store.stream_version(found, 0, 3)

@@ -75,9 +75,9 @@ class FTPDialect(StagedDialect):
         fs.answered = time.monotonic()
         return True
 
-    def path(self, key: str, *, follow: bool = True) -> str:
-        # Absolute also at the root of the server, as fsspec lists it.
-        return f"{self.root}/{key}"
+    @property
+    def _marker(self) -> str:
+        return "/"  # absolute also at the root of the server, as fsspec lists it
 
     # -- writing -------------------------------------------------------------
 
