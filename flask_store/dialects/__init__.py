@@ -504,10 +504,13 @@ class Dialect(Signing):
 
         Two spellings may, where the filesystem ignores case, and two folders, one of
         which is a link to the other. It alone knows, and is asked by an empty file in a
-        private folder beside *old*: is it seen beside *new* under the other name? The
+        private folder beside *new*: is it seen beside *old* under the other name? The
         file in question is not touched.
+
+        :param old: what is to be deleted; perhaps the path of another server.
+        :param new: what is on this one.
         """
-        (folder, _, name), (other, _, theirs) = old.rpartition("/"), new.rpartition("/")
+        (folder, _, name), (other, _, theirs) = new.rpartition("/"), old.rpartition("/")
         if old == new or naming.folded(name) != naming.folded(theirs):
             return old == new
         private = f"{naming.STAGING}/{shortuuid.uuid()}"
@@ -516,14 +519,11 @@ class Dialect(Signing):
             self._mark(fs, mark)
             return self._is_there(fs, f"{other}/{private}/{theirs}")
         finally:
-            # A folder that is not empty stays.
-            for remove, path in (
-                (self._remove, mark),
-                (self._rmdir, f"{folder}/{private}"),
-                (self._rmdir, f"{folder}/{naming.STAGING}"),
-            ):
-                with suppress(Exception):
-                    remove(fs, path)
+            with suppress(Exception):
+                self._remove(fs, mark)
+                self._rmdir(fs, f"{folder}/{private}")
+                if folder != self.root:  # where uploads of others are about to begin
+                    self._rmdir(fs, f"{folder}/{naming.STAGING}")
 
     def _mark(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         """Write an empty file, and the folders above it."""

@@ -231,7 +231,12 @@ class SMBDialect(StagedDialect):
 
     def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
         # Windows and Samba number their files; others say 0.
-        one, two = (smbclient.stat(fs.unc(path), **fs.mine) for path in (old, new))
+        try:
+            with _builtin(old):
+                one = smbclient.stat(fs.unc(old), **fs.mine)
+        except NOT_A_FILE:
+            return False  # it is on another server
+        two = smbclient.stat(fs.unc(new), **fs.mine)
         if one.st_ino and two.st_ino:
             return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
         return super().is_one_file(fs, old, new)
