@@ -188,34 +188,54 @@ def test_reading_that_is_given_up(there: There) -> None:
         assert store.exists("a.bin")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_server_that_hangs_up_in_the_middle(place: Place) -> None:
-    """Its library's own error does not come out, wherever it comes up."""
-    store, _ = make(place)
-    store.put("a.bin", b"a" * 8 * MB, "overwrite")
+@contextlib.contextmanager
+def far(place: Place) -> t.Iterator[tuple[FsspecStore, pathlib.Path, Relay]]:
+    """An empty store behind a relay, and its folder on the disk of the server."""
     assert place.folder is not None
     with Relay(place.port) as relay:
-        near = behind(relay, place)
-        url = (
-            near.url
-            + store.dialect.root[
-                len(FsspecStore.from_url(place.url, **place.options).dialect.root) :
-            ]
-        )
-        far = FsspecStore.from_url(url, **near.options)
-        with contextlib.suppress(VersionGone):
-            stream = far.stream("a.bin")
-            next(stream)
-            relay.hang_up()
-            with pytest.raises(StoreError):
-                list(stream)
-        with far.open("a.bin") as file:
+        there = make(behind(relay, place))
+        yield *there, relay
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_server_that_hangs_up_while_it_is_read(place: Place) -> None:
+    """The library's own error does not come out, wherever it comes up."""
+    with far(place) as (store, _, relay):
+        store.put("a.bin", b"a" * 8 * MB, "overwrite")
+        stream = store.stream("a.bin")
+        next(stream)
+        relay.hang_up()
+        with pytest.raises(StoreError):
+            list(stream)
+        with store.open("a.bin") as file:
             file.read(10)
             relay.hang_up()
+            # FTP connects again and goes on.
             with contextlib.suppress(StoreError):
                 assert len(file.read()) == 8 * MB - 10
-        assert far.read("a.bin") == b"a" * 8 * MB
+        assert store.read("a.bin") == b"a" * 8 * MB
     gc.collect()  # smbprotocol warns of files that it could not close
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_server_that_hangs_up_while_it_is_written(place: Place) -> None:
+    """That is StoreUnavailable, and the unfinished upload is removed by another
+    connection."""
+
+    class Cutting(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if 3 * MB <= self.tell() < 4 * MB:
+                relay.hang_up()
+            return super().read(size)
+
+    with far(place) as (store, folder, relay):
+        store.put("a.bin", b"old", "overwrite")
+        with pytest.raises(StoreUnavailable):
+            store.put("a.bin", Cutting(b"a" * 8 * MB), "overwrite")
+        assert private(folder) == []
+        assert store.read("a.bin") == b"old"
+        store.put("a.bin", b"a" * 8 * MB, "overwrite")
+    gc.collect()
 
 
 # -- two names ---------------------------------------------------------------
