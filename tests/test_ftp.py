@@ -78,6 +78,27 @@ def test_server_that_knows_less(tmp_path: pathlib.Path, unknown: tuple[str]) -> 
         assert not store.exists("a.bin")
 
 
+@pytest.mark.parametrize("unknown", [("MLSD", "MLST"), ("MLSD", "MLST", "MDTM")])
+@pytest.mark.parametrize("way", [("real", "alias"), ("alias", "real")])
+def test_two_names_without_a_number(
+    tmp_path: pathlib.Path, unknown: tuple[str], way: tuple[str, str]
+) -> None:
+    """Where the server has no number for a file, it is tried with another one."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "alias").symlink_to("real")
+    old, new = (f"{folder}/x.bin" for folder in way)
+    with serving(tmp_path, proto_cmds=without(*unknown)) as url:
+        store = FsspecStore.from_url(url)
+        store.put(old, b"precious", "overwrite")
+        assert store.move(old, new, "overwrite").read() == b"precious"
+        assert (tmp_path / "real" / "x.bin").read_bytes() == b"precious"
+        assert store.move(new, "other/x.bin", "overwrite").read() == b"precious"
+        assert not store.exists(new)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == ["x.bin"]
+
+
 class Refusing(AbstractedFS):  # type: ignore[misc]
     """A disk with folders that cannot be read."""
 
