@@ -198,11 +198,19 @@ def run(
 _SYNC = fsspec.asyn.sync_wrapper(lambda: None).__code__
 
 
-def bridge(fs: fsspec.AbstractFileSystem) -> fsspec.AbstractFileSystem:
+#: The attribute in which a filesystem keeps the seconds for one call.
+LIMIT = "_flask_store_limit"
+
+
+def bridge(fs: t.Any, limit: float | None = None) -> t.Any:
     """Let every blocking method of an asynchronous filesystem go through :func:`run`.
 
-    :param fs: an instance of our own, which nobody else sees.
+    :param fs: an instance of our own, which nobody else sees, or a file of it.
+    :param limit: seconds for one call, by default without a limit. Whatever the server
+        does, the call then ends with a TimeoutError.
     """
+    if limit is not None:
+        setattr(fs, LIMIT, limit)
     for name in {*dir(type(fs)), *vars(fs)}:
         method = inspect.getattr_static(fs, name, None)
         if getattr(method, "__code__", None) is _SYNC:
@@ -223,7 +231,8 @@ def _blocking(fs: t.Any, coroutine: t.Any) -> t.Any:
     @functools.wraps(coroutine)
     def method(*args: t.Any, **kwargs: t.Any) -> t.Any:
         # Blocking methods know this keyword, and the coroutines below do not.
-        function = limited if kwargs.get("timeout") else coroutine
+        kwargs["timeout"] = kwargs.get("timeout") or getattr(fs, LIMIT, None)
+        function = limited if kwargs["timeout"] else coroutine
         if function is coroutine:
             kwargs.pop("timeout", None)
         return run(fs.loop, function, *args, **kwargs)

@@ -8,6 +8,8 @@ hold one protocol each, and only where it differs.
 from __future__ import annotations
 
 import datetime as dt
+import inspect
+import io
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -19,17 +21,23 @@ from urllib.parse import urlsplit
 import fsspec
 import shortuuid
 from fsspec.asyn import AsyncFileSystem
+from fsspec.dircache import DirCache
 
 from .. import claims
 from .. import ioloop
 from .. import media_types
 from .. import naming
+from ..exceptions import StoreDenied
 from ..exceptions import StoreError
+from ..exceptions import VersionGone
 from ..sources import Source
 from ..unnamed import Unnamed
+from .errors import as_builtin
 from .errors import explained
 from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
+from .errors import undisguised
+from .handles import HandleFile
 from .places import Location as Location
 from .places import options_in as options_in
 from .places import switch_in as switch_in
@@ -50,6 +58,10 @@ from .signing import Signing
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
 #: save that waits longer holds a worker; every protocol gives up within 10 s.
 TIMEOUT = 8
+
+#: Seconds for one part of a file of a third party's filesystem, as a multiple of the
+#: time for an answer.
+PATIENCE = 4
 
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
@@ -96,12 +108,24 @@ class Dialect(Signing):
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
         protocol, options = self.location.protocol, self.connect_options()
-        if not issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
-            return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
-        options.setdefault("loop", ioloop.get_loop())
-        return ioloop.bridge(
-            fsspec.filesystem(protocol, skip_instance_cache=True, **options)
-        )
+        kind = fsspec.get_filesystem_class(protocol)
+        limit = None if self.protocols else self._time_limit(kind, options)
+        if issubclass(kind, AsyncFileSystem):
+            options.setdefault("loop", ioloop.get_loop())
+        fs = fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+        if not self.protocols and isinstance(getattr(fs, "dircache", None), DirCache):
+            # Another process may have changed what this one has listed before.
+            fs.dircache.use_listings_cache = False
+        return ioloop.bridge(fs, limit) if issubclass(kind, AsyncFileSystem) else fs
+
+    @staticmethod
+    def _time_limit(kind: t.Any, options: dict[str, t.Any]) -> float:
+        """Seconds for one call of a third party's filesystem. The option may be one of
+        the filesystem's own, too."""
+        limit = float(options.get("timeout") or TIMEOUT)
+        if "timeout" not in inspect.signature(kind.__init__).parameters:
+            options.pop("timeout", None)
+        return limit
 
     def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether a filesystem that was used before still has its connection."""
@@ -116,7 +140,15 @@ class Dialect(Signing):
 
         :param follow: whether the operation follows a link in the last place.
         """
-        return f"{self.root}/{key}" if self.root else key
+        return f"{self.root}/{key}" if self.root else f"{self._marker}{key}"
+
+    @property
+    def _marker(self) -> str:
+        """What the paths of a third party's filesystem begin with."""
+        if self.protocols:
+            return ""
+        kind = fsspec.get_filesystem_class(self.location.protocol)
+        return t.cast(str, kind.root_marker)
 
     def absolute_path(self, key: str) -> str:
         """Where the storage keeps a file, without the name of a bucket."""
@@ -176,15 +208,39 @@ class Dialect(Signing):
         self, fs: fsspec.AbstractFileSystem, staged: t.Any, path: str, content_type: str
     ) -> None:
         """Publish under a name, in place of what may be there."""
-        # A filesystem that renames for itself does so in one step; fsspec's own
-        # mv copies, which would show the file while it grows.
-        renames = type(fs).mv is not fsspec.AbstractFileSystem.mv
-        target = self.staging_path() if renames else path
+        # A filesystem that renames, or copies, for itself gets the whole file under a
+        # private name first. fsspec's own mv copies by the filesystem's cp_file.
+        kind, base = type(fs), fsspec.AbstractFileSystem
+        renames = kind.mv is not base.mv
+        copies = renames or _copies(kind)
+        target = self.staging_path() if copies else path
         for name in {target, path}:
             fs.makedirs(fs._parent(name), exist_ok=True)
-        self._write(fs, staged, target)
-        if renames:
-            fs.mv(target, path)
+        # Without either, the file grows under its name, in place of an older one.
+        before = None if copies else self._older(fs, path)
+        try:
+            self._write(fs, staged, target)
+            if renames:
+                fs.mv(target, path)
+            elif copies:
+                fs.cp_file(target, path)
+        except BaseException as exc:
+            if not isinstance(exc, TimeoutError):  # which the next call would meet too
+                with suppress(Exception):
+                    if before is None or self._older(fs, path) != before:
+                        fs.rm_file(target)
+            raise
+        if copies and not renames:
+            with suppress(Exception):  # sweep removes it
+                fs.rm_file(target)
+
+    def _older(self, fs: fsspec.AbstractFileSystem, path: str) -> Stat | None:
+        """What has a name already, if anything has."""
+        try:
+            with undisguised():
+                return self.record(fs.info(path), path)
+        except NOT_A_FILE:
+            return None
 
     def staging_path(self) -> str:
         """A new private path, in the storage but never shown."""
@@ -192,37 +248,47 @@ class Dialect(Signing):
 
     @staticmethod
     def _write(fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        """Write a whole file, and look whether it is.
+
+        After an error nothing is published, neither now nor later. What the filesystem
+        has stored already is left for the caller to remove.
+        """
         file = fs.open(path, "wb")
+        size = 0
         try:
             for data in source.chunks():
-                file.write(data)
+                written = file.write(data)
+                if written not in (None, len(data)):
+                    raise NoAnswer(f"it took {written} of {len(data)} bytes")
+                size += len(data)
             file.close()
         except BaseException:
-            # close() publishes what was written so far, on every filesystem.
-            with suppress(Exception):
-                file.discard()
-            file.closed = True
-            with suppress(FileNotFoundError):
-                fs.rm_file(path)
+            _abandon(file)
             raise
+        with undisguised():
+            stored = fs.info(path).get("size")
+        if stored not in (None, size):
+            raise NoAnswer(f"it stored {stored} bytes of {size}")
 
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
-        info = fs.info(self.path(key))
-        if info["type"] == "directory":
+        with undisguised():
+            info = fs.info(self.path(key))
+        if _kind(info) != "file":
             raise FileNotFoundError(key)
         return self.record(info, key)
 
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
         """An fsspec ``info`` as a :class:`Stat`."""
         etag = first(info, "ETag", "etag")
-        if info["size"] is None:
-            raise NoAnswer("it gives no size")
+        size = info.get("size")
+        if size is None:
+            raise NoAnswer(f"it gives no size of {naming.quoted(key)}")
         return Stat(
             name=key,
-            size=int(info["size"]),
+            size=int(size),
             modified=utc(
                 first(info, "LastModified", "last_modified", "updated", "mtime")
                 or first(info, "modified", "created")
@@ -255,12 +321,28 @@ class Dialect(Signing):
         start, stop = span.within(known.size) if span else (0, known.size)
         if span and start >= stop:
             return None
-        return Fetched(known, start, stop, self._between(fs, key, start, stop))
+        return Fetched(known, start, stop, self._version(fs, known, start, stop))
+
+    def _version(
+        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """Bytes of one version: it is still there when the last of them have come."""
+        # One byte more than there should be, so that it is noticed.
+        more = stop == known.size
+        yield from self._between(fs, known.name, start, stop + more)
+        self._check_version(fs, known)
+
+    def _check_version(self, fs: fsspec.AbstractFileSystem, known: Stat) -> None:
+        """:raises VersionGone: if a file is not the version that is known."""
+        with suppress(FileNotFoundError):
+            if self.stat(fs, known.name).version == known.version:
+                return
+        raise VersionGone(f"{naming.quoted(known.name)} was replaced.", known.name)
 
     def _between(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int
     ) -> Iterator[bytes]:
-        with self.open(fs, key) as file:
+        with self._opened(fs, key) as file:
             yield from pieces(file, start, stop)
 
     def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
@@ -279,7 +361,23 @@ class Dialect(Signing):
 
         :raises FileNotFoundError: if there is no such file.
         """
-        return t.cast("t.IO[bytes]", fs.open(self.path(key), "rb"))
+        known = self.stat(fs, key)
+        file = self._opened(fs, key)
+
+        def check() -> None:
+            if file.read(1):
+                raise NoAnswer("there are more bytes than were announced")
+            self._check_version(fs, known)
+
+        return t.cast("t.IO[bytes]", HandleFile(file, known.size, check))
+
+    def _opened(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        with undisguised():
+            file = fs.open(self.path(key), "rb")
+        limit = getattr(fs, ioloop.LIMIT, None)
+        if limit is not None:
+            ioloop.bridge(file, PATIENCE * limit)
+        return t.cast("t.IO[bytes]", file)
 
     def walk(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -292,30 +390,90 @@ class Dialect(Signing):
         :raises Exception: if the listing is not whole. Only a folder that vanishes
             meanwhile may be left out.
         """
-        top = self.path(prefix) if prefix else self.root
+        # Each with the identities of those above it, where the filesystem gives any: a
+        # link that leads back would otherwise be followed without end.
+        folders: list[tuple[str, frozenset[str]]] = [(self._top(prefix), frozenset())]
+        while folders:
+            folder, above = folders.pop()
+            below = []
+            for key, info in self._below(fs, folder):
+                if _kind(info) != "directory":
+                    yield self._found(fs, key, info)
+                elif info.get("unique") in above:
+                    yield Unreachable(key, "is a folder that leads back to itself.")
+                elif key.rpartition("/")[2] != naming.STAGING:
+                    mine = above | {info["unique"]} if info.get("unique") else above
+                    below.append((self.path(key), mine))
+            folders += reversed(below)
+
+    def _top(self, prefix: str) -> str:
+        return self.path(prefix) if prefix else self.root or self._marker
+
+    def _below(
+        self, fs: fsspec.AbstractFileSystem, folder: str
+    ) -> list[tuple[str, dict[str, t.Any]]]:
+        """What is in one folder, by the keys; nothing if the folder has vanished.
+
+        :raises NoAnswer: if the folder is there and cannot be listed.
+        """
         try:
-            for _, folders, files in fs.walk(top, detail=True, on_error="raise"):
-                folders.pop(naming.STAGING, None)
-                for info in files.values():
-                    yield self.record(info, self.key_of(fs, info["name"]))
-        except FileNotFoundError:
-            return
+            with undisguised():
+                found = fs.ls(folder, detail=True)
+        except NOT_A_FILE as exc:
+            if self._vanished(fs, folder):
+                return []
+            raise NoAnswer(f"it cannot list {naming.quoted(folder)}") from exc
+        return [
+            (self.key_of(fs, info["name"]), info)
+            for info in found
+            # Some list the folder itself, or a file when they are asked for a folder.
+            if fs._strip_protocol(info["name"]).rstrip("/") != folder.rstrip("/")
+        ]
+
+    def _vanished(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+        """Whether a folder that cannot be listed is no folder, as its parent says."""
+        if not folder.startswith(f"{self.root}/") or folder == self._marker:
+            return True
+        parent, _, name = folder.rpartition("/")
+        key = self.key_of(fs, folder)
+        return all(
+            key != other or _kind(info) == "file"
+            for other, info in self._below(fs, parent or self._marker)
+        )
+
+    def _found(
+        self, fs: fsspec.AbstractFileSystem, key: str, info: dict[str, t.Any]
+    ) -> Stat | Unreachable:
+        """What is listed in a folder and is no folder."""
+        kind = _kind(info)
+        if kind == "link":
+            try:
+                with undisguised():
+                    info = fs.info(self.path(key))
+            except NOT_A_FILE:
+                return Unreachable(key, "is a link that leads nowhere.")
+            if _kind(info) == "directory":
+                return Unreachable(key, "is a link to a folder, which is not followed.")
+            kind = _kind(info)
+        if kind != "file":
+            return Unreachable(key, "is neither a file nor a folder.")
+        return self.record(info, key)
 
     def key_of(self, fs: fsspec.AbstractFileSystem, name: str) -> str:
         """The key of what the filesystem lists as *name*.
 
         :raises StoreError: if that is not below the store's root.
         """
-        path: str = fs._strip_protocol(name)
-        if not self.root:
-            return path
-        if not path.startswith(f"{self.root}/"):
+        root = f"{self.root}/" if self.root else self._marker
+        # As it is, if possible: a name may look like a URL.
+        path = name if name.startswith(root) else fs._strip_protocol(name)
+        if not path.startswith(root):
             raise StoreError(
                 f"The filesystem lists {naming.quoted(path)}, which is not below"
-                f" {naming.quoted(self.root)}. Write STORE_PATH as the filesystem"
-                " itself writes its paths."
+                f" {naming.quoted(root)}. Write STORE_PATH as the filesystem itself"
+                " writes its paths."
             )
-        return path[len(self.root) + 1 :]
+        return t.cast(str, path[len(root) :].rstrip("/"))
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -327,16 +485,13 @@ class Dialect(Signing):
         if type(self).walk is not Dialect.walk:
             # Who lists in another way knows why; then it may take a few requests.
             return first_of(self.walk(fs, prefix))
-        top = self.path(prefix) if prefix else self.root
         files: list[Stat | Unreachable] = []
         more = False
-        with suppress(FileNotFoundError):
-            for info in fs.ls(top, detail=True):
-                key = self.key_of(fs, info["name"])
-                if info["type"] == "file":
-                    files.append(self.record(info, key))
-                elif key != naming.STAGING:
-                    more = True
+        for key, info in self._below(fs, self._top(prefix)):
+            if _kind(info) != "directory":
+                files.append(self._found(fs, key, info))
+            elif key != naming.STAGING:
+                more = True
         return files, more
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
@@ -344,13 +499,50 @@ class Dialect(Signing):
         fs.rm_file(self.path(key, follow=False))
 
     def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
-        """Whether two paths mean one file, as two spellings may on a server that
-        ignores case. Asked when both look alike, before one of them is deleted.
+        """Whether two paths mean one file. Asked when both look alike, before one of
+        them is deleted.
 
-        Where nobody can tell, paths that differ in case or in their Unicode form only
-        are taken for one.
+        Two spellings may, where the filesystem ignores case, and two folders, one of
+        which is a link to the other. It alone knows, and is asked by an empty file in a
+        private folder beside *new*: is it seen beside *old* under the other name? The
+        file in question is not touched.
+
+        :param old: what is to be deleted; perhaps the path of another server.
+        :param new: what is on this one.
         """
-        return naming.folded(old) == naming.folded(new)
+        (folder, _, name), (other, _, theirs) = new.rpartition("/"), old.rpartition("/")
+        if old == new or naming.folded(name) != naming.folded(theirs):
+            return old == new
+        private = f"{naming.STAGING}/{shortuuid.uuid()}"
+        mark = f"{folder}/{private}/{name}"
+        try:
+            self._mark(fs, mark)
+            return self._is_there(fs, f"{other}/{private}/{theirs}")
+        finally:
+            with suppress(Exception):
+                self._remove(fs, mark)
+                self._rmdir(fs, f"{folder}/{private}")
+                if folder != self.root:  # where uploads of others are about to begin
+                    self._rmdir(fs, f"{folder}/{naming.STAGING}")
+
+    def _mark(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        """Write an empty file, and the folders above it."""
+        fs.makedirs(fs._parent(path), exist_ok=True)
+        self._write(fs, Source(io.BytesIO(), None), path)
+
+    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+        try:
+            with undisguised():
+                fs.info(path)
+        except NOT_A_FILE:
+            return False
+        return True
+
+    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        fs.rm_file(path)
+
+    def _rmdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+        fs.rmdir(folder)
 
     # -- what killed processes left ------------------------------------------
 
@@ -361,7 +553,9 @@ class Dialect(Signing):
         what a token of an upload that is still good may need."""
         for info in self.left(fs):
             name = str(info["name"]).rstrip("/").rpartition("/")[2]
-            modified = self.record(info, name).modified
+            modified = self.record(
+                {**info, "size": info.get("size") or 0}, name
+            ).modified
             needed = claims.good_until(name)
             # Of what has no date nobody knows whether it is still being written.
             if modified is not None and max(modified, needed or modified) < before:
@@ -372,14 +566,15 @@ class Dialect(Signing):
     def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
         """What lies in the private folder."""
         try:
-            found = fs.ls(self.path(naming.STAGING), detail=True)
+            with undisguised():
+                found = fs.ls(self.path(naming.STAGING), detail=True)
         except NOT_A_FILE:
             return []
         # An object store may show the folder itself, in either way.
         return [
             info
             for info in found
-            if info["type"] == "file"
+            if _kind(info) == "file"
             and not info["name"].rstrip("/").endswith(naming.STAGING)
         ]
 
@@ -392,4 +587,52 @@ class Dialect(Signing):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""
-        return explained(exc, key, self.settings)
+        error = explained(exc, key, self.settings)
+        if error is None and isinstance(exc, NotImplementedError):
+            return StoreDenied(
+                f"The filesystem of {self.location.protocol}:// cannot write, or cannot"
+                " do what a store needs. Choose another STORE_PATH.",
+                key,
+            )
+        known = as_builtin(exc)
+        if error is None and known is not None:
+            error = explained(known, key, self.settings) or StoreError(
+                f"The storage fails for {naming.quoted(key)}: {exc or known!r}. Its own"
+                " log may tell more.",
+                key,
+            )
+        return error
+
+
+def _kind(info: Mapping[str, t.Any]) -> str:
+    """What an info is about: ``"file"``, ``"directory"`` or something else.
+
+    :raises NoAnswer: if it does not say.
+    """
+    kind = info.get("type")
+    if not kind:
+        raise NoAnswer(f"it does not say whether {info.get('name')!r} is a file")
+    return str(kind)
+
+
+def _copies(kind: t.Any) -> bool:
+    """Whether a filesystem copies for itself, which fsspec's own classes do not."""
+    if issubclass(kind, AsyncFileSystem):
+        return kind._cp_file is not AsyncFileSystem._cp_file
+    return kind.cp_file is not fsspec.AbstractFileSystem.cp_file
+
+
+def _abandon(file: t.Any) -> None:
+    """Keep a file from being published by close(), which the garbage collector calls
+    too. On every filesystem close() publishes what was written so far."""
+    with suppress(Exception):
+        file.discard()
+    # 'closed' is a property of what derives from io.IOBase.
+    for given_up in (file, getattr(file, "raw", None)):
+        for name, value in (("closed", True), ("close", _nothing)):
+            with suppress(Exception):
+                setattr(given_up, name, value)
+
+
+def _nothing(*args: object) -> None:
+    """What is done by close() of a file that is given up."""

@@ -126,7 +126,7 @@ class ZipDialect(ReadOnlyDialect):
             content_type=media_types.content_type(key),
         )
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+    def _opened(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         info = self._member(fs, key)
         if info.flag_bits & 1:
             raise StoreDenied(
@@ -136,12 +136,12 @@ class ZipDialect(ReadOnlyDialect):
             )
         return t.cast("t.IO[bytes]", fs.zip.open(info))
 
-    def _between(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int
+    def _version(
+        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
     ) -> Iterator[bytes]:
         left = stop - start
         try:
-            for data in super()._between(fs, key, start, stop):
+            for data in self._between(fs, known.name, start, stop):
                 left -= len(data)
                 yield data
             if left > 0:  # of the sizes in a broken archive, not all are checked

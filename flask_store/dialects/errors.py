@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
+import sys
+import typing as t
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .. import naming
 from ..exceptions import FileExists
@@ -21,6 +26,11 @@ TOO_MANY_FILES = (
     "Too many files are open to get at {}. Close what open() has given, or raise the"
     " limit of the process (ulimit -n). It is no fault of {}."
 )
+#: What HTTP clients and SDKs call the errors of a server that did not answer, or not to
+#: the end.
+_LOST = re.compile(r"Timeout|Connect|Disconnect|Transport|Payload|Incomplete")
+#: Statuses of HTTP that say that there is no such file (RFC 9110, section 15.5).
+_NOT_FOUND = (404, 410)
 
 #: Errors of the network for which Python has no class of their own.
 UNREACHABLE = (
@@ -113,3 +123,50 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
             key,
         )
     return None
+
+
+def as_builtin(exc: BaseException) -> OSError | None:
+    """The error of Python's own that an error of some library amounts to.
+
+    :return: ``None`` if that cannot be told, or if it says that there is no file.
+    """
+    if isinstance(exc, OSError):
+        missing = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+        is_missing = isinstance(exc, NOT_A_FILE) or exc.errno in missing
+        return None if is_missing or isinstance(exc, FileExistsError) else exc
+    status = getattr(exc, "status", None) or getattr(exc, "status_code", None)
+    if status is None:
+        status = getattr(getattr(exc, "response", None), "status_code", None)
+    if isinstance(status, int) and 100 <= status < 600:
+        if status in _NOT_FOUND:
+            return None
+        if status in (401, 403, 407):
+            return PermissionError(f"the status is {status}")
+        return NoAnswer(f"the status is {status}")
+    if any(_LOST.search(kind.__name__) for kind in type(exc).__mro__):
+        return ConnectionError(str(exc))
+    return None
+
+
+@contextmanager
+def undisguised() -> Iterator[None]:
+    """Let an error through that a filesystem shows as a missing file.
+
+    Some filesystems raise FileNotFoundError whatever happens, such as fsspec's for
+    HTTP when a server answers 500. What happened is the cause or the context of it.
+    """
+    outside = sys.exception()
+    try:
+        yield
+    except NOT_A_FILE as exc:
+        hidden: BaseException | None = exc
+        seen: set[t.Any] = {None, outside}
+        while hidden not in seen:
+            seen.add(hidden)
+            assert hidden is not None
+            error = as_builtin(hidden)
+            if error is not None:
+                raise error from None
+            implied = None if hidden.__suppress_context__ else hidden.__context__
+            hidden = hidden.__cause__ or implied
+        raise

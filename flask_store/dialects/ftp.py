@@ -6,6 +6,7 @@ import datetime as dt
 import ftplib
 import time
 import typing as t
+from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -16,12 +17,24 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
+from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
+from . import Fetched
 from . import Location
+from . import Span
 from . import Stat
 from . import TIMEOUT
+from .errors import NoAnswer
+from .ftp_client import described
+from .ftp_client import is_full
+from .ftp_client import is_missing
+from .ftp_client import PrivateFTPFileSystem
+from .ftp_client import retrieved
+from .ftp_client import stored
+from .ranged import ranged
+from .records import joined
 from .staged import Staged
 from .staged import StagedDialect
 
@@ -43,20 +56,28 @@ class FTPDialect(StagedDialect):
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
         found = super().locate(url, config)
-        mine = {"timeout": TIMEOUT, "use_listings_cache": False}
-        return Location("ftp", found.root, {**mine, **found.options})
+        return Location("ftp", found.root, {"timeout": TIMEOUT, **found.options})
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        return PrivateFTPFileSystem(skip_instance_cache=True, **self.location.options)
 
     def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        # Servers hang up on a connection that was idle for some minutes.
-        if time.monotonic() - getattr(fs, "answered", 0.0) > FRESH:
+        connection = fs.idle
+        # Without one, the next command connects. Servers hang up on a connection that
+        # was idle for some minutes.
+        if connection and time.monotonic() - getattr(fs, "answered", 0.0) > FRESH:
             try:
-                fs.ftp.sock.settimeout(NOOP_TIMEOUT)
-                fs.ftp.voidcmd("NOOP")
-                fs.ftp.sock.settimeout(fs.timeout)
+                connection.sock.settimeout(NOOP_TIMEOUT)
+                connection.voidcmd("NOOP")
+                connection.sock.settimeout(fs.timeout)
             except (ftplib.Error, OSError, EOFError):
                 return False
         fs.answered = time.monotonic()
         return True
+
+    @property
+    def _marker(self) -> str:
+        return "/"  # absolute also at the root of the server, as fsspec lists it
 
     # -- writing -------------------------------------------------------------
 
@@ -66,13 +87,31 @@ class FTPDialect(StagedDialect):
     def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         # A file of this very connection cannot be read while another is written.
         with source.rewindable() as rewindable:
+            connection = fs.take()
             try:
-                fs.ftp.storbinary(f"STOR {path}", Window(rewindable), CHUNK)
-            except Exception:
-                if rewindable.error is not None:
-                    with suppress(ftplib.Error):
-                        fs.ftp.voidresp()  # the reply to what was sent so far
+                stored(connection, path, Window(rewindable))
+                found = described(fs, connection, path)["size"]
+            except ftplib.Error:
+                fs.give_back(connection)
                 raise
+            except BaseException:
+                connection.close()  # a reply may be on its way
+                raise
+            fs.give_back(connection)
+            # A server takes a connection that is cut for the end of the file.
+            if found != rewindable.size:
+                raise NoAnswer(f"it stored {found} bytes of {rewindable.size}")
+
+    def _is_silence(self, exc: BaseException) -> bool:
+        return False  # some servers forget to reply when their disk is full
+
+    def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        with suppress(Exception):
+            if fs.idle is None:
+                # A server that has fallen silent is not waited for once more.
+                options = {**self.location.options, "timeout": NOOP_TIMEOUT}
+                fs = PrivateFTPFileSystem(skip_instance_cache=True, **options)
+            self.discard(fs, path)
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.ftp.rename(old, new)
@@ -90,24 +129,20 @@ class FTPDialect(StagedDialect):
     def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
         fs.ftp.mkd(folder)
 
+    def _rmdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+        fs.ftp.rmd(folder)
+
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         fs.ftp.delete(path)
 
-    # -- reading -------------------------------------------------------------
-
-    def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
-        """One entry by MLST (RFC 3659); fsspec would list its whole folder."""
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         try:
-            reply = fs.ftp.sendcmd(f"MLST {path}")
+            self._remove(fs, path)
         except ftplib.error_perm as exc:
-            if str(exc)[:3] == "550":
-                raise FileNotFoundError(path) from exc
-            return t.cast("dict[str, t.Any]", fs.info(path))
-        facts, _, _ = reply.splitlines()[1].strip().partition(" ")
-        pairs = (fact.partition("=") for fact in facts.rstrip(";").split(";"))
-        info: dict[str, t.Any] = {name.lower(): value for name, _, value in pairs}
-        info["type"] = "file" if info["type"].lower() == "file" else "directory"
-        return {"name": path, "size": 0, **info}
+            if not is_missing(exc):
+                raise
+
+    # -- reading -------------------------------------------------------------
 
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
         # RFC 3659, 2.3: 'YYYYMMDDHHMMSS', perhaps with a fraction, in UTC.
@@ -115,25 +150,103 @@ class FTPDialect(StagedDialect):
         with suppress(ValueError):
             stamp = str(info.get("modify", ""))[:14]
             modified = dt.datetime.strptime(stamp, "%Y%m%d%H%M%S")
-        return super().record({**info, "modified": modified}, key)
+        # RFC 3659, 7.5.2: 'unique' tells apart what a second and a size do not.
+        unique = info.get("unique")
+        etag = f"{unique}-{info['modify']}-{info['size']}" if unique else None
+        return super().record({**info, "modified": modified, "etag": etag}, key)
+
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        if not self.alive(fs):
+            fs.drop()
+        known = self.stat(fs, key)
+        if found is not None and known.version != found.version:
+            raise _gone(key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        body = self._retrieved(fs, known, start, stop)
+        if stop - start <= CHUNK:  # then the connection is free again at once
+            body = iter([joined(body)])
+        return Fetched(known, start, stop, body)
+
+    def _retrieved(
+        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """The bytes of one version, by one RETR on a connection of its own."""
+        path, left = self.path(known.name), stop - start
+        length = None if stop == known.size else left
+        connection = fs.take()
+        try:
+            for piece in retrieved(connection, path, start, length):
+                left -= len(piece)
+                if left < 0:
+                    self._compare(known, fs, fs.ftp)
+                    raise NoAnswer("there are more bytes than were announced")
+                yield piece
+            self._compare(known, fs, connection)
+        except BaseException:
+            connection.close()  # the server may be sending still
+            raise
+        fs.give_back(connection)
+
+    def _compare(
+        self, known: Stat, fs: fsspec.AbstractFileSystem, connection: ftplib.FTP
+    ) -> None:
+        """:raises VersionGone: if the file is not the one that is known."""
+        with suppress(FileNotFoundError):
+            info = described(fs, connection, self.path(known.name))
+            if info["type"] == "file":
+                if self.record(info, known.name).version == known.version:
+                    return
+        raise _gone(known.name)
+
+    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+        return ranged(self, fs, self.get(fs, key))
+
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        # A server without MLSD lists no date that could be compared.
+        return [
+            info if info.get("modify") else {**info, **self._info(fs, info["name"])}
+            for info in super().left(fs)
+        ]
 
     # -- what went wrong -----------------------------------------------------
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if is_full(exc):
+            return StoreFull("The storage is full. Nothing was stored.", key)
         if isinstance(exc, ftplib.error_perm):
-            if str(exc)[:3] == "552":
-                return StoreFull("The storage is full. Nothing was stored.", key)
             return StoreDenied(
                 f"The FTP server refuses {naming.quoted(key)} ({str(exc)[:3]}). Check"
                 f" the permissions, and {self.settings}.",
                 key,
             )
-        if isinstance(exc, ftplib.error_temp) and str(exc)[:3] == "452":
-            return StoreFull("The storage is full. Nothing was stored.", key)
+        if isinstance(exc, ftplib.error_temp) and str(exc)[:3] in ("426", "451"):
+            return StoreUnavailable(
+                f"The FTP server breaks off the transfer of {naming.quoted(key)}"
+                f" ({str(exc)[:80]}). Its disk may be full; its log tells.",
+                key,
+            )
         if isinstance(exc, ftplib.Error | EOFError):
             return StoreUnavailable(
                 "The FTP server hangs up, or answers what is no FTP. Check that it"
                 f" runs, and {self.settings}.",
                 key,
             )
+        if isinstance(exc, UnicodeError):
+            return StoreError(
+                "The FTP server does not speak UTF-8. Name its encoding, such as"
+                " 'latin-1', in STORE_OPTIONS['encoding'].",
+                key,
+            )
         return super().explain(exc, key)
+
+
+def _gone(key: str) -> VersionGone:
+    return VersionGone(f"{naming.quoted(key)} was replaced.", key)

@@ -11,12 +11,16 @@ import fsspec
 
 from .. import naming
 from ..exceptions import FileExists
+from ..exceptions import VersionGone
 from ..sources import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import Fetched
 from . import first_of
+from . import Span
 from . import Stat
 from . import Unreachable
+from .bodies import FilePart
 
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()
@@ -57,6 +61,23 @@ class MemoryDialect(Dialect):
                 key = folder[len(self.root) + 1 :]
                 raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
             folder = fs._parent(folder)
+
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        with _lock:
+            known = self.stat(fs, key)
+            data = fs.cat_file(self.path(key))
+        if found is not None and known.version != found.version:
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            return None
+        return Fetched(known, start, stop, FilePart(io.BytesIO(data), start, stop))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         # All readers of fsspec's own file object share one position.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import typing as t
 
 import fsspec
 import paramiko
 from fsspec.implementations.sftp import SFTPFileSystem
+from paramiko.sftp import CMD_EXTENDED
 
 from ..exceptions import StoreError
 from ..sources import Source
@@ -37,6 +39,13 @@ class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
             raise
         self.ftp.get_channel().settimeout(options["timeout"])
 
+    @staticmethod
+    def _decode_stat(found: t.Any, parent_path: str | None = None) -> dict[str, t.Any]:
+        info: dict[str, t.Any] = SFTPFileSystem._decode_stat(found, parent_path)
+        if info["type"] == "file" and not stat.S_ISREG(found.st_mode):
+            info["type"] = "other"  # a pipe, a device
+        return info
+
 
 class ParamikoDialect(SSHDialect):
     """One connection for each thread: threads that share one wait for ever."""
@@ -58,7 +67,7 @@ class ParamikoDialect(SSHDialect):
         transport = fs.client.get_transport()
         return transport is not None and bool(transport.is_active())
 
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _send(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         with fs.open(path, "wb") as file:
             # Otherwise every 32 KiB wait for an answer; close() has the first error.
             file.set_pipelined(True)
@@ -79,6 +88,23 @@ class ParamikoDialect(SSHDialect):
     def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         fs.ftp.remove(path)
 
+    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
+        return t.cast("t.IO[bytes]", fs.ftp.open(path, "rb"))
+
+    def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
+        return CheckedSFTPFileSystem._decode_stat(handle.stat())
+
+    @staticmethod
+    def _is_failure(exc: Exception) -> bool:
+        return isinstance(exc, OSError) and exc.args == ("Failure",)
+
+    def _room(self, fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
+        # paramiko has no method for it; this is how it sends posix-rename@openssh.com.
+        _, reply = fs.ftp._request(CMD_EXTENDED, "statvfs@openssh.com", path)
+        numbers = [reply.get_int64() for _ in range(8)]
+        # PROTOCOL of OpenSSH, section 4.4: f_frsize, f_bavail and f_favail.
+        return numbers[1] * numbers[4], numbers[7]
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, paramiko.BadHostKeyException) or (
             isinstance(exc, paramiko.SSHException) and "known_hosts" in str(exc)
@@ -89,10 +115,11 @@ class ParamikoDialect(SSHDialect):
         lost = (
             paramiko.SSHException,
             paramiko.ssh_exception.NoValidConnectionsError,
+            paramiko.SFTPError,
             EOFError,
         )
-        if isinstance(exc, lost):
+        if isinstance(exc, lost) or exc.args == ("Socket is closed",):
             return t.cast(StoreError, self._explain_ssh(ConnectionError, key))
-        if isinstance(exc, OSError) and exc.args == ("Failure",):
+        if self._is_failure(exc):
             return t.cast(StoreError, self._explain_ssh(None, key))
         return super().explain(exc, key)

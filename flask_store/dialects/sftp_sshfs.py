@@ -19,6 +19,8 @@ from ..exceptions import StoreError
 from . import TIMEOUT
 from .ssh import SSHDialect
 
+T = t.TypeVar("T")
+
 #: asyncssh's errors as the builtins they amount to; the first that fits counts.
 MEANING: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
     (asyncssh.SFTPNoSuchFile, FileNotFoundError),
@@ -95,14 +97,30 @@ class SshfsDialect(SSHDialect):
             self._replaces(fs, old, new)
 
     @staticmethod
-    def _ask(
-        fs: fsspec.AbstractFileSystem, ask: Callable[[t.Any], Awaitable[None]]
-    ) -> None:
-        async def asking() -> None:
+    def _ask(fs: fsspec.AbstractFileSystem, ask: Callable[[t.Any], Awaitable[T]]) -> T:
+        async def asking() -> T:
             async with fs._pool.get() as channel:
-                await ask(channel)
+                return await ask(channel)
 
-        ioloop.run(fs.loop, asking)
+        return ioloop.run(fs.loop, asking)
+
+    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
+        return t.cast("t.IO[bytes]", fs.open(path, "rb"))
+
+    def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
+        found = ioloop.run(handle.loop, handle._file.stat)
+        return t.cast("dict[str, t.Any]", handle.fs._decode_attributes(found))
+
+    @staticmethod
+    def _is_failure(exc: Exception) -> bool:
+        return isinstance(exc, asyncssh.SFTPFailure)
+
+    def _room(self, fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
+        found = self._ask(fs, lambda channel: channel.statvfs(path))
+        return found.frsize * found.bavail, found.favail
+
+    def _is_silence(self, exc: BaseException) -> bool:
+        return super()._is_silence(exc) or "keepalive" in str(exc)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, asyncssh.HostKeyNotVerifiable):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
+import stat
 import typing as t
 import uuid
 import weakref
@@ -15,9 +17,14 @@ from contextlib import suppress
 import fsspec
 import smbclient
 from fsspec.implementations.smb import SMBFileSystem
+from smbclient._io import query_info
+from smbclient._io import SMBFileTransaction
 from smbprotocol import exceptions as smb
 from smbprotocol.connection import Connection
+from smbprotocol.file_info import FileBasicInformation
+from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.header import NtStatus
+from smbprotocol.structure import DateTimeField
 
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -27,7 +34,11 @@ from ..sources import Source
 from . import Location
 from . import NOT_A_FILE
 from . import TIMEOUT
+from .errors import NoAnswer
 from .staged import StagedDialect
+
+#: What dates are counted from. All are cut to microseconds, as smbprotocol does.
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 #: FILE_ATTRIBUTE_DIRECTORY of [MS-FSCC] 2.6.
 DIRECTORY = 0x10
@@ -99,8 +110,14 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **kwargs: t.Any) -> dict[str, t.Any]:
         with _builtin(path):
-            found = super().info(path, connection_cache=self.connections)
-        return t.cast("dict[str, t.Any]", found)
+            found = smbclient.stat(self.unc(path), **self.mine)
+        kinds = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+        return {
+            "name": path,
+            "size": found.st_size,
+            "type": kinds.get(stat.S_IFMT(found.st_mode), "file"),
+            "mtime": EPOCH + dt.timedelta(microseconds=found.st_mtime_ns // 1000),
+        }
 
     def ls(self, path: str, detail: bool = True, **kwargs: t.Any) -> list[t.Any]:
         with _builtin(path):
@@ -159,6 +176,7 @@ class SMBDialect(StagedDialect):
 
     protocols = ("smb",)
     scope = "thread"
+    looks_first = False
     rename = "link without ReplaceIfExists"
 
     @classmethod
@@ -192,19 +210,53 @@ class SMBDialect(StagedDialect):
     def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.replace(old, new)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        self._file(fs, key)
+    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
         # By default a reader would keep everybody else out.
-        file = fs.open(self.path(key), "rb", block_size=CHUNK, share_access="rwd")
+        file = fs.open(path, "rb", block_size=CHUNK, share_access="rwd")
         return t.cast("t.IO[bytes]", file)
 
+    def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
+        # The answer to CREATE has it ([MS-SMB2] 2.2.14), and no folder gets that far.
+        opened = handle.raw.fd
+        return _file_info(opened.end_of_file, opened.last_write_time)
+
+    def _info_now(self, handle: t.Any) -> dict[str, t.Any]:
+        with SMBFileTransaction(handle.raw) as transaction:
+            query_info(transaction, FileBasicInformation)
+            query_info(transaction, FileStandardInformation)
+        times, sizes = transaction.results
+        ticks = times["last_write_time"].get_value() - DateTimeField.EPOCH_FILETIME
+        modified = EPOCH + dt.timedelta(microseconds=ticks // 10)
+        return _file_info(sizes["end_of_file"].get_value(), modified)
+
+    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        # Windows and Samba number their files; others say 0.
+        try:
+            with _builtin(old):
+                one = smbclient.stat(fs.unc(old), **fs.mine)
+        except NOT_A_FILE:
+            return False  # it is on another server
+        two = smbclient.stat(fs.unc(new), **fs.mine)
+        if one.st_ino and two.st_ino:
+            return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+        return super().is_one_file(fs, old, new)
+
+    def _is_silence(self, exc: BaseException) -> bool:
+        lost = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
+        return lost or super()._is_silence(exc)
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
+            return super().explain(PermissionError(), key)
+        if isinstance(exc, smb.SMBResponseException):
+            # Reading and writing raise what the server says; the rest translates it.
+            exc = smb.SMBOSError(exc.status, key or "")
         if isinstance(exc, smb.SMBOSError):
+            if exc.ntstatus == NtStatus.STATUS_END_OF_FILE:
+                return super().explain(NoAnswer("the file ended too early"), key)
             if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
                 return StoreFull("The share is full. Nothing was stored.", key)
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)
-        if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
-            return super().explain(PermissionError(), key)
         # smbprotocol says ValueError when nobody listens.
         if isinstance(exc, smb.SMBException | ValueError):
             return super().explain(ConnectionError(), key)
@@ -234,5 +286,10 @@ def _described(folder: str, entry: t.Any) -> dict[str, t.Any]:
         "name": f"{folder.rstrip('/')}/{entry.name}",
         "size": info.end_of_file,
         "type": "directory" if info.file_attributes & DIRECTORY else "file",
-        "mtime": info.last_write_time.timestamp(),
+        "mtime": info.last_write_time,
+        "unique": info.file_id,
     }
+
+
+def _file_info(size: int, modified: t.Any) -> dict[str, t.Any]:
+    return {"type": "file", "size": size, "mtime": modified}

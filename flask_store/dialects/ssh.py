@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import typing as t
 from collections.abc import Mapping
 
@@ -10,6 +12,8 @@ from fsspec.utils import infer_storage_options
 
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..sources import CHUNK
+from ..sources import Source
 from . import Location
 from . import options_in
 from .staged import StagedDialect
@@ -40,6 +44,36 @@ class SSHDialect(StagedDialect):
         found.pop("protocol")
         options = {**cls.defaults, **unquoted(found), **options_in(config)}
         return Location("sftp", root, options)
+
+    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        try:
+            self._send(fs, source, path)
+        except Exception as exc:
+            # SSH_FX_FAILURE has no reason (draft-ietf-secsh-filexfer-02, section 7),
+            # but the server may know statvfs@openssh.com.
+            if self._is_failure(exc) and self._is_full(fs, path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
+            raise
+
+    def _is_full(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+        try:
+            space, files = self._room(fs, path)
+        except Exception:
+            return False  # it does not know the extension
+        return space < CHUNK or not files
+
+    def _send(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+        """Write a new file."""
+        super()._upload(fs, source, path)
+
+    @staticmethod
+    def _is_failure(exc: Exception) -> bool:
+        """Whether the server said no more than that something failed."""
+        raise NotImplementedError
+
+    def _room(self, fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
+        """How many bytes and how many files the disk of a path can take."""
+        raise NotImplementedError
 
     def _explain_ssh(self, kind: type[Exception] | None, key: str | None) -> t.Any:
         """The error for a library's, as the builtin that it amounts to."""

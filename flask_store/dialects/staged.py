@@ -15,11 +15,19 @@ import fsspec
 
 from .. import naming
 from ..exceptions import FileExists
+from ..exceptions import StoreError
+from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
+from ..exceptions import VersionGone
 from ..sources import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import Fetched
 from . import NOT_A_FILE
+from . import pieces
+from . import Span
+from . import Stat
+from .handles import HandleFile
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +52,9 @@ class StagedDialect(Dialect):
 
     #: The rename as the log calls it.
     rename: t.ClassVar[str] = "rename"
+    #: Whether a file must be looked at before it is opened, because a server waits for
+    #: ever for somebody to write into a pipe.
+    looks_first: t.ClassVar[bool] = True
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
@@ -64,15 +75,29 @@ class StagedDialect(Dialect):
         try:
             self._upload_into(fs, source, staged.path)
             yield staged
-        except Exception as exc:
-            if self._is_lost(exc):
-                staged.there = False  # sweep removes it, when the server is back
+        except BaseException as exc:
+            # Of a server that is silent nobody waits for more than one answer; sweep
+            # removes the upload when it is back.
+            if staged.there and not self._is_silence(exc):
+                self._take_back(fs, staged.path)
             raise
-        finally:
-            if staged.there:
-                # Whatever happened, it is more telling than what may happen here.
-                with suppress(Exception):
-                    self._remove(fs, staged.path)
+        if staged.there:
+            self._take_back(fs, staged.path)
+
+    def _is_silence(self, exc: BaseException) -> bool:
+        """Whether the server did not answer in time."""
+        reason = exc.__cause__ if isinstance(exc, StoreError) else exc
+        return any("Timeout" in kind.__name__ for kind in type(reason).__mro__)
+
+    def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        """Remove an upload, so that its bytes do not fill the disk of the server; by a
+        new connection if this one is of no use any more."""
+        # Whatever happened, it is more telling than what may happen here.
+        with suppress(Exception):
+            try:
+                self.discard(fs, path)
+            except Exception:
+                self.discard(self.connect(), path)
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         if self._refuses is None:
@@ -155,7 +180,10 @@ class StagedDialect(Dialect):
         except FileExistsError:
             raise
         except Exception as exc:
-            if self._is_lost(exc) or (source and source.error):
+            error = self.explain(exc, None)
+            if isinstance(error, StoreFull) or self._is_lost(exc):
+                raise
+            if source and source.error:
                 raise
             self._make_folder(fs, fs._parent(path))
             call()
@@ -211,12 +239,12 @@ class StagedDialect(Dialect):
     def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
         fs.mkdir(folder, create_parents=False)
 
+    def _mark(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        self._upload_into(fs, Source(io.BytesIO(), None), path)
+
     def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
         """:raises FileNotFoundError: if there is nothing of this name."""
         return t.cast("dict[str, t.Any]", fs.info(path))
-
-    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        fs.rm_file(path)
 
     def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         with suppress(FileNotFoundError):
@@ -227,9 +255,86 @@ class StagedDialect(Dialect):
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> t.Any:
         return self.record(self._file(fs, key), key)
 
+    def get(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        handle, known = self._handle(fs, key, found)
+        start, stop = span.within(known.size) if span else (0, known.size)
+        if span and start >= stop:
+            handle.close()
+            return None
+        return Fetched(known, start, stop, self._bytes_of(handle, known, start, stop))
+
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        self._file(fs, key)
-        return super().open(fs, key)
+        handle, known = self._handle(fs, key, None)
+        file = HandleFile(handle, known.size, lambda: self._check(handle, known))
+        return t.cast("t.IO[bytes]", file)
+
+    def _handle(
+        self, fs: fsspec.AbstractFileSystem, key: str, found: Stat | None
+    ) -> tuple[t.IO[bytes], Stat]:
+        """An open file of the server, and what is known of that very file.
+
+        :raises VersionGone: if it is not the version *found*.
+        """
+        if found is None and self.looks_first:
+            self._file(fs, key)
+        handle = self._open_handle(fs, self.path(key))
+        try:
+            info = self._info_of(handle)
+            if info["type"] != "file":
+                raise FileNotFoundError(key)
+            known = self.record(info, key)
+            if found is not None and known.version != found.version:
+                raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+        except BaseException:
+            with suppress(Exception):
+                handle.close()
+            raise
+        return handle, known
+
+    def _bytes_of(
+        self, handle: t.IO[bytes], known: Stat, start: int, stop: int
+    ) -> Iterator[bytes]:
+        try:
+            yield from pieces(handle, start, stop)
+            self._check(handle, known)
+        finally:
+            with suppress(Exception):  # of a connection that is broken
+                handle.close()
+
+    def _check(self, handle: t.IO[bytes], known: Stat) -> None:
+        """Look whether a file was written while it was read. A save never does that,
+        but other programs may write into a file that is there.
+
+        :raises VersionGone: if it was.
+        """
+        if self.record(self._info_now(handle), known.name).version != known.version:
+            raise VersionGone(
+                f"{naming.quoted(known.name)} was written while it was read.",
+                known.name,
+            )
+
+    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
+        """A file of the server, open for reading."""
+        raise NotImplementedError
+
+    def _info_of(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
+        """What the server says of a file that has just been opened."""
+        raise NotImplementedError
+
+    def _info_now(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
+        """What it says of the file later."""
+        return self._info_of(handle)
+
+    def _vanished(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+        if folder == self.root:
+            return not self._is_there(fs, folder)
+        return super()._vanished(fs, folder)
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         try:
@@ -238,23 +343,9 @@ class StagedDialect(Dialect):
             self._file(fs, key)  # servers do not tell a folder from a refusal
             raise
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
-        """Whether *new* is gone when *old* has another name, by trying it.
-
-        The dates of most protocols are of whole seconds, so that a file and its copy
-        look alike; and whether a server ignores case, or follows a link, it alone
-        knows.
-        """
-        private = self.staging_path()
-        self._rename(fs, old, private)
-        try:
-            return not self._is_there(fs, new)
-        finally:
-            self._rename(fs, private, old)
-
     def _file(self, fs: fsspec.AbstractFileSystem, key: str) -> dict[str, t.Any]:
         info = self._info(fs, self.path(key))
-        if info["type"] == "directory":
+        if info["type"] != "file":
             raise FileNotFoundError(key)
         return info
 

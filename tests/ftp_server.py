@@ -1,0 +1,42 @@
+"""An FTP server in this process, which answers as other servers do."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import threading
+import typing as t
+import warnings
+
+with warnings.catch_warnings():
+    # Its modules are those of Python 3.11, where they are deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.filesystems import AbstractedFS as AbstractedFS
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import ThreadedFTPServer
+
+
+@contextlib.contextmanager
+def serving(folder: pathlib.Path, **members: t.Any) -> t.Iterator[str]:
+    """The URL of a server.
+
+    :param members: what its handler has in place of pyftpdlib's.
+    """
+    authorizer = DummyAuthorizer()
+    authorizer.add_user("me", "secret", str(folder), perm="elradfmwMT")
+    handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, **members})
+    server = ThreadedFTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"ftp://me:secret@127.0.0.1:{server.address[1]}"
+    finally:
+        server.close_all()
+        thread.join(10)
+
+
+def without(*commands: str) -> dict[str, t.Any]:
+    """The commands of a server that does not know some of them."""
+    known = FTPHandler.proto_cmds
+    return {name: known[name] for name in known if name not in commands}
