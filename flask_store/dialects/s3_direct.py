@@ -74,9 +74,9 @@ class Direct:
         """Store an object.
 
         :param url: its address, percent-encoded once.
-        :return: the HTTP status; ``None`` if there was none to be had, or it is a 200
-            that S3 cannot have said.
+        :return: the HTTP status; ``None`` if there was none to be had.
         :raises TimeoutError: if the server is silent.
+        :raises NoAnswer: if the status is 200, and S3 cannot have said it.
         """
         # Signing and sending a small body takes one reading, and a large one two.
         small = list(_chunks(body)) if body.size <= CHUNK else None
@@ -92,7 +92,7 @@ class Direct:
             return None
         page = rest(reply)
         if reply.status == 200 and (page or not is_stored(reply.headers)):
-            return None
+            raise NoAnswer("an upload is answered by something else than S3")
         return reply.status
 
     def get(

@@ -123,7 +123,12 @@ class S3Writing(S3Errors):
     ) -> bool:
         """One PUT. Whether it was refused because the name is taken."""
         if self._is_direct(fs):
-            status = self._put_directly(staged, path, content_type, exclusive)
+            try:
+                status = self._put_directly(staged, path, content_type, exclusive)
+            except NoAnswer:
+                staged.source.complete()
+                self._prove(fs, staged, path)
+                return False
             if status in (200, *TAKEN):
                 return status != 200
         staged.source.complete()
@@ -147,7 +152,7 @@ class S3Writing(S3Errors):
         return False
 
     def _prove(self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str) -> None:
-        """Look whether an upload is there, of which the answer was not S3's.
+        """Look whether an upload is there that something else than S3 has answered.
 
         :raises NoAnswer: if it is not.
         """
@@ -157,7 +162,7 @@ class S3Writing(S3Errors):
         # A server that keeps no metadata may still have kept the file.
         if token is None and self._has_bytes(fs, staged.source, path):
             return
-        raise NoAnswer("an upload was answered, and is not there")
+        raise NoAnswer("an upload is answered by something else than S3")
 
     def _has_bytes(
         self, fs: fsspec.AbstractFileSystem, source: Source, path: str
