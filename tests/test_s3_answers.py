@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import time
@@ -14,7 +15,9 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 
 from flask_store import ioloop
+from flask_store.claims import Claim
 from flask_store.dialects import answers
+from flask_store.dialects import s3_writing
 from flask_store.dialects.errors import NoAnswer
 from flask_store.dialects.records import Span
 from flask_store.exceptions import FileExists
@@ -404,14 +407,70 @@ def test_probe_whose_first_answer_is_lost(
         store.put("b.bin", b"y")
 
 
-def test_probe_that_a_page_answers_is_no_answer(s3: FakeS3, store: S3Store) -> None:
+@pytest.mark.parametrize("reply", ["page", "bare"])
+@pytest.mark.parametrize("number", [None, 0, 1])
+def test_probe_that_somebody_else_answers_is_no_answer(
+    s3: FakeS3, store: S3Store, reply: str, number: int | None
+) -> None:
     """It must not be remembered that the server ignores conditions."""
-    s3.spoil = lambda request, right: [FALSE["page"].raw]
+    numbers = itertools.count()
+
+    def spoil(request: Request, right: Answer) -> list[bytes] | None:
+        if number is None or (request.method == "PUT" and next(numbers) >= number):
+            if number == 0:
+                s3.objects.pop(request.key, None)
+            return [FALSE[reply].raw]
+        return None
+
+    s3.spoil = spoil
     store.dialect.conditional = "auto"  # type: ignore[attr-defined]
     with pytest.raises(StoreUnavailable):
         store.save(b"x", "b.bin")
     s3.spoil = healthy
     assert store.save(b"x", "b.bin").filename == "b.bin"
+
+
+#: The answers to an upload in parts, by the method and whether it begins.
+PARTS = {
+    ("POST", True): answer(
+        "200 OK",
+        b"<InitiateMultipartUploadResult><UploadId>1</UploadId>"
+        b"</InitiateMultipartUploadResult>",
+    ),
+    ("PUT", False): answer("200 OK", b"", 'ETag: "1"'),
+    ("POST", False): answer(
+        "200 OK",
+        b"<CompleteMultipartUploadResult><ETag>1-2</ETag>"
+        b"</CompleteMultipartUploadResult>",
+    ),
+}
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 GiB, in the size of a test."""
+    monkeypatch.setattr(s3_writing, "SINGLE_PUT_LIMIT", 1000)
+    monkeypatch.setattr(s3_writing, "PART_SIZE", 30_000)
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("step", PARTS)
+@pytest.mark.parametrize("reply", FALSE.values(), ids=FALSE)
+def test_part_that_somebody_else_answers_is_not_done(
+    s3: FakeS3, store: S3Store, reply: Answer, step: tuple[str, bool]
+) -> None:
+    """Neither the beginning, nor a part, nor the end of an upload in parts."""
+
+    def spoil(request: Request, right: Answer) -> list[bytes] | None:
+        asked = request.method, "uploads" in request.query
+        if asked not in PARTS:
+            return None
+        return [(reply if asked == step else PARTS[asked]).raw]
+
+    s3.spoil = spoil
+    with pytest.raises(StoreUnavailable):
+        store.put("b.bin", DATA, "overwrite")
+    assert s3.objects["a.bin"] == (DATA, {})
 
 
 # -- a listing ---------------------------------------------------------------
@@ -600,6 +659,39 @@ def test_part_may_come_with_200() -> None:
     ):
         with pytest.raises(NoAnswer):
             answers.extent(200, headers, span)
+
+
+# -- what a form has uploaded ------------------------------------------------
+
+CLAIM = Claim("b.bin", "id", "text/plain", 100, 2_000_000_000)
+
+
+@pytest.mark.parametrize("reply", FALSE.values(), ids=FALSE)
+def test_copy_that_somebody_else_answers_is_not_made(
+    s3: FakeS3, store: S3Store, reply: Answer
+) -> None:
+    """The upload stays where it is, to be confirmed again."""
+    s3.spoil = lambda request, right: (
+        [reply.raw] if "x-amz-copy-source" in request.headers else None
+    )
+    with pytest.raises(StoreUnavailable), store._explained("b.bin"):
+        store.dialect.adopt(store.fs, CLAIM, store.stat("a.bin"))
+
+
+def test_form_that_is_sent_again_meanwhile_is_told(
+    seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    """What was looked at is not what would be copied."""
+    store = S3Store.from_config(settings(seaweedfs_server, seaweedfs_bucket))
+    client = seaweedfs_server.client()
+    client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"first")
+    staged = store.dialect.staged(store.fs, CLAIM)
+    assert staged is not None
+    client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"second")
+    with pytest.raises(VersionGone, match="Confirm it again"):
+        with store._explained(CLAIM.key):
+            store.dialect.adopt(store.fs, CLAIM, staged)
+    assert not store.exists(CLAIM.key)
 
 
 # -- on real servers ---------------------------------------------------------

@@ -28,7 +28,7 @@ def extent(
 
     :raises NoAnswer: if it cannot be trusted to be S3's answer to that.
     """
-    _refuse_foreign(headers)
+    refuse_foreign(headers)
     return answers.extent(status, headers, span)
 
 
@@ -37,11 +37,12 @@ def size_of(headers: Mapping[str, str]) -> int:
 
     :raises NoAnswer: if it cannot be trusted to be S3's answer to that.
     """
-    _refuse_foreign(headers)
+    refuse_foreign(headers)
     return answers.size_of(headers)
 
 
-def _refuse_foreign(headers: Mapping[str, str]) -> None:
+def refuse_foreign(headers: Mapping[str, str]) -> None:
+    """:raises NoAnswer: if an answer about an object cannot be S3's."""
     if not headers.get("ETag"):
         raise NoAnswer("it has no ETag, as every answer of S3 about a file has")
 

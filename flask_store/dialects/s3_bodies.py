@@ -101,11 +101,13 @@ class S3Bodies(S3Requests):
         return Found(reply, sent, self._pieces(fs, reply["Body"], piece))
 
     def _all_bytes(self, fs: fsspec.AbstractFileSystem, path: str) -> Iterator[bytes]:
-        """The bytes under a name, whatever the answer says that they are.
+        """The bytes under a name, however many the answer says that they are.
 
         :raises FileNotFoundError: if there are none.
+        :raises NoAnswer: if the answer is not S3's.
         """
         reply, piece = self._get_by_s3fs(fs, self._where(path))
+        s3_answers.refuse_foreign(headers_of(reply))
         return self._pieces(fs, reply["Body"], piece)
 
     def _head_object(

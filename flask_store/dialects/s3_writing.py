@@ -221,7 +221,9 @@ class S3Writing(S3Errors):
                     UploadId=upload,
                     PartNumber=number,
                 )
-                parts.append({"PartNumber": number, "ETag": _given(part, "ETag")})
+                if not is_stored(headers_of(part)):
+                    raise NoAnswer("a part is answered by something else than S3")
+                parts.append({"PartNumber": number, "ETag": part["ETag"]})
             reply = self._call_slow(
                 fs,
                 "complete_multipart_upload",
@@ -275,12 +277,11 @@ class S3Writing(S3Errors):
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
         path = self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
-        empty = Staged(Source(io.BytesIO(), None), shortuuid.uuid())
         try:
             # The first one is refused if its answer got lost and it was sent again.
             honoured = any(
-                self._put(fs, empty, path, "text/plain", exclusive=True)
-                for _ in range(2)
+                self._put(fs, probe, path, "text/plain", exclusive=True)
+                for probe in (_probe_of(b"first"), _probe_of(b"second"))
             )
         finally:
             self._remove_probe(fs, self._where(path))
@@ -297,7 +298,7 @@ class S3Writing(S3Errors):
         try:
             self._delete_object(fs, where)
         except Exception as exc:  # keys that may only write are a good habit
-            logger.warning("The empty object %s is not deleted: %s", where["Key"], exc)
+            logger.warning("The tiny object %s is not deleted: %s", where["Key"], exc)
 
     def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         try:
@@ -305,6 +306,10 @@ class S3Writing(S3Errors):
         except FileNotFoundError:  # taken by an upload that is still going on
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))
+
+
+def _probe_of(data: bytes) -> Staged:
+    return Staged(Source(io.BytesIO(data), None), shortuuid.uuid())
 
 
 def _given(reply: Mapping[str, t.Any], name: str) -> str:
