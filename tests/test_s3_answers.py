@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import os
 import pathlib
@@ -13,6 +14,7 @@ from types import MappingProxyType
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_store import ioloop
 from flask_store.claims import Claim
@@ -28,10 +30,13 @@ from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
+from flask_store.sqla import orphans
+from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 from flask_store.sync import Journal
 from flask_store.sync import Sync
+from flask_store.table import visible
 
 from .fake_s3 import Answer
 from .fake_s3 import answer
@@ -40,6 +45,8 @@ from .fake_s3 import FakeS3
 from .fake_s3 import healthy
 from .fake_s3 import Request
 from .servers import S3Server
+from .test_cli import application
+from .test_cli import Shell
 from .test_s3 import settings
 
 DATA = b"only copy " * 5_000
@@ -216,6 +223,24 @@ def test_other_version_than_the_one_looked_at(s3: FakeS3, store: S3Store) -> Non
     s3.objects["a.bin"] = DATA[::-1], {}
     with pytest.raises(VersionGone):
         b"".join(store.stream_version(found, 0, found.size))
+
+
+def test_two_sizes_of_one_version_are_no_answer(s3: FakeS3, store: S3Store) -> None:
+    """Somebody cut the first answer, its length included; the second one tells."""
+    half = DATA[: len(DATA) // 2]
+
+    def spoil(request: Request, right: Answer) -> list[bytes]:
+        if "range" not in request.headers:
+            return [answer("200 OK", half, right.lines[1]).raw]
+        part = f"Content-Range: bytes 10-99/{len(DATA)}"
+        return [answer("206 Part", DATA[10:100], right.lines[1], part).raw]
+
+    s3.spoil = spoil
+    found = store.fetch("a.bin")
+    assert found is not None
+    found.body.close()
+    with pytest.raises(StoreUnavailable, match="of one version"):
+        b"".join(store.stream_version(found.found, 10, 100))
 
 
 # -- in time -----------------------------------------------------------------
@@ -720,9 +745,42 @@ def test_names_that_no_operation_takes_are_told_apart(
     assert [store.read(found.name) for found in files] == [b"x", b"x"]
     used = store.usage()
     assert (used.files, len(used.unreachable)) == (2, 3)
-    backup = FsspecStore.from_url(str(tmp_path))
+    place = tmp_path / "backup"
+    backup = FsspecStore.from_url(str(place))
     backup.put("old.txt", b"old")
-    run = Sync(store, backup, Journal(None), delete=True)
-    statuses = {(outcome.name, outcome.status) for outcome in run.run()}
-    assert ("good.txt", "copied") in statuses
-    assert backup.exists("old.txt")  # nothing is deleted after any error
+    config = {"SECRET_KEY": "a-long-secret", "STORE_PATH": f"s3://{moto_bucket}/in"}
+    config = settings(moto_server, moto_bucket, **config)
+    shell = Shell(application(tmp_path, **config))
+    for verb in ("ls", "usage"):
+        found = shell(verb, code=1)
+        assert all(f"unreachable: {visible(name)}" in found.stderr for name in missed)
+    assert "No operation can reach" in shell("check", code=1).stdout
+    shell("sync", "default", f"{place}/", "--delete", code=1)
+    assert sorted(found.name for found in backup.ls()) == [
+        "good.txt",
+        "old.txt",  # nothing is deleted after anything that could not be reached
+        "sub/too.txt",
+    ]
+
+
+def test_row_less_files_are_found_beside_odd_names(
+    moto_server: S3Server, moto_bucket: str, tmp_path: pathlib.Path
+) -> None:
+    """What no store can delete is no orphan."""
+    for key in ("in/", "in/lost.txt", "in/x//y.txt"):
+        moto_server.client().put_object(Bucket=moto_bucket, Key=key, Body=b"")
+    more = {"STORE_PATH": f"s3://{moto_bucket}/in"}
+    app = application(tmp_path, **settings(moto_server, moto_bucket, **more))
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    shell = Shell(app)
+    database = SQLAlchemy(app)
+
+    class Picture(database.Model):  # type: ignore[name-defined,misc]
+        id = database.Column(database.Integer, primary_key=True)
+        file = database.Column(StoredFile())
+
+    with app.app_context():
+        database.create_all()
+        columns = [Picture.file]
+        found = orphans(shell.store, database.session, columns, dt.timedelta(0))
+        assert [orphan.name for orphan in found] == ["lost.txt"]

@@ -25,6 +25,7 @@ from . import Span
 from . import Stat
 from . import Unreachable
 from . import utc
+from .errors import NoAnswer
 from .ranged import ranged
 from .s3_answers import checksum
 from .s3_answers import headers_of
@@ -133,6 +134,11 @@ class S3Dialect(S3Writing):
         if found is not None and found.etag not in (None, known.etag):
             body.close()
             raise _replaced(key)
+        if found is not None and found.size != known.size:
+            body.close()
+            raise NoAnswer(
+                f"of one version it says {found.size} bytes and {known.size}"
+            )
         return Fetched(known, sent.start, sent.stop, body)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
