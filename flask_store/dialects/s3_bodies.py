@@ -225,23 +225,21 @@ class S3Bodies(S3Requests):
 
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:
     """The headers of an object, as botocore calls them."""
-    said = reply.headers
+    said = {name.lower(): value for name, value in reply.headers.items()}
     return {
-        "ContentType": said.get("Content-Type"),
-        "ETag": said.get("ETag"),
-        "LastModified": parse_date(said.get("Last-Modified")),
+        "ContentType": said.get("content-type"),
+        "ETag": said.get("etag"),
+        "LastModified": parse_date(said.get("last-modified")),
         "ServerSideEncryption": said.get("x-amz-server-side-encryption"),
         "SSECustomerAlgorithm": said.get(
             "x-amz-server-side-encryption-customer-algorithm"
         ),
         "Metadata": {
-            name.lower().removeprefix(META): value
+            name.removeprefix(META): value
             for name, value in said.items()
-            if name.lower().startswith(META)
+            if name.startswith(META)
         },
-        "ResponseMetadata": {
-            "HTTPHeaders": {name.lower(): value for name, value in said.items()}
-        },
+        "ResponseMetadata": {"HTTPHeaders": said},
     }
 
 
