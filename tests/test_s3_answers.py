@@ -703,6 +703,16 @@ def test_copy_that_somebody_else_answers_is_not_made(
         store.dialect.adopt(store.fs, CLAIM, store.stat("a.bin"))
 
 
+def test_copy_that_trickles_is_given_up(s3: FakeS3, store: S3Store) -> None:
+    """It has more time than other answers, and not for ever."""
+    staged = store.dialect.stat(store.fs, "a.bin")
+    s3.spoil = lambda request, right: s3.slowly(right.raw, 0.5)
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailable), store._explained("b.bin"):
+        store.dialect.adopt(store.fs, CLAIM, staged)
+    assert time.monotonic() - begun < 2 * LONG
+
+
 def test_form_that_is_sent_again_meanwhile_is_told(
     seaweedfs_server: S3Server, seaweedfs_bucket: str
 ) -> None:

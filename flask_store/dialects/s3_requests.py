@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 #: How often the progress of a body is looked at within the limit of one answer.
 LOOKS = 32
 #: How many times the limit of one answer a server has to copy or to join a file.
-SLOW = 30
+SLOW = 10
 
 
 class S3Requests(S3Links):
