@@ -32,7 +32,8 @@ def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent
 
     A server may answer a request for a part with 200 and the whole file (RFC 9110,
     section 14.2). It may not answer with another part, nor with a file of unknown
-    length: such an answer can end at any byte and look complete.
+    length: such an answer can end at any byte and look complete. Some servers, as
+    rclone's for S3, answer with 200 and a part; they name the part all the same.
 
     :param status: of the answer.
     :param headers: of the answer; their names in any case that *headers* takes.
@@ -41,16 +42,17 @@ def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent
     """
     refuse_encoding(headers)
     length = length_of(headers)
+    text = headers.get("Content-Range") or ""
     if status == 200:
         if length is None:
             raise NoAnswer("it has no Content-Length")
-        return Extent(0, length, length)
-    if status != 206:
+        if not text:
+            return Extent(0, length, length)
+    elif status != 206:
         raise NoAnswer(f"the status is {status}")
-    text = headers.get("Content-Range") or ""
     match = _PART.match(text)
     if match is None:
-        raise NoAnswer(f"the status is 206 and Content-Range is {text[:80]!r}")
+        raise NoAnswer(f"the status is {status} and Content-Range is {text[:80]!r}")
     first, last, size = map(int, match.groups())
     start, stop = span.within(size) if span else (0, size)
     if (first, last + 1) != (start, stop) or not start < stop <= size:

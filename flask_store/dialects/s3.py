@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
@@ -24,9 +25,12 @@ from . import Span
 from . import Stat
 from . import Unreachable
 from . import utc
-from .answers import size_of
+from .errors import NoAnswer
 from .ranged import ranged
-from .s3_bodies import headers_of
+from .s3_answers import checksum
+from .s3_answers import headers_of
+from .s3_answers import page
+from .s3_answers import size_of
 from .s3_bodies import OutOfRange
 from .s3_options import s3_options
 from .s3_requests import status_of
@@ -89,7 +93,11 @@ class S3Dialect(S3Writing):
         except FileNotFoundError:
             self._check_bucket(fs)
             raise
-        return self.record({**head, "size": size_of(headers_of(head))}, key)
+        return self._recorded(head, size_of(headers_of(head)), key)
+
+    def _recorded(self, reply: Mapping[str, t.Any], size: int, key: str) -> Stat:
+        found = self.record({**reply, "size": size}, key)
+        return replace(found, checksum=checksum(reply))
 
     def _check_bucket(self, fs: fsspec.AbstractFileSystem) -> None:
         # A HEAD says 404 for a missing object and for a missing bucket alike.
@@ -98,6 +106,8 @@ class S3Dialect(S3Writing):
                 self._call(fs, "head_bucket", Bucket=self.bucket)
             except FileNotFoundError as exc:
                 raise self._no_bucket() from exc
+            except PermissionError:
+                pass  # keys for one prefix: there is a bucket, or it would say 404
             self._bucket_seen = True
 
     def get(
@@ -119,8 +129,16 @@ class S3Dialect(S3Writing):
         except Exception as exc:
             if status_of(exc) != 412:
                 raise
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key) from exc
-        known = self.record({**reply, "size": sent.size}, key)
+            raise _replaced(key) from exc
+        known = self._recorded(reply, sent.size, key)
+        if found is not None and found.etag not in (None, known.etag):
+            body.close()
+            raise _replaced(key)
+        if found is not None and found.size != known.size:
+            body.close()
+            raise NoAnswer(
+                f"of one version it says {found.size} bytes and {known.size}"
+            )
         return Fetched(known, sent.start, sent.stop, body)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
@@ -143,12 +161,11 @@ class S3Dialect(S3Writing):
         """One request for every 1000 keys, made when its keys are asked for."""
         folder = self._where(self.path(prefix) if prefix else self.root)["Key"]
         asked = {"Bucket": self.bucket, "Prefix": f"{folder}/" if folder else ""}
-        more = True
-        while more:
-            reply = self._call(fs, "list_objects_v2", **asked)
-            more = bool(reply.get("IsTruncated"))
-            asked["ContinuationToken"] = reply.get("NextContinuationToken", "")
-            yield list(self._records(reply.get("Contents", ()))), more
+        more: str | None = ""
+        while more is not None:
+            objects, more = page(self._call(fs, "list_objects_v2", **asked), asked)
+            asked["ContinuationToken"] = more or ""
+            yield list(self._records(objects)), more is not None
 
     def _records(self, contents: Iterable[Mapping[str, t.Any]]) -> Iterator[Stat]:
         skip = len(self._prefix) + 1 if self._prefix else 0
@@ -160,7 +177,20 @@ class S3Dialect(S3Writing):
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         self.stat(fs, key)  # S3 calls the deletion of nothing a success
-        super().delete(fs, key)
+        self._delete_object(fs, self._where(self.path(key)))
+
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        self._delete_object(fs, self._where(path))
+
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        skip = len(naming.STAGING) + 1
+        return [
+            {"name": entry.name, "size": entry.size, "LastModified": entry.modified}
+            for entry in self.walk(fs, naming.STAGING)
+            if isinstance(entry, Stat)
+            and entry.name[skip:]
+            and "/" not in entry.name[skip:]
+        ]
 
     def sweep(
         self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
@@ -190,9 +220,14 @@ class S3Dialect(S3Writing):
         self, fs: fsspec.AbstractFileSystem, upload: Mapping[str, t.Any]
     ) -> None:
         with suppress(FileNotFoundError):
-            fs.call_s3(
+            self._call(
+                fs,
                 "abort_multipart_upload",
                 Bucket=self.bucket,
                 Key=upload["Key"],
                 UploadId=upload["UploadId"],
             )
+
+
+def _replaced(key: str) -> VersionGone:
+    return VersionGone(f"{naming.quoted(key)} was replaced.", key)

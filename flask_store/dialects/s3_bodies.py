@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing as t
+from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,9 +14,11 @@ from werkzeug.http import parse_date
 
 from .. import ioloop
 from ..sources import CHUNK
+from . import s3_answers
 from .answers import Extent
-from .answers import extent
+from .errors import NoAnswer
 from .records import Span
+from .s3_answers import headers_of
 from .s3_requests import S3Requests
 from .s3_requests import status_of
 
@@ -23,6 +27,8 @@ if t.TYPE_CHECKING:
 
 #: With so many bytes an answer may begin; a smaller object is there as a whole.
 FIRST = 64 * 1024
+#: So many bytes of a body, or as many as are left of it, have the time of one answer.
+PACE = 64 * 1024
 #: What the headers of an object's own metadata begin with.
 META = "x-amz-meta-"
 #: The parameters of a GetObject as headers.
@@ -40,123 +46,201 @@ class Piece(t.NamedTuple):
     last: bool
 
 
+class Found(t.NamedTuple):
+    """An object, or a part of it, as far as it is here.
+
+    :param described: what is known of the object, by botocore's names.
+    :param sent: which of its bytes the answer has.
+    :param body: these bytes, of which the first are here.
+    """
+
+    described: dict[str, t.Any]
+    sent: Extent
+    body: Generator[bytes]
+
+
 class S3Bodies(S3Requests):
-    """S3, as far as objects are read."""
+    """S3, as far as objects are read.
+
+    The direct way is asked first. Where it has no answer, or one that does not answer
+    the question, s3fs asks once more, and what it gets is final.
+    """
 
     def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
         if self._is_direct(fs):
-            found = self._get_directly("GET", **self._where(self.path(key)))
+            found = self._get_directly(None, **self._where(self.path(key)))
             if found is not None:
                 from .s3_direct import content
 
-                return content(found, extent(found.status, found.headers, None).size)
+                reply, sent = found
+                return content(reply, sent.size)
         return super().read(fs, key)
 
     def _get_object(
         self, fs: fsspec.AbstractFileSystem, span: Span | None, **asked: str
-    ) -> tuple[dict[str, t.Any], Extent, Iterator[bytes]]:
-        """The answer to a GetObject, which of its bytes it has, and these, of which
-        the first are here.
+    ) -> Found:
+        """What a GetObject gives.
 
         :raises OutOfRange: if there is not one byte of what was asked for.
+        :raises NoAnswer: if the answer is not S3's, or to another question.
         """
         if self._is_direct(fs):
-            found = self._get_directly("GET", **asked)
+            found = self._get_directly(span, **asked)
             if found is not None:
                 from .s3_direct import pieces
 
-                sent = extent(found.status, found.headers, span)
-                return _described(found), sent, pieces(found, FIRST, CHUNK)
+                body = pieces(found[0], FIRST, CHUNK)
+                return Found(_described(found[0]), found[1], body)
+        reply, piece = self._get_by_s3fs(fs, asked)
+        status = reply["ResponseMetadata"]["HTTPStatusCode"]
         try:
-            reply, piece = ioloop.run(fs.loop, self._begin, fs, asked)
-        except Exception as exc:
-            if status_of(exc) == 416:
-                raise OutOfRange from exc
+            sent = s3_answers.extent(status, headers_of(reply), span)
+        except NoAnswer:
+            fs.loop.call_soon_threadsafe(reply["Body"].close)
             raise
-        sent = extent(
-            206 if reply.get("ContentRange") else 200, headers_of(reply), span
-        )
-        return reply, sent, _pieces(fs, reply["Body"], piece)
+        return Found(reply, sent, self._pieces(fs, reply["Body"], piece))
+
+    def _all_bytes(self, fs: fsspec.AbstractFileSystem, path: str) -> Iterator[bytes]:
+        """The bytes under a name, however many the answer says that they are.
+
+        :raises FileNotFoundError: if there are none.
+        :raises NoAnswer: if the answer is not S3's.
+        """
+        reply, piece = self._get_by_s3fs(fs, self._where(path))
+        s3_answers.refuse_foreign(headers_of(reply))
+        return self._pieces(fs, reply["Body"], piece)
 
     def _head_object(
         self, fs: fsspec.AbstractFileSystem, path: str
     ) -> dict[str, t.Any]:
-        """:raises FileNotFoundError: if there is no such object, or no bucket."""
+        """What is known of an object, by botocore's names. It is still to be looked
+        at whether the answer is S3's, as far as that is needed.
+
+        :raises FileNotFoundError: if there is no such object, or no bucket.
+        """
         if self._is_direct(fs):
-            found = self._get_directly("HEAD", **self._where(path))
+            found = self._look_directly(**self._where(path))
             if found is not None:
                 return _described(found)
         reply = self._call(fs, "head_object", **self._where(path))
         return t.cast("dict[str, t.Any]", reply)
 
+    # -- the direct way ------------------------------------------------------
+
     def _get_directly(
+        self, span: Span | None, **asked: str
+    ) -> tuple[urllib3.BaseHTTPResponse, Extent] | None:
+        """``None`` if it is left to s3fs."""
+        from .s3_direct import rest
+
+        reply = self._ask_directly("GET", **asked)
+        if reply is None:
+            return None
+        if reply.status in (200, 206):
+            try:
+                return reply, s3_answers.extent(reply.status, reply.headers, span)
+            except NoAnswer:
+                reply.close()
+                return None
+        said = rest(reply)
+        if reply.status == 416:
+            raise OutOfRange
+        if reply.status == 404 and b">NoSuchKey<" in said:
+            raise FileNotFoundError(asked["Key"])
+        return None
+
+    def _look_directly(self, **asked: str) -> urllib3.BaseHTTPResponse | None:
+        """``None`` if it is left to s3fs."""
+        from .s3_direct import rest
+
+        reply = self._ask_directly("HEAD", **asked)
+        if reply is None:
+            return None
+        rest(reply)
+        if reply.status == 404:
+            raise FileNotFoundError(asked["Key"])
+        with suppress(NoAnswer):
+            if reply.status == 200:
+                s3_answers.size_of(reply.headers)
+                return reply
+        return None
+
+    def _ask_directly(
         self, method: str, *, Bucket: str, Key: str, **asked: str
     ) -> urllib3.BaseHTTPResponse | None:
         headers = {HEADERS[name]: value for name, value in asked.items()}
         url = self._object(Key, self._region, self._endpoint)
-        reply = self._direct.get(url, headers, method)
-        if reply is None or (reply.status in (200, 206) and method != "HEAD"):
-            return reply
-        said = reply.read()  # gives the connection back
-        if reply.status == 200:
-            return reply
-        if reply.status == 416:
-            raise OutOfRange
-        if reply.status == 404 and (method == "HEAD" or b">NoSuchKey<" in said):
-            raise FileNotFoundError(Key)
-        return None
+        return self._direct.get(url, headers, method)
 
-    async def _begin(
-        self, fs: fsspec.AbstractFileSystem, asked: dict[str, str]
+    # -- the way of s3fs -----------------------------------------------------
+
+    def _get_by_s3fs(
+        self, fs: fsspec.AbstractFileSystem, asked: Mapping[str, str]
     ) -> tuple[dict[str, t.Any], Piece]:
-        reply = await self._limited(fs, "get_object", **asked)
-        _widen(reply["Body"])
         try:
-            return reply, await _piece(reply["Body"], FIRST)
-        except BaseException:
-            reply["Body"].close()
+            return ioloop.run(fs.loop, self._begin, fs, asked)
+        except Exception as exc:
+            if status_of(exc) == 416:
+                raise OutOfRange from exc
             raise
 
+    async def _begin(
+        self, fs: fsspec.AbstractFileSystem, asked: Mapping[str, str]
+    ) -> tuple[dict[str, t.Any], Piece]:
+        async with asyncio.timeout(self._limit):
+            reply = await self._asked(fs, "get_object", **asked)
+            _widen(reply["Body"])
+            try:
+                return reply, await self._piece(reply["Body"], FIRST)
+            except BaseException:
+                reply["Body"].close()
+                raise
 
-def headers_of(reply: Mapping[str, t.Any]) -> dict[str, str]:
-    """The headers of an answer as HTTP calls them, from what botocore makes of them."""
-    names = ("ContentEncoding", "ContentLength", "ContentRange")
-    return {
-        name.replace("Content", "Content-"): str(reply[name])
-        for name in names
-        if reply.get(name) is not None
-    }
+    def _pieces(
+        self, fs: fsspec.AbstractFileSystem, body: t.Any, piece: Piece
+    ) -> Generator[bytes]:
+        try:
+            while piece.data:
+                yield piece.data
+                if piece.last:
+                    break
+                piece = ioloop.run(fs.loop, self._piece, body, CHUNK)
+        finally:
+            if not piece.last:
+                fs.loop.call_soon_threadsafe(body.close)
+
+    async def _piece(self, body: t.Any, enough: int) -> Piece:
+        """:raises TimeoutError: if the bytes come too slowly."""
+        found, size, counted, data = [], 0, 0, b""
+        now = asyncio.get_running_loop().time
+        async with asyncio.timeout(self._limit) as timer:
+            while size < enough and (data := await body.read(CHUNK - size)):
+                found.append(data)
+                size += len(data)
+                if size - counted >= PACE:
+                    counted = size
+                    timer.reschedule(now() + self._limit)
+        return Piece(b"".join(found), last=not data)
 
 
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:
     """The headers of an object, as botocore calls them."""
-    said = reply.headers
+    said = {name.lower(): value for name, value in reply.headers.items()}
     return {
-        "ContentEncoding": said.get("Content-Encoding"),
-        "ContentLength": said.get("Content-Length"),
-        "ContentType": said.get("Content-Type"),
-        "ETag": said.get("ETag"),
-        "LastModified": parse_date(said.get("Last-Modified")),
+        "ContentType": said.get("content-type"),
+        "ETag": said.get("etag"),
+        "LastModified": parse_date(said.get("last-modified")),
+        "ServerSideEncryption": said.get("x-amz-server-side-encryption"),
+        "SSECustomerAlgorithm": said.get(
+            "x-amz-server-side-encryption-customer-algorithm"
+        ),
         "Metadata": {
-            name.lower().removeprefix(META): value
+            name.removeprefix(META): value
             for name, value in said.items()
-            if name.lower().startswith(META)
+            if name.startswith(META)
         },
+        "ResponseMetadata": {"HTTPHeaders": said},
     }
-
-
-def _pieces(
-    fs: fsspec.AbstractFileSystem, body: t.Any, piece: Piece
-) -> Iterator[bytes]:
-    try:
-        while piece.data:
-            yield piece.data
-            if piece.last:
-                break
-            piece = ioloop.run(fs.loop, _piece, body, CHUNK)
-    finally:
-        if not piece.last:
-            fs.loop.call_soon_threadsafe(body.close)
 
 
 def _widen(body: t.Any) -> None:
@@ -164,11 +248,3 @@ def _widen(body: t.Any) -> None:
     # libraries have no such method, or no such body.
     with suppress(AttributeError, RuntimeError):
         body.raw_stream.content.set_read_chunk_size(CHUNK // 2)
-
-
-async def _piece(body: t.Any, enough: int) -> Piece:
-    found, size, data = [], 0, b""
-    while size < enough and (data := await body.read(CHUNK - size)):
-        found.append(data)
-        size += len(data)
-    return Piece(b"".join(found), last=not data)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import typing as t
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -27,10 +28,15 @@ from ..sources import CHUNK
 from ..sources import Window
 from . import s3_signing
 from .errors import NoAnswer
+from .s3_answers import is_stored
+from .s3_wire import Encrypted
+from .s3_wire import Plain
 
 #: How much is handed to a connection at a time. Each piece has the time of a connect
 #: to be taken, so that a slow line is no silent one.
 PIECE = 64 * 1024
+#: How much is read of an answer that is no object, such as a page or an error.
+LONGEST = 64 * 1024
 #: The SHA-256 of a request without a body.
 NOTHING = hashlib.sha256().hexdigest()
 
@@ -40,7 +46,8 @@ class Direct:
 
     :param server: its URL.
     :param connect: the seconds to connect in, and for a piece of a body to be taken.
-    :param read: the seconds to wait for the next byte of an answer.
+    :param read: the seconds for an answer, or for every
+        :data:`~flask_store.dialects.s3_wire.PACE` bytes of a long one.
     :param keys: gives the keys of the moment; those of a role are renewed.
     :param trusted: a file of certificates to trust, in place of the usual ones.
     """
@@ -69,6 +76,7 @@ class Direct:
         :param url: its address, percent-encoded once.
         :return: the HTTP status; ``None`` if there was none to be had.
         :raises TimeoutError: if the server is silent.
+        :raises NoAnswer: if the status is 200, and S3 cannot have said it.
         """
         # Signing and sending a small body takes one reading, and a large one two.
         small = list(_chunks(body)) if body.size <= CHUNK else None
@@ -80,7 +88,12 @@ class Direct:
         reply = self._request("PUT", url, said, digest, body=pieces)
         if reply is None and body.source.error is not None:
             raise body.source.error
-        return None if reply is None else reply.status
+        if reply is None:
+            return None
+        page = rest(reply)
+        if reply.status == 200 and (page or not is_stored(reply.headers)):
+            raise NoAnswer("an upload is answered by something else than S3")
+        return reply.status
 
     def get(
         self, url: str, headers: Mapping[str, str], method: str = "GET"
@@ -92,9 +105,7 @@ class Direct:
         :return: ``None`` if there was no answer to be had.
         :raises TimeoutError: if the server is silent.
         """
-        return self._request(
-            method, url, headers, NOTHING, preload_content=False, decode_content=False
-        )
+        return self._request(method, url, headers, NOTHING)
 
     def _request(
         self,
@@ -102,7 +113,7 @@ class Direct:
         url: str,
         said: Mapping[str, str],
         digest: str,
-        **options: t.Any,
+        body: Iterable[t.Any] | None = None,
     ) -> urllib3.BaseHTTPResponse | None:
         headers = s3_signing.headers(
             method, url, self._keys(), self._region, said, digest
@@ -110,7 +121,13 @@ class Direct:
         path = urlsplit(url).path
         try:
             return self._pool.urlopen(
-                method, path, headers=headers, redirect=False, **options
+                method,
+                path,
+                t.cast(t.Any, body),
+                headers,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
             )
         except urllib3.exceptions.TimeoutError as exc:
             raise TimeoutError(str(exc)) from exc
@@ -136,14 +153,30 @@ class Direct:
         options = {}
         if self.encrypts:
             options["ca_certs"] = get_cert_path(self._trusted or True)
-        return urllib3.connection_from_url(
+        pool = urllib3.connection_from_url(
             self._server, maxsize=64, retries=False, timeout=self._timeout, **options
         )
+        pool.ConnectionCls = Encrypted if self.encrypts else Plain
+        return pool
 
 
 def is_proxied(server: str) -> bool:
     """Whether the environment names a proxy for *server*, which only s3fs uses."""
     return bool(get_environ_proxies(server))
+
+
+def rest(reply: urllib3.BaseHTTPResponse) -> bytes:
+    """The body of an answer that is no object, or the beginning of a long one. The
+    connection can be used again if that was all.
+
+    :raises TimeoutError: when the server falls silent.
+    """
+    try:
+        return _read(reply, LONGEST)
+    except ConnectionError:
+        return b""  # the status is all that is needed
+    finally:
+        reply.close()
 
 
 def content(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
@@ -157,7 +190,7 @@ def content(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
     return data
 
 
-def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[bytes]:
+def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Generator[bytes]:
     """The bytes of an answer, of which the *first* are here already: whoever never
     asks for more holds no connection.
 
@@ -169,7 +202,7 @@ def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Iterator[b
     return _rest(reply, data, size)
 
 
-def _rest(reply: urllib3.BaseHTTPResponse, data: bytes, size: int) -> Iterator[bytes]:
+def _rest(reply: urllib3.BaseHTTPResponse, data: bytes, size: int) -> Generator[bytes]:
     try:
         while data:
             yield data

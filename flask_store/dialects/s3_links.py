@@ -14,7 +14,6 @@ from ..exceptions import NotConfiguredError
 from . import Dialect
 from . import Location
 from . import s3_signing
-from . import Stat
 
 if t.TYPE_CHECKING:
     from ..claims import Claim
@@ -112,16 +111,6 @@ class S3Links(Dialect):
             self._region,
             dt.datetime.now(dt.UTC),
             dt.datetime.fromtimestamp(claim.expires, dt.UTC),
-        )
-
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        source = self._where(self.path(claim.staged))
-        # The form can be sent again until it expires, but never into this copy.
-        fs.call_s3(
-            "copy_object",
-            **self._where(self.path(claim.key)),
-            CopySource=source,
-            CopySourceIfMatch=f'"{staged.etag}"',
         )
 
     # -- credentials ---------------------------------------------------------

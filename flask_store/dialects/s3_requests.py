@@ -13,11 +13,17 @@ import fsspec
 from .. import ioloop
 from ..sources import CHUNK
 from ..sources import Window
+from .errors import NoAnswer
 from .s3_links import S3Links
 from .s3_options import is_ordinary
 
 if t.TYPE_CHECKING:
     from .s3_direct import Direct
+
+#: How often the progress of a body is looked at within the limit of one answer.
+LOOKS = 32
+#: How many times the limit of one answer a server has to copy or to join a file.
+SLOW = 10
 
 
 class S3Requests(S3Links):
@@ -31,9 +37,13 @@ class S3Requests(S3Links):
     _ordinary: bool | None = None
 
     @property
+    def _read_timeout(self) -> float:
+        return float(self.location.options["config_kwargs"]["read_timeout"])
+
+    @property
     def _limit(self) -> float:
-        """Seconds; a little more than one try may take."""
-        return float(self.location.options["config_kwargs"]["read_timeout"]) + 0.5
+        """Seconds for a whole answer; a little more than one try may take."""
+        return self._read_timeout + 0.5
 
     def _call(
         self, fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
@@ -41,10 +51,36 @@ class S3Requests(S3Links):
         """A request that a server answers at once."""
         return ioloop.run(fs.loop, self._limited, fs, method, **kwargs)
 
-    async def _limited(
+    def _call_slow(
         self, fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
     ) -> t.Any:
-        return await asyncio.wait_for(fs._call_s3(method, **kwargs), self._limit)
+        """A request over which a server may think: it has to move a file."""
+        return ioloop.run(fs.loop, self._limited, fs, method, SLOW, **kwargs)
+
+    async def _limited(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        method: str,
+        times: int = 1,
+        **kwargs: t.Any,
+    ) -> t.Any:
+        async with asyncio.timeout(self._limit * times):
+            return await self._asked(fs, method, **kwargs)
+
+    @staticmethod
+    async def _asked(
+        fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
+    ) -> t.Any:
+        """What the answer says.
+
+        :raises NoAnswer: if it cannot be read.
+        """
+        try:
+            return await fs._call_s3(method, **kwargs)
+        except Exception as exc:
+            if is_unreadable(exc):
+                raise NoAnswer("it is not what S3 answers") from exc
+            raise
 
     def _send(
         self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
@@ -64,20 +100,28 @@ class S3Requests(S3Links):
         client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
         if body.size <= CHUNK:
             return await self._limited(fs, method, Body=body, **kwargs)
-        now = asyncio.get_running_loop().time
-        task = asyncio.ensure_future(fs._call_s3(method, Body=body, **kwargs))
-        position, moved = body.position, now()
+        task = asyncio.ensure_future(self._asked(fs, method, Body=body, **kwargs))
         try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=self._limit / 4)
-                # A body that is through is the server's: it may have to think.
-                if body.position != position or body.position == body.size:
-                    position, moved = body.position, now()
-                elif now() - moved > self._limit and not task.done():
-                    raise TimeoutError(f"{method} did not move for {self._limit} s")
+            await self._moving(task, body)
             return task.result()
         finally:
             task.cancel()
+
+    async def _moving(self, task: asyncio.Future[t.Any], body: Window) -> None:
+        """Wait for a request while its body moves, and then once for the answer.
+
+        :raises TimeoutError: if the body stands still, or the answer does not come.
+        """
+        now, look = asyncio.get_running_loop().time, self._limit / LOOKS
+        position, moved = body.position, now()
+        while not (await asyncio.wait({task}, timeout=look))[0]:
+            still = now() - moved
+            # botocore begins anew when the server was silent for the read timeout.
+            anew = body.position < position and still > self._read_timeout - 2 * look
+            if anew or still > self._limit:
+                raise TimeoutError(f"A request did not move for {still:.1f} s")
+            if body.position != position:
+                position, moved = body.position, now()
 
     # -- the direct way ------------------------------------------------------
 
@@ -122,6 +166,19 @@ def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
     botocore asks whether it may send; a large one learns in time that it may not."""
     if int(request.headers.get("Content-Length", 0)) <= CHUNK:
         request.headers.pop("Expect", None)
+
+
+def is_unreadable(exc: Exception) -> bool:
+    """Whether botocore could make nothing of an answer."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(exc, ResponseParserError):
+        return True
+    # A date that is none, bytes that are no text.
+    return isinstance(exc, LookupError | ValueError) and not isinstance(
+        exc, BotoCoreError
+    )
 
 
 def status_of(exc: Exception) -> int | None:

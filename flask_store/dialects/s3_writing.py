@@ -7,7 +7,9 @@ import logging
 import os
 import typing as t
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 
 import fsspec
@@ -15,12 +17,20 @@ import shortuuid
 
 from .. import naming
 from ..arriving import arriving
+from ..exceptions import VersionGone
 from ..sources import Source
 from ..sources import Window
 from . import Location
+from . import Stat
+from .errors import NoAnswer
+from .s3_answers import headers_of
+from .s3_answers import is_stored
 from .s3_bodies import META
 from .s3_errors import S3Errors
 from .s3_requests import status_of
+
+if t.TYPE_CHECKING:
+    from ..claims import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +123,18 @@ class S3Writing(S3Errors):
     ) -> bool:
         """One PUT. Whether it was refused because the name is taken."""
         if self._is_direct(fs):
-            status = self._put_directly(staged, path, content_type, exclusive)
+            try:
+                status = self._put_directly(staged, path, content_type, exclusive)
+            except NoAnswer:
+                staged.source.complete()
+                self._prove(fs, staged, path)
+                return False
             if status in (200, *TAKEN):
                 return status != 200
         staged.source.complete()
         conditions = {"IfNoneMatch": "*"} if exclusive else {}
         try:
-            self._send(
+            reply = self._send(
                 fs,
                 "put_object",
                 Window(staged.source),
@@ -132,7 +147,36 @@ class S3Writing(S3Errors):
             if not exclusive or status_of(exc) not in TAKEN:
                 raise
             return True
+        if not is_stored(headers_of(reply)):
+            self._prove(fs, staged, path)
         return False
+
+    def _prove(self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str) -> None:
+        """Look whether an upload is there that something else than S3 has answered.
+
+        :raises NoAnswer: if it is not.
+        """
+        token = self._token(fs, path)
+        if token == staged.token:
+            return
+        # A server that keeps no metadata may still have kept the file.
+        if token is None and self._has_bytes(fs, staged.source, path):
+            return
+        raise NoAnswer("an upload is answered by something else than S3")
+
+    def _has_bytes(
+        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
+    ) -> bool:
+        """Whether there is an object with the very bytes of an upload."""
+        position = 0
+        try:
+            for data in self._all_bytes(fs, path):
+                if source.read_at(position, len(data)) != data:
+                    return False
+                position += len(data)
+        except FileNotFoundError:
+            return False
+        return position == source.size
 
     def _put_directly(
         self, staged: Staged, path: str, content_type: str, exclusive: bool
@@ -153,13 +197,16 @@ class S3Writing(S3Errors):
     ) -> None:
         staged.source.complete()
         where = self._where(path)
-        upload = self._call(
-            fs,
-            "create_multipart_upload",
-            **where,
-            ContentType=content_type,
-            Metadata={TOKEN: staged.token},
-        )["UploadId"]
+        upload = _given(
+            self._call(
+                fs,
+                "create_multipart_upload",
+                **where,
+                ContentType=content_type,
+                Metadata={TOKEN: staged.token},
+            ),
+            "UploadId",
+        )
         try:
             size = staged.source.size
             step = max(PART_SIZE, -(-size // MAX_PARTS))
@@ -174,44 +221,84 @@ class S3Writing(S3Errors):
                     UploadId=upload,
                     PartNumber=number,
                 )
+                if not is_stored(headers_of(part)):
+                    raise NoAnswer("a part is answered by something else than S3")
                 parts.append({"PartNumber": number, "ETag": part["ETag"]})
-            fs.call_s3(
+            reply = self._call_slow(
+                fs,
                 "complete_multipart_upload",
                 **where,
                 UploadId=upload,
                 MultipartUpload={"Parts": parts},
             )
+            if not reply.get("ETag"):
+                self._prove(fs, staged, path)
         except BaseException:
             # Parts that nobody completes are invisible, and paid for every month.
-            self._call(fs, "abort_multipart_upload", **where, UploadId=upload)
+            with suppress(Exception):
+                self._call(fs, "abort_multipart_upload", **where, UploadId=upload)
             raise
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        """:raises VersionGone: if the form was sent again meanwhile."""
+        source = self._where(self.path(claim.staged))
+        # The form can be sent again until it expires, but never into this copy.
+        try:
+            reply = self._call_slow(
+                fs,
+                "copy_object",
+                **self._where(self.path(claim.key)),
+                CopySource=source,
+                CopySourceIfMatch=f'"{staged.etag}"',
+            )
+        except Exception as exc:
+            if status_of(exc) != 412:
+                raise
+            raise VersionGone(
+                f"{naming.quoted(claim.key)} was uploaded once more while it was"
+                " confirmed. Confirm it again.",
+                claim.key,
+            ) from exc
+        _given(reply.get("CopyObjectResult") or {}, "ETag")
+
+    def _delete_object(
+        self, fs: fsspec.AbstractFileSystem, where: dict[str, str]
+    ) -> None:
+        reply = self._call(fs, "delete_object", **where)
+        if reply["ResponseMetadata"]["HTTPStatusCode"] == 204:
+            return
+        # Some servers say 200, and so does a login page.
+        with suppress(FileNotFoundError):
+            self._head_object(fs, f"{self.bucket}/{where['Key']}")
+            raise NoAnswer("a deletion was answered, and the file is still there")
+
+    # -- whether conditions are honoured -------------------------------------
 
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
-        where = self._where(self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}"))
-        empty = Source(io.BytesIO(), None)
-        self._send(fs, "put_object", Window(empty), **where, IfNoneMatch="*")
+        path = self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
         try:
-            self._send(fs, "put_object", Window(empty), **where, IfNoneMatch="*")
-        except Exception as exc:
-            if status_of(exc) not in TAKEN:
-                raise
-            return True
+            # The first one is refused if its answer got lost and it was sent again.
+            honoured = any(
+                self._put(fs, probe, path, "text/plain", exclusive=True)
+                for probe in (_probe_of(b"first"), _probe_of(b"second"))
+            )
         finally:
-            self._remove_probe(fs, where)
-        logger.warning(
-            "The server ignores If-None-Match: every name in %s will carry a UUID.",
-            self.uri,
-        )
-        return False
+            self._remove_probe(fs, self._where(path))
+        if not honoured:
+            logger.warning(
+                "The server ignores If-None-Match: every name in %s will carry a UUID.",
+                self.uri,
+            )
+        return honoured
 
     def _remove_probe(
         self, fs: fsspec.AbstractFileSystem, where: dict[str, str]
     ) -> None:
         try:
-            self._call(fs, "delete_object", **where)
-        except PermissionError:  # keys that may only write are a good habit
-            logger.warning("May not delete the empty object %s.", where["Key"])
+            self._delete_object(fs, where)
+        except Exception as exc:  # keys that may only write are a good habit
+            logger.warning("The tiny object %s is not deleted: %s", where["Key"], exc)
 
     def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
         try:
@@ -219,3 +306,17 @@ class S3Writing(S3Errors):
         except FileNotFoundError:  # taken by an upload that is still going on
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))
+
+
+def _probe_of(data: bytes) -> Staged:
+    return Staged(Source(io.BytesIO(data), None), shortuuid.uuid())
+
+
+def _given(reply: Mapping[str, t.Any], name: str) -> str:
+    """What every answer of S3 to such a request gives.
+
+    :raises NoAnswer: if it does not.
+    """
+    if not reply.get(name):
+        raise NoAnswer(f"it gives no {name}")
+    return str(reply[name])
