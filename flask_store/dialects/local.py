@@ -275,7 +275,7 @@ class LocalDialect(Dialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        file, opened = self._opened(key)
+        file, opened = self._open_file(key)
         if found is not None and opened.etag != found.etag:
             file.close()
             raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
@@ -286,9 +286,9 @@ class LocalDialect(Dialect):
         return Fetched(opened, start, stop, FilePart(file, start, stop))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return self._opened(key)[0]
+        return self._open_file(key)[0]
 
-    def _opened(self, key: str) -> tuple[t.BinaryIO, Stat]:
+    def _open_file(self, key: str) -> tuple[t.BinaryIO, Stat]:
         file: t.BinaryIO = io.BufferedReader(
             DiskFile(self.path(key), key, self.explain)
         )
