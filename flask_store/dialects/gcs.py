@@ -40,11 +40,16 @@ from .gcs_links import check_object
 from .gcs_tokens import Tokens
 from .gcs_writing import GCSWriting
 from .ranged import ranged
+from .tries import counting
 
 NO_TOKEN = (
     "There are no Google credentials. Put token, the path of a service account's JSON"
     " file, into STORE_OPTIONS, or run the server with application default credentials."
 )
+
+
+#: All the bytes of an object.
+ALL = Span(0, None)
 
 
 class GCSDialect(GCSWriting):
@@ -87,6 +92,8 @@ class GCSDialect(GCSWriting):
     def connect(self) -> fsspec.AbstractFileSystem:
         options = self.connect_options()
         options.setdefault("loop", ioloop.get_loop())
+        session = {"trace_configs": [counting()], **options.get("session_kwargs", {})}
+        options["session_kwargs"] = session
         # Not the class that is registered: that one asks a second server, by another
         # protocol, what kind of bucket this is.
         fs = gcsfs.core.GCSFileSystem(skip_instance_cache=True, **options)
@@ -135,7 +142,7 @@ class GCSDialect(GCSWriting):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        if span and found and not _meets(span, found.size):
+        if span and found and not span.meets(found.size):
             return None
         version = {"generation": found.etag} if found and found.etag else {}
         path = self._object(self.path(key))
@@ -147,16 +154,19 @@ class GCSDialect(GCSWriting):
             return known
 
         try:
-            return self._client(fs).download(path, version, span, judge)
+            # Of all the bytes, the answer to a range tells the size twice.
+            return self._client(fs).download(path, version, span or ALL, judge)
         except Refused as exc:
             if exc.status not in (404, 416):
                 raise
             # The error of a download is plain text, which anybody could have sent.
             there = self.stat(fs, key)
-            if exc.status == 416 and span and not _meets(span, there.size):
-                return None
             if found and there.etag != found.etag:
                 raise self._replaced(key) from exc
+            if exc.status == 416 and span and not span.meets(there.size):
+                return None
+            if exc.status == 416 and not there.size:
+                return Fetched(there, 0, 0, iter(()))
             raise NoAnswer(
                 f"the status is {exc.status}, of a file that is there"
             ) from exc
@@ -255,12 +265,6 @@ class GCSDialect(GCSWriting):
         if exc.status == 507:
             return super().explain(OSError(errno.ENOSPC, ""), key)
         return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
-
-
-def _meets(span: Span, size: int) -> bool:
-    """Whether a file of this size has any byte of the span."""
-    start, stop = span.within(size)
-    return start < stop
 
 
 def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:

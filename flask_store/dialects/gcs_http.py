@@ -37,6 +37,7 @@ from .pace import read_piece
 from .records import Fetched
 from .records import Span
 from .records import Stat
+from .tries import Tries
 
 #: What is worth a second try ("Retry strategy", Cloud Storage documentation).
 TRANSIENT = {408, 429, 500, 502, 503, 504}
@@ -69,8 +70,9 @@ class Refused(Exception):
 class Attempt(Patience):
     """One of the two times that a request is made, and the time left for both."""
 
-    #: Whether the answer to a first request was lost, or a passing failure.
-    again = False
+    def __init__(self, timeout: asyncio.Timeout, limit: float) -> None:
+        super().__init__(timeout, limit)
+        self.tries = Tries()
 
 
 Body: t.TypeAlias = Callable[[Attempt], AsyncIterator[bytes]]
@@ -175,7 +177,7 @@ class Client:
         return _json(text)
 
     def download(
-        self, path: str, params: Mapping[str, t.Any], span: Span | None, judge: Judge
+        self, path: str, params: Mapping[str, t.Any], span: Span, judge: Judge
     ) -> Fetched:
         """The bytes of an object as they are stored, at most 1 MiB at a time.
 
@@ -205,7 +207,11 @@ class Client:
         body: Body | None = None,
     ) -> tuple[int, bytes]:
         response = await self._send(
-            method, url, headers or {}, body(attempt) if body else None
+            method,
+            url,
+            headers or {},
+            data=body(attempt) if body else None,
+            trace_request_ctx=attempt.tries,
         )
         async with response:
             text = await response.read()
@@ -220,21 +226,19 @@ class Client:
         try:
             return await self._answer(attempt, "DELETE", url)
         except Refused as exc:
-            if exc.status == 404 and attempt.again:
-                return 204, b""  # the first request did it, and its answer was lost
+            if exc.status == 404 and attempt.tries.sent > 1:
+                return 204, b""  # an earlier one did it, and its answer was lost
             raise
 
     async def _begin(
         self,
         attempt: Attempt,
         url: URL,
-        span: Span | None,
+        span: Span,
         judge: Judge,
         coding: str = "identity",
     ) -> tuple[aiohttp.ClientResponse, Stat, Extent, Piece]:
-        headers = {"Accept-Encoding": coding}
-        if span:
-            headers["Range"] = f"bytes={span}"
+        headers = {"Accept-Encoding": coding, "Range": f"bytes={span}"}
         response = await self._send("GET", url, headers, auto_decompress=False)
         try:
             if response.status >= 400:
@@ -259,16 +263,13 @@ class Client:
         method: str,
         url: URL,
         headers: Mapping[str, str],
-        data: AsyncIterator[bytes] | None = None,
         **more: t.Any,
     ) -> aiohttp.ClientResponse:
         session: aiohttp.ClientSession = await self.fs._set_session()
         said = {**headers, **await self.tokens.headers()}
         # What is to be waited for is said elsewhere; a large file takes its time.
         forever = aiohttp.ClientTimeout(total=None)
-        return await session.request(
-            method, url, headers=said, data=data, timeout=forever, **more
-        )
+        return await session.request(method, url, headers=said, timeout=forever, **more)
 
     # -- both ----------------------------------------------------------------
 
@@ -290,8 +291,7 @@ class Client:
                 except Refused as exc:
                     if exc.status not in TRANSIENT:
                         raise
-                attempt.again = True
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(min(PAUSE, self.limit / 8))
                 return await work(attempt)
 
         return ioloop.run(self.fs.loop, twice)
@@ -323,7 +323,7 @@ def _shown(text: bytes) -> str:
     return repr(text[:40].decode(errors="replace")) if text else "empty"
 
 
-def _extent(response: aiohttp.ClientResponse, span: Span | None, stored: str) -> Extent:
+def _extent(response: aiohttp.ClientResponse, span: Span, stored: str) -> Extent:
     """Which bytes of an object the answer has.
 
     :param stored: the coding in which the object is stored.

@@ -107,7 +107,7 @@ class GCSWriting(GCSLinks):
             if exc.status == 404:
                 raise self._no_bucket() from exc
             raise
-        except (NoAnswer, aiohttp.ClientError):
+        except (NoAnswer, TimeoutError, aiohttp.ClientError):
             # Whoever answered was not the storage, or nobody did. It may have the
             # object all the same.
             if staged.source.error is not None or not self._is_there(fs, staged, path):

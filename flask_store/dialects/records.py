@@ -91,6 +91,11 @@ class Span(t.NamedTuple):
             return max(0, size - (self.last or 0)), size
         return self.first, size if self.last is None else min(size, self.last + 1)
 
+    def meets(self, size: int) -> bool:
+        """Whether so many bytes have any of them."""
+        start, stop = self.within(size)
+        return start < stop
+
     def __str__(self) -> str:
         return "-".join("" if end is None else str(end) for end in self)
 
