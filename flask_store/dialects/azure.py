@@ -43,6 +43,7 @@ from .azure_http import prepare
 from .azure_links import AzureLinks
 from .errors import NoAnswer
 from .pace import pieces
+from .pace import verified
 from .ranged import ranged
 from .tries import Tries
 
@@ -320,6 +321,8 @@ class AzureDialect(AzureLinks):
         except azure.HttpResponseError as exc:
             return self._unfetched(fs, key, span, found, exc)
         body = pieces(fs.loop, begun.first, begun.body.read, begun.body.close, limit)
+        if begun.body.answer.status_code == 200:  # which tells the size only once
+            body = verified(body, begun.found.checksum)
         return Fetched(begun.found, begun.sent.start, begun.sent.stop, body)
 
     def _unfetched(
@@ -353,7 +356,7 @@ class AzureDialect(AzureLinks):
         # That of the whole blob, in an answer with a part of it ("Get Blob").
         md5 = headers.get("x-ms-blob-content-md5")
         if answer.status_code == 200:
-            md5 = headers.get("Content-MD5")
+            md5 = md5 or headers.get("Content-MD5")
         record = self.record(
             {
                 "size": sent.size,

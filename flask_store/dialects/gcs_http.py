@@ -34,6 +34,7 @@ from .pace import Piece
 from .pace import pieces
 from .pace import PROGRESS
 from .pace import read_piece
+from .pace import verified
 from .records import Fetched
 from .records import Span
 from .records import Stat
@@ -194,6 +195,8 @@ class Client:
         body = pieces(
             self.fs.loop, first, response.content.read, response.close, self.limit
         )
+        if response.status == 200:  # which tells the size only once
+            body = verified(body, found.checksum)
         return Fetched(found, sent.start, sent.stop, body)
 
     # -- on the loop's thread ------------------------------------------------

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import typing as t
 from collections.abc import Awaitable
 from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 
 from .. import ioloop
 from ..sources import CHUNK
+from .errors import NoAnswer
 
 #: How many bytes of a body have to come, or to go, within each limit. A body that
 #: trickles would otherwise hold a worker for as long as the server likes.
@@ -73,7 +75,7 @@ def pieces(
     read: Read,
     close: Callable[[], object],
     limit: float,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """The bytes of a body that is read on an event loop, at most 1 MiB at a time.
 
     :param first: what has been read already.
@@ -91,3 +93,23 @@ def pieces(
         if not piece.last:
             with suppress(RuntimeError):  # the loop has ended with its process
                 loop.call_soon_threadsafe(close)
+
+
+def verified(
+    body: Generator[bytes, None, None], checksum: str | None
+) -> Generator[bytes, None, None]:
+    """The bytes of a body, of which it is an error if they are not the file's.
+
+    :param checksum: of the file, see :class:`~flask_store.dialects.Stat`; only an MD5
+        is compared.
+    """
+    kind, _, wanted = (checksum or "").partition(":")
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        for piece in body:
+            digest.update(piece)
+            yield piece
+    finally:
+        body.close()
+    if kind == "md5" and digest.hexdigest() != wanted:
+        raise NoAnswer("its bytes have another MD5 than the file")
