@@ -250,7 +250,7 @@ class AzureDialect(AzureLinks):
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         found = self._ask(fs, self.path(key), "get_blob_properties")
-        if _is_folder(found.metadata):
+        if _is_folder(found):
             raise FileNotFoundError(key)
         return self._stat(found, key)
 
@@ -277,7 +277,7 @@ class AzureDialect(AzureLinks):
             for blob in blobs:
                 if not blob.name.startswith(prefix):
                     raise NoAnswer(f"it lists {naming.quoted(blob.name)}")
-                if not _is_folder(blob.metadata):
+                if not _is_folder(blob):
                     yield self._stat(blob, blob.name[skip:])
 
     def _stat(self, blob: t.Any, key: str) -> Stat:
@@ -443,12 +443,17 @@ def code_of(exc: Exception) -> str:
 
 
 def _token(found: t.Any) -> str | None:
-    return t.cast("str | None", (found.metadata or {}).get(TOKEN))
+    return _metadata(found).get(TOKEN)
 
 
-def _is_folder(metadata: Mapping[str, str] | None) -> bool:
+def _is_folder(found: t.Any) -> bool:
     # An account with folders shows them as blobs too.
-    return bool((metadata or {}).get("hdi_isfolder"))
+    return bool(_metadata(found).get("hdi_isfolder"))
+
+
+def _metadata(found: t.Any) -> dict[str, str]:
+    # They are headers, of which something in between may change the case.
+    return {name.lower(): value for name, value in (found.metadata or {}).items()}
 
 
 def _md5(digest: bytes | None) -> str | None:

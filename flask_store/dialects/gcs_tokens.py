@@ -88,7 +88,8 @@ class Tokens:
 
 
 class _Asking(transport.Request):  # type: ignore[misc]
-    """A request for a token, with a limit; it notes what was wrong with the answer."""
+    """A request for a token, with a limit. It notes what is wrong with the answer, if
+    the library cannot use it; only a refusal in JSON concerns the identity."""
 
     def __init__(self, session: requests.Session, limit: float) -> None:
         super().__init__(session)
@@ -104,6 +105,8 @@ class _Asking(transport.Request):  # type: ignore[misc]
             self.problem = f"the token server answers {reply.status}"
         elif not _is_json(reply.data):
             self.problem = "the token server answers with something else than JSON"
+        elif reply.status == 200:
+            self.problem = "the token server's answer has no token"
         return reply
 
 
