@@ -66,7 +66,7 @@ class Between:
                 for name, value in reply.getheaders()
                 if name.lower() not in HOP_BY_HOP
             ]
-            answer = Response(reply.read(), reply.status, kept)
+            answer = Response([reply.read()], reply.status, kept)
             answer.automatically_set_content_length = False
             return answer
 
