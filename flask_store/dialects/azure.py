@@ -45,6 +45,7 @@ from .errors import NoAnswer
 from .pace import pieces
 from .pace import verified
 from .ranged import ranged
+from .records import OutOfSpan
 from .tries import Tries
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
@@ -303,13 +304,20 @@ class AzureDialect(AzureLinks):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        if found is not None and span and not span.meets(found.size):
-            return None
+        if span and span.first is None and found is None:
+            found = self.stat(fs, key)  # Azure has no range of the last bytes
+        if span and found is not None:
+            if not span.meets(found.size):
+                return None
+            span = Span.between(*span.within(found.size))
         limit = self.location.options["read_timeout"]
         name = self.absolute_path(key)
 
         def describe(answer: AsyncHttpResponse, sent: Extent) -> Stat:
-            return self._received(answer, sent, key)
+            known = self._received(answer, sent, key)
+            if span and not span.meets(sent.size):
+                raise OutOfSpan
+            return known
 
         async def asking() -> Download:
             blob = fs.service_client.get_blob_client(self.container, name)
@@ -318,6 +326,8 @@ class AzureDialect(AzureLinks):
 
         try:
             begun = ioloop.run(fs.loop, asking)
+        except OutOfSpan:
+            return None
         except azure.HttpResponseError as exc:
             return self._unfetched(fs, key, span, found, exc)
         body = pieces(fs.loop, begun.first, begun.body.read, begun.body.close, limit)

@@ -41,9 +41,6 @@ BUSY = {408, 429, 500, 502, 503, 504}
 #: Those with which something in front of the service answers too.
 ANYBODYS = BUSY | {401, 403, 407, 507}
 
-#: What the emulator says of an empty blob, where the service answers with 416.
-EMPTY = "bytes 0--1/0"
-
 
 async def prepare(service: BlobServiceClient, limit: float) -> None:
     """Let every client that is made of this one try again soon, judge the answers and
@@ -227,8 +224,6 @@ async def _extent(blob: BlobClient, answer: AsyncHttpResponse, span: Span) -> Ex
         for name in ("Content-Length", "Content-Range")
         if name in headers
     }
-    if framing.get("Content-Range") == EMPTY and framing.get("Content-Length") == "0":
-        return Extent(0, 0, 0)
     sent = extent(answer.status_code, framing, span)
     if coding == "identity":
         return sent

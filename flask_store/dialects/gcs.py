@@ -40,6 +40,7 @@ from .gcs_links import check_object
 from .gcs_tokens import Tokens
 from .gcs_writing import GCSWriting
 from .ranged import ranged
+from .records import OutOfSpan
 from .tries import counting
 
 NO_TOKEN = (
@@ -149,6 +150,8 @@ class GCSDialect(GCSWriting):
 
         def judge(headers: Headers, sent: Extent) -> Stat:
             known = self._received(headers, sent, key)
+            if span and not span.meets(sent.size):
+                raise OutOfSpan
             if found and found.etag and known.etag != found.etag:
                 raise self._replaced(key)
             return known
@@ -156,6 +159,8 @@ class GCSDialect(GCSWriting):
         try:
             # Of all the bytes, the answer to a range tells the size twice.
             return self._client(fs).download(path, version, span or ALL, judge)
+        except OutOfSpan:
+            return None
         except Refused as exc:
             if exc.status not in (404, 416):
                 raise

@@ -100,6 +100,10 @@ class Span(t.NamedTuple):
         return "-".join("" if end is None else str(end) for end in self)
 
 
+class OutOfSpan(Exception):
+    """The file has no byte of a span, as an empty one has of none."""
+
+
 class Fetched(t.NamedTuple):
     """Bytes of a file, and what is known of the file that they are of.
 
