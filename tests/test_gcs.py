@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import gzip
+import hashlib
 import json
 import pathlib
+import threading
 import time
 import typing as t
 
@@ -17,13 +20,19 @@ from werkzeug import Response
 
 from flask_store import Store
 from flask_store.claims import Claim
+from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
+from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.links import Period
 from flask_store.stores.fsspec import FsspecStore
 
+from .between import Between
+from .between import between
+from .between import PAGES
+from .between import trickling
 from .contract import upload
 from .protocols import ServerContract
 from .protocols import started
@@ -120,10 +129,13 @@ def test_replaced_object_is_another_version(store: FsspecStore) -> None:
     store.save(upload(b"second"), on_conflict="overwrite")
     after = store.dialect.stat(store.fs, f.filename)
     assert before.etag != after.etag
-    read = store.dialect.stream_version
-    assert b"".join(read(store.fs, after, 0, 6)) == b"second"
-    with pytest.raises(VersionGone):
-        list(read(store.fs, before, 0, 5))
+    assert b"".join(store.stream_version(after, 0, 6)) == b"second"
+    for start, stop in ((0, 5), (1, 4)):
+        with pytest.raises(VersionGone):
+            store.stream_version(before, start, stop)
+    f.delete()
+    with pytest.raises(FileNotFound):
+        store.stream_version(before, 0, 5)
 
 
 def test_missing_bucket(place: Place) -> None:
@@ -152,6 +164,239 @@ def test_listing_of_many_pages(store: FsspecStore, place: Place) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(client), "ask", two)
         assert len(list(store.ls())) == 5
+
+
+# -- answers that are not what they seem --------------------------------------
+
+DATA = b"Neither more nor less. " * 9000
+
+
+@pytest.fixture
+def proxied(place: Place) -> t.Iterator[tuple[Between, FsspecStore]]:
+    """Something in between, and a store behind it with one file, 'a.txt'."""
+    with between(place) as (proxy, there):
+        store = FsspecStore.from_url(there.new(), **there.options, requests_timeout=2)
+        store.put("a.txt", DATA)
+        proxy.methods.clear()
+        yield proxy, store
+
+
+def is_media(request: Request) -> bool:
+    """Whether the bytes of an object are asked for."""
+    return request.args.get("alt") == "media"
+
+
+def reads(store: FsspecStore) -> list[t.Callable[[], object]]:
+    """Every way to read 'a.txt'."""
+    return [
+        lambda: store.read("a.txt"),
+        lambda: list(store.stream("a.txt")),
+        lambda: list(store.stream("a.txt", 1000, 2000)),
+        lambda: store.open("a.txt").read(),
+        lambda: store.move("a.txt", "b.txt"),
+    ]
+
+
+def compressed(request: Request, answer: Response) -> Response | None:
+    """What a proxy that compresses makes of an object."""
+    if not is_media(request):
+        return None
+    answer.data = gzip.compress(answer.data)
+    answer.headers["Content-Encoding"] = "gzip"
+    answer.headers["Content-Length"] = str(len(answer.data))
+    return answer
+
+
+def shifted(request: Request, answer: Response) -> Response | None:
+    """Another part than was asked for."""
+    if is_media(request):
+        answer.headers["Content-Range"] = f"bytes 7-{len(DATA) + 6}/{len(DATA) + 7}"
+    return answer
+
+
+def halved(request: Request, answer: Response) -> Response | None:
+    """Half of the bytes, as if there were no more."""
+    if is_media(request):
+        answer.status_code = 200
+        answer.data = answer.data[: len(answer.data) // 2]
+        answer.headers["Content-Length"] = str(len(answer.data))
+        answer.headers.pop("Content-Range", None)
+    return answer
+
+
+def unbounded(request: Request, answer: Response) -> Response | None:
+    """No word on how long it is."""
+    if is_media(request):
+        answer.status_code = 200
+        del answer.headers["Content-Length"]
+        answer.headers.pop("Content-Range", None)
+    return answer
+
+
+@pytest.mark.parametrize("change", [compressed, shifted, halved, unbounded])
+def test_changed_bytes_are_refused(
+    proxied: tuple[Between, FsspecStore], change: t.Any
+) -> None:
+    """Whatever was compressed, cut or moved on its way is an error, and the source of
+    a move stays."""
+    proxy, store = proxied
+    proxy.change = change
+    for read in reads(store):
+        with pytest.raises(StoreUnavailable):
+            read()
+    proxy.change = None
+    assert store.read("a.txt") == DATA
+
+
+def test_whole_file_for_a_range(proxied: tuple[Between, FsspecStore]) -> None:
+    """A server may answer a range with the whole file; the range is cut out of it."""
+    proxy, store = proxied
+
+    def whole(request: Request, answer: Response) -> Response | None:
+        if not is_media(request):
+            return None
+        answer.data, answer.status_code = DATA, 200
+        answer.headers["Content-Length"] = str(len(DATA))
+        del answer.headers["Content-Range"]
+        return answer
+
+    proxy.change = whole
+    assert b"".join(store.stream("a.txt", 1000, 2000)) == DATA[1000:2000]
+    with store.open("a.txt") as file:
+        file.seek(5000)
+        assert file.read(7) == DATA[5000:5007]
+
+
+def test_object_stored_compressed(place: Place, store: FsspecStore) -> None:
+    """What was stored with a coding is read as it was stored, and so are its ranges."""
+    packed = gzip.compress(DATA)
+    name = f"{store.dialect.absolute_path('a.txt')}"
+    about = json.dumps({"name": name, "contentEncoding": "gzip"})
+    body = (
+        f"--x\r\nContent-Type: application/json\r\n\r\n{about}\r\n"
+        "--x\r\nContent-Type: text/plain\r\n\r\n"
+    ).encode() + (packed + b"\r\n--x--\r\n")
+    requests.post(
+        f"http://127.0.0.1:{place.port}/upload/storage/v1/b/photos/o",
+        body,
+        params={"uploadType": "multipart"},
+        headers={"Content-Type": "multipart/related; boundary=x"},
+        timeout=10,
+    ).raise_for_status()
+    assert store.stat("a.txt").size == len(packed)
+    assert store.read("a.txt") == packed
+    assert b"".join(store.stream("a.txt", 5, 50)) == packed[5:50]
+    with store.open("a.txt") as file:
+        assert file.read() == packed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_no_answer(proxied: tuple[Between, FsspecStore], page: str) -> None:
+    """Who answers everything with 200 stores, deletes, moves and lists nothing."""
+    proxy, store = proxied
+    proxy.passes, proxy.change = False, lambda *_: PAGES[page]()
+    for use in (
+        *reads(store),
+        lambda: store.put("new.txt", b"new"),
+        lambda: store.put("a.txt", b"new", on_conflict="overwrite"),
+        lambda: store.delete("a.txt"),
+        lambda: store.exists("a.txt"),
+        lambda: list(store.ls()),
+        lambda: store.sweep(),
+    ):
+        with pytest.raises(StoreUnavailable):
+            use()
+    proxy.passes, proxy.change = True, None
+    assert [(found.name, found.size) for found in store.ls()] == [("a.txt", len(DATA))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_after_an_upload(proxied: tuple[Between, FsspecStore], page: str) -> None:
+    """The object is there, and something else answered: it is found by its token."""
+    proxy, store = proxied
+    proxy.change = lambda request, _: (
+        PAGES[page]() if request.method in ("POST", "DELETE") else None
+    )
+    assert store.save(upload(b"mine", "b.txt")).filename == "b.txt"
+    assert store.read("b.txt") == b"mine"
+    store.delete("b.txt")
+    assert not store.exists("b.txt")
+
+
+def test_errors_that_are_not_googles(proxied: tuple[Between, FsspecStore]) -> None:
+    """A proxy's 404 says nothing of a file or a bucket; a full storage is said."""
+    proxy, store = proxied
+    proxy.change = lambda *_: Response("<html>no such site</html>", 404)
+    for use in (lambda: store.exists("a.txt"), lambda: store.put("b.txt", b"x")):
+        with pytest.raises(StoreUnavailable):
+            use()
+    proxy.change = lambda *_: Response("", 507)
+    with pytest.raises(StoreFull):
+        store.put("b.txt", b"x")
+
+
+def test_name_that_is_free_again(proxied: tuple[Between, FsspecStore]) -> None:
+    """The name was taken, and its file is deleted before we look whose it is."""
+    proxy, store = proxied
+    direct = FsspecStore.from_url(
+        store.uri, endpoint_url=f"http://127.0.0.1:{proxy.port}"
+    )
+
+    def deleted(_: Request, answer: Response) -> None:
+        if answer.status_code == 412:
+            direct.delete("a.txt")
+
+    proxy.change = deleted
+    assert store.put("a.txt", b"new").read() == b"new"
+
+
+def test_deletion_whose_answer_is_lost(place: Place) -> None:
+    """The file is deleted, and the second request that finds nothing is no error."""
+    with Proxy(f"http://127.0.0.1:{place.port}") as proxy:
+        there = place.moved(proxy.port)
+        store = FsspecStore.from_url(there.new(), **there.options)
+        for name in ("a.txt", "b.txt"):
+            store.put(name, b"x")
+        proxy.drop_response(method="DELETE")
+        store.delete("a.txt")
+        proxy.drop_response(method="DELETE")
+        assert store.move("b.txt", "c.txt").read() == b"x"
+        assert [found.name for found in store.ls()] == ["c.txt"]
+        with pytest.raises(FileNotFound):
+            store.delete("a.txt")
+
+
+def test_trickling_body_ends(proxied: tuple[Between, FsspecStore]) -> None:
+    """A body of which too little comes within the limit is given up."""
+    proxy, store = proxied
+
+    def slowly(request: Request, answer: Response) -> Response | None:
+        if not is_media(request):
+            return None
+        slow = trickling(answer.data[:1000], len(DATA))
+        answer.headers.pop("Content-Length")
+        slow.status_code = answer.status_code
+        slow.headers.extend(answer.headers)
+        return slow
+
+    proxy.change = slowly
+    start = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.read("a.txt")
+    assert time.monotonic() - start < 10
+
+
+def test_checksum(proxied: tuple[Between, FsspecStore]) -> None:
+    """The MD5 is told by every answer, and without another request."""
+    proxy, store = proxied
+    md5 = f"md5:{hashlib.md5(DATA).hexdigest()}"
+    assert store.stat("a.txt").checksum == md5
+    (listed,) = store.ls()
+    assert listed.checksum == md5
+    fetched = store.fetch("a.txt")
+    assert fetched is not None
+    assert (fetched.found.checksum, b"".join(fetched.body)) == (md5, DATA)
+    assert proxy.methods == ["GET"] * 3
 
 
 # -- addresses and links -----------------------------------------------------
@@ -320,6 +565,92 @@ def test_silent_token_server(key_file: pathlib.Path) -> None:
         assert time.monotonic() - start < 10
 
 
+def account_of(key_file: pathlib.Path, url: str) -> dict[str, t.Any]:
+    """The account, with another token server."""
+    return {**json.loads(key_file.read_text()), "token_uri": f"{url}/token"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (("<html>busy</html>", 500), StoreUnavailable),
+        (("", 503), StoreUnavailable),
+        (("slow down", 429), StoreUnavailable),
+        (("<html>Sign in</html>", 200), StoreUnavailable),
+        (("", 200), StoreUnavailable),
+        (("{}", 200), StoreUnavailable),
+        (("<html>no</html>", 403), StoreUnavailable),
+        (('{"error": "invalid_grant"}', 400), StoreDenied),
+    ],
+)
+def test_token_server_says_no(
+    key_file: pathlib.Path, answer: tuple[str, int], error: type[Exception]
+) -> None:
+    """Only a token server that refuses the account itself denies it."""
+    with serve(Response(*answer)) as url:
+        store = FsspecStore.from_url("gs://b/x", token=account_of(key_file, url))
+        with pytest.raises(error):
+            store.exists("a.txt")
+
+
+def test_token_server_that_was_silent(key_file: pathlib.Path) -> None:
+    """The store works again soon after its token server does."""
+
+    @Request.application
+    def google(request: Request) -> Response:
+        if request.path == "/token":
+            return Response(json.dumps({"access_token": "t", "expires_in": 3600}))
+        return Response(json.dumps({"kind": "storage#objects"}))
+
+    with serve(google) as url, Proxy(url) as proxy:
+        store = FsspecStore.from_url(
+            "gs://b/x",
+            endpoint_url=url,
+            token=account_of(key_file, proxy.endpoint_url),
+            requests_timeout=1,
+        )
+        proxy.black_hole = True
+        with pytest.raises(StoreUnavailable):
+            list(store.ls())
+        proxy.black_hole = False
+        start = time.monotonic()
+        while time.monotonic() - start < 10:
+            try:
+                assert list(store.ls()) == []
+                break
+            except StoreUnavailable:
+                continue
+        else:
+            pytest.fail("the store stays away")
+
+
+def test_token_that_is_still_good(key_file: pathlib.Path) -> None:
+    """Nobody waits for the next token while the last one can be used."""
+    asked, carried = threading.Event(), []
+    silent = threading.Event()
+
+    @Request.application
+    def google(request: Request) -> Response:
+        if request.path == "/token":
+            if carried:
+                asked.set()
+                silent.wait(20)
+            return Response(json.dumps({"access_token": "t1", "expires_in": 120}))
+        carried.append(request.headers.get("Authorization"))
+        return Response(json.dumps({"kind": "storage#objects"}))
+
+    with serve(google) as url:
+        token = account_of(key_file, url)
+        store = FsspecStore.from_url("gs://b/x", endpoint_url=url, token=token)
+        try:
+            for _ in range(3):
+                assert list(store.ls()) == []
+            assert asked.wait(10)
+            assert carried == ["Bearer t1"] * 3
+        finally:
+            silent.set()
+
+
 def test_busy_server_is_asked_twice() -> None:
     """A server that is busy for a moment costs a moment; one that stays so is
     unavailable."""
@@ -327,7 +658,8 @@ def test_busy_server_is_asked_twice() -> None:
 
     @Request.application
     def busy(_: Request) -> Response:
-        return Response("{}", statuses.pop(0))
+        page = json.dumps({"kind": "storage#objects"})
+        return Response(page, statuses.pop(0))
 
     with serve(busy) as url:
         store = FsspecStore.from_url("gs://b/x", endpoint_url=url)

@@ -11,6 +11,9 @@ from .records import Span
 
 #: Content-Range of a part (RFC 9110, section 14.4).
 _PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
+#: What emulators of Azure and Google say of a range that begins at the end of a file,
+#: in the place of the status 416: 'bytes 5-4/5', or 'bytes 0--1/0' of an empty file.
+_NOTHING = re.compile(r"bytes \d+--?\d+/(\d+)\Z")
 _NUMBER = re.compile(r"\d{1,19}\Z")
 
 
@@ -50,6 +53,9 @@ def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent
             return Extent(0, length, length)
     elif status != 206:
         raise NoAnswer(f"the status is {status}")
+    nothing = _NOTHING.match(text)
+    if span and nothing and length == 0 and not span.meets(int(nothing[1])):
+        return Extent(0, 0, int(nothing[1]))
     match = _PART.match(text)
     if match is None:
         raise NoAnswer(f"the status is {status} and Content-Range is {text[:80]!r}")

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import errno
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace
 
 import adlfs
 import fsspec
 import shortuuid
 from azure.core import exceptions as azure
-from azure.core import MatchConditions
+from azure.core.rest import AsyncHttpResponse
 from azure.storage.blob import ContentSettings
-from azure.storage.blob.aio import ExponentialRetry
+from werkzeug.http import parse_date
 
 from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
@@ -30,8 +35,18 @@ from . import Span
 from . import Stat
 from . import TIMEOUT
 from . import Unreachable
+from .answers import Extent
+from .azure_http import BUSY
+from .azure_http import Download
+from .azure_http import download
+from .azure_http import prepare
 from .azure_links import AzureLinks
+from .errors import NoAnswer
+from .pace import pieces
+from .pace import verified
 from .ranged import ranged
+from .records import OutOfSpan
+from .tries import Tries
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
@@ -42,8 +57,23 @@ MAX_BLOCKS = 50_000
 #: Every request is tried twice at most, so that each has half of the time.
 LIMITS = ("connection_timeout", "read_timeout")
 
+#: Seconds for a look at what an upload without a usable answer has left.
+LOOK = 2
+
+#: How often a name is tried that is taken and then has no holder. The service may also
+#: keep blocks of an upload that broke off under it, for a week.
+TRIES = 2
+
+#: How often a blob is replaced that others replace at the same moment.
+OVERWRITES = 8
+
+#: All the bytes of a blob. The answer then tells the size twice, and nobody in between
+#: compresses it.
+ALL = Span(0, None)
+
 #: Codes of the service's errors ("Blob service error codes").
 DENIED = {401, 403}
+CONTAINER_NOT_FOUND = "ContainerNotFound"
 
 
 @dataclass
@@ -82,12 +112,7 @@ class AzureDialect(AzureLinks):
     def connect(self) -> fsspec.AbstractFileSystem:
         options = {"loop": ioloop.get_loop(), **self.location.options}
         fs = adlfs.AzureBlobFileSystem(skip_instance_cache=True, **options)
-        # The client tries again by itself, after 15 s and then some more.
-        for policy in fs.service_client._pipeline._impl_policies:
-            if isinstance(policy, ExponentialRetry):
-                policy.total_retries = 1
-                policy.initial_backoff, policy.increment_base = 0.5, 0
-                policy.random_jitter_range = 0.2
+        ioloop.run(fs.loop, prepare, fs.service_client, options["read_timeout"])
         return ioloop.bridge(fs)
 
     # -- writing -------------------------------------------------------------
@@ -107,14 +132,24 @@ class AzureDialect(AzureLinks):
         path: str,
         content_type: str,
     ) -> None:
-        try:
-            self._put(fs, staged, path, content_type, overwrite=False)
-        except azure.ResourceExistsError as exc:
+        for _ in range(TRIES):
+            try:
+                self._put(fs, staged, path, content_type, overwrite=False)
+                return
+            except azure.ResourceExistsError:
+                pass
             # A reply may get lost. Then the request is sent again and finds the name
-            # taken, by ourselves.
-            found = self._ask(fs, path, "get_blob_properties")
-            if (found.metadata or {}).get(TOKEN) != staged.token:
-                raise FileExistsError(path) from exc
+            # taken, by ourselves. It may also be deleted meanwhile, and is free then.
+            try:
+                found = self._ask(fs, path, "get_blob_properties")
+            except azure.ResourceNotFoundError as exc:
+                if code_of(exc) == CONTAINER_NOT_FOUND:
+                    raise
+                continue
+            if _token(found) == staged.token:
+                return
+            break
+        raise FileExistsError(path)
 
     def replace(
         self,
@@ -133,16 +168,61 @@ class AzureDialect(AzureLinks):
         content_type: str,
         overwrite: bool,
     ) -> None:
-        self._ask(
-            fs,
-            path,
-            "upload_blob",
-            Window(staged.source),
-            length=staged.source.size,
-            overwrite=overwrite,
-            metadata={TOKEN: staged.token},
-            content_settings=ContentSettings(content_type=content_type),
-        )
+        try:
+            self._upload(fs, staged, path, content_type, overwrite)
+        except (
+            NoAnswer,
+            TimeoutError,
+            azure.ServiceRequestError,
+            azure.ServiceResponseError,
+            azure.HttpResponseError,
+        ) as exc:
+            # Whoever answered was not the service, or nobody did. It may have the blob
+            # all the same.
+            refused = (getattr(exc, "status_code", None) or 0) >= 300
+            mine = staged.source.error is not None
+            if refused or mine or not self._is_there(fs, staged, path):
+                raise
+
+    def _upload(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        staged: Staged,
+        path: str,
+        content_type: str,
+        overwrite: bool,
+    ) -> None:
+        for again in reversed(range(OVERWRITES)):
+            try:
+                reply = self._ask(
+                    fs,
+                    path,
+                    "upload_blob",
+                    Window(staged.source),
+                    length=staged.source.size,
+                    overwrite=overwrite,
+                    metadata={TOKEN: staged.token},
+                    content_settings=ContentSettings(content_type=content_type),
+                )
+            except azure.HttpResponseError as exc:
+                # Who replaces a blob throws away what others have sent of theirs ("Put
+                # Block List"). Of those who do so at a time one succeeds each time.
+                if not (overwrite and again and code_of(exc) == "InvalidBlockList"):
+                    raise
+            else:
+                if not reply.get("etag"):
+                    raise NoAnswer("it has no ETag")
+                return
+
+    def _is_there(
+        self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
+    ) -> bool:
+        """Whether the blob is the one that was sent, whole."""
+        try:
+            found = self._ask(fs, path, "get_blob_properties", within=LOOK)
+        except Exception:
+            return False  # the error of the upload tells more
+        return _token(found) == staged.token and found.size == staged.source.size
 
     def _ask(
         self,
@@ -150,6 +230,7 @@ class AzureDialect(AzureLinks):
         path: str,
         method: str,
         *args: t.Any,
+        within: float | None = None,
         **more: t.Any,
     ) -> t.Any:
         size = more.get("length") or 0
@@ -160,10 +241,9 @@ class AzureDialect(AzureLinks):
             blob = service.get_blob_client(self.container, path.partition("/")[2])
             # These are in memory while they are sent.
             blob._config.max_single_put_size = CHUNK
-            blob._config.max_single_get_size = CHUNK
-            blob._config.max_chunk_get_size = CHUNK
             blob._config.max_block_size = max(CHUNK, -(-size // MAX_BLOCKS))
-            return await getattr(blob, method)(*args, **limits, **more)
+            async with asyncio.timeout(within):
+                return await getattr(blob, method)(*args, **limits, **more)
 
         return ioloop.run(fs.loop, asking)
 
@@ -171,17 +251,22 @@ class AzureDialect(AzureLinks):
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
         found = self._ask(fs, self.path(key), "get_blob_properties")
-        return self.record(_described(found), key)
+        if _is_folder(found):
+            raise FileNotFoundError(key)
+        return self._stat(found, key)
 
     def walk(
         self, fs: fsspec.AbstractFileSystem, prefix: str
     ) -> Iterator[Stat | Unreachable]:
         # adlfs takes what follows a '#' for no part of a name.
         folder = f"{self.path(prefix) if prefix else self.root}/"
+        yield from self._list(fs, folder[len(self.container) + 1 :])
+
+    def _list(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
         container = fs.service_client.get_container_client(self.container)
+        limits = {name: self.location.options[name] for name in LIMITS}
         pages = container.list_blobs(
-            name_starts_with=folder[len(self.container) + 1 :] or None,
-            include=["metadata"],
+            name_starts_with=prefix or None, include=["metadata"], **limits
         ).by_page()
 
         async def page() -> list[t.Any] | None:
@@ -191,9 +276,23 @@ class AzureDialect(AzureLinks):
         skip = len(self.absolute_path(""))
         while (blobs := ioloop.run(fs.loop, page)) is not None:
             for blob in blobs:
-                # An account with folders lists these too.
-                if not (blob.metadata or {}).get("hdi_isfolder"):
-                    yield self.record(_described(blob), blob.name[skip:])
+                if not blob.name.startswith(prefix):
+                    raise NoAnswer(f"it lists {naming.quoted(blob.name)}")
+                if not _is_folder(blob):
+                    yield self._stat(blob, blob.name[skip:])
+
+    def _stat(self, blob: t.Any, key: str) -> Stat:
+        settings = blob.content_settings
+        record = self.record(
+            {
+                "size": blob.size,
+                "etag": blob.etag,
+                "last_modified": blob.last_modified,
+                "content_type": settings.content_type,
+            },
+            key,
+        )
+        return replace(record, checksum=_md5(settings.content_md5))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return ranged(self, fs, self.get(fs, key))
@@ -205,39 +304,105 @@ class AzureDialect(AzureLinks):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        known = found or self.stat(fs, key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+        if span and span.first is None and found is None:
+            found = self.stat(fs, key)  # Azure has no range of the last bytes
+        if span and found is not None:
+            if not span.meets(found.size):
+                return None
+            span = Span.between(*span.within(found.size))
+        limit = self.location.options["read_timeout"]
+        name = self.absolute_path(key)
+
+        def describe(answer: AsyncHttpResponse, sent: Extent) -> Stat:
+            known = self._received(answer, sent, key)
+            if span and not span.meets(sent.size):
+                raise OutOfSpan
+            return known
+
+        async def asking() -> Download:
+            blob = fs.service_client.get_blob_client(self.container, name)
+            version = found.etag if found else None
+            return await download(blob, span or ALL, version, describe, limit)
+
+        try:
+            begun = ioloop.run(fs.loop, asking)
+        except OutOfSpan:
             return None
-        # The service has no range of nothing.
-        body = self._pieces(fs, known, start, stop) if start < stop else iter(())
-        return Fetched(known, start, stop, body)
+        except azure.HttpResponseError as exc:
+            return self._unfetched(fs, key, span, found, exc)
+        body = pieces(fs.loop, begun.first, begun.body.read, begun.body.close, limit)
+        if begun.body.answer.status_code == 200:  # which tells the size only once
+            body = verified(body, begun.found.checksum)
+        return Fetched(begun.found, begun.sent.start, begun.sent.stop, body)
 
-    def _pieces(
-        self, fs: fsspec.AbstractFileSystem, found: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        download = self._ask(
-            fs,
-            self.path(found.name),
-            "download_blob",
-            offset=start,
-            length=stop - start,
-            etag=found.etag,
-            match_condition=MatchConditions.IfNotModified,
+    def _unfetched(
+        self,
+        fs: fsspec.AbstractFileSystem,
+        key: str,
+        span: Span | None,
+        found: Stat | None,
+        exc: azure.HttpResponseError,
+    ) -> Fetched | None:
+        """What a refused request for bytes comes down to."""
+        if exc.status_code not in (404, 412, 416) or (
+            code_of(exc) == CONTAINER_NOT_FOUND
+        ):
+            raise exc
+        there = self.stat(fs, key)
+        if found is not None and there.etag != found.etag:
+            raise VersionGone(f"{naming.quoted(key)} was replaced.", key) from exc
+        if exc.status_code == 416:
+            if span and not span.meets(there.size):
+                return None
+            if not there.size:
+                return Fetched(there, 0, 0, iter(()))
+        raise NoAnswer(f"the status is {exc.status_code}, of a file that is there")
+
+    def _received(self, answer: AsyncHttpResponse, sent: Extent, key: str) -> Stat:
+        """What the answer to a request for bytes tells of the blob."""
+        headers = answer.headers
+        if headers.get("x-ms-meta-hdi_isfolder"):
+            raise FileNotFoundError(key)
+        # That of the whole blob, in an answer with a part of it ("Get Blob").
+        md5 = headers.get("x-ms-blob-content-md5")
+        if answer.status_code == 200:
+            md5 = md5 or headers.get("Content-MD5")
+        record = self.record(
+            {
+                "size": sent.size,
+                "etag": headers["ETag"],
+                "last_modified": parse_date(headers.get("Last-Modified")),
+                "content_type": headers.get("Content-Type"),
+            },
+            key,
         )
-        pieces = download.chunks()
-
-        async def piece() -> bytes:
-            return t.cast(bytes, await anext(pieces, b""))
-
-        while data := ioloop.run(fs.loop, piece):
-            yield data
+        return replace(record, checksum=_md5(base64.b64decode(md5)) if md5 else None)
 
     def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
         return old == new
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
-        self._ask(fs, self.path(key), "delete_blob")
+        tries = Tries()
+        try:
+            self._ask(fs, self.path(key), "delete_blob", trace_request_ctx=tries)
+        except azure.ResourceNotFoundError as exc:
+            # A first request may have done it, and its answer got lost.
+            if tries.sent < 2 or code_of(exc) == CONTAINER_NOT_FOUND:
+                raise
+
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        prefix = self.absolute_path(f"{naming.STAGING}/")
+        return [
+            {"name": found.name, "size": found.size, "last_modified": found.modified}
+            for found in self._list(fs, prefix)
+        ]
+
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        try:
+            self._ask(fs, path, "delete_blob")
+        except azure.ResourceNotFoundError as exc:
+            if code_of(exc) == CONTAINER_NOT_FOUND:
+                raise
 
     # -- what went wrong -----------------------------------------------------
 
@@ -258,27 +423,48 @@ class AzureDialect(AzureLinks):
     def _explain_azure(
         self, exc: azure.AzureError, key: str | None
     ) -> StoreError | None:
-        code = str(getattr(exc, "error_code", ""))
-        if code == "ContainerNotFound":
+        code, status = code_of(exc), getattr(exc, "status_code", None) or 0
+        if code == CONTAINER_NOT_FOUND:
             return NotConfiguredError(
                 f"There is no container {self.container!r}. Create it, or correct"
                 " STORE_PATH. Flask-Store never creates a container."
             )
         if isinstance(exc, azure.ResourceNotFoundError):
             return super().explain(FileNotFoundError(), key)
-        if isinstance(exc, azure.ClientAuthenticationError) or (
-            getattr(exc, "status_code", None) in DENIED
-        ):
+        if isinstance(exc, azure.ClientAuthenticationError) or status in DENIED:
             return super().explain(PermissionError(), key)
-        if isinstance(exc, azure.ServiceRequestError | azure.ServiceResponseError):
+        if status in BUSY or isinstance(
+            exc, azure.ServiceRequestError | azure.ServiceResponseError
+        ):
             return super().explain(ConnectionError(), key)
-        return StoreError(f"Azure refuses {naming.quoted(key)}: {code or exc}.", key)
+        if status == 507:
+            return super().explain(OSError(errno.ENOSPC, ""), key)
+        if isinstance(exc, azure.DecodeError) or 200 <= status < 300:
+            return super().explain(NoAnswer(f"it cannot be read ({status})"), key)
+        reason = code or str(exc).partition("\n")[0][:200]
+        return StoreError(f"Azure refuses {naming.quoted(key)}: {reason}.", key)
 
 
-def _described(blob: t.Any) -> dict[str, t.Any]:
-    return {
-        "size": blob.size,
-        "etag": blob.etag,
-        "last_modified": blob.last_modified,
-        "content_type": blob.content_settings.content_type,
-    }
+def code_of(exc: Exception) -> str:
+    """The service's code of an error ("Blob service error codes"), or ""."""
+    response = getattr(exc, "response", None)
+    code = response.headers.get("x-ms-error-code") if response is not None else None
+    return str(code or getattr(getattr(exc, "error_code", None), "value", ""))
+
+
+def _token(found: t.Any) -> str | None:
+    return _metadata(found).get(TOKEN)
+
+
+def _is_folder(found: t.Any) -> bool:
+    # An account with folders shows them as blobs too.
+    return bool(_metadata(found).get("hdi_isfolder"))
+
+
+def _metadata(found: t.Any) -> dict[str, str]:
+    # They are headers, of which something in between may change the case.
+    return {name.lower(): value for name, value in (found.metadata or {}).items()}
+
+
+def _md5(digest: bytes | None) -> str | None:
+    return f"md5:{bytes(digest).hex()}" if digest else None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import errno
 import os
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import aiohttp
 import fsspec
 import gcsfs.core
 import gcsfs.retry
 from google.auth import exceptions as google
+from werkzeug.http import parse_date
 
 from .. import ioloop
 from .. import naming
@@ -26,15 +31,26 @@ from . import Span
 from . import Stat
 from . import TIMEOUT
 from . import Unreachable
+from .answers import Extent
+from .errors import NoAnswer
+from .gcs_http import Headers
 from .gcs_http import Refused
 from .gcs_http import TRANSIENT
+from .gcs_links import check_object
+from .gcs_tokens import Tokens
 from .gcs_writing import GCSWriting
 from .ranged import ranged
+from .records import OutOfSpan
+from .tries import counting
 
 NO_TOKEN = (
     "There are no Google credentials. Put token, the path of a service account's JSON"
     " file, into STORE_OPTIONS, or run the server with application default credentials."
 )
+
+
+#: All the bytes of an object.
+ALL = Span(0, None)
 
 
 class GCSDialect(GCSWriting):
@@ -77,11 +93,13 @@ class GCSDialect(GCSWriting):
     def connect(self) -> fsspec.AbstractFileSystem:
         options = self.connect_options()
         options.setdefault("loop", ioloop.get_loop())
+        session = {"trace_configs": [counting()], **options.get("session_kwargs", {})}
+        options["session_kwargs"] = session
         # Not the class that is registered: that one asks a second server, by another
         # protocol, what kind of bucket this is.
-        return ioloop.bridge(
-            gcsfs.core.GCSFileSystem(skip_instance_cache=True, **options)
-        )
+        fs = gcsfs.core.GCSFileSystem(skip_instance_cache=True, **options)
+        fs.tokens = Tokens(fs, options["requests_timeout"])
+        return ioloop.bridge(fs)
 
     # -- reading -------------------------------------------------------------
 
@@ -90,7 +108,8 @@ class GCSDialect(GCSWriting):
             found = self._client(fs).ask("GET", self._object(self.path(key)))
         except Refused as exc:
             raise self._missing(fs, exc, key) from exc
-        return self.record(_described(found), key)
+        check_object(found, self.absolute_path(key))
+        return self._stat(found, key)
 
     def walk(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -98,7 +117,7 @@ class GCSDialect(GCSWriting):
         folder = self.absolute_path(prefix).rstrip("/")
         skip = len(self.absolute_path(""))
         for found in self._list(fs, f"{folder}/" if folder else ""):
-            yield self.record(_described(found), found["name"][skip:])
+            yield self._stat(found, found["name"][skip:])
 
     def _list(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -109,7 +128,7 @@ class GCSDialect(GCSWriting):
                 page = self._client(fs).ask("GET", f"b/{self.bucket}/o", said)
             except Refused as exc:
                 raise self._no_bucket() if exc.status == 404 else exc from exc
-            yield from page.get("items", [])
+            yield from _items(page, prefix)
             if not page.get("nextPageToken"):
                 return
             said["pageToken"] = page["nextPageToken"]
@@ -124,27 +143,74 @@ class GCSDialect(GCSWriting):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        known = found or self.stat(fs, key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+        if span and found and not span.meets(found.size):
             return None
-        headers = {"Range": f"bytes={start}-{stop - 1}"} if span else {}
-        version = {"generation": known.etag}
+        version = {"generation": found.etag} if found and found.etag else {}
         path = self._object(self.path(key))
+
+        def judge(headers: Headers, sent: Extent) -> Stat:
+            known = self._received(headers, sent, key)
+            if span and not span.meets(sent.size):
+                raise OutOfSpan
+            if found and found.etag and known.etag != found.etag:
+                raise self._replaced(key)
+            return known
+
         try:
-            body = self._client(fs).download(path, version, headers)
+            # Of all the bytes, the answer to a range tells the size twice.
+            return self._client(fs).download(path, version, span or ALL, judge)
+        except OutOfSpan:
+            return None
         except Refused as exc:
-            if exc.status != 404:
+            if exc.status not in (404, 416):
                 raise
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key) from exc
-        return Fetched(known, start, stop, body)
+            # The error of a download is plain text, which anybody could have sent.
+            there = self.stat(fs, key)
+            if found and there.etag != found.etag:
+                raise self._replaced(key) from exc
+            if exc.status == 416 and span and not span.meets(there.size):
+                return None
+            if exc.status == 416 and not there.size:
+                return Fetched(there, 0, 0, iter(()))
+            raise NoAnswer(
+                f"the status is {exc.status}, of a file that is there"
+            ) from exc
+
+    def _received(self, headers: Headers, sent: Extent, key: str) -> Stat:
+        """What the answer to a download tells of the file."""
+        generation = headers.get("X-Goog-Generation")
+        if not generation:
+            raise NoAnswer("it has no x-goog-generation")
+        # There may be one header with both checksums, or two of the same name.
+        hashes = ",".join(headers.getall("X-Goog-Hash", [])).split(",")
+        found = dict(part.strip().partition("=")[::2] for part in hashes)
+        record = self.record(
+            {
+                "size": sent.size,
+                "etag": generation,
+                "updated": parse_date(headers.get("Last-Modified")),
+                "content_type": headers.get("Content-Type"),
+            },
+            key,
+        )
+        return replace(
+            record, checksum=_checksum(found.get("md5"), found.get("crc32c"))
+        )
+
+    def _stat(self, found: Mapping[str, t.Any], key: str) -> Stat:
+        record = self.record(_described(found), key)
+        checksum = _checksum(found.get("md5Hash"), found.get("crc32c"))
+        return replace(record, checksum=checksum)
+
+    def _replaced(self, key: str) -> VersionGone:
+        return VersionGone(f"{naming.quoted(key)} was replaced.", key)
 
     def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
         return old == new
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
         try:
-            self._client(fs).ask("DELETE", self._object(self.path(key)))
+            self._client(fs).delete(self._object(self.path(key)))
         except Refused as exc:
             raise self._missing(fs, exc, key) from exc
 
@@ -158,7 +224,7 @@ class GCSDialect(GCSWriting):
 
     def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         try:
-            self._client(fs).ask("DELETE", self._object(path))
+            self._client(fs).delete(self._object(path))
         except Refused as exc:
             if exc.status != 404:
                 raise
@@ -185,11 +251,7 @@ class GCSDialect(GCSWriting):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
-            if exc.status in (401, 403):
-                return super().explain(PermissionError(), key)
-            if exc.status in TRANSIENT:
-                return super().explain(ConnectionError(), key)
-            return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
+            return self._explain_refused(exc, key)
         if isinstance(exc, google.DefaultCredentialsError):
             return NotConfiguredError(NO_TOKEN)
         if isinstance(exc, google.TransportError | aiohttp.ClientError):
@@ -200,12 +262,48 @@ class GCSDialect(GCSWriting):
             return NotConfiguredError(NO_TOKEN)
         return super().explain(exc, key)
 
+    def _explain_refused(self, exc: Refused, key: str | None) -> StoreError | None:
+        if exc.status in (401, 403):
+            return super().explain(PermissionError(), key)
+        if exc.status in TRANSIENT:
+            return super().explain(ConnectionError(), key)
+        if exc.status == 507:
+            return super().explain(OSError(errno.ENOSPC, ""), key)
+        return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
+
+
+def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:
+    """The objects of one page of a listing.
+
+    :raises NoAnswer: if the page is none, or lists something else.
+    """
+    items = page.get("items", [])
+    if page.get("kind") != "storage#objects" or not isinstance(items, list):
+        raise NoAnswer("it is no listing of objects")
+    for found in items:
+        check_object(found, str(found.get("name")))
+        if not found["name"].startswith(prefix):
+            raise NoAnswer(f"it lists {naming.quoted(found['name'])}")
+    return items
+
 
 def _described(found: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return {
-        "size": found.get("size"),
-        # Of one name no two generations are alike, and each can be asked for.
-        "etag": found.get("generation"),
-        "updated": dt.datetime.fromisoformat(found["updated"]),
-        "content_type": found.get("contentType"),
-    }
+    try:
+        return {
+            "size": int(found["size"]),
+            # Of one name no two generations are alike, and each can be asked for.
+            "etag": str(found["generation"]),
+            "updated": dt.datetime.fromisoformat(found["updated"]),
+            "content_type": found.get("contentType"),
+        }
+    except (KeyError, ValueError, TypeError) as exc:
+        raise NoAnswer(f"it does not describe an object: {exc!r}"[:120]) from exc
+
+
+def _checksum(md5: str | None, crc32c: str | None) -> str | None:
+    """One of Google's checksums, which are in Base64 ("Objects", Cloud Storage JSON
+    API). What was composed of several objects has no MD5."""
+    if md5:
+        with suppress(ValueError):
+            return f"md5:{base64.b64decode(md5, validate=True).hex()}"
+    return f"crc32c:{crc32c}" if crc32c else None

@@ -13,6 +13,7 @@ from . import Dialect
 from . import gcs_signing
 from . import Location
 from . import Stat
+from .errors import NoAnswer
 from .gcs_http import Client
 
 if t.TYPE_CHECKING:
@@ -92,14 +93,21 @@ class GCSLinks(Dialect):
         while True:
             # Another storage class, or another place, takes more than one request.
             reply = client.ask("POST", f"{source}/rewriteTo/{target}", said)
-            if reply.get("done", True):
+            if reply.get("done") is True:
                 break
+            if not isinstance(reply.get("rewriteToken"), str):
+                raise NoAnswer("it does not say whether the object has been copied")
             said["rewriteToken"] = reply["rewriteToken"]
+        resource = reply.get("resource")
+        check_object(resource, self.absolute_path(claim.key), staged.size)
 
     # -- requests ------------------------------------------------------------
 
-    def _client(self, fs: fsspec.AbstractFileSystem) -> Client:
-        return Client(fs, self.location.options["requests_timeout"])
+    def _client(
+        self, fs: fsspec.AbstractFileSystem, limit: float | None = None
+    ) -> Client:
+        usual = self.location.options["requests_timeout"]
+        return Client(fs, fs.tokens, min(usual, limit or usual))
 
     def _object(self, path: str) -> str:
         return f"b/{self.bucket}/o/{quote(path[len(self.bucket) + 1 :], safe='')}"
@@ -112,3 +120,19 @@ def _signer(fs: fsspec.AbstractFileSystem) -> gcs_signing.Signer | None:
     if not isinstance(credentials, service_account.Credentials):
         return None
     return gcs_signing.Signer(credentials.signer_email, credentials.sign_bytes)
+
+
+def check_object(found: object, name: str, size: int | None = None) -> None:
+    """Check that this describes an object as Google's JSON API does ("Objects", Cloud
+    Storage JSON API).
+
+    :param name: of the object, in its bucket.
+    :param size: in bytes, if it is known.
+    :raises NoAnswer: if it does not, or is about another object.
+    """
+    if not isinstance(found, dict) or not found.get("generation"):
+        raise NoAnswer("it describes no object")
+    if found.get("name") != name:
+        raise NoAnswer(f"it describes {str(found.get('name'))[:80]!r}")
+    if size is not None and str(found.get("size")) != str(size):
+        raise NoAnswer(f"it tells of {str(found.get('size'))[:20]} bytes, not {size}")

@@ -7,16 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import aiohttp
 import fsspec
 import shortuuid
 
 from ..exceptions import NotConfiguredError
 from ..sources import Source
+from .errors import NoAnswer
+from .gcs_http import Client
 from .gcs_http import Refused
+from .gcs_links import check_object
 from .gcs_links import GCSLinks
 
 #: The metadata by which a save knows its own object again.
 TOKEN = "flask-store-token"
+#: How often a name is tried that is taken and then has no holder.
+TRIES = 2
+#: Seconds for a look at what an upload without a usable answer has left.
+LOOK = 2
 
 
 @dataclass
@@ -50,16 +58,21 @@ class GCSWriting(GCSLinks):
         path: str,
         content_type: str,
     ) -> None:
-        try:
-            self._put(fs, staged, path, content_type, ifGenerationMatch=0)
-        except Refused as exc:
-            if exc.status != 412:
-                raise
+        for _ in range(TRIES):
+            try:
+                self._put(fs, staged, path, content_type, ifGenerationMatch=0)
+                return
+            except Refused as exc:
+                if exc.status != 412:
+                    raise
             # A reply may get lost. Then the request is sent again and finds the name
-            # taken, by ourselves.
-            found = self._client(fs).ask("GET", self._object(path))
-            if found.get("metadata", {}).get(TOKEN) != staged.token:
-                raise FileExistsError(path) from exc
+            # taken, by ourselves. It may also be deleted meanwhile, and is free then.
+            holder = self._holder(self._client(fs), path)
+            if holder is not None:
+                if _token(holder) == staged.token:
+                    return
+                break
+        raise FileExistsError(path)
 
     def replace(
         self,
@@ -78,17 +91,49 @@ class GCSWriting(GCSLinks):
         content_type: str,
         **conditions: t.Any,
     ) -> None:
+        name = path[len(self.bucket) + 1 :]
         about = {
-            "name": path[len(self.bucket) + 1 :],
+            "name": name,
             # It also goes into a line of its own, which must stay one line.
             "contentType": " ".join(content_type.split()),
             "metadata": {TOKEN: staged.token},
         }
         try:
-            self._client(fs).upload(self.bucket, about, staged.source, conditions)
+            reply = self._client(fs).upload(
+                self.bucket, about, staged.source, conditions
+            )
+            check_object(reply, name, staged.source.size)
         except Refused as exc:
             if exc.status == 404:
                 raise self._no_bucket() from exc
+            raise
+        except (NoAnswer, TimeoutError, aiohttp.ClientError):
+            # Whoever answered was not the storage, or nobody did. It may have the
+            # object all the same.
+            if staged.source.error is not None or not self._is_there(fs, staged, path):
+                raise
+
+    def _is_there(
+        self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
+    ) -> bool:
+        """Whether the object is the one that was sent, whole."""
+        try:
+            found = self._holder(self._client(fs, LOOK), path)
+        except Exception:
+            return False  # the error of the upload tells more
+        return (
+            found is not None
+            and _token(found) == staged.token
+            and found.get("size") == str(staged.source.size)
+        )
+
+    def _holder(self, client: Client, path: str) -> dict[str, t.Any] | None:
+        """The object of that name, if there is one."""
+        try:
+            return client.ask("GET", self._object(path))
+        except Refused as exc:
+            if exc.status == 404:
+                return None
             raise
 
     def _no_bucket(self) -> NotConfiguredError:
@@ -96,3 +141,8 @@ class GCSWriting(GCSLinks):
             f"There is no bucket {self.bucket!r}. Create it, or correct STORE_PATH."
             " Flask-Store never creates a bucket."
         )
+
+
+def _token(found: t.Mapping[str, t.Any]) -> str | None:
+    metadata = found.get("metadata")
+    return metadata.get(TOKEN) if isinstance(metadata, dict) else None

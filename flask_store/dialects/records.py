@@ -91,8 +91,17 @@ class Span(t.NamedTuple):
             return max(0, size - (self.last or 0)), size
         return self.first, size if self.last is None else min(size, self.last + 1)
 
+    def meets(self, size: int) -> bool:
+        """Whether so many bytes have any of them."""
+        start, stop = self.within(size)
+        return start < stop
+
     def __str__(self) -> str:
         return "-".join("" if end is None else str(end) for end in self)
+
+
+class OutOfSpan(Exception):
+    """The file has no byte of a span, as an empty one has of none."""
 
 
 class Fetched(t.NamedTuple):
