@@ -65,7 +65,7 @@ class StagedDialect(Dialect):
             self._upload_into(fs, source, staged.path)
             yield staged
         except Exception as exc:
-            if self._is_lost(exc):
+            if self._is_silent(exc):
                 staged.there = False  # sweep removes it, when the server is back
             raise
         finally:
@@ -77,13 +77,13 @@ class StagedDialect(Dialect):
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         if self._refuses is None:
             self._refuses = self._probe(fs)
-            if not self._refuses:
+            if self._refuses is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
                     self.rename,
                     self.uri,
                 )
-        return self._refuses
+        return bool(self._refuses)
 
     def create(
         self,
@@ -114,24 +114,32 @@ class StagedDialect(Dialect):
         self._in_folder(fs, path, lambda: self._rename_over(fs, staged.path, path))
         staged.there = False
 
-    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
-        """Whether a rename refuses a name that is taken, and no other, by trying it."""
+    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool | None:
+        """Whether a rename refuses a name that is taken, and no other, by trying it.
+
+        :return: ``None`` if this try does not tell.
+        :raises Exception: if the server does not answer.
+        """
         nothing = Source(io.BytesIO(), None)
-        taken, other, free = (self.staging_path() for _ in range(3))
-        try:
-            for path in (taken, other):
-                self._upload_into(fs, nothing, path)
-            with suppress(Exception):
-                self._rename(fs, other, taken)
-            if not self._is_there(fs, other):
+        with self.stage(fs, nothing) as taken, self.stage(fs, nothing) as other:
+            if self._renames(fs, other, taken.path):
                 return False
-            with suppress(Exception):
-                self._rename(fs, other, free)
-            return self._is_there(fs, free)
-        finally:
-            for path in (taken, other, free):
-                with suppress(Exception):
-                    self._remove(fs, path)
+            return self._renames(fs, other, self.staging_path()) or None
+
+    def _renames(
+        self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
+    ) -> bool:
+        """Whether the server gives a file another name, and says so."""
+        try:
+            self._rename(fs, staged.path, path)
+        except Exception as exc:
+            if self._is_lost(exc):
+                raise
+            return False
+        if self._is_there(fs, staged.path):
+            return False
+        staged.path = path
+        return True
 
     def _upload_into(
         self, fs: fsspec.AbstractFileSystem, source: Source, path: str
@@ -163,6 +171,10 @@ class StagedDialect(Dialect):
     def _is_lost(self, exc: Exception) -> bool:
         """Whether the server is gone, so that asking it again would wait again."""
         return isinstance(self.explain(exc, None), StoreUnavailable)
+
+    def _is_silent(self, exc: Exception) -> bool:
+        """Whether the server would keep whoever asks it again waiting."""
+        return self._is_lost(exc)
 
     def _make_folder(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
         """Make a folder and those above it.
