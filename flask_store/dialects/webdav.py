@@ -16,9 +16,7 @@ from webdav4.fsspec import WebdavFileSystem
 
 from .. import naming
 from ..exceptions import NotConfiguredError
-from ..exceptions import StoreDenied
 from ..exceptions import StoreError
-from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..sources import CHUNK
@@ -31,11 +29,12 @@ from . import TIMEOUT
 from .answers import Extent
 from .answers import extent
 from .errors import NoAnswer
+from .http_answers import date_of
+from .http_answers import refusal
+from .http_answers import Refused
+from .http_answers import strong
 from .ranged import ranged
 from .webdav_http import begin
-from .webdav_http import date_of
-from .webdav_http import Refused
-from .webdav_http import strong
 from .webdav_limits import limit_waiting
 from .webdav_listing import WebDAVListing
 from .webdav_locks import Locked
@@ -43,8 +42,6 @@ from .webdav_writing import WebDAVWriting
 
 #: How often a read begins anew, when the file is replaced since it was looked at.
 ATTEMPTS = 3
-#: Statuses below 500 that ask to try again later (RFC 9110, 15.5.9; RFC 6585, 4).
-BUSY = (408, 429)
 
 
 class WebDAVDialect(WebDAVListing, WebDAVWriting):
@@ -153,7 +150,7 @@ class WebDAVDialect(WebDAVListing, WebDAVWriting):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
-            return self._explain_status(exc.status, key)
+            return refusal(exc.status, key, "WebDAV server", self.settings)
         if isinstance(exc, Locked):
             return StoreUnavailable(
                 f"{naming.quoted(key)} is being saved by another process, or one that"
@@ -164,33 +161,11 @@ class WebDAVDialect(WebDAVListing, WebDAVWriting):
             return super().explain(ConnectionError(), key)
         return super().explain(exc, key)
 
-    def _explain_status(self, status: int, key: str | None) -> StoreError:
-        if status in (401, 403):
-            return StoreDenied(
-                f"The WebDAV server refuses {naming.quoted(key)} ({status}). Check the"
-                f" user and password in {self.settings}, and the permissions.",
-                key,
-            )
-        if status == httpx.codes.INSUFFICIENT_STORAGE:
-            return StoreFull("The storage is full. Nothing was stored.", key)
-        if status == httpx.codes.LOCKED:
-            return StoreUnavailable(
-                f"Another client of the WebDAV server has locked {naming.quoted(key)}."
-                " Try again when it has finished.",
-                key,
-            )
-        kind = StoreUnavailable if status >= 500 or status in BUSY else StoreError
-        return kind(
-            f"The WebDAV server answers {status}. Check that STORE_PATH is the address"
-            " of a folder that WebDAV serves; the server's log tells more.",
-            key,
-        )
-
 
 def _sent(reply: httpx.Response, known: Stat, span: Span | None) -> Extent:
     """Which bytes an answer has, if they are of the version that is known."""
     status = reply.status_code
-    if status == httpx.codes.NOT_FOUND:
+    if status in (404, 410):
         raise FileNotFoundError(known.name)
     # What was asked for is there, in the version that is known.
     if status in (412, 416):

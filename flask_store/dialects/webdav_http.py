@@ -12,7 +12,6 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -21,32 +20,21 @@ import fsspec
 import httpx
 
 from .errors import NoAnswer
+from .http_answers import date_of
+from .http_answers import LIST_LIMIT
+from .http_answers import Refused
+from .http_answers import strong
 from .records import utc
 
 #: The statuses that say that it is done (RFC 4918, sections 9.3, 9.6, 9.7 and 9.9).
 DONE = {"MKCOL": {201}, "PUT": {201, 204}, "MOVE": {201, 204}, "DELETE": {204}}
 #: What RFC 9110 allows besides, if a look confirms it: a proxy's page says the same.
 PERHAPS = {"PUT", "DELETE"}
-#: How many bytes the list of a folder may have; that is about 200,000 files.
-LIST_LIMIT = 128 * 1024 * 1024
 #: How much of another answer is read, so that its connection can be used again.
 PAGE_LIMIT = 64 * 1024
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*", re.IGNORECASE)
-#: A strong entity tag (RFC 9110, section 8.8.3). Some servers forget the quotes.
-_TAG = re.compile(r'"?([\x21\x23-\x7e]+)"?\Z')
 _STATUS = re.compile(r"HTTP/\S+ (\d{3})\b")
-
-
-class Refused(Exception):
-    """An answer that says no.
-
-    :param status: of HTTP.
-    """
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the status is {status}")
-        self.status = status
 
 
 class Entry(t.NamedTuple):
@@ -141,22 +129,6 @@ def begin(
     http = fs.client.http
     request = http.build_request("GET", _quoted(path), headers=headers)
     return t.cast(httpx.Response, http.send(request, stream=True))
-
-
-def strong(tag: str | None) -> str | None:
-    """An entity tag without its quotes; ``None`` if it is weak.
-
-    A weak one stays as it is when the bytes change a little (RFC 9110, section 8.8.1).
-    """
-    match = _TAG.match((tag or "").strip())
-    return match[1] if match and not match[1].startswith("W/") else None
-
-
-def date_of(text: str | None) -> dt.datetime | None:
-    """A date of HTTP, if it is one."""
-    with suppress(ValueError, TypeError, OverflowError):
-        return utc(parsedate_to_datetime(text or ""))
-    return None
 
 
 def _quoted(path: str) -> str:

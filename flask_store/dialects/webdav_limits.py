@@ -9,8 +9,7 @@ from collections.abc import Iterable
 import httpcore
 import httpx
 
-#: How many bytes must arrive, or be taken, within the limit: less only if it is all.
-PACE = 64 * 1024
+from .http_answers import PACE
 
 
 def limit_waiting(client: httpx.Client) -> None:

@@ -20,9 +20,9 @@ import httpx
 
 from . import TIMEOUT
 from .errors import NoAnswer
+from .http_answers import Refused
 from .webdav_http import change
 from .webdav_http import propfind
-from .webdav_http import Refused
 
 #: How often a lock is asked for, of a server that answers with an error of its own.
 ATTEMPTS = 8
