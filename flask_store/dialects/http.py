@@ -159,10 +159,18 @@ class HTTPDialect(ReadOnlyDialect):
         try:
             page = self._page(fs, prefix)
         except FileNotFoundError as exc:
-            if prefix:
-                return
-            raise NoAnswer("the server has no page that lists the folder") from exc
+            if not prefix or self._is_linked(fs, prefix):
+                raise NoAnswer("there is no page that lists the folder") from exc
+            return
         yield from self._below(fs, page, set())
+
+    def _is_linked(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+        """Whether the page of the folder above has this folder."""
+        above = folder.rpartition("/")[0]
+        try:
+            return f"{folder}/" in self._page(fs, above)
+        except FileNotFoundError:
+            return not above or self._is_linked(fs, above)
 
     def first_page(
         self, fs: fsspec.AbstractFileSystem, prefix: str
@@ -202,10 +210,6 @@ class HTTPDialect(ReadOnlyDialect):
                 deeper = self._page(fs, folder)
             except FileNotFoundError:
                 yield Unreachable(folder, "is linked to, and is not there")
-            except Refused as exc:
-                if exc.status not in (401, 403):
-                    raise
-                yield Unreachable(folder, f"is refused ({exc.status})")
             else:
                 yield from self._below(fs, deeper, seen)
 
@@ -224,8 +228,6 @@ class HTTPDialect(ReadOnlyDialect):
                 yield Unreachable(key, "is linked to, and is not there")
             elif isinstance(answer, Redirected):
                 yield Unreachable(key, "is linked to, and is elsewhere")
-            elif isinstance(answer, Refused) and answer.status in (401, 403):
-                yield Unreachable(key, f"is refused ({answer.status})")
             elif isinstance(answer, BaseException):
                 raise answer
             elif "Content-Length" not in answer:

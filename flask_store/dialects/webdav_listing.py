@@ -43,9 +43,8 @@ class WebDAVListing(Dialect):
         inside = self._list(fs, prefix)
         if inside is not None:
             yield from self._below(fs, prefix, inside)
-        elif not prefix and self._seen:
-            # A store that nothing was ever saved to has no folder.
-            raise NoAnswer("the store's folder has vanished")
+        else:
+            self._refuse_missing(fs, prefix)
 
     def _below(
         self,
@@ -65,17 +64,24 @@ class WebDAVListing(Dialect):
                 deeper = self._list(fs, key)
                 if deeper is not None:
                     yield from self._below(fs, key, deeper)
-                elif self._is_listed(fs, key):
-                    raise NoAnswer(
-                        f"it lists the folder {naming.quoted(key)}, and then has none"
-                    )
+                else:
+                    self._refuse_missing(fs, key)
+
+    def _refuse_missing(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+        """Refuse to take a folder for missing that is there.
+
+        :raises NoAnswer: if the folder above has it, or if the store's own folder was
+            there before. A store that nothing was ever saved to has none.
+        """
+        if self._seen if not folder else self._is_listed(fs, folder):
+            raise NoAnswer(f"it has no folder {naming.quoted(folder)}, which is there")
 
     def _is_listed(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
-        """Whether the folder above still has this folder."""
+        """Whether the folder above has this folder."""
         above, _, name = folder.rpartition("/")
         inside = self._list(fs, above)
-        if inside is None:  # has that one vanished too, or does nobody answer for it?
-            return not above or self._is_listed(fs, above)
+        if inside is None:  # is that one missing too, or does somebody else answer?
+            return self._is_listed(fs, above) if above else self._seen
         return bool(inside.get(name, {}).get("type") == "directory")
 
     def _list(

@@ -55,8 +55,14 @@ class WebDAVWriting(StagedDialect):
                 content=Body(rewindable),
                 headers={"Content-Length": str(size)},
             )
-            if not done and self._info(fs, path)["size"] != size:
+            if not done and not self._has(fs, path, size):
                 raise NoAnswer("the status of PUT is 200, and the file is not there")
+
+    def _has(self, fs: fsspec.AbstractFileSystem, path: str, size: int) -> bool:
+        try:
+            return bool(self._info(fs, path)["size"] == size)
+        except FileNotFoundError:
+            return False
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         lock = Lock(fs, self._lock(new), lambda: self._is_there(fs, new))
