@@ -110,6 +110,8 @@ class Client:
         response = await self._begin("GET", url)
         async with response:
             length = length_of(response.headers)
+            if length is None and "Transfer-Encoding" not in response.headers:
+                raise NoAnswer("it has no Content-Length, and may be cut")
             refuse_encoding(response.headers)
             text = await self.piece(response, LIST_LIMIT + 1)
         if len(text) > LIST_LIMIT:
@@ -162,19 +164,24 @@ class Pieces:
     def __init__(self, client: Client, response: aiohttp.ClientResponse) -> None:
         self._client = client
         self._response = response
+        self._ended = False
 
     def __iter__(self) -> t.Self:
         return self
 
     def __next__(self) -> bytes:
+        if self._ended:
+            raise StopIteration
         client = self._client
         data = ioloop.run(client.fs.loop, client.piece, self._response, CHUNK)
         if not data:
+            self._ended = True
             raise StopIteration
         return data
 
     def close(self) -> None:
         """Let go of the connection."""
+        self._ended = True
         with suppress(RuntimeError):  # the loop has ended with its process
             self._client.fs.loop.call_soon_threadsafe(self._response.close)
 
