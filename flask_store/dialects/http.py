@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import typing as t
 from collections.abc import Iterable
@@ -54,8 +55,8 @@ class HTTPDialect(ReadOnlyDialect):
 
     protocols = ("http", "https")
     reason = (
-        "HTTP alone has no way to save, move or delete. Use the protocol by which the"
-        " server takes files, such as webdav+https://."
+        "a web server only shows files. Let STORE_PATH name the place by a protocol"
+        " that can save, such as webdav+https://."
     )
 
     @classmethod
@@ -77,10 +78,11 @@ class HTTPDialect(ReadOnlyDialect):
         }
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")
-            auth = aiohttp.BasicAuth(user, password, "utf-8")
-            options["client_kwargs"] = {
-                "auth": auth,
-                **options.get("client_kwargs", {}),
+            # RFC 7617. A library would take it for Latin-1, and shows it in its repr.
+            login = base64.b64encode(f"{user}:{password}".encode()).decode()
+            options["headers"] = {
+                "Authorization": f"Basic {login}",
+                **options.get("headers", {}),
             }
         if parts.query:
             query = parse_qsl(parts.query, keep_blank_values=True)
