@@ -60,9 +60,15 @@ class StagedDialect(Dialect):
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+        with self._private(fs) as staged:
+            self._upload_into(fs, source, staged.path)
+            yield staged
+
+    @contextmanager
+    def _private(self, fs: fsspec.AbstractFileSystem) -> Iterator[Staged]:
+        """A new private path, at which nothing is left."""
         staged = Staged(self.staging_path())
         try:
-            self._upload_into(fs, source, staged.path)
             yield staged
         except Exception as exc:
             if self._is_silent(exc):
@@ -121,25 +127,24 @@ class StagedDialect(Dialect):
         :raises Exception: if the server does not answer.
         """
         nothing = Source(io.BytesIO(), None)
-        with self.stage(fs, nothing) as taken, self.stage(fs, nothing) as other:
-            if self._renames(fs, other, taken.path):
+        with (
+            self.stage(fs, nothing) as taken,
+            self.stage(fs, nothing) as other,
+            self._private(fs) as free,
+        ):
+            if self._renames(fs, other.path, taken.path):
                 return False
-            return self._renames(fs, other, self.staging_path()) or None
+            return self._renames(fs, other.path, free.path) or None
 
-    def _renames(
-        self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
-    ) -> bool:
+    def _renames(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
         """Whether the server gives a file another name, and says so."""
         try:
-            self._rename(fs, staged.path, path)
+            self._rename(fs, old, new)
         except Exception as exc:
             if self._is_lost(exc):
                 raise
             return False
-        if self._is_there(fs, staged.path):
-            return False
-        staged.path = path
-        return True
+        return not self._is_there(fs, old)
 
     def _upload_into(
         self, fs: fsspec.AbstractFileSystem, source: Source, path: str

@@ -36,7 +36,6 @@ from .http_answers import strong
 from .ranged import ranged
 from .webdav_http import begin
 from .webdav_limits import limit_waiting
-from .webdav_listing import WebDAVListing
 from .webdav_locks import Locked
 from .webdav_writing import WebDAVWriting
 
@@ -44,7 +43,7 @@ from .webdav_writing import WebDAVWriting
 ATTEMPTS = 3
 
 
-class WebDAVDialect(WebDAVListing, WebDAVWriting):
+class WebDAVDialect(WebDAVWriting):
     """Staged uploads that get their names on the server, and ranged reads."""
 
     protocols = ("webdav+https", "webdav+http")
@@ -178,7 +177,9 @@ def _sent(reply: httpx.Response, known: Stat, span: Span | None) -> Extent:
     if etag and known.etag:
         same = etag == known.etag
     else:
-        same = not (modified and known.modified) or modified == known.modified
+        # Dates are of whole seconds.
+        undated = not (modified and known.modified)
+        same = sent.size == known.size and (undated or modified == known.modified)
     if not same:
         raise _gone(known.name)
     if sent.size != known.size:

@@ -16,6 +16,7 @@ from . import Location
 from .errors import NoAnswer
 from .staged import StagedDialect
 from .webdav_http import change
+from .webdav_listing import WebDAVListing
 from .webdav_locks import Lock
 
 
@@ -29,7 +30,7 @@ class Body:
         return self.source.chunks()
 
 
-class WebDAVWriting(StagedDialect):
+class WebDAVWriting(WebDAVListing, StagedDialect):
     """A PUT beside, then a MOVE while an MKCOL keeps others away from the name.
 
     Servers write a PUT where everybody sees it grow, so that a final name cannot be
@@ -83,6 +84,7 @@ class WebDAVWriting(StagedDialect):
         if ";" in new.rpartition("/")[2] and self._cuts_destinations(fs):
             new += "/"
         self._move_as_is(fs, old, new, overwrite)
+        self._saw(new)
 
     def _move_as_is(
         self, fs: fsspec.AbstractFileSystem, old: str, new: str, overwrite: str
