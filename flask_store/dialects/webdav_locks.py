@@ -84,10 +84,12 @@ class Lock:
         for pause in (*PAUSES, None):
             if self._make():
                 return
-            if self.taken():
-                raise FileExistsError(self.path)
-            if self._is_dead() and self._bury():
-                return
+            # Servers stumble over what is moved or removed at this moment.
+            with suppress(Refused):
+                if self.taken():
+                    raise FileExistsError(self.path)
+                if self._is_dead() and self._bury():
+                    return
             if pause is not None:
                 time.sleep(pause)
         raise Locked(self.path, self.lifetime.total_seconds())
