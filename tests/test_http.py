@@ -186,7 +186,6 @@ def test_dead_server_is_no_answer() -> None:
 @contextlib.contextmanager
 def raw(answer: t.Callable[[socket.socket], None]) -> t.Iterator[str]:
     """A server that answers every connection with a function."""
-    ending = threading.Event()
 
     def accept() -> None:
         while True:
@@ -204,7 +203,6 @@ def raw(answer: t.Callable[[socket.socket], None]) -> t.Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        ending.set()
         server.shutdown(socket.SHUT_RDWR)
 
 

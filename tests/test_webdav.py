@@ -452,6 +452,24 @@ def test_root_that_vanishes_is_no_empty_store(both: Both) -> None:
             list(both.store.ls(prefix))
 
 
+def test_folder_with_a_slash_behind_it_is_no_file(both: Both) -> None:
+    """A server that wants a slash behind folders is asked again with it; one that
+    sends to a login page has no answer."""
+    both.direct.put("a/1.txt", b"abc")
+
+    def before(method: str, path: str) -> Response | None:
+        if path.endswith("/"):
+            return None
+        return Response(b"", 301, {"Location": f"http://any.example{target or path}/"})
+
+    both.between.before = before
+    target = ""
+    assert both.store.exists("a") is False
+    target = "/login"
+    with pytest.raises(StoreUnavailable):
+        both.store.exists("a")
+
+
 def test_name_that_is_not_readable_is_told(both: Both) -> None:
     """Names that cannot be asked for are counted and do not stop the listing."""
     own = urlsplit(both.url).path.rstrip("/")
