@@ -30,6 +30,7 @@ from .servers import serve
 from .servers_serving import nginx
 from .test_chained import FILES
 from .test_chained import ReaderContract
+from .test_chained import zipped
 
 #: What a silent or slow server may cost in these tests, in seconds.
 LIMIT = 10
@@ -118,6 +119,24 @@ class TestNginxWithPassword(ReaderContract):
         for use in (lambda: store.exists("a.txt"), lambda: list(store.ls())):
             with pytest.raises(StoreDenied, match="password"):
                 use()
+
+
+def test_archive_on_a_web_server() -> None:
+    """The query of a signed address goes along, and is not shown."""
+    asked: list[str] = []
+
+    def app(environ: t.Any, start: t.Any) -> t.Any:
+        asked.append(environ["REQUEST_URI"])
+        response = Response(zipped(FILES))
+        response.set_etag("1")
+        response.make_conditional(Request(environ), True, len(response.get_data()))
+        return response(environ, start)
+
+    with serve(app) as url:
+        store = FsspecStore.from_url(f"zip::{url}/x/a%20b.zip?key=hidden/word")
+        assert store.read("a.txt") == FILES["a.txt"]
+        assert "hidden" not in repr(store) + store.file("a.txt").uri
+    assert set(asked) == {"/x/a%20b.zip?key=hidden/word"}
 
 
 def test_names_do_not_leave_the_folder() -> None:
