@@ -19,6 +19,7 @@ from flask_store.stores.fsspec import FsspecStore
         ("sftp+paramiko://host/x", "paramiko", "paramiko"),
         ("smb://host/share/x", "smbclient", "smb"),
         ("webdav+https://host/x", "httpx", "webdav"),
+        ("https://host/x", "aiohttp", "http"),
     ],
 )
 def test_missing_library_gives_its_pip_line(

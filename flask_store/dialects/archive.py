@@ -25,7 +25,7 @@ from . import Dialect
 from . import Location
 from . import Stat
 from . import utc
-from .read_only import ReadOnlyDialect
+from .read_only import ChainedDialect
 
 #: What zipfile and its decompressors raise for bytes that are not what they should be.
 BROKEN = (
@@ -38,7 +38,7 @@ BROKEN = (
 )
 
 
-class ZipDialect(ReadOnlyDialect):
+class ZipDialect(ChainedDialect):
     """The files in an archive, by the names in its directory.
 
     What no store would have is not there: a name that leads out, a link, a device.

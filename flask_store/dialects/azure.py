@@ -181,7 +181,7 @@ class AzureDialect(AzureLinks):
             # all the same.
             refused = (getattr(exc, "status_code", None) or 0) >= 300
             mine = staged.source.error is not None
-            if refused or mine or not self._is_there(fs, staged, path):
+            if refused or mine or not self._is_stored(fs, staged, path):
                 raise
 
     def _upload(
@@ -214,7 +214,7 @@ class AzureDialect(AzureLinks):
                     raise NoAnswer("it has no ETag")
                 return
 
-    def _is_there(
+    def _is_stored(
         self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
     ) -> bool:
         """Whether the blob is the one that was sent, whole."""

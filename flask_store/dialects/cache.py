@@ -23,10 +23,10 @@ from . import Stat
 from . import Unreachable
 from . import whole
 from .bodies import FilePart
-from .read_only import ReadOnlyDialect
+from .read_only import ChainedDialect
 
 
-class SimpleCacheDialect(ReadOnlyDialect):
+class SimpleCacheDialect(ChainedDialect):
     """Another storage, each file of which is fetched once and read from the disk.
 
     The storage is still asked for what there is, so that a file which was replaced

@@ -10,6 +10,7 @@ import os
 import re
 import typing as t
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from .. import naming
 from ..exceptions import NotConfiguredError
@@ -47,11 +48,20 @@ def open_chained(url: str, config: Mapping[str, t.Any], open_inner: Open) -> Dia
         where = options.pop("cache_storage", None)
         inner = open_inner(target, {**config, "STORE_OPTIONS": options})
         return SimpleCacheDialect(inner, where and os.path.abspath(where))
-    place, _, name = target.rpartition("/")
+    query = ""
+    if target.lower().startswith(("http://", "https://")):
+        # There a '?' begins what goes with every request, and '%' is no character.
+        target, _, query = target.partition("?")
+        place, _, name = target.rpartition("/")
+        name, query = unquote(name), query and f"?{query}"
+    else:
+        place, _, name = target.rpartition("/")
     if not name or place.endswith(":/"):
         raise NotConfiguredError(
             "STORE_PATH names no archive. Write 'zip::s3://bucket/archive.zip' or"
             " 'zip:///folder/archive.zip'."
         )
     folder = naming.check(folder.strip("/")) if folder.strip("/") else ""
-    return ZipDialect(folder, open_inner(f"{place}/" if place else ".", config), name)
+    return ZipDialect(
+        folder, open_inner(f"{place}/{query}" if place else ".", config), name
+    )

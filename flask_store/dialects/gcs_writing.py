@@ -110,10 +110,10 @@ class GCSWriting(GCSLinks):
         except (NoAnswer, TimeoutError, aiohttp.ClientError):
             # Whoever answered was not the storage, or nobody did. It may have the
             # object all the same.
-            if staged.source.error is not None or not self._is_there(fs, staged, path):
+            if staged.source.error is not None or not self._is_stored(fs, staged, path):
                 raise
 
-    def _is_there(
+    def _is_stored(
         self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
     ) -> bool:
         """Whether the object is the one that was sent, whole."""

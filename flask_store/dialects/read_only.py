@@ -19,29 +19,11 @@ if t.TYPE_CHECKING:
 
 
 class ReadOnlyDialect(Dialect):
-    """Another storage's files, for reading.
-
-    :param inner: the dialect of that storage.
-    """
+    """A storage that can only be read."""
 
     read_only = True
     #: Why, and what to do.
     reason: t.ClassVar[str]
-
-    def __init__(self, location: Location, inner: Dialect) -> None:
-        options = inner.location.options
-        if not isinstance(inner, ReadOnlyDialect):
-            options = {inner.uri.partition("://")[0]: options}
-        super().__init__(Location(location.protocol, location.root, options))
-        self.inner = inner
-        self.scope = inner.scope
-        self.settings = inner.settings
-
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        return self.inner.alive(fs.target)
-
-    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
-        return self.inner.explain(exc, key)
 
     def refuse(self) -> t.NoReturn:
         """:raises StoreDenied: always."""
@@ -60,3 +42,25 @@ class ReadOnlyDialect(Dialect):
         self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
     ) -> Iterator[str]:
         return iter(())  # nothing is ever left behind
+
+
+class ChainedDialect(ReadOnlyDialect):
+    """Another storage's files, for reading.
+
+    :param inner: the dialect of that storage.
+    """
+
+    def __init__(self, location: Location, inner: Dialect) -> None:
+        options = inner.location.options
+        if not isinstance(inner, ChainedDialect):
+            options = {inner.uri.partition("://")[0]: options}
+        super().__init__(Location(location.protocol, location.root, options))
+        self.inner = inner
+        self.scope = inner.scope
+        self.settings = inner.settings
+
+    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+        return self.inner.alive(fs.target)
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        return self.inner.explain(exc, key)

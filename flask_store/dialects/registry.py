@@ -20,6 +20,8 @@ DIALECTS = {
     "ftp": "flask_store.dialects.ftp.FTPDialect",
     "gcs": "flask_store.dialects.gcs.GCSDialect",
     "gs": "flask_store.dialects.gcs.GCSDialect",
+    "http": "flask_store.dialects.http.HTTPDialect",
+    "https": "flask_store.dialects.http.HTTPDialect",
     "local": "flask_store.dialects.local.LocalDialect",
     "memory": "flask_store.dialects.memory.MemoryDialect",
     "s3": "flask_store.dialects.s3.S3Dialect",
@@ -45,6 +47,7 @@ EXTRAS = {
     "az": "azure",
     "dav": "webdav",
     "gs": "gcs",
+    "https": "http",
     "sftp+paramiko": "paramiko",
     "ssh": "sftp",
 }

@@ -119,8 +119,8 @@ class SshfsDialect(SSHDialect):
         found = self._ask(fs, lambda channel: channel.statvfs(path))
         return found.frsize * found.bavail, found.favail
 
-    def _is_silence(self, exc: BaseException) -> bool:
-        return super()._is_silence(exc) or "keepalive" in str(exc)
+    def _is_silent(self, exc: BaseException) -> bool:
+        return super()._is_silent(exc) or "keepalive" in str(exc)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, asyncssh.HostKeyNotVerifiable):

@@ -241,9 +241,9 @@ class SMBDialect(StagedDialect):
             return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
         return super().is_one_file(fs, old, new)
 
-    def _is_silence(self, exc: BaseException) -> bool:
+    def _is_silent(self, exc: BaseException) -> bool:
         lost = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
-        return lost or super()._is_silence(exc)
+        return lost or super()._is_silent(exc)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):

@@ -71,23 +71,24 @@ class StagedDialect(Dialect):
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+        with self._private(fs) as staged:
+            self._upload_into(fs, source, staged.path)
+            yield staged
+
+    @contextmanager
+    def _private(self, fs: fsspec.AbstractFileSystem) -> Iterator[Staged]:
+        """A new private path, at which nothing is left."""
         staged = Staged(self.staging_path())
         try:
-            self._upload_into(fs, source, staged.path)
             yield staged
         except BaseException as exc:
             # Of a server that is silent nobody waits for more than one answer; sweep
             # removes the upload when it is back.
-            if staged.there and not self._is_silence(exc):
+            if staged.there and not self._is_silent(exc):
                 self._take_back(fs, staged.path)
             raise
         if staged.there:
             self._take_back(fs, staged.path)
-
-    def _is_silence(self, exc: BaseException) -> bool:
-        """Whether the server did not answer in time."""
-        reason = exc.__cause__ if isinstance(exc, StoreError) else exc
-        return any("Timeout" in kind.__name__ for kind in type(reason).__mro__)
 
     def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         """Remove an upload, so that its bytes do not fill the disk of the server; by a
@@ -102,13 +103,13 @@ class StagedDialect(Dialect):
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         if self._refuses is None:
             self._refuses = self._probe(fs)
-            if not self._refuses:
+            if self._refuses is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
                     self.rename,
                     self.uri,
                 )
-        return self._refuses
+        return bool(self._refuses)
 
     def create(
         self,
@@ -139,24 +140,31 @@ class StagedDialect(Dialect):
         self._in_folder(fs, path, lambda: self._rename_over(fs, staged.path, path))
         staged.there = False
 
-    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
-        """Whether a rename refuses a name that is taken, and no other, by trying it."""
+    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool | None:
+        """Whether a rename refuses a name that is taken, and no other, by trying it.
+
+        :return: ``None`` if this try does not tell.
+        :raises Exception: if the server does not answer.
+        """
         nothing = Source(io.BytesIO(), None)
-        taken, other, free = (self.staging_path() for _ in range(3))
-        try:
-            for path in (taken, other):
-                self._upload_into(fs, nothing, path)
-            with suppress(Exception):
-                self._rename(fs, other, taken)
-            if not self._is_there(fs, other):
+        with (
+            self.stage(fs, nothing) as taken,
+            self.stage(fs, nothing) as other,
+            self._private(fs) as free,
+        ):
+            if self._renames(fs, other.path, taken.path):
                 return False
-            with suppress(Exception):
-                self._rename(fs, other, free)
-            return self._is_there(fs, free)
-        finally:
-            for path in (taken, other, free):
-                with suppress(Exception):
-                    self._remove(fs, path)
+            return self._renames(fs, other.path, free.path) or None
+
+    def _renames(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+        """Whether the server gives a file another name, and says so."""
+        try:
+            self._rename(fs, old, new)
+        except Exception as exc:
+            if self._is_lost(exc):
+                raise
+            return False
+        return not self._is_there(fs, old)
 
     def _upload_into(
         self, fs: fsspec.AbstractFileSystem, source: Source, path: str
@@ -191,6 +199,12 @@ class StagedDialect(Dialect):
     def _is_lost(self, exc: Exception) -> bool:
         """Whether the server is gone, so that asking it again would wait again."""
         return isinstance(self.explain(exc, None), StoreUnavailable)
+
+    def _is_silent(self, exc: BaseException) -> bool:
+        """Whether the server did not answer in time, and would keep whoever asks it
+        again waiting."""
+        reason = exc.__cause__ if isinstance(exc, StoreError) else exc
+        return any("Timeout" in kind.__name__ for kind in type(reason).__mro__)
 
     def _make_folder(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
         """Make a folder and those above it.

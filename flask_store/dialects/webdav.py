@@ -7,35 +7,40 @@ import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import closing
-from urllib.parse import quote
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
 import fsspec
 import httpx
-from webdav4 import client as dav
 from webdav4.fsspec import WebdavFileSystem
 
 from .. import naming
 from ..exceptions import NotConfiguredError
-from ..exceptions import StoreDenied
 from ..exceptions import StoreError
-from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..sources import CHUNK
 from . import Fetched
 from . import Location
-from . import NOT_A_FILE
 from . import options_in
 from . import Span
 from . import Stat
 from . import TIMEOUT
-from . import Unreachable
+from .answers import Extent
 from .answers import extent
 from .errors import NoAnswer
+from .http_answers import date_of
+from .http_answers import refusal
+from .http_answers import Refused
+from .http_answers import strong
 from .ranged import ranged
+from .webdav_http import begin
+from .webdav_limits import limit_waiting
+from .webdav_locks import Locked
 from .webdav_writing import WebDAVWriting
+
+#: How often a read begins anew, when the file is replaced since it was looked at.
+ATTEMPTS = 3
 
 
 class WebDAVDialect(WebDAVWriting):
@@ -70,31 +75,18 @@ class WebDAVDialect(WebDAVWriting):
 
     def connect(self) -> fsspec.AbstractFileSystem:
         fs = WebdavFileSystem(skip_instance_cache=True, **self.location.options)
+        limit_waiting(fs.client.http)
         # Nobody else closes the connections that the client keeps for later.
         weakref.finalize(fs, fs.client.http.close)
         return fs
 
     # -- reading -------------------------------------------------------------
 
-    def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
-        try:
-            found = fs.client.propfind(quote(path), headers={"Depth": "0"})
-        except dav.ResourceNotFound as exc:
-            raise FileNotFoundError(path) from exc
-        for reply in found.responses.values():
-            return _described(reply.properties.as_dict(), path)
-        raise FileNotFoundError(path)
-
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
-        # The server knows no more than the name, which was another at first.
-        return super().record({**info, "content_type": None}, key)
-
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
-        try:
-            found = fs.client.ls(quote(self.path(naming.STAGING)))
-        except dav.ResourceNotFound:
-            return []
-        return [_described(entry, str(entry["name"])) for entry in found]
+        # A folder has no size. The server knows no content type but what the name
+        # says, which was another at first.
+        size = 0 if info["type"] == "directory" else info["size"]
+        return super().record({**info, "size": size, "content_type": None}, key)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return ranged(self, fs, self.get(fs, key))
@@ -106,90 +98,94 @@ class WebDAVDialect(WebDAVWriting):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        # A server answers for a folder too, with a page.
-        known = self.stat(fs, key)
-        if found is not None and known.version != found.version:
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
-            return None
+        for attempt in range(1, ATTEMPTS + 1):
+            # A server answers for a folder too, with a page.
+            known = self.stat(fs, key)
+            if found is not None and known.version != found.version:
+                break
+            start, stop = span.within(known.size) if span else (0, known.size)
+            if span and start >= stop:
+                return None
+            try:
+                return self._fetch(fs, known, span)
+            except (VersionGone, FileNotFoundError):
+                # It was replaced since it was looked at.
+                if found is not None or attempt == ATTEMPTS:
+                    raise
+        raise _gone(key)
+
+    def _fetch(
+        self, fs: fsspec.AbstractFileSystem, known: Stat, span: Span | None
+    ) -> Fetched:
         headers = {"Accept-Encoding": "identity"}
         if span:
             headers["Range"] = f"bytes={span}"
-        request = fs.client.http.build_request(
-            "GET", quote(self.path(key)), headers=headers
-        )
-        reply = fs.client.http.send(request, stream=True)
+        if known.etag:
+            headers["If-Match"] = f'"{known.etag}"'
+        reply = begin(fs, self.path(known.name), headers)
         try:
-            if reply.status_code == httpx.codes.NOT_FOUND:
-                raise FileNotFoundError(key)
-            reply.raise_for_status()
-            sent = extent(reply.status_code, reply.headers, span)
-            if sent.size != known.size:
-                raise NoAnswer(f"it has {sent.size} bytes in place of {known.size}")
+            sent = _sent(reply, known, span)
         except BaseException:
             reply.close()
             raise
-        return Fetched(known, sent.start, sent.stop, _pieces(reply))
+        body = self._pieces(fs, reply, known)
+        return Fetched(known, sent.start, sent.stop, body)
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
-        top = self.path(prefix) if prefix else self.root
-        try:
-            found = fs.client.ls(quote(top), allow_listing_resource=False)
-        except (dav.ResourceNotFound, dav.IsAResourceError, *NOT_A_FILE):
-            return
-        for entry in sorted(found, key=lambda entry: str(entry["name"])):
-            key = f"/{entry['name'].strip('/')}"[len(self.root) + 1 :]
-            if naming.STAGING in key.split("/"):
-                continue
-            if entry["type"] == "directory":
-                yield from self.walk(fs, key)
-            else:
-                yield self.record(_described(entry, key), key)
+    def _pieces(
+        self, fs: fsspec.AbstractFileSystem, reply: httpx.Response, known: Stat
+    ) -> Iterator[bytes]:
+        with closing(reply):
+            yield from reply.iter_raw(CHUNK)
+        # Dates are of whole seconds, and only an ETag says which version this was.
+        if not (known.etag and strong(reply.headers.get("ETag")) == known.etag):
+            try:
+                after = self.stat(fs, known.name)
+            except FileNotFoundError as exc:
+                raise _gone(known.name) from exc
+            if after.version != known.version:
+                raise _gone(known.name)
 
     # -- what went wrong -----------------------------------------------------
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
-        if isinstance(exc, dav.ResourceNotFound):
-            return super().explain(FileNotFoundError(), key)
-        if isinstance(exc, dav.InsufficientStorage):
-            return StoreFull("The storage is full. Nothing was stored.", key)
-        if isinstance(exc, dav.BadGatewayError | httpx.TransportError):
-            return super().explain(ConnectionError(), key)
-        if isinstance(exc, dav.HTTPError | httpx.HTTPStatusError):
-            return self._explain_status(exc.response.status_code, key)
-        return super().explain(exc, key)
-
-    def _explain_status(self, status: int, key: str | None) -> StoreError | None:
-        if status in (401, 403):
-            return StoreDenied(
-                f"The WebDAV server refuses {naming.quoted(key)} ({status}). Check the"
-                f" user and password in {self.settings}, and the permissions.",
+        if isinstance(exc, Refused):
+            return refusal(exc.status, key, "WebDAV server", self.settings)
+        if isinstance(exc, Locked):
+            return StoreUnavailable(
+                f"{naming.quoted(key)} is being saved by another process, or one that"
+                f" did so has died. Try again in {exc.seconds:.0f} s.",
                 key,
             )
-        if status == httpx.codes.INSUFFICIENT_STORAGE:
-            return StoreFull("The storage is full. Nothing was stored.", key)
-        kind = StoreUnavailable if status >= 500 else StoreError
-        return kind(
-            f"The WebDAV server answers {status}. Check that STORE_PATH is the address"
-            " of a folder that WebDAV serves; the server's log tells more.",
-            key,
-        )
+        if isinstance(exc, httpx.HTTPError | httpx.StreamError):
+            return super().explain(ConnectionError(), key)
+        return super().explain(exc, key)
 
 
-def _described(properties: Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
-    size = properties.get("content_length") or 0
-    # RFC 4918, 15.9: what has no resource type is a file.
-    return {
-        **properties,
-        "name": name,
-        "size": size,
-        "type": properties.get("type") or "file",
-    }
+def _sent(reply: httpx.Response, known: Stat, span: Span | None) -> Extent:
+    """Which bytes an answer has, if they are of the version that is known."""
+    status = reply.status_code
+    if status in (404, 410):
+        raise FileNotFoundError(known.name)
+    # What was asked for is there, in the version that is known.
+    if status in (412, 416):
+        raise _gone(known.name)
+    if status >= 400:
+        raise Refused(status)
+    sent = extent(status, reply.headers, span)
+    etag = strong(reply.headers.get("ETag"))
+    modified = date_of(reply.headers.get("Last-Modified"))
+    if etag and known.etag:
+        same = etag == known.etag
+    else:
+        # Dates are of whole seconds.
+        undated = not (modified and known.modified)
+        same = sent.size == known.size and (undated or modified == known.modified)
+    if not same:
+        raise _gone(known.name)
+    if sent.size != known.size:
+        raise NoAnswer(f"it has {sent.size} bytes in place of {known.size}")
+    return sent
 
 
-def _pieces(reply: httpx.Response) -> Iterator[bytes]:
-    with closing(reply):
-        yield from reply.iter_raw(CHUNK)
+def _gone(key: str) -> VersionGone:
+    return VersionGone(f"{naming.quoted(key)} was replaced.", key)
