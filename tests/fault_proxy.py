@@ -398,7 +398,7 @@ class FaultProxy(Proxy):
                 body = b"".join(data for data, size in pieces if size)
             return Answer(
                 status,
-                _headers(reply),
+                _headers(reply, f":{self.upstream[1]}", f":{self.port}"),
                 body,
                 declared=reply.headers.get("content-length"),
             )
@@ -448,11 +448,12 @@ def _request(client: _Wire, head: _Head, fault: Fault | None) -> Request:
     return Request(method, path, head.headers, body, span)
 
 
-def _headers(reply: _Head) -> list[tuple[str, str]]:
+def _headers(reply: _Head, there: str, here: str) -> list[tuple[str, str]]:
+    """The headers of an answer, with addresses that lead through the proxy."""
     lines = reply.raw.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
     pairs = [line.partition(":") for line in lines]
     return [
-        (name, value.strip())
+        (name, value.strip().replace(there, here))
         for name, _, value in pairs
         if name.lower() not in HOP_BY_HOP
     ]
