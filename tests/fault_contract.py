@@ -23,10 +23,11 @@ class FaultContract:
     storage: t.ClassVar[str]
 
     @pytest.fixture(scope="class")
-    def report(self) -> faults.Report:
+    @classmethod
+    def report(cls) -> faults.Report:
         """What came of the trials."""
         try:
-            return faults.run(self.storage)
+            return faults.run(cls.storage)
         except NotInstalledError as error:
             missing(str(error))
 
