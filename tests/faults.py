@@ -558,6 +558,39 @@ def _refused(act: Callable[[], object]) -> str:
     return "taken all the same"
 
 
+def unlike(
+    operation: Operation,
+    there: Mapping[str, bytes],
+    returned: t.Any,
+    answered: bool,
+) -> Iterator[tuple[str, str]]:
+    """In what the files that are there differ from what may be, as kinds and texts.
+
+    :param there: every file with its content.
+    :param returned: the name, of what returns one.
+    :param answered: whether the operation returned.
+    """
+    states: dict[str, t.Container[Content]]
+    if answered:
+        states = {name: {data} for name, data in operation.done.items()}
+        if "*" in states:
+            states[returned] = states.pop("*")
+    else:
+        states = dict(operation.failed)
+    outcome = "answered" if answered else "not answered"
+    for name, allowed in states.items():
+        content = there.get(name)
+        if content not in allowed:
+            kind = "lost" if content is None else "wrong"
+            yield kind, f"{outcome}, {name} is {_shown(content)}"
+    names = operation.one_of
+    if not answered and names and operation.whole not in map(there.get, names):
+        yield "lost", f"{' and '.join(names)}, {outcome}"
+    for name, data in there.items():
+        if data not in (OLD, NEW, LARGE):
+            yield "partial", f"{name} is {_shown(data)}"
+
+
 # -- a trial -------------------------------------------------------------------
 
 
@@ -657,14 +690,8 @@ class Trial:
                 self._judge_returned(returned, right)
         if operation.writes and not operation.forms:
             there = self.contents(self.direct)
-            states = (
-                {name: {data} for name, data in operation.done.items()}
-                if error is None
-                else dict(operation.failed)
-            )
-            if "*" in states:
-                states[returned] = states.pop("*")
-            self._judge_files(there, states)
+            for kind, text in unlike(operation, there, returned, error is None):
+                self.found(kind, text)
         if operation.checks is not None:
             with self.bench.app.app_context():
                 operation.checks(self)
@@ -693,23 +720,6 @@ class Trial:
     def _is_plain_404(self) -> bool:
         plain = self.name.operation in self.bench.storage.plain_404
         return self.name.fault == NOT_FOUND and plain
-
-    def _judge_files(
-        self, there: Mapping[str, bytes], states: Mapping[str, set[Content]]
-    ) -> None:
-        outcome = "answered" if self.error is None else "failed"
-        for name, allowed in states.items():
-            content = there.get(name)
-            if content not in allowed:
-                kind = "lost" if content is None else "wrong"
-                self.found(kind, f"{outcome}, {name} is {_shown(content)}")
-        names = self.operation.one_of
-        whole = self.operation.whole
-        if self.error and names and whole not in map(there.get, names):
-            self.found("lost", f"{' and '.join(names)}, {outcome}")
-        for name, data in there.items():
-            if data not in (OLD, NEW, LARGE):
-                self.found("partial", f"{name} is {_shown(data)}")
 
     def contents(self, store: FsspecStore) -> dict[str, bytes]:
         """Every file that the server has here."""
