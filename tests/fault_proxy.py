@@ -58,6 +58,7 @@ class Answer:
     :param framing: how the client learns where the body ends.
     :param cut: how many bytes of the body arrive.
     :param head_cut: which part of the head arrives, from 0 to 1, and then no body.
+    :param whole_lines: whether the head is cut at the end of a line.
     :param end: what becomes of the connection afterwards.
     :param trickles: from where on each byte takes its time.
     """
@@ -69,6 +70,7 @@ class Answer:
     framing: Framing = "length"
     cut: int | None = None
     head_cut: float | None = None
+    whole_lines: bool = False
     end: End = "keep"
     trickles: t.Literal["head", "body"] | None = None
 
@@ -255,6 +257,8 @@ FAULTS: dict[str, Fault] = {
     # The head
     "head_cut_in_status": Fault(_but(head_cut=0.01, end="close")),
     "head_cut_in_middle": Fault(_but(head_cut=0.5, end="close")),
+    "head_cut_at_line": Fault(_but(head_cut=0.6, whole_lines=True, end="close")),
+    "head_cut_late": Fault(_but(head_cut=0.8, end="close")),
     "head_cut_before_end": Fault(_but(head_cut=0.999, end="close")),
     "head_reset": Fault(_but(head_cut=0.5, end="reset")),
     "head_stalls": Fault(_but(head_cut=0.5, end="stall"), silent=True),
@@ -416,6 +420,8 @@ class FaultProxy(Proxy):
         head, body = answer.head(request.method), answer.content(request.method)
         if answer.head_cut is not None:
             head, body = head[: int(len(head) * answer.head_cut)], b""
+            if answer.whole_lines:
+                head = head[: head.rfind(b"\r\n") + 2]
         slowly = {"head": head + body, "body": body, None: b""}[answer.trickles]
         client.send((head + body)[: len(head + body) - len(slowly)])
         for byte in slowly:
