@@ -306,12 +306,20 @@ class Armed:
 
     :param at: the number of the request, from 0, or ``None`` for every one.
     :param whole: the content of the file that the test is about.
+    :param others: that of other files, by the last parts of their names.
     """
 
-    def __init__(self, fault: Fault | None, at: int | None, whole: bytes) -> None:
+    def __init__(
+        self,
+        fault: Fault | None,
+        at: int | None,
+        whole: bytes,
+        others: t.Mapping[str, bytes],
+    ) -> None:
         self.fault = fault
         self.at = at
-        self.whole = whole
+        self._whole = whole
+        self._others = others
         #: Every request in order, with what the server answered.
         self.seen: list[Seen] = []
         #: How many were spoilt.
@@ -319,6 +327,11 @@ class Armed:
         self.over = threading.Event()
         self._count = 0
         self._lock = threading.Lock()
+
+    def whole(self, path: str) -> bytes:
+        """The content of the file that a request is about."""
+        name = re.split("/|%2F", path.partition("?")[0])[-1]
+        return self._others.get(name, self._whole)
 
     def next(self) -> Fault | None:
         """What is to happen to the request that comes now."""
@@ -335,15 +348,19 @@ class FaultProxy(Proxy):
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream)
-        self._plan = Armed(None, None, b"")
+        self._plan = Armed(None, None, b"", {})
 
     @contextlib.contextmanager
     def armed(
-        self, fault: Fault | None, at: int | None = None, whole: bytes = b""
+        self,
+        fault: Fault | None,
+        at: int | None = None,
+        whole: bytes = b"",
+        others: t.Mapping[str, bytes] = {},
     ) -> Iterator[Armed]:
         """Spoil requests within the block. Whoever is left waiting at its end gets a
         reset."""
-        plan, before = Armed(fault, at, whole), self._plan
+        plan, before = Armed(fault, at, whole, others), self._plan
         self._plan = plan
         try:
             yield plan
@@ -368,13 +385,14 @@ class FaultProxy(Proxy):
         if head.has("expect", "100-continue"):
             client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         request = _request(client, head, fault)
+        whole = plan.whole(request.path)
         if fault is not None and fault.reaches != "all":
-            answer = fault.change(request, NOTHING, plan.whole)
+            answer = fault.change(request, NOTHING, whole)
         else:
             answer = healthy = self._forward(head, request)
             plan.seen.append(_seen(request, healthy))
             if fault is not None and fault.suits(plan.seen[-1]):
-                answer = fault.change(request, healthy, plan.whole)
+                answer = fault.change(request, healthy, whole)
         return self._send(client, request, answer, plan) and not head.has(
             "connection", "close"
         )

@@ -655,7 +655,10 @@ class Trial:
     def run(self, fault: Fault | None) -> Armed:
         """Prepare, act behind the proxy and judge."""
         self._prepare()
-        with self.bench.proxy.armed(fault, self.name.at, self.operation.whole) as plan:
+        others = {"b.bin": NEW}
+        with self.bench.proxy.armed(
+            fault, self.name.at, self.operation.whole, others
+        ) as plan:
             future: Future[t.Any] = self.bench.thread.submit(self._act)
             if not wait([future], LIMIT).done:
                 self.found("hang", f"no answer within {LIMIT:g} s")
