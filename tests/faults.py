@@ -715,10 +715,7 @@ class Trial:
                 error
             )
             if not empty:
-                lines = traceback.format_exception(error)
-                where = [line for line in lines if "flask_store/" in line][-1:]
-                place = " ".join("".join(where).split()[:6])
-                self.found("bare", f"{error!r} {place}"[:300])
+                self.found("bare", f"{error!r} {_place(error)}"[:300])
 
     def _judge_returned(self, returned: t.Any, right: t.Any) -> None:
         nothing = returned in (False, [], None)
@@ -732,8 +729,21 @@ class Trial:
         return self.name.fault == NOT_FOUND and plain
 
     def contents(self, store: FsspecStore) -> dict[str, bytes]:
-        """Every file that the server has here."""
-        return {found.name: store.read(found.name) for found in store.ls()}
+        """Every file that the server has here. A busy one may still be at work."""
+        for attempt in range(4):
+            try:
+                return {found.name: store.read(found.name) for found in store.ls()}
+            except (FileNotFound, StoreUnavailable):
+                if attempt == 3:
+                    raise
+        raise AssertionError
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the package that an error came through."""
+    lines = traceback.format_exception(error)
+    where = [line for line in lines if "flask_store/" in line][-1:]
+    return " ".join("".join(where).split()[:6])
 
 
 def _shown(value: t.Any) -> str:
@@ -987,9 +997,9 @@ def run(
                 trial = bench.trial(name)
                 try:
                     trial.run(FAULTS[name.fault])
-                except Exception:
-                    text = traceback.format_exc()[-600:]
-                    trial.found("broken", f"the trial itself failed: {text}")
+                except Exception as exc:
+                    # Looking at the server, past the proxy, has failed.
+                    trial.found("broken", f"the trial itself: {exc!r} {_place(exc)}")
                 with lock:
                     for finding in trial.findings:
                         findings.append(finding)
