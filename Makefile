@@ -10,7 +10,7 @@ JOBS = 3
 MIN = $(shell grep -l lower_bounds tests/test_*.py)
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test test-min lint docs dist clean
+.PHONY: demo test test-long test-min lint docs dist clean
 
 demo: .venv/demo
 	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:$(PORT)/upload"
@@ -18,6 +18,11 @@ demo: .venv/demo
 
 test: .venv/test
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
+
+# Every fault at every request and every system call, not a choice of them: for a night.
+test-long: .venv/test
+	FLASK_STORE_FAULTS=all $(BIN)/pytest -n $(JOBS) --dist loadfile \
+		tests/test_faults_*.py tests/test_calls.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

@@ -6,6 +6,7 @@ and bodies block by block, so that an upload of any size takes one block of memo
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import threading
@@ -171,23 +172,28 @@ class Proxy:
             thread.start()
 
     def _connection(self, sock: socket.socket) -> None:
-        with sock, socket.socket() as onward:
-            with self._lock:
-                self._sockets |= {sock, onward}
-            try:
-                # Whoever stops us may have counted the sockets before this one came.
-                if self._stopping.is_set():
-                    return
-                self._swallow()
-                onward.connect(self.upstream)
-                client, server = _Wire(sock), _Wire(onward)
-                while not self._stopping.is_set() and self._exchange(client, server):
-                    pass
-            except (OSError, _Closed):
+        with sock, socket.socket() as onward, self._known(sock, onward):
+            self._swallow()
+            onward.connect(self.upstream)
+            client, server = _Wire(sock), _Wire(onward)
+            while not self._stopping.is_set() and self._exchange(client, server):
                 pass
-            finally:
-                with self._lock:
-                    self._sockets -= {sock, onward}
+
+    @contextlib.contextmanager
+    def _known(self, *sockets: socket.socket) -> t.Iterator[None]:
+        """Sockets that whoever stops the proxy ends; how they end is no error."""
+        with self._lock:
+            self._sockets.update(sockets)
+        try:
+            # Whoever stops us may have counted the sockets before these came.
+            if self._stopping.is_set():
+                raise _Closed
+            yield
+        except (OSError, _Closed):
+            pass
+        finally:
+            with self._lock:
+                self._sockets.difference_update(sockets)
 
     def _swallow(self) -> None:
         """Never answer this connection if the black hole is open."""
