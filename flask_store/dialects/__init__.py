@@ -68,6 +68,9 @@ class Dialect(Signing):
     #: Whether :meth:`open` gives a file of the operating system, or of memory, whose
     #: errors are those of the disk.
     plain_files: t.ClassVar[bool] = False
+    #: The metadata by which a save knows its own file again; ``None`` where the
+    #: protocol keeps no metadata.
+    token_name: t.ClassVar[str | None] = None
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -218,6 +221,7 @@ class Dialect(Signing):
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
         """An fsspec ``info`` as a :class:`Stat`."""
         etag = first(info, "ETag", "etag")
+        kept = first(info, "Metadata", "metadata") if self.token_name else None
         if info["size"] is None:
             raise NoAnswer("it gives no size")
         return Stat(
@@ -230,6 +234,7 @@ class Dialect(Signing):
             etag=etag.strip('"') if etag else None,
             content_type=first(info, "ContentType", "contentType", "content_type")
             or media_types.content_type(key),
+            token=(kept or {}).get(self.token_name),
         )
 
     def get(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import adlfs
 import fsspec
-import shortuuid
 from azure.core import exceptions as azure
 from azure.core import MatchConditions
 from azure.storage.blob import ContentSettings
@@ -59,6 +58,7 @@ class AzureDialect(AzureLinks):
 
     protocols = ("abfs", "abfss", "az")
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
+    token_name = TOKEN
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -95,7 +95,7 @@ class AzureDialect(AzureLinks):
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
+            yield Staged(rewindable, source.token)
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         return True
@@ -281,4 +281,5 @@ def _described(blob: t.Any) -> dict[str, t.Any]:
         "etag": blob.etag,
         "last_modified": blob.last_modified,
         "content_type": blob.content_settings.content_type,
+        "metadata": blob.metadata,
     }

@@ -208,4 +208,5 @@ def _described(found: Mapping[str, t.Any]) -> dict[str, t.Any]:
         "etag": found.get("generation"),
         "updated": dt.datetime.fromisoformat(found["updated"]),
         "content_type": found.get("contentType"),
+        "metadata": found.get("metadata"),
     }

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import fsspec
-import shortuuid
 
 from ..exceptions import NotConfiguredError
 from ..sources import Source
@@ -35,10 +34,12 @@ class GCSWriting(GCSLinks):
     documentation), and a file that has to be sent again is still here.
     """
 
+    token_name = TOKEN
+
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
+            yield Staged(rewindable, source.token)
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         return True

@@ -34,6 +34,7 @@ class Stat:
     :param content_type: as stored, else as the name suggests.
     :param checksum: of the content, such as ``"md5:<hex>"``; ``None`` if the storage
         does not tell one. Two that begin alike can be compared.
+    :param token: of the save that stored it, where the storage keeps one and tells it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Stat:
     etag: str | None
     content_type: str
     checksum: str | None = field(default=None, compare=False)
+    token: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def version(self) -> tuple[object, ...]:
