@@ -28,7 +28,6 @@ from .locks import hold
 from .locks import is_held
 from .locks import release
 from .quota import LOCK
-from .quota import Quota
 from .quota import WIDTH
 
 #: What is left of a write or a wait that was broken off, and belongs to no journal.
@@ -50,12 +49,10 @@ class Box:
     :param path: its folder.
     :param held: its lock.
     :param nameless: whether the disk is known to do with files that have no name.
-    :param quota: which counts what it takes.
     """
 
-    def __init__(self, path: str, held: int, nameless: bool, quota: Quota) -> None:
+    def __init__(self, path: str, held: int, nameless: bool) -> None:
         self.path = path
-        self.quota = quota
         self._held = held
         self._nameless = nameless
         self._guard = lock()
@@ -63,13 +60,13 @@ class Box:
         self._closed = False
 
     @classmethod
-    def take(cls, path: str, nameless: bool, quota: Quota) -> Box | None:
+    def take(cls, path: str, nameless: bool) -> Box | None:
         """The box at *path*, or ``None`` if a living process has it.
 
         :raises FileNotFoundError: if it is removed meanwhile.
         """
         held = hold(os.path.join(path, LOCK))
-        return None if held is None else cls(path, held, nameless, quota)
+        return None if held is None else cls(path, held, nameless)
 
     def add(
         self, source: Source, key: str, content_type: str, reserved: int = 0
@@ -84,14 +81,14 @@ class Box:
         with self._open():
             try:
                 self._write(source, files.data)
-                taken = os.stat(files.data).st_blocks * 512 + self.quota.block
+                found = os.stat(files.data)
                 entry = Entry(
                     key=key,
                     size=source.size,
                     content_type=content_type,
                     saved=time.time(),
                     token=shortuuid.uuid(),
-                    blocks=max(reserved, taken),
+                    blocks=max(reserved, found.st_blocks * 512 + found.st_blksize),
                 )
                 self.note(entry)
                 # A folder that was removed meanwhile may have been made again, but not
@@ -103,8 +100,6 @@ class Box:
                     with suppress(OSError):
                         os.rmdir(self.path)
                 raise
-            if reserved and entry.blocks > reserved:
-                self.quota.give_back(self.path, reserved - entry.blocks)
         return entry
 
     def unnamed(self) -> Unnamed:
@@ -147,10 +142,6 @@ class Box:
     def adopt(self) -> None:
         """Note that the box is of a process that was killed."""
         os.pwrite(self._held, ADOPTED, WIDTH)
-
-    def recount(self, entries: list[Entry]) -> None:
-        """Tell the quota what the box takes, after its process was killed."""
-        self.quota.recount(self.path, sum(entry.blocks for entry in entries))
 
     def is_there(self) -> bool:
         """Whether the folder of the box is where it was, with this process's lock."""

@@ -96,10 +96,13 @@ class Spool:
         if not self.quota.take(box.path, reserved):
             return None
         try:
-            return box.add(source, key, content_type, reserved)
+            entry = box.add(source, key, content_type, reserved)
         except BaseException:
             self.quota.give_back(box.path, reserved)
             raise
+        if entry.blocks != reserved:
+            self.quota.give_back(box.path, reserved - entry.blocks)
+        return entry
 
     def find(self, key: str) -> tuple[Entry, t.BinaryIO | None] | None:
         """An upload of any process of this host that is not stored yet, with its bytes;
@@ -155,7 +158,7 @@ class Spool:
     def _take(self, path: str) -> Box | None:
         if self._nameless is None:
             self._nameless = probe(self.folder, self.folder)
-        return Box.take(path, self._nameless, self.quota)
+        return Box.take(path, self._nameless)
 
     def _places(self, key: str) -> Iterator[Files]:
         for box in self._boxes():

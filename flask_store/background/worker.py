@@ -175,7 +175,7 @@ class Worker:
             box.close()
             return
         logger.info("%d uploads are taken up again.", len(entries))
-        box.recount(entries)
+        self.spool.quota.recount(box.path, sum(entry.blocks for entry in entries))
         with self._guard:
             self._others[box] = len(entries)
         for entry in entries:
