@@ -6,7 +6,9 @@ import io
 import tempfile
 import typing as t
 from contextlib import contextmanager
+from functools import cached_property
 
+import shortuuid
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from fsspec.spec import AbstractBufferedFile
@@ -133,6 +135,12 @@ class Source:
         self.error: BaseException | None = None
         self._size: int | None = None
         self._reading = lock()
+
+    @cached_property
+    def token(self) -> str:
+        """What a storage keeps beside the file, where it can, so that this upload knows
+        its own file again. A fresh UUID, unless it is set."""
+        return shortuuid.uuid()
 
     @property
     def rewinds(self) -> bool:

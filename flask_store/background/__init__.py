@@ -1,9 +1,11 @@
 """Uploads that go on after ``save``, and survive the process.
 
 - ``spool.py``: the uploads on this host's disk. ``boxes.py``: those of one process.
-  ``locks.py``: how long they are its own. ``copying.py``: the way there.
-- ``worker.py``: one upload, from try to try. ``turns.py``: whose turn it is.
-  ``runners.py``: in what it runs.
+  ``entries.py``: one of them. ``locks.py``: how long they are a process's own.
+  ``quota.py``: how much disk they take. ``copying.py``: the way there.
+- ``worker.py``: one upload, from try to try. ``sending.py``: one try. ``turns.py``:
+  whose turn it is. ``runners.py``: in what it runs.
+- ``holding.py``: a write in the foreground of a file that waits.
 - ``upload.py``: ``f.upload``.
 """
 
@@ -14,8 +16,9 @@ import logging
 import os
 import typing as t
 import weakref
+from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import contextmanager
 
 from flask import Flask
 
@@ -26,9 +29,12 @@ from ..greenlets import lock
 from ..greenlets import patched
 from ..sources import Source
 from ..unnamed import Unnamed
-from .boxes import Entry
+from .boxes import Box
+from .entries import Entry
+from .holding import Held
 from .runners import require_gevent
 from .runners import runner
+from .sending import Sending
 from .spool import Spool
 from .upload import Upload
 from .worker import Job
@@ -36,6 +42,8 @@ from .worker import Worker
 
 if t.TYPE_CHECKING:
     from ..stores.fsspec import FsspecStore
+
+T = t.TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -105,16 +113,9 @@ class Background:
         """Spool an upload. ``None`` if there is no room or no way: nothing is
         spooled then, and the caller has to store it by itself."""
         try:
-            worker = self.worker()
-            if not self.spool.room_for(source.size):
-                logger.warning(
-                    "%r is uploaded in the foreground: STORE_SPOOL_QUOTA (%d bytes) is"
-                    " reached.",
-                    key,
-                    self.spool.quota,
-                )
-                return None
-            entry = worker.box.add(source, key, content_type)
+            accepted = self._in_box(
+                lambda box: (self.spool.add(box, source, key, content_type), box)
+            )
         except OSError as exc:
             if source.error is not None:
                 raise
@@ -126,7 +127,16 @@ class Background:
                 exc,
             )
             return None
-        return worker.put(entry, worker.box)
+        entry, box = accepted
+        if entry is None:
+            logger.warning(
+                "%r is uploaded in the foreground: STORE_SPOOL_QUOTA (%d bytes) is"
+                " reached.",
+                key,
+                self.spool.quota.limit,
+            )
+            return None
+        return self.worker().put(entry, box)
 
     def unnamed(self) -> Unnamed:
         """A new private file, for an upload that arrives: :meth:`accept` gives it a
@@ -134,45 +144,135 @@ class Background:
 
         :raises OSError: if none can be made.
         """
-        return self.worker().box.unnamed()
+        return self._in_box(Box.unnamed)
+
+    def _in_box(self, call: t.Callable[[Box], T]) -> T:
+        """Do something with this process's box, in a new one if that was removed."""
+        worker = self.worker()
+        try:
+            return call(worker.box)
+        except FileNotFoundError:
+            if worker.box.is_there():
+                raise
+            worker.renew_box()
+            return call(worker.box)
 
     def find(self, key: str) -> tuple[Entry, t.BinaryIO] | None:
-        """An upload that this host still has, with its bytes."""
-        return self.spool.find(key)
+        """An upload that this host still has, with its bytes.
 
-    def forget(self, key: str) -> bool:
-        """Give up an upload that this host still has."""
-        return self.spool.forget(key)
+        :raises FileNotFoundError: if the file was deleted, and the storage has only
+            what is still to be removed.
+        """
+        found = self.spool.find(key)
+        if found is None:
+            return None
+        entry, file = found
+        if file is not None:
+            return entry, file
+        if self._is_left_over(key):
+            raise FileNotFoundError(key)
+        return None
+
+    @contextmanager
+    def still(self, key: str) -> Iterator[Held | None]:
+        """Let nobody work on the upload of a file, for as long as another write of it
+        takes. A running one is stopped. ``None`` if this host has none.
+
+        Whoever succeeds has to :meth:`Held.remove` it. Otherwise it goes on.
+
+        :raises StoreUnavailable: if it runs, and does not stop.
+        """
+        with self.spool.still(key) as held:
+            yield held
+        if held is not None and held.over:
+            for worker in self._mine():
+                upload = worker.uploads.pop(key, None)
+                if upload is not None:
+                    upload.settle("deleted")
+
+    def delete(self, held: Held) -> bool:
+        """Delete a file that waits, and what a try may have stored of it.
+
+        Where the storage cannot be asked now, a worker takes that back later.
+
+        :return: false if the file was deleted already, and another one may be there.
+        :raises OSError: if the spool cannot be written; the file is as it was then.
+        """
+        if held.entry.deleted:
+            self.take_back(held)
+            held.remove()
+            return False
+        if held.may_be_stored:
+            try:
+                self.take_back(held)
+            except Exception as exc:
+                logger.warning(
+                    "%r is deleted, and removed from the storage as soon as that can be"
+                    " asked. %s: %s",
+                    held.entry.key,
+                    type(exc).__name__,
+                    exc,
+                )
+                held.delete()
+                return True
+        held.remove()
+        return True
+
+    def make_way(self, key: str) -> None:
+        """Make sure that the spool has nothing of a name that is to be created.
+
+        :raises FileExistsError: if a file of this name waits.
+        """
+        found = self.spool.find(key)
+        if found is None:
+            return
+        if found[1] is not None:
+            found[1].close()
+            raise FileExistsError(key)
+        with self.still(key) as held:
+            if held is not None and held.entry.deleted:
+                self.take_back(held)
+                held.remove()
 
     def upload(self, key: str) -> Upload | None:
         """An upload that this process still has to do."""
-        for (process, _), worker in self._workers.items():
-            if process == os.getpid() and key in worker.uploads:
+        for worker in self._mine():
+            if key in worker.uploads:
                 return worker.uploads[key]
         return None
 
+    def _mine(self) -> list[Worker]:
+        """The workers of this process."""
+        mine = os.getpid()
+        return [
+            worker
+            for (owner, _), worker in list(self._workers.items())
+            if owner == mine
+        ]
+
+    def _is_left_over(self, key: str) -> bool:
+        with self.spool.still(key) as held:
+            return held is not None and Sending(self.store, held).is_stored()
+
     # -- what the worker asks for --------------------------------------------
 
-    def send(self, job: Job, file: t.BinaryIO) -> None:
-        source = job.upload.source(file)
-        entry = job.entry
-        self.store._store(source, entry.key, "overwrite", entry.content_type)
+    def send(self, job: Job, held: Held) -> bool:
+        with held.files.open() as file:
+            source = job.upload.source(
+                file, held.entry.token, held.files.is_asked_to_stop
+            )
+            return Sending(self.store, held).send(source)
 
-    def take_back(self, job: Job) -> None:
-        store = self.store
-        with suppress(FileNotFoundError), store._explained(job.entry.key):
-            store.dialect.delete(store.fs, job.entry.key)
+    def take_back(self, held: Held) -> None:
+        Sending(self.store, held).take_back()
 
     def ended(self, job: Job) -> None:
-        upload = job.upload
-        if upload.state == "deleted":
-            return
-        stored = FileWrapper(job.entry.key, self.store.at(None), upload)
+        stored = FileWrapper(job.entry.key, self.store.at(None), job.upload)
         if self.app is None:
-            self._tell(stored, upload)
+            self._tell(stored, job.upload)
         else:
             with self.app.app_context():
-                self._tell(stored, upload)
+                self._tell(stored, job.upload)
 
     def _tell(self, file: FileWrapper, upload: Upload) -> None:
         if upload.state == "stored":

@@ -8,50 +8,39 @@ promised to anybody.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
+
+import shortuuid
 
 from ..greenlets import lock
-from ..greenlets import offload
 from ..sources import Source
-from ..unnamed import sync_folder
 from ..unnamed import Unnamed
 from .copying import copy_into
+from .entries import Entry
+from .entries import Files
+from .entries import name_of
+from .entries import pass_over
 from .locks import hold
+from .locks import is_held
 from .locks import release
+from .quota import LOCK
+from .quota import WIDTH
 
-logger = logging.getLogger(__name__)
+#: What is left of a write or a wait that was broken off, and belongs to no journal.
+TEMPORARY = ("data", "lock", "stop")
 
-LOCK = "lock"
+
+#: What the lock file of a box says, after the number, if its process was killed and
+#: another one has taken it up.
+ADOPTED = b" adopted"
 
 
-@dataclass
-class Entry:
-    """One journal.
-
-    :param key: the file's final name in its store.
-    :param size: in bytes.
-    :param saved: when it was accepted, as a POSIX timestamp.
-    :param attempts: how often it was tried in vain.
-    :param cause: what the last attempt raised.
-    :param parked: whether trying again is pointless until somebody acts.
-    """
-
-    key: str
-    size: int
-    content_type: str
-    saved: float
-    attempts: int = 0
-    cause: str | None = None
-    parked: bool = False
+class BoxGone(FileNotFoundError):
+    """The folder of a box was removed, or is about to be."""
 
 
 class Box:
@@ -79,89 +68,118 @@ class Box:
         held = hold(os.path.join(path, LOCK))
         return None if held is None else cls(path, held, nameless)
 
-    def add(self, source: Source, key: str, content_type: str) -> Entry:
+    def add(
+        self, source: Source, key: str, content_type: str, reserved: int = 0
+    ) -> Entry:
         """Write an upload, durably, so that it survives whatever happens next.
 
+        :param reserved: the bytes of the quota that are reserved for it.
+        :raises BoxGone: if the folder of the box is gone.
         :raises OSError: if it cannot be written; nothing is left then.
         """
-        entry = Entry(key, source.size, content_type, time.time())
+        files = self.files(key)
         with self._open():
             try:
-                self._write(source, self.data(key))
+                self._write(source, files.data)
+                found = os.stat(files.data)
+                entry = Entry(
+                    key=key,
+                    size=source.size,
+                    content_type=content_type,
+                    saved=time.time(),
+                    token=shortuuid.uuid(),
+                    blocks=max(reserved, found.st_blocks * 512 + found.st_blksize),
+                )
                 self.note(entry)
+                # A folder that was removed meanwhile may have been made again, but not
+                # with our lock. Nobody would know whose the upload is.
+                self._check_there()
             except BaseException:
                 self.remove(key)
+                if not self.is_there():
+                    with suppress(OSError):
+                        os.rmdir(self.path)
                 raise
         return entry
 
     def unnamed(self) -> Unnamed:
         """A new private file on this disk, for an upload that arrives.
 
+        :raises BoxGone: if the folder of the box is gone.
         :raises OSError: if none can be made.
         """
         with self._open():
-            return Unnamed(self.path, self.path, self._nameless, mode=0o600)
+            return self._new_file()
+
+    def files(self, key: str) -> Files:
+        """Where the files of an upload are."""
+        return Files(self.path, name_of(key))
 
     def note(self, entry: Entry) -> None:
-        """Write the journal anew, in one step and durably."""
-        path = self._journal(entry.key)
-        part = f"{path}.part"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with open(os.open(part, flags, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(entry), file)
-            file.flush()
-            offload(os.fsync, file.fileno())
-        os.replace(part, path)
-        sync_folder(self.path)
+        """Write the journal of an upload anew, in one step and durably."""
+        self.files(entry.key).note(entry)
 
     def remove(self, key: str) -> None:
         """Forget an upload: it is stored, or not wanted any more."""
-        # In this order: bytes without a journal are rubbish, and not the reverse.
-        for path in (self._journal(key), self.data(key)):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def entries(self) -> Iterator[Entry]:
-        """Every upload that is here; what was never promised is removed."""
-        names = set(os.listdir(self.path))
-        for name in sorted(names - {LOCK}):
-            stem, _, kind = name.partition(".")
-            path = os.path.join(self.path, name)
-            if kind == "json":
-                try:
-                    yield read_entry(path)
-                except (ValueError, TypeError):
-                    logger.exception("The journal %s is left alone.", path)
-            elif kind == "json.part" or f"{stem}.json" not in names:
-                os.unlink(path)
+        self.files(key).remove()
 
     def data(self, key: str) -> str:
         """Where the bytes of an upload are."""
-        return os.path.join(self.path, f"{name_of(key)}.data")
+        return self.files(key).data
 
-    def is_unwanted(self, key: str) -> bool:
-        """Whether the file was deleted before it was stored."""
-        return os.path.exists(tombstone(self._journal(key)))
+    def entries(self) -> Iterator[Entry]:
+        """Every upload that is here; what was never promised is removed. What can be
+        neither read nor removed is left alone, and the log says so."""
+        names = os.listdir(self.path)
+        self._tidy(names, "part", "json.part")
+        for name in sorted(names):
+            stem, _, kind = name.partition(".")
+            if kind == "json":
+                entry = Files(self.path, stem).read_or_pass()
+                if entry is not None:
+                    yield entry
 
-    def bury(self, key: str) -> None:
-        """Remove the mark of a deleted file."""
-        with suppress(FileNotFoundError):
-            os.unlink(tombstone(self._journal(key)))
+    def adopt(self) -> None:
+        """Note that the box is of a process that was killed."""
+        os.pwrite(self._held, ADOPTED, WIDTH)
 
-    def is_empty(self) -> bool:
-        """Whether nothing is left to do."""
-        return os.listdir(self.path) == [LOCK]
+    def is_there(self) -> bool:
+        """Whether the folder of the box is where it was, with this process's lock."""
+        try:
+            found = os.stat(os.path.join(self.path, LOCK))
+            return os.path.samestat(found, os.fstat(self._held))
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Remove the box if it is empty. Otherwise it stays this process's for as long
         as that lives: whoever takes it up must not meet anybody who still works."""
         with self._guard, suppress(OSError):
-            if self._closed or self._adding or not self.is_empty():
+            if self._closed or self._adding:
                 return
+            if self.is_there():
+                self._tidy(os.listdir(self.path), "json.part")
+                if os.listdir(self.path) != [LOCK]:
+                    return
+                os.unlink(os.path.join(self.path, LOCK))
+                os.rmdir(self.path)
             self._closed = True
-            os.unlink(os.path.join(self.path, LOCK))
-            os.rmdir(self.path)
         release(self._held)
+
+    def _tidy(self, names: list[str], *kinds: str) -> None:
+        """Remove what belongs to no journal, and what is of one of these kinds."""
+        known = set(names)
+        for name in names:
+            stem, _, kind = name.partition(".")
+            path = os.path.join(self.path, name)
+            alone = kind in TEMPORARY and f"{stem}.json" not in known
+            if alone or kind in kinds:
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
+                except OSError as exc:
+                    pass_over(path, exc)
 
     @contextmanager
     def _open(self) -> Iterator[None]:
@@ -170,10 +188,15 @@ class Box:
                 raise OSError(errno.ENOENT, "the process is about to end", self.path)
             self._adding += 1
         try:
+            self._check_there()
             yield
         finally:
             with self._guard:
                 self._adding -= 1
+
+    def _check_there(self) -> None:
+        if not self.is_there():
+            raise BoxGone(errno.ENOENT, "it was removed", self.path)
 
     def _write(self, source: Source, path: str) -> None:
         ready = source.unnamed(self.path)
@@ -186,7 +209,7 @@ class Box:
             except OSError as exc:
                 if exc.errno != errno.EXDEV:
                     raise
-        file = self.unnamed()
+        file = self._new_file()
         try:
             copy_into(source, file)
             file.sync()
@@ -194,8 +217,19 @@ class Box:
         finally:
             file.close()
 
-    def _journal(self, key: str) -> str:
-        return os.path.join(self.path, f"{name_of(key)}.json")
+    def _new_file(self) -> Unnamed:
+        return Unnamed(self.path, self.path, self._nameless, mode=0o600)
+
+
+def is_orphan(box: str) -> bool:
+    """Whether the process that made a box was killed, so that nobody knows which of its
+    uploads may have reached the storage."""
+    path = os.path.join(box, LOCK)
+    if not is_held(path):
+        return True
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        return file.read().endswith(ADOPTED)
+    return True
 
 
 def _publish(file: Unnamed, path: str) -> None:
@@ -204,19 +238,3 @@ def _publish(file: Unnamed, path: str) -> None:
         file.link(path)
     else:
         file.replace(path)
-
-
-def name_of(key: str) -> str:
-    """The name of an upload's files; a key may be longer than a file name."""
-    return hashlib.sha256(key.encode()).hexdigest()[:40]
-
-
-def read_entry(path: str) -> Entry:
-    """:raises FileNotFoundError: if the upload is gone meanwhile."""
-    with open(path, encoding="utf-8") as file:
-        return Entry(**json.load(file))
-
-
-def tombstone(journal: str) -> str:
-    """The mark that the file of a journal was deleted before it was stored."""
-    return journal.removesuffix("json") + "deleted"

@@ -5,18 +5,29 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 import typing as t
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 
 import shortuuid
 
+from ..sources import Source
 from ..unnamed import probe
 from .boxes import Box
-from .boxes import Entry
-from .boxes import name_of
-from .boxes import read_entry
-from .boxes import tombstone
+from .entries import BadJournal
+from .entries import Entry
+from .entries import Files
+from .entries import name_of
+from .entries import pass_over
+from .holding import Held
+from .holding import wait_for
+from .quota import boxes
+from .quota import Quota
+
+#: Seconds after which a file of a probe that was broken off is removed.
+STALE = 3600.0
 
 
 class Spool:
@@ -29,7 +40,7 @@ class Spool:
 
     def __init__(self, folder: str, quota: int, store: str) -> None:
         self.folder = folder
-        self.quota = quota
+        self.quota = Quota(folder, quota)
         self.prefix = f"{hashlib.sha256(store.encode()).hexdigest()[:16]}-"
         self._nameless: bool | None = None
 
@@ -51,6 +62,7 @@ class Spool:
             with suppress(FileNotFoundError):  # who looks around has swept it away
                 box = self._take(path)
                 if box is not None:
+                    self.quota.recount(path, 0)
                     return box
 
     def abandoned(self) -> Iterator[Box]:
@@ -59,74 +71,104 @@ class Spool:
             with suppress(FileNotFoundError):
                 box = self._take(path)
                 if box is not None:
+                    box.adopt()
                     yield box
 
-    def room_for(self, size: int) -> bool:
-        """Whether the quota allows *size* more bytes."""
-        taken = 0
-        for box in _folders(self.folder):
-            with suppress(FileNotFoundError), os.scandir(box) as files:
-                for file in files:
-                    with suppress(FileNotFoundError):
-                        taken += file.stat().st_size
-        return taken + size <= self.quota
+    def tidy(self) -> None:
+        """Remove what processes left in the folder that were killed while they looked
+        what its disk can do."""
+        with suppress(FileNotFoundError), os.scandir(self.folder) as found:
+            for entry in found:
+                if entry.name.endswith(".part"):
+                    with suppress(OSError):
+                        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                        if age > STALE:
+                            os.unlink(entry.path)
 
-    def find(self, key: str) -> tuple[Entry, t.BinaryIO] | None:
-        """An upload of any process of this host that is not stored yet."""
-        for journal in self._journals(key):
-            with suppress(FileNotFoundError):
-                data = open(journal.removesuffix("json") + "data", "rb")
-                try:
-                    return read_entry(journal), data
-                except BaseException:
-                    data.close()
-                    raise
+    def add(
+        self, box: Box, source: Source, key: str, content_type: str
+    ) -> Entry | None:
+        """Write an upload into a box of this process; see :meth:`Box.add`.
+
+        :return: ``None`` if the quota leaves no room for it.
+        """
+        reserved = self.quota.cost(source.size)
+        if not self.quota.take(box.path, reserved):
+            return None
+        try:
+            entry = box.add(source, key, content_type, reserved)
+        except BaseException:
+            self.quota.give_back(box.path, reserved)
+            raise
+        if entry.blocks != reserved:
+            self.quota.give_back(box.path, reserved - entry.blocks)
+        return entry
+
+    def find(self, key: str) -> tuple[Entry, t.BinaryIO | None] | None:
+        """An upload of any process of this host that is not stored yet, with its bytes;
+        without them, if its file was deleted and is still to be removed."""
+        for files in self._places(key):
+            entry = files.read_or_pass()
+            if entry is None:
+                continue
+            if entry.deleted:
+                return entry, None
+            try:
+                return entry, files.open()
+            except FileNotFoundError:  # it is stored, or deleted, by now
+                continue
+            except OSError as exc:
+                pass_over(files.data, exc)
         return None
+
+    @contextmanager
+    def still(self, key: str) -> Iterator[Held | None]:
+        """Let nobody work on the upload of a file; ``None`` if there is none.
+
+        :raises StoreUnavailable: if it runs, and does not stop.
+        """
+        held = self._hold(key)
+        try:
+            yield held
+        finally:
+            if held is not None:
+                held.release()
 
     def entries(self) -> Iterator[Entry]:
         """Every upload of this store that any process of this host still has."""
         for box in self._boxes():
             with suppress(FileNotFoundError):
                 for name in sorted(os.listdir(box)):
-                    if name.endswith(".json"):
-                        with suppress(FileNotFoundError):
-                            yield read_entry(os.path.join(box, name))
+                    stem, _, kind = name.partition(".")
+                    if kind == "json":
+                        entry = Files(box, stem).read_or_pass()
+                        if entry is not None and not entry.deleted:
+                            yield entry
 
-    def forget(self, key: str) -> bool:
-        """Mark an upload as deleted; whoever uploads it takes care of the rest."""
-        for journal in self._journals(key):
-            mark = tombstone(journal)
-            with suppress(FileNotFoundError):
-                os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                # The journal goes before the mark is looked for. If it is there
-                # still, the mark will be seen.
-                if os.path.exists(journal):
-                    return True
-                os.unlink(mark)
-        return False
+    def _hold(self, key: str) -> Held | None:
+        for files in self._places(key):
+            try:
+                return wait_for(files, self.quota)
+            except FileNotFoundError:  # it has ended meanwhile
+                continue
+            except BadJournal as exc:
+                pass_over(files.journal, exc)
+        return None
 
     def _take(self, path: str) -> Box | None:
         if self._nameless is None:
             self._nameless = probe(self.folder, self.folder)
         return Box.take(path, self._nameless)
 
-    def _journals(self, key: str) -> Iterator[str]:
+    def _places(self, key: str) -> Iterator[Files]:
         for box in self._boxes():
-            journal = os.path.join(box, f"{name_of(key)}.json")
-            if os.path.exists(journal) and not os.path.exists(tombstone(journal)):
-                yield journal
+            files = Files(box, name_of(key))
+            if os.path.lexists(files.journal):
+                yield files
 
     def _boxes(self) -> list[str]:
         return [
             path
-            for path in _folders(self.folder)
+            for path in boxes(self.folder)
             if os.path.basename(path).startswith(self.prefix)
         ]
-
-
-def _folders(path: str) -> list[str]:
-    try:
-        with os.scandir(path) as found:
-            return [entry.path for entry in found if entry.is_dir()]
-    except FileNotFoundError:
-        return []

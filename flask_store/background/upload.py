@@ -7,6 +7,7 @@ import typing as t
 from ..greenlets import Flag
 from ..greenlets import flag
 from ..greenlets import lock
+from ..sources import CHUNK
 from ..sources import Source
 
 State: t.TypeAlias = t.Literal["waiting", "running", "stored", "parked", "deleted"]
@@ -23,8 +24,9 @@ class Upload:
         self.key = key
         self.size = size
         #: ``"waiting"`` (for its turn, or to be tried again), ``"running"``,
-        #: ``"stored"``, ``"parked"`` (it cannot succeed before somebody acts; see
-        #: :attr:`error`) or ``"deleted"`` (the file was, before it was stored).
+        #: ``"stored"``, ``"parked"`` (it cannot succeed before somebody acts, see
+        #: :attr:`error`, and is tried again from time to time) or ``"deleted"`` (the
+        #: file was deleted, moved away or replaced before it was stored).
         self.state: State = "waiting"
         #: What the last attempt raised, or ``None``.
         self.error: Exception | None = None
@@ -36,7 +38,7 @@ class Upload:
 
     @property
     def done(self) -> bool:
-        """Whether this process will not try again."""
+        """Whether it has come to an end, for a parked one until somebody acts."""
         return self.state in ("stored", "parked", "deleted")
 
     @property
@@ -64,10 +66,23 @@ class Upload:
                     self._flags.remove(finished)
         return self.state == "stored"
 
-    def source(self, file: t.BinaryIO) -> Source:
-        """The spooled bytes as a source that this upload learns its progress from."""
+    def source(
+        self,
+        file: t.BinaryIO,
+        token: str | None = None,
+        stops: t.Callable[[], bool] = lambda: False,
+    ) -> Source:
+        """The spooled bytes as a source that this upload learns its progress from.
+
+        :param token: the token to store them with, in place of a fresh one.
+        :param stops: whether somebody waits for the reading to stop, which then raises
+            :exc:`Stopped`. It is asked once for each MiB.
+        """
         self._sent = 0
-        return _Watched(file, self)
+        source = _Watched(file, self, stops)
+        if token is not None:
+            source.token = token
+        return source
 
     def settle(self, state: State, error: Exception | None = None) -> None:
         """The end of it, or of one attempt."""
@@ -84,18 +99,40 @@ class Upload:
         return f"<Upload {self.key!r} {self.state}>"
 
 
+class Stopped(Exception):
+    """The upload was asked to stop, by a write of the same name in the foreground."""
+
+
 class _Watched(Source):
-    def __init__(self, file: t.BinaryIO, upload: Upload) -> None:
+    def __init__(
+        self, file: t.BinaryIO, upload: Upload, stops: t.Callable[[], bool]
+    ) -> None:
         super().__init__(file, None)
         self.upload = upload
+        self._stops = stops
+        self._asked_at: int | None = None
 
     def read_at(self, position: int, size: int) -> bytes:
+        self._go_on(position)
         data = super().read_at(position, size)
         self.upload._sent = position + len(data)
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
         self.upload._sent = 0
+        self._go_on(0)
         for data in super().chunks():
             yield data
             self.upload._sent += len(data)
+            self._go_on(self.upload._sent)
+
+    def _go_on(self, position: int) -> None:
+        """:raises Stopped: if somebody asks for it, from then on always: a client that
+        tries again by itself is not to succeed."""
+        near = self._asked_at is not None and 0 < position - self._asked_at < CHUNK
+        if not near and self.error is None:
+            self._asked_at = position
+            if self._stops():
+                self.error = Stopped()
+        if self.error is not None:
+            raise self.error

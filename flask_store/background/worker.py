@@ -7,6 +7,7 @@ import logging
 import random
 import time
 import typing as t
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,10 +18,17 @@ from ..exceptions import StoreDenied
 from ..greenlets import lock
 from ..ioloop import get_loop
 from .boxes import Box
-from .boxes import Entry
+from .entries import BadJournal
+from .entries import Entry
+from .entries import LONGEST_CAUSE
+from .entries import pass_over
+from .holding import Held
 from .runners import Runner
+from .sending import DamagedError
 from .spool import Spool
 from .turns import Turns
+from .upload import State
+from .upload import Stopped
 from .upload import Upload
 
 logger = logging.getLogger(__name__)
@@ -33,27 +41,55 @@ LONGEST_PAUSE = 300.0
 GIVE_UP = 24 * 3600.0
 #: How often to look for what other processes left behind.
 LOOK_AROUND = 60.0
+#: A parked upload is tried again after LOOK_AROUND, and then after twice as long each
+#: time, up to this: keys are changed and clocks are set while a process lives.
+LONGEST_PARKED = 3600.0
+#: The pause of an upload that a write in the foreground holds.
+BUSY = 0.2
 
 #: What no repetition helps against.
-HOPELESS = (ClientError, FileExists, NotConfiguredError, StoreDenied)
+HOPELESS = (
+    ClientError,
+    DamagedError,
+    FileExists,
+    NotConfiguredError,
+    StoreDenied,
+    BadJournal,
+)
 
 
 @dataclass
 class Job:
-    """An upload of this process, and where it is kept."""
+    """An upload of this process, and where it is kept.
+
+    :param parked: how often it was tried in vain since it was parked.
+    """
 
     entry: Entry
     box: Box
     upload: Upload
+    parked: int = 0
+
+
+class Outcome(t.NamedTuple):
+    """What came of a try.
+
+    :param pause: the seconds until the next one, or ``None`` if there is none.
+    """
+
+    state: State
+    error: Exception | None = None
+    pause: float | None = None
 
 
 class Store(t.Protocol):
     """What the worker needs of a store."""
 
-    def send(self, job: Job, file: t.BinaryIO) -> None:
-        """Put the bytes under the file's name."""
+    def send(self, job: Job, held: Held) -> bool:
+        """Put the bytes under the file's name. Whether they are there, and not those of
+        another file."""
 
-    def take_back(self, job: Job) -> None:
+    def take_back(self, held: Held) -> None:
         """Remove the file, if it is there."""
 
     def ended(self, job: Job) -> None:
@@ -71,8 +107,9 @@ class Worker:
         self.spool = spool
         self.turns = Turns(runner, limit)
         self.box = spool.make_box()
-        self.others: list[Box] = []
         self.uploads: dict[str, Upload] = {}
+        #: The boxes of dead processes, and how many uploads each has left.
+        self._others: Counter[Box] = Counter()
         self._loop = get_loop()
         self._guard = lock()
 
@@ -83,6 +120,19 @@ class Worker:
         job = Job(entry, box, upload)
         self.turns.add(lambda: self._attempt(job))
         return upload
+
+    def renew_box(self) -> None:
+        """Make a new box if the folder of this one was removed.
+
+        :raises OSError: if none can be made.
+        """
+        with self._guard:  # nothing in here switches greenlets
+            gone = self.box
+            if gone.is_there():
+                return
+            self.box = self.spool.make_box()
+        gone.close()
+        logger.error("%s was removed. What waited there is lost.", gone.path)
 
     def look_around(self) -> None:
         """Take up what dead processes left, now and from time to time."""
@@ -99,7 +149,7 @@ class Worker:
                 self.spool.folder,
             )
             return
-        for box in (self.box, *self.others):
+        for box in (self.box, *self._others):
             box.close()
 
     def leave(self) -> None:
@@ -110,68 +160,107 @@ class Worker:
 
     def _adopt(self) -> None:
         try:
+            self.spool.tidy()
             for box in self.spool.abandoned():
-                entries = list(box.entries())
-                if not entries:
-                    box.close()
-                    continue
-                logger.info("%d uploads are taken up again.", len(entries))
-                with self._guard:
-                    self.others.append(box)
-                for entry in entries:
-                    self.put(entry, box)
+                try:
+                    self._take_up(box)
+                except Exception:
+                    logger.exception("%s cannot be read.", box.path)
         except Exception:
             logger.exception("%s cannot be read.", self.spool.folder)
 
-    def _attempt(self, job: Job) -> None:
-        job.upload.settle("running")
-        try:
-            self._send(job)
-        except Exception as exc:
-            try:
-                self._failed(job, exc)
-            except Exception:
-                logger.exception("The upload of %r is left alone.", job.entry.key)
-        else:
-            unwanted = self._finished(job)
-            self._end(job, "deleted" if unwanted else "stored")
-            self._close_if_empty(job.box)
-
-    def _send(self, job: Job) -> None:
-        key, box = job.entry.key, job.box
-        if not box.is_unwanted(key):
-            with open(box.data(key), "rb") as file:
-                self.store.send(job, file)
-        if box.is_unwanted(key):
-            self.store.take_back(job)
-
-    def _finished(self, job: Job) -> bool:
-        key, box = job.entry.key, job.box
-        unwanted = box.is_unwanted(key)
-        box.remove(key)
-        if not unwanted and (unwanted := box.is_unwanted(key)):
-            self.store.take_back(job)
-        box.bury(key)
-        return unwanted
-
-    def _close_if_empty(self, box: Box) -> None:
-        with self._guard:
-            if box not in self.others or not box.is_empty():
-                return
-            self.others.remove(box)
-        box.close()
-
-    def _failed(self, job: Job, exc: Exception) -> None:
-        entry, upload = job.entry, job.upload
-        entry.attempts += 1
-        upload.attempts = entry.attempts
-        entry.cause = f"{type(exc).__name__}: {exc}"
-        entry.parked = isinstance(exc, HOPELESS) or time.time() - entry.saved > GIVE_UP
-        job.box.note(entry)
-        if entry.parked:
-            logger.error("The upload of %r is parked. %s", entry.key, entry.cause)
-            self._end(job, "parked", exc)
+    def _take_up(self, box: Box) -> None:
+        entries = list(box.entries())
+        if not entries:
+            box.close()
             return
+        logger.info("%d uploads are taken up again.", len(entries))
+        self.spool.quota.recount(box.path, sum(entry.blocks for entry in entries))
+        with self._guard:
+            self._others[box] = len(entries)
+        for entry in entries:
+            self.put(entry, box)
+
+    def _attempt(self, job: Job) -> None:
+        try:
+            outcome = self._try(job)
+        except Exception as exc:
+            logger.exception("The upload of %r failed in the spool.", job.entry.key)
+            outcome = self._failed(job, None, exc)
+        try:
+            if outcome is None:
+                self._again(job, BUSY)
+            else:
+                self._settle(job, outcome)
+        except Exception:
+            logger.exception("The upload of %r is left alone.", job.entry.key)
+
+    def _try(self, job: Job) -> Outcome | None:
+        """:return: ``None`` if a write in the foreground holds the upload."""
+        files = job.box.files(job.entry.key)
+        try:
+            held = Held.take(files, self.spool.quota)
+        except FileNotFoundError as exc:
+            if job.box.is_there():
+                return Outcome("deleted")
+            return self._lost(job, exc)
+        except BadJournal as exc:
+            pass_over(files.journal, exc)
+            return self._failed(job, None, exc)
+        if held is None:
+            return None
+        try:
+            return self._work(job, held)
+        finally:
+            held.release()
+
+    def _work(self, job: Job, held: Held) -> Outcome:
+        # A try that could not be noted counts all the same.
+        held.entry.attempts = max(held.entry.attempts, job.entry.attempts)
+        job.entry = held.entry
+        held.files.do_not_ask()
+        state: State = "deleted"
+        try:
+            if held.entry.deleted:
+                job.upload.settle("deleted")
+                self.store.take_back(held)
+            else:
+                job.upload.settle("running")
+                if self.store.send(job, held):
+                    state = "stored"
+                else:
+                    logger.warning(
+                        "The upload of %r is dropped: another file has its name.",
+                        held.entry.key,
+                    )
+        except Stopped:
+            held.entry.tried = True
+            self._note(held)
+            return Outcome("waiting", job.upload.error, BUSY)
+        except Exception as exc:
+            return self._failed(job, held, exc)
+        try:
+            held.remove()
+        except OSError as exc:
+            pass_over(held.files.journal, exc)
+        return Outcome(state)
+
+    def _failed(self, job: Job, held: Held | None, exc: Exception) -> Outcome:
+        """:param held: what can be noted in the journal, if anything."""
+        entry = job.entry
+        entry.attempts += 1
+        entry.cause = f"{type(exc).__name__}: {exc}"[:LONGEST_CAUSE]
+        entry.parked = isinstance(exc, HOPELESS) or time.time() - entry.saved > GIVE_UP
+        job.upload.attempts = entry.attempts
+        if held is not None:
+            self._note(held)
+        if entry.parked:
+            job.parked += 1
+            pause = min(LONGEST_PARKED, LOOK_AROUND * 2 ** (job.parked - 1))
+            told = logger.error if job.parked == 1 else logger.info
+            told("The upload of %r is parked. %s", entry.key, entry.cause)
+            return Outcome("parked", exc, pause)
+        job.parked = 0
         pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**entry.attempts))
         logger.warning(
             "The upload of %r failed and is tried again in %.1f s. %s",
@@ -179,21 +268,56 @@ class Worker:
             pause,
             entry.cause,
         )
-        upload.settle("waiting", exc)
+        return Outcome("waiting", exc, pause)
+
+    def _note(self, held: Held) -> None:
+        """Write down what came of a try. It is advice for the next process: where the
+        disk is full, this one goes on all the same."""
+        try:
+            held.note()
+        except OSError as exc:
+            held.marked = True
+            logger.warning("%s is not up to date: %s", held.files.journal, exc)
+
+    def _lost(self, job: Job, exc: Exception) -> Outcome:
+        logger.error(
+            "The upload of %r is lost: its spool %s was removed.",
+            job.entry.key,
+            job.box.path,
+        )
+        job.parked = 1
+        return Outcome("parked", exc)
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        upload = job.upload
+        if outcome.pause is None:
+            self.uploads.pop(job.entry.key, None)
+            self._close_if_empty(job.box)
+        else:
+            self._again(job, outcome.pause)
+        if upload.state == "deleted" or job.entry.deleted:  # and told by delete()
+            return
+        upload.settle(outcome.state, outcome.error)
+        if outcome.state == "stored" or (outcome.state, job.parked) == ("parked", 1):
+            try:
+                self.store.ended(job)
+            except Exception:
+                logger.exception(
+                    "A receiver of the signal failed for %r.", job.entry.key
+                )
+
+    def _again(self, job: Job, pause: float) -> None:
         self._later(pause, lambda: self.turns.add(lambda: self._attempt(job)))
 
-    def _end(
-        self,
-        job: Job,
-        state: t.Literal["stored", "parked", "deleted"],
-        error: Exception | None = None,
-    ) -> None:
-        self.uploads.pop(job.entry.key, None)
-        job.upload.settle(state, error)
-        try:
-            self.store.ended(job)
-        except Exception:
-            logger.exception("A receiver of the signal failed for %r.", job.entry.key)
+    def _close_if_empty(self, box: Box) -> None:
+        with self._guard:
+            if box not in self._others:
+                return
+            self._others[box] -= 1
+            if self._others[box]:
+                return
+            del self._others[box]
+        box.close()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call it, unless the process is about to end by then."""

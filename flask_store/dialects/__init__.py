@@ -80,6 +80,9 @@ class Dialect(Signing):
     #: Whether :meth:`open` gives a file of the operating system, or of memory, whose
     #: errors are those of the disk.
     plain_files: t.ClassVar[bool] = False
+    #: The metadata by which a save knows its own file again; ``None`` where the
+    #: protocol keeps no metadata.
+    token_name: t.ClassVar[str | None] = None
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import adlfs
 import fsspec
-import shortuuid
 from azure.core import exceptions as azure
 from azure.core.rest import AsyncHttpResponse
 from azure.storage.blob import ContentSettings
@@ -89,6 +88,7 @@ class AzureDialect(AzureLinks):
 
     protocols = ("abfs", "abfss", "az")
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
+    token_name = TOKEN
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -120,7 +120,7 @@ class AzureDialect(AzureLinks):
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
+            yield Staged(rewindable, source.token)
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         return True
@@ -292,7 +292,8 @@ class AzureDialect(AzureLinks):
             },
             key,
         )
-        return replace(record, checksum=_md5(settings.content_md5))
+        record = replace(record, checksum=_md5(settings.content_md5))
+        return record.with_token(_token(blob))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return ranged(self, fs, self.get(fs, key))

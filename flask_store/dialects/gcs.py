@@ -39,6 +39,7 @@ from .gcs_http import TRANSIENT
 from .gcs_links import check_object
 from .gcs_tokens import Tokens
 from .gcs_writing import GCSWriting
+from .gcs_writing import token_of
 from .ranged import ranged
 from .records import OutOfSpan
 from .tries import counting
@@ -200,7 +201,7 @@ class GCSDialect(GCSWriting):
     def _stat(self, found: Mapping[str, t.Any], key: str) -> Stat:
         record = self.record(_described(found), key)
         checksum = _checksum(found.get("md5Hash"), found.get("crc32c"))
-        return replace(record, checksum=checksum)
+        return replace(record, checksum=checksum).with_token(token_of(found))
 
     def _replaced(self, key: str) -> VersionGone:
         return VersionGone(f"{naming.quoted(key)} was replaced.", key)

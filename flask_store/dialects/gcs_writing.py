@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import aiohttp
 import fsspec
-import shortuuid
 
 from ..exceptions import NotConfiguredError
 from ..sources import Source
@@ -43,10 +42,12 @@ class GCSWriting(GCSLinks):
     documentation), and a file that has to be sent again is still here.
     """
 
+    token_name = TOKEN
+
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
+            yield Staged(rewindable, source.token)
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         return True
@@ -69,7 +70,7 @@ class GCSWriting(GCSLinks):
             # taken, by ourselves. It may also be deleted meanwhile, and is free then.
             holder = self._holder(self._client(fs), path)
             if holder is not None:
-                if _token(holder) == staged.token:
+                if token_of(holder) == staged.token:
                     return
                 break
         raise FileExistsError(path)
@@ -123,7 +124,7 @@ class GCSWriting(GCSLinks):
             return False  # the error of the upload tells more
         return (
             found is not None
-            and _token(found) == staged.token
+            and token_of(found) == staged.token
             and found.get("size") == str(staged.source.size)
         )
 
@@ -143,6 +144,6 @@ class GCSWriting(GCSLinks):
         )
 
 
-def _token(found: t.Mapping[str, t.Any]) -> str | None:
+def token_of(found: t.Mapping[str, t.Any]) -> str | None:
     metadata = found.get("metadata")
     return metadata.get(TOKEN) if isinstance(metadata, dict) else None

@@ -42,6 +42,14 @@ class Stat:
     etag: str | None
     content_type: str
     checksum: str | None = field(default=None, compare=False)
+    #: The token of the save that stored it, where the storage keeps one and tells it.
+    #: It is no field, because it is of no use in a table.
+    token: t.ClassVar[str | None] = None
+
+    def with_token(self, token: str | None) -> Stat:
+        """This record, which knows from now on whose file it is."""
+        object.__setattr__(self, "token", token)
+        return self
 
     @property
     def version(self) -> tuple[object, ...]:

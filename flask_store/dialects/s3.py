@@ -35,6 +35,7 @@ from .s3_bodies import OutOfRange
 from .s3_options import s3_options
 from .s3_requests import status_of
 from .s3_writing import S3Writing
+from .s3_writing import TOKEN
 
 
 class S3Dialect(S3Writing):
@@ -97,7 +98,8 @@ class S3Dialect(S3Writing):
 
     def _recorded(self, reply: Mapping[str, t.Any], size: int, key: str) -> Stat:
         found = self.record({**reply, "size": size}, key)
-        return replace(found, checksum=checksum(reply))
+        found = replace(found, checksum=checksum(reply))
+        return found.with_token((reply.get("Metadata") or {}).get(TOKEN))
 
     def _check_bucket(self, fs: fsspec.AbstractFileSystem) -> None:
         # A HEAD says 404 for a missing object and for a missing bucket alike.

@@ -58,6 +58,7 @@ class Staged:
 class S3Writing(S3Errors):
     """S3, as far as it stores."""
 
+    token_name = TOKEN
     #: Whether the server honours If-None-Match; ``"auto"`` finds out.
     conditional: bool | str
 
@@ -71,7 +72,7 @@ class S3Writing(S3Errors):
         # A body that is signed has to be here as a whole before it can be sent.
         at_once = self._is_direct(fs) and self._direct.encrypts
         with arriving(source) if at_once else source.rewindable() as rewindable:
-            yield Staged(rewindable, shortuuid.uuid())
+            yield Staged(rewindable, source.token)
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
         if self.conditional == "auto":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import typing as t
+from contextlib import AbstractContextManager
 from contextlib import ExitStack
+from contextlib import nullcontext
 
 from flask import current_app
 from fsspec.callbacks import Callback
@@ -24,7 +26,8 @@ from ..unnamed import Unnamed
 from .addresses import AddressedStore
 
 if t.TYPE_CHECKING:
-    from ..background.boxes import Entry
+    from ..background.entries import Entry
+    from ..background.holding import Held
     from ..background.upload import Upload as BackgroundUpload
     from ..dialects import Stat
 
@@ -129,7 +132,11 @@ class FsspecStore(AddressedStore):
             fs = self.fs
             staged = stack.enter_context(dialect.stage(fs, source))
             if on_conflict == "overwrite":
-                return publish(dialect.replace, key)
+                with self._still(key) as waiting:
+                    publish(dialect.replace, key)
+                    if waiting is not None:
+                        waiting.remove()
+                return key
             if dialect.exclusive(fs, staged):
                 return self._create(publish, key, on_conflict)
             if on_conflict == "error":
@@ -146,6 +153,8 @@ class FsspecStore(AddressedStore):
         candidate = key
         for _ in range(ATTEMPTS):
             try:
+                if self.background is not None:
+                    self.background.make_way(candidate)
                 return publish(self.dialect.create, candidate)
             except FileExists:
                 raise
@@ -154,6 +163,10 @@ class FsspecStore(AddressedStore):
                     raise
                 candidate = naming.unique(key)
         raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
+
+    def _still(self, key: str) -> AbstractContextManager[Held | None]:
+        """Hold what the spool has of a file, while the file is written or deleted."""
+        return nullcontext() if self.background is None else self.background.still(key)
 
     def put(
         self,
@@ -220,13 +233,19 @@ class FsspecStore(AddressedStore):
             meanwhile; nothing is deleted then.
         """
         old = self._wrapped(source)
-        before = old.stat()
-        new = self._copy(old, before, target, on_conflict)
-        if new != old:
-            self._delete_moved(old, before, new)
+        if on_conflict == "overwrite" and old == self.file(target):
+            old.stat()
+            return old
+        with old.provider._still(old.key) as waiting:
+            before = old.stat()
+            new = self._copy(old, before, target, on_conflict)
+            if new != old:
+                self._delete_moved(old, before, new, waiting)
         return new
 
-    def _delete_moved(self, old: FileWrapper, before: Stat, new: FileWrapper) -> None:
+    def _delete_moved(
+        self, old: FileWrapper, before: Stat, new: FileWrapper, waiting: Held | None
+    ) -> None:
         """Delete a file that has been copied, if its copy is another file."""
         copied, after = new.stat(), old.stat()
         if not copied.holds(before):
@@ -244,7 +263,7 @@ class FsspecStore(AddressedStore):
                 f" {naming.quoted(old.key)} and {naming.quoted(new.key)} are kept.",
                 old.key,
             )
-        old.delete()
+        old.provider._delete(old.key, waiting)
 
     def _is_one_file(
         self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
@@ -265,8 +284,14 @@ class FsspecStore(AddressedStore):
         :raises FileNotFound: if it is not there.
         """
         key = self.key(name)
+        with self._still(key) as waiting:
+            self._delete(key, waiting)
+
+    def _delete(self, key: str, waiting: Held | None) -> None:
+        """:param waiting: what the spool has of the file, held."""
         with self._explained(key):
-            if self.background is None or not self.background.forget(key):
+            spool = self.background
+            if spool is None or waiting is None or not spool.delete(waiting):
                 self.dialect.delete(self.fs, key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 

@@ -24,7 +24,7 @@ from .configured import ConfiguredStore
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
-    from ..background.boxes import Entry
+    from ..background.entries import Entry
 
 
 class ReadableStore(ConfiguredStore):
