@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pathlib
@@ -507,3 +508,25 @@ def test_s3_session_options_reach_s3fs() -> None:
     assert options["config_kwargs"]["read_timeout"] == 99
     assert "endpoint_url" not in options
     assert "request_checksum_calculation" not in options["config_kwargs"]
+
+
+def test_object_of_another_tool_keeps_its_encoding(
+    store: S3Store, seaweedfs_server: S3Server
+) -> None:
+    """An object that was stored compressed, with a Content-Encoding, is read as it is:
+    as many bytes as the listing tells."""
+    data = gzip.compress(os.urandom(5000))
+    store.fs.call_s3(
+        "put_object",
+        Bucket=store.dialect.root.partition("/")[0],
+        Key=store.absolute_path("page.html"),
+        Body=data,
+        ContentEncoding="gzip",
+    )
+    (found,) = [found for found in store.ls() if found.name == "page.html"]
+    assert store.stat("page.html").size == found.size == len(data)
+    assert store.read("page.html") == data
+    assert b"".join(store.stream("page.html", 10, 20)) == data[10:20]
+    with store.open("page.html") as file:
+        assert file.seek(100) and file.read() == data[100:]
+    assert store.move("page.html", "moved.html").read() == data

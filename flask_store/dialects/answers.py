@@ -103,6 +103,18 @@ def refuse_encoding(headers: Mapping[str, str]) -> None:
 
     :raises NoAnswer: if there is another Content-Encoding than none.
     """
-    coding = (headers.get("Content-Encoding") or "identity").strip().lower()
-    if coding not in ("", "identity"):
+    if is_encoded(headers):
+        coding = headers["Content-Encoding"]
         raise NoAnswer(f"Content-Encoding is {coding[:40]!r}")
+
+
+def is_encoded(headers: Mapping[str, str]) -> bool:
+    """Whether the bytes of an answer are said to be compressed."""
+    coding = (headers.get("Content-Encoding") or "").strip().lower()
+    return coding not in ("", "identity")
+
+
+def whole_size(headers: Mapping[str, str]) -> int | None:
+    """The size of the whole file, if the answer gives it."""
+    match = _PART.match(headers.get("Content-Range") or "")
+    return int(match[3]) if match else length_of(headers)

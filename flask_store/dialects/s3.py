@@ -28,7 +28,6 @@ from . import utc
 from .errors import NoAnswer
 from .ranged import ranged
 from .s3_answers import checksum
-from .s3_answers import headers_of
 from .s3_answers import page
 from .s3_answers import size_of
 from .s3_bodies import OutOfRange
@@ -94,7 +93,8 @@ class S3Dialect(S3Writing):
         except FileNotFoundError:
             self._check_bucket(fs)
             raise
-        return self._recorded(head, size_of(headers_of(head)), key)
+        headers = self._plain_headers(fs, head, self.absolute_path(key))
+        return self._recorded(head, size_of(headers), key)
 
     def _recorded(self, reply: Mapping[str, t.Any], size: int, key: str) -> Stat:
         found = self.record({**reply, "size": size}, key)

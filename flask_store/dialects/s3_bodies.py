@@ -14,6 +14,7 @@ from werkzeug.http import parse_date
 
 from .. import ioloop
 from ..sources import CHUNK
+from . import answers
 from . import s3_answers
 from .answers import Extent
 from .errors import NoAnswer
@@ -94,8 +95,9 @@ class S3Bodies(S3Requests):
         reply, piece = self._get_by_s3fs(fs, asked)
         status = reply["ResponseMetadata"]["HTTPStatusCode"]
         try:
-            sent = s3_answers.extent(status, headers_of(reply), span)
-        except NoAnswer:
+            headers = self._plain_headers(fs, reply, asked["Key"])
+            sent = s3_answers.extent(status, headers, span)
+        except Exception:
             fs.loop.call_soon_threadsafe(reply["Body"].close)
             raise
         return Found(reply, sent, self._pieces(fs, reply["Body"], piece))
@@ -124,6 +126,24 @@ class S3Bodies(S3Requests):
                 return _described(found)
         reply = self._call(fs, "head_object", **self._where(path))
         return t.cast("dict[str, t.Any]", reply)
+
+    def _plain_headers(
+        self, fs: fsspec.AbstractFileSystem, reply: Mapping[str, t.Any], key: str
+    ) -> dict[str, str]:
+        """The headers of an answer about an object, without the Content-Encoding that
+        the object was stored with.
+
+        Whoever compresses an answer on its way does not know the listing, which gives
+        the size of what is stored.
+        """
+        headers = headers_of(reply)
+        if answers.is_encoded(headers):
+            asked = {"Bucket": self.bucket, "Prefix": key}
+            listing = self._call(fs, "list_objects_v2", MaxKeys=1, **asked)
+            for found in listing.get("Contents") or ():
+                if found["Key"] == key and found["Size"] == answers.whole_size(headers):
+                    del headers["Content-Encoding"]
+        return headers
 
     # -- the direct way ------------------------------------------------------
 
