@@ -125,7 +125,7 @@ class TestCommands:
         """A save has the calls that it is known to need; a URL needs none."""
         counted = tables("syscalls")["System calls"]
         assert "1 openat, 1 write" in counted["FileStorage.save"][1]
-        assert "2 fsync" in counted["Flask-Store"][1]
+        assert "3 fsync" in counted["Flask-Store"][1]
         assert "fsync" not in counted["Flask-Store, STORE_FSYNC = False"][1]
         assert counted["absolute_url()"] == ["0", "none"]
 

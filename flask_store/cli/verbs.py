@@ -73,7 +73,7 @@ def info(store: FsspecStore, key: str, as_json: bool) -> None:
         click.echo(_json(found))
         return
     for name, value in (
-        *_record(found).items(),
+        *dataclasses.asdict(found).items(),
         ("uri", store.file(key).uri),
     ):
         click.echo(f"{name:13} {visible(str('-' if value is None else value))}")
@@ -259,15 +259,9 @@ def pending(store: FsspecStore) -> None:
 
 
 def _json(found: Stat) -> str:
-    record = _record(found)
+    record = dataclasses.asdict(found)
     record["modified"] = found.modified.isoformat() if found.modified else None
     return json.dumps(record)
-
-
-def _record(found: Stat) -> dict[str, t.Any]:
-    record = dataclasses.asdict(found)
-    del record["token"]  # it says nothing to anybody but the store
-    return record
 
 
 VERBS = (ls, info, cat, get, put, rm, cp, mv, url, usage, sweep, pending)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
+from contextlib import suppress
 
 from .errors import NoAnswer
 
@@ -155,4 +156,5 @@ class FilePart(Body):
         return self.file.fileno()
 
     def close(self) -> None:
-        self.file.close()
+        with suppress(OSError):  # nothing is lost of a file that was only read
+            self.file.close()

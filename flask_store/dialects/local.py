@@ -10,6 +10,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import fsspec
@@ -44,6 +45,7 @@ from . import switch_in
 from . import Unreachable
 from . import utc
 from .bodies import FilePart
+from .errors import explained
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -395,14 +397,14 @@ class LocalDialect(Dialect):
             sync_folder(os.path.dirname(path))
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
-        error = super().explain(exc, key)
+        error = explained(exc, key, self.settings)
         if error is None and isinstance(exc, OSError):
             return StoreError(
                 f"The disk refuses {naming.quoted(key)}: {exc.strerror or exc}. Check"
                 " it, and the system's log.",
                 key,
             )
-        return error
+        return error or super().explain(exc, key)
 
 
 class DiskFile(io.FileIO):
@@ -427,7 +429,8 @@ class DiskFile(io.FileIO):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            os.close(self._descriptor)
+            with suppress(OSError):  # nothing is lost of a file that was only read
+                os.close(self._descriptor)
 
     def readinto(self, buffer: t.Any) -> int | None:
         try:

@@ -284,8 +284,12 @@ class S3Writing(S3Errors):
                 self._put(fs, probe, path, "text/plain", exclusive=True)
                 for probe in (_probe_of(b"first"), _probe_of(b"second"))
             )
-        finally:
+        except TimeoutError:
+            raise  # whoever asks a silent server again waits again; sweep has the rest
+        except BaseException:
             self._remove_probe(fs, self._where(path))
+            raise
+        self._remove_probe(fs, self._where(path))
         if not honoured:
             logger.warning(
                 "The server ignores If-None-Match: every name in %s will carry a UUID.",
