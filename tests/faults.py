@@ -95,6 +95,9 @@ from .servers_protocols import Place
 #: Seconds that an operation may take: the promise is 10 for a server that is silent,
 #: and a busy machine gets some more.
 LIMIT = 15.0
+#: The same for an upload in the background. On WebDAV the lock of a name may be lost, and
+#: is taken over after 32 seconds.
+UPLOADED = 60.0
 #: Seconds after which the stores here take a server for silent, where that can be set.
 QUICK = 0.5
 #: How many trials of a storage the tests do, and which ones.
@@ -204,6 +207,7 @@ STORAGES = {
     "webdav": Storage(protocols.webdav, _limits("timeout"), plain_404=_Everything()),
     "http": Storage(
         website,
+        _limits("timeout"),
         read_only=True,
         plain_404=_Everything(),
         # Any page may be a file, or an index with nothing in it.
@@ -429,7 +433,7 @@ def _uploaded(trial: Trial) -> None:
     if upload is not None:
         if upload.error is not None and not isinstance(upload.error, StoreError):
             trial.found("bare", repr(upload.error))
-        upload.wait(LIMIT)
+        upload.wait(UPLOADED)
         if not upload.done:
             trial.found("hang", f"the upload is {upload.state}")
     waiting = {entry.key: entry for entry in background.pending()}

@@ -78,7 +78,8 @@ def release(number: int, remove: str | None = None) -> None:
                     os.unlink(remove)
             _held.remove(number)
             # gevent may close it later, when its loop runs.
-            fcntl.flock(number, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(number, fcntl.LOCK_UN)
             os.close(number)
 
 

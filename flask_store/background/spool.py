@@ -74,15 +74,18 @@ class Spool:
                     box.adopt()
                     yield box
 
-    def tidy(self) -> None:
+    def tidy(self, older_than: float = STALE) -> None:
         """Remove what processes left in the folder that were killed while they looked
-        what its disk can do."""
+        what its disk can do.
+
+        :param older_than: in seconds; what is younger may still be in use.
+        """
         with suppress(FileNotFoundError), os.scandir(self.folder) as found:
             for entry in found:
                 if entry.name.endswith(".part"):
                     with suppress(OSError):
                         age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                        if age > STALE:
+                        if age > older_than:
                             os.unlink(entry.path)
 
     def add(
