@@ -209,7 +209,9 @@ class Trial:
         ) as tracer:
             assert tracer.stderr is not None
             assert "attached" in (line := tracer.stderr.readline()), line
-            os.write(start, b"go")
+            # It may be killed in the very call in which it waits for this.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(start, b"go")
             os.close(start)
             lines, hung = _heard(heard)
             os.close(heard)

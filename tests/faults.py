@@ -95,8 +95,8 @@ from .servers_protocols import Place
 #: Seconds that an operation may take: the promise is 10 for a server that is silent,
 #: and a busy machine gets some more.
 LIMIT = 15.0
-#: The same for an upload in the background. On WebDAV the lock of a name may be lost, and
-#: is taken over after 32 seconds.
+#: The same for an upload in the background. On WebDAV the lock of a name may be lost,
+#: and is taken over after 32 seconds.
 UPLOADED = 60.0
 #: Seconds after which the stores here take a server for silent, where that can be set.
 QUICK = 0.5
