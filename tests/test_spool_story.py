@@ -199,8 +199,14 @@ def behind(settings: dict[str, t.Any]) -> FsspecStore:
     return opened({**plain, "STORE_PROVIDER": provider} if provider else plain)
 
 
-@pytest.mark.parametrize("process", ["same", "other"])
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(
+    ("process", "state"),
+    [
+        *(("same", state) for state in STATES),
+        ("other", "waiting"),
+        ("other", "running"),
+    ],
+)
 def test_pairs(
     state: str,
     process: str,
@@ -236,7 +242,7 @@ def test_pairs(
     )
 
 
-@pytest.mark.parametrize("state", ["waiting", "answer lost", "parked"])
+@pytest.mark.parametrize("state", ["waiting", "answer lost"])
 @pytest.mark.parametrize(
     ("action", "expected"),
     [
