@@ -102,7 +102,7 @@ class FTPDialect(StagedDialect):
             if found != rewindable.size:
                 raise NoAnswer(f"it stored {found} bytes of {rewindable.size}")
 
-    def _is_silence(self, exc: BaseException) -> bool:
+    def _is_silent(self, exc: BaseException) -> bool:
         return False  # some servers forget to reply when their disk is full
 
     def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
