@@ -189,12 +189,8 @@ def test_changed_bytes_are_refused(
     for read in reads(store):
         with pytest.raises(StoreUnavailable):
             read()
-    part = store.stream("a.txt", 1000, 2000)
-    if change is halved:  # which has these bytes
-        assert b"".join(part) == DATA[1000:2000]
-    else:
-        with pytest.raises(StoreUnavailable):
-            list(part)
+    with pytest.raises(StoreUnavailable):
+        list(store.stream("a.txt", 1000, 2000))
     proxy.change = None
     assert store.read("a.txt") == DATA
 

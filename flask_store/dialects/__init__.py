@@ -326,6 +326,15 @@ class Dialect(Signing):
             return None
         return Fetched(known, start, stop, self._version(fs, known, start, stop))
 
+    def confirm_end(self, fs: fsspec.AbstractFileSystem, key: str, span: Span) -> None:
+        """Look whether a file really ends before a span, as an answer says that may
+        only be shorter than the file.
+
+        :raises NoAnswer: if the file has bytes of the span.
+        """
+        if span.meets(self.stat(fs, key).size):
+            raise NoAnswer(f"it has nothing of {span}, where the file has")
+
     def _version(
         self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
     ) -> Iterator[bytes]:

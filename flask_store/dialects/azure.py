@@ -328,6 +328,8 @@ class AzureDialect(AzureLinks):
         try:
             begun = ioloop.run(fs.loop, asking)
         except OutOfSpan:
+            if span:
+                self.confirm_end(fs, key, span)
             return None
         except azure.HttpResponseError as exc:
             return self._unfetched(fs, key, span, found, exc)

@@ -161,6 +161,8 @@ class GCSDialect(GCSWriting):
             # Of all the bytes, the answer to a range tells the size twice.
             return self._client(fs).download(path, version, span or ALL, judge)
         except OutOfSpan:
+            if span:
+                self.confirm_end(fs, key, span)
             return None
         except Refused as exc:
             if exc.status not in (404, 416):

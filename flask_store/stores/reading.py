@@ -138,6 +138,10 @@ class ReadableStore(ConfiguredStore):
                 return None
             size = fetched.found.size
             start, stop = span.within(size) if span else (0, size)
+            if span and start >= stop:
+                part(fetched, 0, 0).close()
+                self.dialect.confirm_end(self.fs, key, span)
+                return None
             body = part(fetched, start, stop, lambda: self._explained(key))
             return Fetched(fetched.found, start, stop, body)
 
