@@ -290,17 +290,19 @@ def test_unreachable_storage_is_tried_again(
 def test_deleted_before_it_is_stored(
     store: FsspecStore, proxy: Proxy, behind: S3Store, settings: dict[str, t.Any]
 ) -> None:
-    """A file that is deleted meanwhile is gone at once, and stays away."""
+    """A file that is deleted meanwhile is gone at once, and stays away. What a try may
+    have stored is looked for later."""
     proxy.black_hole = True
     f = store.save(upload(b"x", "x.txt"))
     waiting = f.upload
     f.delete()
+    assert [path for path in spooled(settings) if path.suffix == ".data"] == []
     proxy.black_hole = False
     assert waiting is not None
     assert not waiting.wait(60)
     assert waiting.state == "deleted"
+    wait_for(lambda: spooled(settings) == [])
     assert list(behind.ls()) == []
-    assert spooled(settings) == []
     with pytest.raises(FileNotFound):
         f.read()
 
