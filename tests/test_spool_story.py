@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -34,8 +35,6 @@ from .test_spool import wait_for
 
 OLD = b"OLD" * 1000
 STORES = ["s3", "s3, unconditional", "s3, greenlets", "local", "ftp"]
-#: The files of an upload that is not over.
-KEPT = (".json", ".data")
 STATES = ["waiting", "running", "failed once", "answer lost", "parked"]
 
 
@@ -109,8 +108,7 @@ class Owner:
         self.mode = "ok"
         self._free.set()
         spool = {"STORE_SPOOL_PATH": self.background.spool.folder}
-        # A lock's file is removed a moment later than the upload.
-        wait_for(lambda: not [p for p in spooled(spool) if p.suffix in KEPT])
+        wait_for(lambda: not spooled(spool))
 
 
 class Other:
@@ -152,7 +150,7 @@ def ftp_place() -> t.Iterator[Place]:
         yield place
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture
 def settings(
     request: pytest.FixtureRequest,
     tmp_path: pathlib.Path,
@@ -202,49 +200,48 @@ def behind(settings: dict[str, t.Any]) -> FsspecStore:
     return opened({**plain, "STORE_PROVIDER": provider} if provider else plain)
 
 
-@pytest.mark.parametrize(
-    ("process", "state"),
-    [
-        *(("same", state) for state in STATES),
-        ("other", "waiting"),
-        ("other", "running"),
-    ],
-)
+@pytest.mark.parametrize("settings", STORES, indirect=True)
+@pytest.mark.parametrize("process", ["same", "other"])
 def test_pairs(
-    state: str,
     process: str,
     settings: dict[str, t.Any],
     owner: Owner,
     behind: FsspecStore,
     figures: t.Callable[[str], None],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Whatever is done to a file that waits, in whichever process: that is what is
     seen at once, and what the storage has in the end. Nothing is lost, no older bytes
     come back, and no newer file is deleted."""
     other = Other(settings) if process == "other" else None
+    pairs = 0
     try:
-        for action, expected in ACTIONS.items():
+        for state, (action, expected) in itertools.product(STATES, ACTIONS.items()):
+            case = f"{action}, {state}"
             key = owner.save(state, "photo.bin")
             if other is not None:
                 found, more = other.act(action, key)
             else:
                 more = act(owner.store, action, key)
                 found = seen(owner.store, key)
-            assert (action, found) == (action, expected)
-            assert (action, seen(owner.store, key)) == (action, expected)
+            assert (case, found) == (case, expected)
+            assert (case, seen(owner.store, key)) == (case, expected)
             owner.finish()
-            assert (action, seen(behind, key)) == (action, expected)
+            assert (case, seen(behind, key)) == (case, expected)
             if more is not None:
-                assert (action, behind.read(more)) == (action, OLD)
+                assert (case, behind.read(more)) == (case, OLD)
+            pairs += 1
     finally:
         if other is not None:
             other.end()
+    assert pairs == len(STATES) * len(ACTIONS)
     figures(
-        f"{len(ACTIONS)} actions on a file that is {state}, in the {process} process:"
-        " 0 lost, 0 older bytes, 0 newer files deleted"
+        f"{request.node.callspec.id}: {pairs} pairs of a file that waits and what is"
+        " done to it, 0 lost, 0 with older bytes, 0 newer files deleted"
     )
 
 
+@pytest.mark.parametrize("settings", ["s3", "local", "ftp"], indirect=True)
 @pytest.mark.parametrize("state", ["waiting", "answer lost"])
 @pytest.mark.parametrize(
     ("action", "expected"),

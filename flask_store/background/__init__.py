@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import ExitStack
 
 from flask import Flask
 
@@ -30,6 +31,7 @@ from ..greenlets import patched
 from ..sources import Source
 from ..unnamed import Unnamed
 from .boxes import Box
+from .entries import BadJournal
 from .entries import Entry
 from .holding import Held
 from .runners import require_gevent
@@ -116,6 +118,9 @@ class Background:
             accepted = self._in_box(
                 lambda box: (self.spool.add(box, source, key, content_type), box)
             )
+        except BadJournal as exc:
+            logger.warning("%r is uploaded in the foreground: %s.", key, exc)
+            return None
         except OSError as exc:
             if source.error is not None:
                 raise
@@ -182,7 +187,9 @@ class Background:
 
         :raises StoreUnavailable: if it runs, and does not stop.
         """
-        with self.spool.still(key) as held:
+        with ExitStack() as stack:
+            with self.store._explained(key):  # the spool's disk may be full
+                held = stack.enter_context(self.spool.still(key))
             yield held
         if held is not None and held.over:
             for worker in self._mine():

@@ -8,11 +8,13 @@ promised to anybody.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
+from dataclasses import asdict
 
 import shortuuid
 
@@ -23,6 +25,7 @@ from .copying import copy_into
 from .entries import Entry
 from .entries import Files
 from .entries import name_of
+from .entries import parse
 from .entries import pass_over
 from .locks import hold
 from .locks import is_held
@@ -75,6 +78,7 @@ class Box:
 
         :param reserved: the bytes of the quota that are reserved for it.
         :raises BoxGone: if the folder of the box is gone.
+        :raises BadJournal: if the content type is not one line.
         :raises OSError: if it cannot be written; nothing is left then.
         """
         files = self.files(key)
@@ -84,12 +88,14 @@ class Box:
                 found = os.stat(files.data)
                 entry = Entry(
                     key=key,
-                    size=source.size,
+                    size=found.st_size,
                     content_type=content_type,
                     saved=time.time(),
                     token=shortuuid.uuid(),
                     blocks=max(reserved, found.st_blocks * 512 + found.st_blksize),
                 )
+                # Nothing is promised that no process could read.
+                parse(json.dumps(asdict(entry)).encode(), files.name)
                 self.note(entry)
                 # A folder that was removed meanwhile may have been made again, but not
                 # with our lock. Nobody would know whose the upload is.

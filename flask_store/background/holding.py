@@ -65,6 +65,10 @@ class Held:
         held = cls(files, quota, number, left)
         try:
             held.entry = files.read()
+        except FileNotFoundError:  # of what is gone, no mark is needed
+            held.marked = False
+            held.release()
+            raise
         except BaseException:
             held.release()
             raise

@@ -10,6 +10,7 @@ import enum
 import hashlib
 import typing as t
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ..dialects import Stat
 from ..dialects import whole
@@ -83,9 +84,10 @@ class Sending:
 
         :raises StoreError: if the storage fails.
         """
-        with self.store._explained(self.key):
+        # Somebody else may delete it at the same moment.
+        with suppress(FileNotFoundError), self.store._explained(self.key):
             fs = self.store.fs
-            if self._look(fs)[0] in (Found.OURS, Found.PART):
+            if self._look(fs) in (Found.OURS, Found.PART):
                 self.dialect.delete(fs, self.key)
 
     def is_stored(self) -> bool:
@@ -94,7 +96,7 @@ class Sending:
         :raises StoreError: if the storage fails.
         """
         with self.store._explained(self.key):
-            return self._look(self.store.fs)[0] in (Found.OURS, Found.PART)
+            return self._look(self.store.fs) in (Found.OURS, Found.PART)
 
     def _publish(self, fs: AbstractFileSystem, staged: t.Any, path: str) -> bool:
         """Give the upload its name. Whether it has it, now or by an earlier try."""
@@ -106,13 +108,13 @@ class Sending:
             except FileExists:  # one of its folders is a file
                 raise
             except FileExistsError:
-                found = self._look(fs)[0]
+                found = self._look(fs)
                 if found is Found.NOTHING:
                     raise NoAnswer(
                         "it says that a name is taken which is not"
                     ) from None
         else:
-            found = self._look(fs)[0]
+            found = self._look(fs)
         if found in (Found.NOTHING, Found.PART):
             dialect.replace(fs, staged, path, kind)
         return found is not Found.FOREIGN
@@ -124,7 +126,7 @@ class Sending:
         """
         entry = self.held.entry
         try:
-            found = self.dialect.stat(fs, self.key)
+            found = self._stat(fs)
         except FileNotFoundError as exc:
             raise NoAnswer("it does not have the file that it has taken") from exc
         if _differ(found.token, entry.token):
@@ -133,17 +135,23 @@ class Sending:
             raise NoAnswer(f"it has {found.size} bytes of a file of {entry.size} bytes")
         return True
 
-    def _look(self, fs: AbstractFileSystem) -> tuple[Found, Stat | None]:
+    def _look(self, fs: AbstractFileSystem) -> Found:
         entry = self.held.entry
         try:
-            found = self.dialect.stat(fs, self.key)
+            found = self._stat(fs)
         except FileNotFoundError:
-            return Found.NOTHING, None
+            return Found.NOTHING
         if _differ(found.token, entry.token):
-            return Found.FOREIGN, found
+            return Found.FOREIGN
         if found.token is not None and entry.token is not None:
-            return (Found.OURS if found.size == entry.size else Found.PART), found
-        return self._compared(fs, found), found
+            return Found.OURS if found.size == entry.size else Found.PART
+        return self._compared(fs, found)
+
+    def _stat(self, fs: AbstractFileSystem) -> Stat:
+        """:raises FileNotFoundError: if there is no such file."""
+        # Not every filesystem has Python's own error for that.
+        with self.store._explained(self.key):
+            return self.dialect.stat(fs, self.key)
 
     def _compared(self, fs: AbstractFileSystem, found: Stat) -> Found:
         """What the storage has, by its bytes: where it keeps no token."""

@@ -44,8 +44,10 @@ LOOK_AROUND = 60.0
 #: A parked upload is tried again after LOOK_AROUND, and then after twice as long each
 #: time, up to this: keys are changed and clocks are set while a process lives.
 LONGEST_PARKED = 3600.0
-#: The pause of an upload that a write in the foreground holds.
+#: The pause of an upload that a write in the foreground holds, or has stopped. It
+#: doubles each time that it is stopped again before the write has got hold of it.
 BUSY = 0.2
+LONGEST_BUSY = 10.0
 
 #: What no repetition helps against.
 HOPELESS = (
@@ -63,12 +65,14 @@ class Job:
     """An upload of this process, and where it is kept.
 
     :param parked: how often it was tried in vain since it was parked.
+    :param stopped: how often it was stopped since it was tried to its end.
     """
 
     entry: Entry
     box: Box
     upload: Upload
     parked: int = 0
+    stopped: int = 0
 
 
 class Outcome(t.NamedTuple):
@@ -236,7 +240,9 @@ class Worker:
         except Stopped:
             held.entry.tried = True
             self._note(held)
-            return Outcome("waiting", job.upload.error, BUSY)
+            pause = _doubled(BUSY, job.stopped, LONGEST_BUSY)
+            job.stopped += 1
+            return Outcome("waiting", job.upload.error, pause)
         except Exception as exc:
             return self._failed(job, held, exc)
         try:
@@ -248,6 +254,7 @@ class Worker:
     def _failed(self, job: Job, held: Held | None, exc: Exception) -> Outcome:
         """:param held: what can be noted in the journal, if anything."""
         entry = job.entry
+        job.stopped = 0
         entry.attempts += 1
         entry.cause = f"{type(exc).__name__}: {exc}"[:LONGEST_CAUSE]
         entry.parked = isinstance(exc, HOPELESS) or time.time() - entry.saved > GIVE_UP
@@ -256,12 +263,13 @@ class Worker:
             self._note(held)
         if entry.parked:
             job.parked += 1
-            pause = min(LONGEST_PARKED, LOOK_AROUND * 2 ** (job.parked - 1))
+            pause = _doubled(LOOK_AROUND, job.parked - 1, LONGEST_PARKED)
             told = logger.error if job.parked == 1 else logger.info
             told("The upload of %r is parked. %s", entry.key, entry.cause)
             return Outcome("parked", exc, pause)
         job.parked = 0
-        pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**entry.attempts))
+        longest = _doubled(FIRST_PAUSE, entry.attempts, LONGEST_PAUSE)
+        pause = random.uniform(0, longest)
         logger.warning(
             "The upload of %r failed and is tried again in %.1f s. %s",
             entry.key,
@@ -330,3 +338,8 @@ class Worker:
         self._loop.call_soon_threadsafe(
             self._loop.call_later, seconds, due, context=contextvars.Context()
         )
+
+
+def _doubled(pause: float, times: int, longest: float) -> float:
+    """A pause that was doubled so many times, but not above the longest."""
+    return min(longest, pause * 2.0 ** min(times, 60))
