@@ -10,6 +10,8 @@ import typing as t
 from werkzeug import Request
 from werkzeug import Response
 
+from flask_store.stores.fsspec import FsspecStore
+
 from .servers import serve
 from .servers_protocols import Place
 
@@ -24,6 +26,10 @@ PAGES = {
     "empty": lambda: Response(b"", mimetype="text/plain"),
     "json": lambda: Response("{}", mimetype="application/json"),
 }
+
+
+#: What the file has that is read through it.
+DATA = b"Neither more nor less. " * 9000
 
 
 class Between:
@@ -92,3 +98,13 @@ def trickling(data: bytes, length: int) -> Response:
             time.sleep(0.1)
 
     return Response(slowly(), headers={"Content-Length": str(length)})
+
+
+def reads(store: FsspecStore) -> list[t.Callable[[], object]]:
+    """Every way to read all of 'a.txt'."""
+    return [
+        lambda: store.read("a.txt"),
+        lambda: list(store.stream("a.txt")),
+        lambda: store.open("a.txt").read(),
+        lambda: store.move("a.txt", "b.txt"),
+    ]

@@ -26,7 +26,9 @@ from flask_store.stores.fsspec import FsspecStore
 
 from .between import Between
 from .between import between
+from .between import DATA
 from .between import PAGES
+from .between import reads
 from .between import trickling
 from .contract import upload
 from .protocols import ServerContract
@@ -90,8 +92,6 @@ def test_missing_container(place: Place) -> None:
 
 # -- answers that are not what they seem --------------------------------------
 
-DATA = b"Neither more nor less. " * 9000
-
 
 @pytest.fixture
 def proxied(place: Place) -> t.Iterator[tuple[Between, FsspecStore]]:
@@ -112,16 +112,6 @@ def client(place: Place) -> t.Any:
         place.options["connection_string"]
     )
     return service.get_container_client("photos")
-
-
-def reads(store: FsspecStore) -> list[t.Callable[[], object]]:
-    """Every way to read 'a.txt'."""
-    return [
-        lambda: store.read("a.txt"),
-        lambda: list(store.stream("a.txt")),
-        lambda: store.open("a.txt").read(),
-        lambda: store.move("a.txt", "b.txt"),
-    ]
 
 
 @pytest.mark.parametrize("missing", ["Content-Length", "ETag", "x-ms-request-id"])

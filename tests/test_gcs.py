@@ -31,7 +31,9 @@ from flask_store.stores.fsspec import FsspecStore
 
 from .between import Between
 from .between import between
+from .between import DATA
 from .between import PAGES
+from .between import reads
 from .between import trickling
 from .contract import upload
 from .protocols import ServerContract
@@ -168,8 +170,6 @@ def test_listing_of_many_pages(store: FsspecStore, place: Place) -> None:
 
 # -- answers that are not what they seem --------------------------------------
 
-DATA = b"Neither more nor less. " * 9000
-
 
 @pytest.fixture
 def proxied(place: Place) -> t.Iterator[tuple[Between, FsspecStore]]:
@@ -184,16 +184,6 @@ def proxied(place: Place) -> t.Iterator[tuple[Between, FsspecStore]]:
 def is_media(request: Request) -> bool:
     """Whether the bytes of an object are asked for."""
     return request.args.get("alt") == "media"
-
-
-def reads(store: FsspecStore) -> list[t.Callable[[], object]]:
-    """Every way to read 'a.txt'."""
-    return [
-        lambda: store.read("a.txt"),
-        lambda: list(store.stream("a.txt")),
-        lambda: store.open("a.txt").read(),
-        lambda: store.move("a.txt", "b.txt"),
-    ]
 
 
 def compressed(request: Request, answer: Response) -> Response | None:

@@ -45,6 +45,7 @@ from .spool_actions import opened
 from .test_spool import spooled
 from .test_spool import wait_for
 from .test_spool_locks import run
+from .test_spool_story import directed
 from .test_spool_story import Owner
 
 
@@ -83,11 +84,8 @@ def s3(moto_server: S3Server, tmp_path: pathlib.Path) -> dict[str, t.Any]:
 @pytest.fixture
 def owner(settings: dict[str, t.Any]) -> t.Iterator[Owner]:
     """A store on the local disk, whose tries the test directs."""
-    made = Owner(settings)
-    yield made
-    made.mode = "ok"
-    made._free.set()
-    made.background.worker().drain(20)
+    with directed(settings) as made:
+        yield made
 
 
 @pytest.fixture

@@ -111,6 +111,16 @@ class Owner:
         wait_for(lambda: not spooled(spool))
 
 
+@contextlib.contextmanager
+def directed(settings: dict[str, t.Any]) -> t.Iterator[Owner]:
+    """An owner, which ends with all its uploads stored."""
+    made = Owner(settings)
+    yield made
+    made.mode = "ok"
+    made._free.set()
+    made.background.worker().drain(20)
+
+
 class Other:
     """Another process with the same store and spool."""
 
@@ -185,11 +195,8 @@ def settings(
 @pytest.fixture
 def owner(settings: dict[str, t.Any]) -> t.Iterator[Owner]:
     """The process that has the uploads: this one."""
-    made = Owner(settings)
-    yield made
-    made.mode = "ok"
-    made._free.set()
-    made.background.worker().drain(20)
+    with directed(settings) as made:
+        yield made
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ from .. import media_types
 from .. import naming
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
-from ..exceptions import VersionGone
 from ..sources import Source
 from ..unnamed import Unnamed
 from .errors import as_builtin
@@ -37,10 +36,12 @@ from .errors import explained
 from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
 from .errors import undisguised
+from .errors import version_gone
 from .handles import HandleFile
 from .places import Location as Location
 from .places import options_in as options_in
 from .places import switch_in as switch_in
+from .records import bounds as bounds
 from .records import Fetched as Fetched
 from .records import first as first
 from .records import first_of as first_of
@@ -321,10 +322,10 @@ class Dialect(Signing):
             can tell.
         """
         known = found or self.stat(fs, key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+        where = bounds(span, known.size)
+        if where is None:
             return None
-        return Fetched(known, start, stop, self._version(fs, known, start, stop))
+        return Fetched(known, *where, self._version(fs, known, *where))
 
     def confirm_end(self, fs: fsspec.AbstractFileSystem, key: str, span: Span) -> None:
         """Look whether a file really ends before a span, as an answer says that may
@@ -349,7 +350,7 @@ class Dialect(Signing):
         with suppress(FileNotFoundError):
             if self.stat(fs, known.name).version == known.version:
                 return
-        raise VersionGone(f"{naming.quoted(known.name)} was replaced.", known.name)
+        raise version_gone(known.name)
 
     def _between(
         self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int

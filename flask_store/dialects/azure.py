@@ -23,7 +23,6 @@ from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
-from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
@@ -41,6 +40,7 @@ from .azure_http import download
 from .azure_http import prepare
 from .azure_links import AzureLinks
 from .errors import NoAnswer
+from .errors import version_gone
 from .pace import pieces
 from .pace import verified
 from .ranged import ranged
@@ -353,7 +353,7 @@ class AzureDialect(AzureLinks):
             raise exc
         there = self.stat(fs, key)
         if found is not None and there.etag != found.etag:
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key) from exc
+            raise version_gone(key) from exc
         if exc.status_code == 416:
             if span and not span.meets(there.size):
                 return None

@@ -208,6 +208,7 @@ async def _begin(
         sent = await _extent(blob, answer, span)
         found = describe(answer, sent)
         body = Body(answer)
+        patience.moved()
         return Download(found, sent, await read_piece(body.read, patience), body)
     except BaseException:
         await answer.close()

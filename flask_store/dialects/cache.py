@@ -13,8 +13,6 @@ from contextlib import suppress
 
 import fsspec
 
-from .. import naming
-from ..exceptions import VersionGone
 from . import Dialect
 from . import Fetched
 from . import Location
@@ -23,7 +21,9 @@ from . import Stat
 from . import Unreachable
 from . import whole
 from .bodies import FilePart
+from .errors import version_gone
 from .read_only import ChainedDialect
+from .records import bounds
 
 
 class SimpleCacheDialect(ChainedDialect):
@@ -92,11 +92,11 @@ class SimpleCacheDialect(ChainedDialect):
         found: Stat | None = None,
     ) -> Fetched | None:
         known = found or self.stat(fs, key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+        where = bounds(span, known.size)
+        if where is None:
             return None
         file = self._copy(fs, known)
-        return Fetched(known, start, stop, FilePart(file, start, stop))
+        return Fetched(known, *where, FilePart(file, *where))
 
     def _copy(self, fs: fsspec.AbstractFileSystem, found: Stat) -> t.BinaryIO:
         """The version of a file that *found* describes, from the disk."""
@@ -111,9 +111,7 @@ class SimpleCacheDialect(ChainedDialect):
                 file.writelines(whole(fetched))
                 # Not every storage can be asked for a version, and this one stays.
                 if self.stat(fs, found.name) != found:
-                    raise VersionGone(
-                        f"{naming.quoted(found.name)} was replaced.", found.name
-                    )
+                    raise version_gone(found.name)
                 file.close()
                 os.replace(file.name, path)
             except BaseException:

@@ -18,6 +18,7 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
+from ..exceptions import VersionGone
 
 #: What a name gives that is no file: nothing, a folder, or something below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -75,6 +76,11 @@ class NoAnswer(ConnectionError):
     something else than the storage. The message says what is wrong with it, without
     a capital and a full stop.
     """
+
+
+def version_gone(key: str) -> VersionGone:
+    """The error for a file that is not the version any more that was looked at."""
+    return VersionGone(f"{naming.quoted(key)} was replaced.", key)
 
 
 def explained(exc: Exception, key: str | None, settings: str) -> StoreError | None:

@@ -17,7 +17,6 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
-from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
@@ -27,6 +26,7 @@ from . import Span
 from . import Stat
 from . import TIMEOUT
 from .errors import NoAnswer
+from .errors import version_gone
 from .ftp_client import described
 from .ftp_client import is_full
 from .ftp_client import is_missing
@@ -34,6 +34,7 @@ from .ftp_client import PrivateFTPFileSystem
 from .ftp_client import retrieved
 from .ftp_client import stored
 from .ranged import ranged
+from .records import bounds
 from .records import joined
 from .staged import Staged
 from .staged import StagedDialect
@@ -166,10 +167,11 @@ class FTPDialect(StagedDialect):
             fs.drop()
         known = self.stat(fs, key)
         if found is not None and known.version != found.version:
-            raise _gone(key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+            raise version_gone(key)
+        where = bounds(span, known.size)
+        if where is None:
             return None
+        start, stop = where
         body = self._retrieved(fs, known, start, stop)
         if stop - start <= CHUNK:  # then the connection is free again at once
             body = iter([joined(body)])
@@ -204,7 +206,7 @@ class FTPDialect(StagedDialect):
             if info["type"] == "file":
                 if self.record(info, known.name).version == known.version:
                     return
-        raise _gone(known.name)
+        raise version_gone(known.name)
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return ranged(self, fs, self.get(fs, key))
@@ -246,7 +248,3 @@ class FTPDialect(StagedDialect):
                 key,
             )
         return super().explain(exc, key)
-
-
-def _gone(key: str) -> VersionGone:
-    return VersionGone(f"{naming.quoted(key)} was replaced.", key)

@@ -23,7 +23,6 @@ from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
-from ..exceptions import VersionGone
 from . import Fetched
 from . import Location
 from . import options_in
@@ -33,6 +32,7 @@ from . import TIMEOUT
 from . import Unreachable
 from .answers import Extent
 from .errors import NoAnswer
+from .errors import version_gone
 from .gcs_http import Headers
 from .gcs_http import Refused
 from .gcs_http import TRANSIENT
@@ -154,7 +154,7 @@ class GCSDialect(GCSWriting):
             if span and not span.meets(sent.size):
                 raise OutOfSpan
             if found and found.etag and known.etag != found.etag:
-                raise self._replaced(key)
+                raise version_gone(key)
             return known
 
         try:
@@ -170,7 +170,7 @@ class GCSDialect(GCSWriting):
             # The error of a download is plain text, which anybody could have sent.
             there = self.stat(fs, key)
             if found and there.etag != found.etag:
-                raise self._replaced(key) from exc
+                raise version_gone(key) from exc
             if exc.status == 416 and span and not span.meets(there.size):
                 return None
             if exc.status == 416 and not there.size:
@@ -204,9 +204,6 @@ class GCSDialect(GCSWriting):
         record = self.record(_described(found), key)
         checksum = _checksum(found.get("md5Hash"), found.get("crc32c"))
         return replace(record, checksum=checksum).with_token(token_of(found))
-
-    def _replaced(self, key: str) -> VersionGone:
-        return VersionGone(f"{naming.quoted(key)} was replaced.", key)
 
     def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
         return old == new

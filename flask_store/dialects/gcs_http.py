@@ -255,6 +255,7 @@ class Client:
                 return await self._begin(attempt, url, span, judge, stored)
             sent = _extent(response, span, stored)
             found = judge(response.headers, sent)
+            attempt.moved()
             first = await read_piece(response.content.read, attempt)
         except BaseException:
             response.close()

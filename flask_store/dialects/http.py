@@ -22,7 +22,6 @@ import fsspec
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
-from ..exceptions import VersionGone
 from . import Fetched
 from . import Location
 from . import options_in
@@ -33,6 +32,7 @@ from . import Unreachable
 from .answers import extent
 from .answers import size_of
 from .errors import NoAnswer
+from .errors import version_gone
 from .http_answers import date_of
 from .http_answers import refusal
 from .http_answers import Refused
@@ -41,6 +41,7 @@ from .http_requests import Client
 from .http_requests import Redirected
 from .ranged import ranged
 from .read_only import ReadOnlyDialect
+from .records import bounds
 
 #: What a path may have as it is, with what is percent-encoded already (RFC 3986, 3.3).
 WRITTEN = "%/:@!$&'()*+,;=~"
@@ -136,20 +137,20 @@ class HTTPDialect(ReadOnlyDialect):
         status, headers, body = self._client(fs).begin(self.path(key), asked)
         try:
             if status == 412 or (status == 416 and found is not None):
-                raise _gone(key)
+                raise version_gone(key)
             if status == 416:
                 size = self.stat(fs, key).size
-                if not _is_empty(span, size):
+                if bounds(span, size) is not None:
                     raise NoAnswer(f"it has no bytes {span} of {size}")
                 body.close()
                 return None
             sent = extent(status, headers, span)
-            if _is_empty(span, sent.size):
+            if bounds(span, sent.size) is None:
                 body.close()
                 return None
             known = self._stat(headers, sent.size, key)
             if found is not None and known.version != found.version:
-                raise _gone(key)
+                raise version_gone(key)
             return Fetched(known, sent.start, sent.stop, body)
         except BaseException:
             body.close()
@@ -289,14 +290,3 @@ def _names(path: str) -> list[str]:
     names = (unquote(name, errors="surrogateescape") for name in path.split("/"))
     # No store has a name with a slash in it, nor one with a backslash.
     return [name.replace("/", "\\") for name in names]
-
-
-def _is_empty(span: Span | None, size: int) -> bool:
-    if span is None:
-        return False
-    start, stop = span.within(size)
-    return start >= stop
-
-
-def _gone(key: str) -> VersionGone:
-    return VersionGone(f"{naming.quoted(key)} was replaced.", key)

@@ -19,8 +19,6 @@ from .records import utc
 BUSY = (408, 429)
 #: How many bytes the list of a folder may have; that is about 200,000 files.
 LIST_LIMIT = 128 * 1024 * 1024
-#: How many bytes must arrive, or be taken, within the limit: less only if it is all.
-PACE = 64 * 1024
 
 #: An entity tag (RFC 9110, section 8.8.3). Some servers forget the quotes.
 _TAG = re.compile(r'"?([\x21\x23-\x7e]+)"?\Z')

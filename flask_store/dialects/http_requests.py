@@ -21,8 +21,9 @@ from .answers import length_of
 from .answers import refuse_encoding
 from .errors import NoAnswer
 from .http_answers import LIST_LIMIT
-from .http_answers import PACE
 from .http_answers import Refused
+from .pace import Patience
+from .pace import read_piece
 
 #: How many files are looked at at the same time.
 PARALLEL = 8
@@ -146,16 +147,9 @@ class Client:
 
     async def piece(self, response: aiohttp.ClientResponse, size: int) -> bytes:
         """The next bytes of an answer: *size* of them, or less if it ends."""
-        found = bytearray()
-        ended = False
-        while not ended and len(found) < size:
-            stop = min(size, len(found) + PACE)
-            async with asyncio.timeout(self.limit):
-                while not ended and len(found) < stop:
-                    data = await response.content.read(stop - len(found))
-                    found += data
-                    ended = not data
-        return bytes(found)
+        async with asyncio.timeout(self.limit) as timeout:
+            patience = Patience(timeout, self.limit)
+            return (await read_piece(response.content.read, patience, size)).data
 
 
 class Pieces:

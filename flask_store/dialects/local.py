@@ -23,7 +23,6 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
-from ..exceptions import VersionGone
 from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import BINARY
@@ -46,6 +45,8 @@ from . import Unreachable
 from . import utc
 from .bodies import FilePart
 from .errors import explained
+from .errors import version_gone
+from .records import bounds
 
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -280,12 +281,12 @@ class LocalDialect(Dialect):
         file, opened = self._open_file(key)
         if found is not None and opened.etag != found.etag:
             file.close()
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
-        start, stop = span.within(opened.size) if span else (0, opened.size)
-        if span and start >= stop:
+            raise version_gone(key)
+        where = bounds(span, opened.size)
+        if where is None:
             file.close()
             return None
-        return Fetched(opened, start, stop, FilePart(file, start, stop))
+        return Fetched(opened, *where, FilePart(file, *where))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         return self._open_file(key)[0]

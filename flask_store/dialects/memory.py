@@ -11,7 +11,6 @@ import fsspec
 
 from .. import naming
 from ..exceptions import FileExists
-from ..exceptions import VersionGone
 from ..sources import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
@@ -21,6 +20,8 @@ from . import Span
 from . import Stat
 from . import Unreachable
 from .bodies import FilePart
+from .errors import version_gone
+from .records import bounds
 
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()
@@ -73,11 +74,11 @@ class MemoryDialect(Dialect):
             known = self.stat(fs, key)
             data = fs.cat_file(self.path(key))
         if found is not None and known.version != found.version:
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+            raise version_gone(key)
+        where = bounds(span, known.size)
+        if where is None:
             return None
-        return Fetched(known, start, stop, FilePart(io.BytesIO(data), start, stop))
+        return Fetched(known, *where, FilePart(io.BytesIO(data), *where))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         # All readers of fsspec's own file object share one position.

@@ -47,20 +47,44 @@ class Patience:
             self.timeout.reschedule(now + self.limit)
 
 
-async def read_piece(read: Read, patience: Patience, size: int = CHUNK) -> Piece:
-    """The next bytes of a body, up to *size* of them.
+class Waiting:
+    """How long an answer has been waited for, since the last :data:`PROGRESS` bytes of
+    it. What its reader does in between does not count."""
 
-    :param patience: has to be enough for every :data:`PROGRESS` bytes, or the rest.
+    def __init__(self) -> None:
+        #: In seconds.
+        self.waited = 0.0
+        self._received = 0
+
+    def begin(self) -> None:
+        """Begin anew, with another answer."""
+        self.waited, self._received = 0.0, 0
+
+    def add(self, seconds: float, size: int) -> None:
+        """Take in that *size* bytes have come after so many seconds."""
+        self.waited += seconds
+        self._received += size
+        if self._received >= PROGRESS:
+            self.begin()
+
+
+async def read_piece(read: Read, patience: Patience, enough: int = CHUNK) -> Piece:
+    """The next bytes of a body: so many, or less if it ends; up to 1 MiB if more of
+    them are there already.
+
+    :param patience: has to be enough for the first :data:`PROGRESS` bytes, or all. It
+        begins anew with every further ones.
     """
+    most = max(enough, CHUNK)
     found = bytearray()
-    while len(found) < size:
-        patience.moved()
-        mark = min(size, len(found) + PROGRESS)
+    while len(found) < enough:
+        mark = min(enough, len(found) + PROGRESS)
         while len(found) < mark:
-            data = await read(size - len(found))
+            data = await read(most - len(found))
             if not data:
                 return Piece(bytes(found), last=True)
             found += data
+        patience.moved()
     return Piece(bytes(found), last=False)
 
 

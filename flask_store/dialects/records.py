@@ -108,6 +108,18 @@ class Span(t.NamedTuple):
         return "-".join("" if end is None else str(end) for end in self)
 
 
+def bounds(span: Span | None, size: int) -> tuple[int, int] | None:
+    """Where the bytes that are asked for start and stop in a file.
+
+    :param span: which bytes, or ``None`` for all.
+    :param size: of the file.
+    :return: ``None`` if the file has no byte of the span.
+    """
+    if span is None:
+        return 0, size
+    return span.within(size) if span.meets(size) else None
+
+
 class OutOfSpan(Exception):
     """The file has no byte of a span, as an empty one has of none."""
 

@@ -17,7 +17,6 @@ import fsspec
 
 from .. import naming
 from ..exceptions import NotConfiguredError
-from ..exceptions import VersionGone
 from ..greenlets import patched
 from . import Fetched
 from . import Location
@@ -26,11 +25,12 @@ from . import Stat
 from . import Unreachable
 from . import utc
 from .errors import NoAnswer
+from .errors import version_gone
 from .ranged import ranged
+from .records import OutOfSpan
 from .s3_answers import checksum
 from .s3_answers import page
 from .s3_answers import size_of
-from .s3_bodies import OutOfRange
 from .s3_options import s3_options
 from .s3_requests import status_of
 from .s3_writing import S3Writing
@@ -126,16 +126,16 @@ class S3Dialect(S3Writing):
             reply, sent, body = self._get_object(
                 fs, span, **self._where(self.path(key)), **asked
             )
-        except OutOfRange:
+        except OutOfSpan:
             return None
         except Exception as exc:
             if status_of(exc) != 412:
                 raise
-            raise _replaced(key) from exc
+            raise version_gone(key) from exc
         known = self._recorded(reply, sent.size, key)
         if found is not None and found.etag not in (None, known.etag):
             body.close()
-            raise _replaced(key)
+            raise version_gone(key)
         if found is not None and found.size != known.size:
             body.close()
             raise NoAnswer(
@@ -229,7 +229,3 @@ class S3Dialect(S3Writing):
                 Key=upload["Key"],
                 UploadId=upload["UploadId"],
             )
-
-
-def _replaced(key: str) -> VersionGone:
-    return VersionGone(f"{naming.quoted(key)} was replaced.", key)

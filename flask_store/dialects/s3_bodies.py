@@ -18,6 +18,11 @@ from . import answers
 from . import s3_answers
 from .answers import Extent
 from .errors import NoAnswer
+from .pace import Patience
+from .pace import Piece
+from .pace import pieces as pieces_of
+from .pace import read_piece
+from .records import OutOfSpan
 from .records import Span
 from .s3_answers import headers_of
 from .s3_requests import S3Requests
@@ -28,23 +33,10 @@ if t.TYPE_CHECKING:
 
 #: With so many bytes an answer may begin; a smaller object is there as a whole.
 FIRST = 64 * 1024
-#: So many bytes of a body, or as many as are left of it, have the time of one answer.
-PACE = 64 * 1024
 #: What the headers of an object's own metadata begin with.
 META = "x-amz-meta-"
 #: The parameters of a GetObject as headers.
 HEADERS = {"Range": "Range", "IfMatch": "If-Match"}
-
-
-class OutOfRange(Exception):
-    """The object has no byte of the range, as an empty one has of none."""
-
-
-class Piece(t.NamedTuple):
-    """Some bytes, and whether they are the last ones."""
-
-    data: bytes
-    last: bool
 
 
 class Found(t.NamedTuple):
@@ -82,7 +74,7 @@ class S3Bodies(S3Requests):
     ) -> Found:
         """What a GetObject gives.
 
-        :raises OutOfRange: if there is not one byte of what was asked for.
+        :raises OutOfSpan: if there is not one byte of what was asked for.
         :raises NoAnswer: if the answer is not S3's, or to another question.
         """
         if self._is_direct(fs):
@@ -164,7 +156,7 @@ class S3Bodies(S3Requests):
                 return None
         said = rest(reply)
         if reply.status == 416:
-            raise OutOfRange
+            raise OutOfSpan
         if reply.status == 404 and b">NoSuchKey<" in said:
             raise FileNotFoundError(asked["Key"])
         return None
@@ -201,46 +193,26 @@ class S3Bodies(S3Requests):
             return ioloop.run(fs.loop, self._begin, fs, asked)
         except Exception as exc:
             if status_of(exc) == 416:
-                raise OutOfRange from exc
+                raise OutOfSpan from exc
             raise
 
     async def _begin(
         self, fs: fsspec.AbstractFileSystem, asked: Mapping[str, str]
     ) -> tuple[dict[str, t.Any], Piece]:
-        async with asyncio.timeout(self._limit):
+        async with asyncio.timeout(self._limit) as timeout:
             reply = await self._asked(fs, "get_object", **asked)
             _widen(reply["Body"])
             try:
-                return reply, await self._piece(reply["Body"], FIRST)
+                patience = Patience(timeout, self._limit)
+                return reply, await read_piece(reply["Body"].read, patience, FIRST)
             except BaseException:
                 reply["Body"].close()
                 raise
 
     def _pieces(
-        self, fs: fsspec.AbstractFileSystem, body: t.Any, piece: Piece
+        self, fs: fsspec.AbstractFileSystem, body: t.Any, first: Piece
     ) -> Generator[bytes]:
-        try:
-            while piece.data:
-                yield piece.data
-                if piece.last:
-                    break
-                piece = ioloop.run(fs.loop, self._piece, body, CHUNK)
-        finally:
-            if not piece.last:
-                fs.loop.call_soon_threadsafe(body.close)
-
-    async def _piece(self, body: t.Any, enough: int) -> Piece:
-        """:raises TimeoutError: if the bytes come too slowly."""
-        found, size, counted, data = [], 0, 0, b""
-        now = asyncio.get_running_loop().time
-        async with asyncio.timeout(self._limit) as timer:
-            while size < enough and (data := await body.read(CHUNK - size)):
-                found.append(data)
-                size += len(data)
-                if size - counted >= PACE:
-                    counted = size
-                    timer.reschedule(now() + self._limit)
-        return Piece(b"".join(found), last=not data)
+        return pieces_of(fs.loop, first, body.read, body.close, self._limit)
 
 
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:

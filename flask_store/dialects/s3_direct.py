@@ -47,7 +47,7 @@ class Direct:
     :param server: its URL.
     :param connect: the seconds to connect in, and for a piece of a body to be taken.
     :param read: the seconds for an answer, or for every
-        :data:`~flask_store.dialects.s3_wire.PACE` bytes of a long one.
+        :data:`~flask_store.dialects.pace.PROGRESS` bytes of a long one.
     :param keys: gives the keys of the moment; those of a role are renewed.
     :param trusted: a file of certificates to trust, in place of the usual ones.
     """

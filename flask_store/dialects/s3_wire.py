@@ -11,16 +11,17 @@ import typing as t
 from urllib3.connection import HTTPConnection
 from urllib3.connection import HTTPSConnection
 
-#: So many bytes of an answer, its head included, have to arrive within the time that
-#: one answer has, or as many as are left of it.
-PACE = 64 * 1024
+from .pace import PROGRESS
+from .pace import Waiting
+
 #: How many seconds later than that a reading may end. The socket's own timeout is
 #: changed, which costs a system call, only when it differs by more.
 SLACK = 0.25
 
 
 class Wire(io.RawIOBase):
-    """An answer on its way: every :data:`PACE` bytes of it have one time limit.
+    """An answer on its way. Every :data:`~flask_store.dialects.pace.PROGRESS` bytes of
+    it, its head included, have one time limit.
 
     Only waiting for bytes takes from this time, so that a reader may take as long as
     he likes between them.
@@ -33,8 +34,7 @@ class Wire(io.RawIOBase):
         self._sock = sock
         self._raw = raw
         self._limit = self._timeout = sock.gettimeout() or 0.0
-        self._waited = 0.0
-        self._received = 0
+        self._waiting = Waiting()
         #: Whether the server has closed its side, and somebody has noticed.
         self.ended = False
 
@@ -47,19 +47,16 @@ class Wire(io.RawIOBase):
     def readinto(self, buffer: t.Any) -> int:
         """:raises TimeoutError: if the bytes do not come in time."""
         if self._limit:
-            self._set_timeout(self._limit - self._waited)
+            self._set_timeout(self._limit - self._waiting.waited)
         begun = time.monotonic()
         size = self._sock.recv_into(buffer)
-        self._waited += time.monotonic() - begun
-        self._received += size
-        if self._received >= PACE:
-            self._waited, self._received = 0.0, 0
+        self._waiting.add(time.monotonic() - begun, size)
         self.ended = not size
         return size
 
     def _set_timeout(self, left: float) -> None:
         if left <= 0:
-            raise TimeoutError(f"{PACE} bytes take more than {self._limit} s")
+            raise TimeoutError(f"{PROGRESS} bytes take more than {self._limit} s")
         if abs(self._timeout - left) > SLACK:
             self._sock.settimeout(left)
             self._timeout = left

@@ -27,7 +27,9 @@ from . import NOT_A_FILE
 from . import pieces
 from . import Span
 from . import Stat
+from .errors import version_gone
 from .handles import HandleFile
+from .records import bounds
 
 logger = logging.getLogger(__name__)
 
@@ -277,11 +279,11 @@ class StagedDialect(Dialect):
         found: Stat | None = None,
     ) -> Fetched | None:
         handle, known = self._handle(fs, key, found)
-        start, stop = span.within(known.size) if span else (0, known.size)
-        if span and start >= stop:
+        where = bounds(span, known.size)
+        if where is None:
             handle.close()
             return None
-        return Fetched(known, start, stop, self._bytes_of(handle, known, start, stop))
+        return Fetched(known, *where, self._bytes_of(handle, known, *where))
 
     def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
         handle, known = self._handle(fs, key, None)
@@ -304,7 +306,7 @@ class StagedDialect(Dialect):
                 raise FileNotFoundError(key)
             known = self.record(info, key)
             if found is not None and known.version != found.version:
-                raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+                raise version_gone(key)
         except BaseException:
             with suppress(Exception):
                 handle.close()

@@ -29,11 +29,13 @@ from . import TIMEOUT
 from .answers import Extent
 from .answers import extent
 from .errors import NoAnswer
+from .errors import version_gone
 from .http_answers import date_of
 from .http_answers import refusal
 from .http_answers import Refused
 from .http_answers import strong
 from .ranged import ranged
+from .records import bounds
 from .webdav_http import begin
 from .webdav_limits import limit_waiting
 from .webdav_locks import Locked
@@ -103,8 +105,7 @@ class WebDAVDialect(WebDAVWriting):
             known = self.stat(fs, key)
             if found is not None and known.version != found.version:
                 break
-            start, stop = span.within(known.size) if span else (0, known.size)
-            if span and start >= stop:
+            if bounds(span, known.size) is None:
                 return None
             try:
                 return self._fetch(fs, known, span)
@@ -112,7 +113,7 @@ class WebDAVDialect(WebDAVWriting):
                 # It was replaced since it was looked at.
                 if found is not None or attempt == ATTEMPTS:
                     raise
-        raise _gone(key)
+        raise version_gone(key)
 
     def _fetch(
         self, fs: fsspec.AbstractFileSystem, known: Stat, span: Span | None
@@ -141,9 +142,9 @@ class WebDAVDialect(WebDAVWriting):
             try:
                 after = self.stat(fs, known.name)
             except FileNotFoundError as exc:
-                raise _gone(known.name) from exc
+                raise version_gone(known.name) from exc
             if after.version != known.version:
-                raise _gone(known.name)
+                raise version_gone(known.name)
 
     # -- what went wrong -----------------------------------------------------
 
@@ -168,7 +169,7 @@ def _sent(reply: httpx.Response, known: Stat, span: Span | None) -> Extent:
         raise FileNotFoundError(known.name)
     # What was asked for is there, in the version that is known.
     if status in (412, 416):
-        raise _gone(known.name)
+        raise version_gone(known.name)
     if status >= 400:
         raise Refused(status)
     sent = extent(status, reply.headers, span)
@@ -181,11 +182,7 @@ def _sent(reply: httpx.Response, known: Stat, span: Span | None) -> Extent:
         undated = not (modified and known.modified)
         same = sent.size == known.size and (undated or modified == known.modified)
     if not same:
-        raise _gone(known.name)
+        raise version_gone(known.name)
     if sent.size != known.size:
         raise NoAnswer(f"it has {sent.size} bytes in place of {known.size}")
     return sent
-
-
-def _gone(key: str) -> VersionGone:
-    return VersionGone(f"{naming.quoted(key)} was replaced.", key)

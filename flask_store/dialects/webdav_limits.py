@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import httpcore
 import httpx
 
-from .http_answers import PACE
+from .pace import PROGRESS
+from .pace import Waiting
 
 
 def limit_waiting(client: httpx.Client) -> None:
@@ -72,29 +73,22 @@ class LimitedStream(httpcore.NetworkStream):  # type: ignore[misc]
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
-        self._waited = 0.0
-        self._received = 0
+        self._waiting = Waiting()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = None if timeout is None else timeout - self._waited
+        left = None if timeout is None else timeout - self._waiting.waited
         if left is not None and left <= 0:
             raise httpcore.ReadTimeout("the server is too slow")
         start = time.monotonic()
         data: bytes = self._stream.read(max_bytes, left)
-        self._waited += time.monotonic() - start
-        self._received += len(data)
-        if self._received >= PACE:
-            self._begin()
+        self._waiting.add(time.monotonic() - start, len(data))
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._begin()  # what is read next answers this
+        self._waiting.begin()  # what is read next answers this
         view = memoryview(buffer)
-        for start in range(0, len(view), PACE):
-            self._stream.write(view[start : start + PACE], timeout)
-
-    def _begin(self) -> None:
-        self._waited, self._received = 0.0, 0
+        for start in range(0, len(view), PROGRESS):
+            self._stream.write(view[start : start + PROGRESS], timeout)
 
     def close(self) -> None:
         self._stream.close()

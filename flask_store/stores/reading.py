@@ -15,7 +15,8 @@ from ..dialects import Span
 from ..dialects import Stat
 from ..dialects import utc
 from ..dialects.bodies import FilePart
-from ..exceptions import VersionGone
+from ..dialects.errors import version_gone
+from ..dialects.records import bounds
 from ..files import FileWrapper
 from ..listing import Listing
 from ..sources import StoredFile
@@ -99,7 +100,7 @@ class ReadableStore(ConfiguredStore):
         span = None if whole else Span.between(start, stop)
         fetched = self._get(key, span, replace(found, name=key))
         if fetched is None or fetched.found.size != found.size:
-            raise VersionGone(f"{naming.quoted(key)} was replaced.", key)
+            raise version_gone(key)
         return t.cast("Iterator[bytes]", fetched.body)
 
     def _open_version(self, found: Stat) -> t.IO[bytes]:
@@ -136,23 +137,22 @@ class ReadableStore(ConfiguredStore):
             fetched = self.dialect.get(self.fs, key, span, found)
             if fetched is None:
                 return None
-            size = fetched.found.size
-            start, stop = span.within(size) if span else (0, size)
-            if span and start >= stop:
+            where = bounds(span, fetched.found.size)
+            if where is None:
                 part(fetched, 0, 0).close()
-                self.dialect.confirm_end(self.fs, key, span)
+                self.dialect.confirm_end(self.fs, key, t.cast(Span, span))
                 return None
-            body = part(fetched, start, stop, lambda: self._explained(key))
-            return Fetched(fetched.found, start, stop, body)
+            body = part(fetched, *where, lambda: self._explained(key))
+            return Fetched(fetched.found, *where, body)
 
     def _spooled(
         self, entry: Entry, file: t.BinaryIO, span: Span | None
     ) -> Fetched | None:
-        start, stop = span.within(entry.size) if span else (0, entry.size)
-        if span and start >= stop:
+        where = bounds(span, entry.size)
+        if where is None:
             file.close()
             return None
-        return Fetched(_waiting(entry), start, stop, FilePart(file, start, stop))
+        return Fetched(_waiting(entry), *where, FilePart(file, *where))
 
     def exists(self, name: str) -> bool:
         """Whether there is a file *name*.
