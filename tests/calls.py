@@ -95,7 +95,10 @@ def _accepted(trial: t.Any) -> str:
     upload = file.upload
     # One that waits is tried again in a new thread, whose calls fail like the first's.
     if upload is not None and not upload.wait(PATIENCE) and upload.state == "running":
-        trial.tell("stuck", "nothing goes on, and the upload is 'running'")
+        before = upload.attempts
+        upload.wait(PATIENCE)  # it may just have begun another try
+        if (upload.state, upload.attempts) == ("running", before):
+            trial.tell("stuck", "nothing goes on, and the upload is 'running'")
     return str(file.key)
 
 

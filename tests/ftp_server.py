@@ -27,12 +27,20 @@ def serving(folder: pathlib.Path, **members: t.Any) -> t.Iterator[str]:
     authorizer.add_user("me", "secret", str(folder), perm="elradfmwMT")
     handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, **members})
     server = ThreadedFTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            server.serve_forever(timeout=0.05, blocking=False)
+        # By the thread that waits on these descriptors, and by no other.
+        server.close_all()
+
+    thread = threading.Thread(target=serve)
     thread.start()
     try:
         yield f"ftp://me:secret@127.0.0.1:{server.address[1]}"
     finally:
-        server.close_all()
+        over.set()
         thread.join(10)
 
 
