@@ -116,6 +116,25 @@ def test_parked_upload_is_tried_again_in_the_same_process(
     assert f.read() == b"precious"
 
 
+def test_copy_of_a_file_that_is_stored_meanwhile(
+    store: FsspecStore, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at in the spool, and read from the storage."""
+    f = store.save(b"precious", "a.bin")
+    upload, real = f.upload, FsspecStore.stat
+    assert upload is not None
+
+    def stat(self: FsspecStore, name: str) -> t.Any:
+        found = real(self, name)
+        storage.error = None
+        assert upload.wait(20)
+        return found
+
+    monkeypatch.setattr(FsspecStore, "stat", stat)
+    copied = store.copy(f, "b.bin", "overwrite")
+    assert copied.read() == f.read() == b"precious"
+
+
 GARBAGE = [
     b"",
     b"{",

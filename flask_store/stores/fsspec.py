@@ -7,6 +7,7 @@ import typing as t
 from contextlib import AbstractContextManager
 from contextlib import ExitStack
 from contextlib import nullcontext
+from contextlib import suppress
 
 from flask import current_app
 from fsspec.callbacks import Callback
@@ -20,6 +21,7 @@ from ..accepting import Upload
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import VersionGone
 from ..files import FileWrapper
 from ..sources import Source
 from ..unnamed import Unnamed
@@ -199,9 +201,13 @@ class FsspecStore(AddressedStore):
 
         :return: the copy; its name is the target's unless that was taken.
         :raises FileNotFound: if there is no such file.
-        :raises VersionGone: if the file is replaced meanwhile; nothing is stored then.
+        :raises VersionGone: if the file is replaced twice meanwhile; nothing is stored
+            then.
         """
         old = self._wrapped(source)
+        # A file that waited for its upload is another version as soon as it is stored.
+        with suppress(VersionGone):
+            return self._copy(old, old.stat(), target, on_conflict)
         return self._copy(old, old.stat(), target, on_conflict)
 
     def _copy(
