@@ -34,18 +34,19 @@ def leave(store: FsspecStore, name: str) -> bool:
     """
     dialect, fs = store.dialect, store.fs
     content = shortuuid.uuid().encode()
-    with dialect.stage(fs, Source(io.BytesIO(content), None)) as staged:
-        exclusive = dialect.exclusive(fs, staged)
-        publish = dialect.create if exclusive else dialect.replace
-        try:
+    try:
+        with dialect.stage(fs, Source(io.BytesIO(content), None)) as staged:
+            exclusive = dialect.exclusive(fs, staged)
+            publish = dialect.create if exclusive else dialect.replace
             publish(fs, staged, dialect.path(name), UNKNOWN)
-        except Exception as exc:
-            # The answer may have got lost on its way, or come from a second try.
-            with suppress(Exception):
-                return dialect.read(fs, name) == content
-            if isinstance(exc, FileExistsError):
-                return False
-            raise
+    except Exception as exc:
+        # The mark may be there all the same: an answer gets lost, or belongs to a
+        # second try of the same request.
+        with suppress(Exception):
+            return dialect.read(fs, name) == content
+        if isinstance(exc, FileExistsError):
+            return False
+        raise
     return True
 
 
