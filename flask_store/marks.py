@@ -61,22 +61,20 @@ def alone(store: FsspecStore, name: str) -> Iterator[None]:
     :raises NotAlone: if another process may be in the block, or has left the mark.
     """
     dialect, fs = store.dialect, store.fs
-    with dialect.stage(fs, Source(io.BytesIO(), None)) as staged:
-        if dialect.exclusive(fs, staged):
-            mine = None
-        else:
-            mine = f"{name}.{shortuuid.uuid()}"
-            dialect.replace(fs, staged, dialect.path(mine), UNKNOWN)
-    if mine is None:
-        yield
-        return
+    mine = f"{name}.{shortuuid.uuid()}"
+    exclusive = True  # until it is known
     try:
-        if not _is_alone(store, name, mine):
+        with dialect.stage(fs, Source(io.BytesIO(), None)) as staged:
+            exclusive = dialect.exclusive(fs, staged)
+            if not exclusive:
+                dialect.replace(fs, staged, dialect.path(mine), UNKNOWN)
+        if not exclusive and not _is_alone(store, name, mine):
             raise NotAlone(name)
         yield
     except Exception:
-        with suppress(Exception):  # after the lease it counts no more
-            dialect.discard(fs, dialect.path(mine))
+        if not exclusive:
+            with suppress(Exception):  # after the lease it counts no more
+                dialect.discard(fs, dialect.path(mine))
         raise
     # It stays for those who are reading the folder just now; sweep removes it.
 
@@ -90,10 +88,12 @@ def _is_alone(store: FsspecStore, name: str, mine: str) -> bool:
         size = info.get("size") or 0
         found[path] = dialect.record({**info, "size": size}, path).modified
     done = name.rpartition("/")[2]
-    now = found.pop(mine.rpartition("/")[2])
-    return done not in found and all(
+    now = found.pop(mine.rpartition("/")[2], None)
+    if now is None or done in found:
+        return False
+    return all(
         # By the storage's own clock, of which both dates are.
-        modified is not None and now is not None and modified < now - LEASE
+        modified is not None and modified < now - LEASE
         for path, modified in found.items()
         if path.startswith(f"{done}.")
     )
