@@ -236,7 +236,7 @@ def _is_there(store: FsspecStore, key: str) -> bool:
 
 
 def _confirmed(store: FsspecStore, claim: Claim) -> AlreadyConfirmed:
-    return AlreadyConfirmed(CONFIRMED, store.file(claim.key))
+    return AlreadyConfirmed(CONFIRMED, claim.key, store.file(claim.key))
 
 
 def _check_size(claim: Claim, size: int) -> None:

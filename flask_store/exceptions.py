@@ -120,8 +120,13 @@ class AlreadyConfirmed(BadLink):
         confirmed it may have been killed before it could do anything with the file.
     """
 
-    def __init__(self, message: str, file: FileWrapper) -> None:
-        super().__init__(message, file.key)
+    def __init__(
+        self,
+        message: str = "",
+        key: str | None = None,
+        file: FileWrapper | None = None,
+    ) -> None:
+        super().__init__(message, key)
         self.file = file
 
 

@@ -40,7 +40,16 @@ from .servers_gcs import account
 FIRST, SECOND = b"the first", b"the second"
 
 #: Stores whose application takes the form; then those that take it themselves.
-BACKENDS = ("file", "memory", "abfs", "sftp+paramiko", "webdav+http", "ftp", "s3", "s3 (rclone)")
+BACKENDS = (
+    "file",
+    "memory",
+    "abfs",
+    "sftp+paramiko",
+    "webdav+http",
+    "ftp",
+    "s3",
+    "s3 (rclone)",
+)
 
 
 #: What comes of a step where the application takes the form, and where the storage
