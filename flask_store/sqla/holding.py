@@ -19,7 +19,6 @@ from sqlalchemy import type_coerce
 from sqlalchemy import union_all
 from sqlalchemy.orm import QueryableAttribute
 
-from ..stores.fsspec import FsspecStore
 from .column import StoredFile
 from .legacy import FlaskStoreType
 
@@ -34,14 +33,15 @@ def columns_of(metadata: MetaData) -> list[Column[t.Any]]:
     return [c for table in tables for c in table.columns if isinstance(c.type, kinds)]
 
 
-def may_hold(column: Column[t.Any], store: FsspecStore) -> bool:
-    """Whether the paths in a column may be of this store. In doubt they are."""
+def uri_of(column: Column[t.Any]) -> str | None:
+    """The URI of the store whose files a column holds, or ``None``: an application that
+    is not here knows it, or the column is of 0.0.4."""
     if not isinstance(column.type, StoredFile):
-        return True
+        return None
     try:
-        return column.type.current_store.uri == store.uri
-    except Exception:  # a store of an application that is not here
-        return True
+        return column.type.current_store.uri
+    except Exception:  # an application's store may be configured wrongly, too
+        return None
 
 
 def held(connection: Connection, columns: Iterable[t.Any], keys: set[str]) -> set[str]:
