@@ -31,6 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.orm import UOWTransaction
 
 from ..files import FileWrapper
 from ..naming import quoted
@@ -108,6 +109,8 @@ class Outermost(Log):
     connections: weakref.WeakKeyDictionary[Connection, set[MetaData]] = field(
         default_factory=weakref.WeakKeyDictionary
     )
+    #: Whether the session is to be committed after its next flush.
+    committing: bool = False
     #: Whether the database was asked to commit, and has not refused for sure.
     asked: bool = False
     #: The uploads by the attribute that they were assigned to, with what was made of
@@ -153,11 +156,9 @@ class Outermost(Log):
                 event.remove(connection, moment, self._commit_begins)
 
     def _commit_begins(self, connection: Connection, xid: t.Any = None) -> None:
-        if not self.asked:
-            self._refuse_shared()
         self.asked = True
 
-    def _refuse_shared(self) -> None:
+    def refuse_shared(self) -> None:
         """:raises ValueError: if a row has taken the file of another row."""
         for uri, keys in _by_store(self.taken):
             rows: Counter[str] = Counter()
@@ -166,9 +167,9 @@ class Outermost(Log):
                 rows += count_rows(connection, columns, keys)
             for key in (key for key, count in rows.items() if count > 1):
                 raise ValueError(
-                    f"{quoted(key)} would be the file of {rows[key]} rows, and go with"
-                    " the first of them that is deleted. Assign a copy, such as"
-                    " file.open(), or clear the other row in the same transaction."
+                    f"{quoted(key)} is the file of another row, too. Each row owns its"
+                    " file: assign a copy, such as file.open(), or clear the other row"
+                    " in the same transaction."
                 )
 
     @property
@@ -287,12 +288,11 @@ def logs_of(
     root = session.get_transaction()
     innermost = session.get_nested_transaction() or root
     assert root is not None and innermost is not None  # a flush is in one
-    logs = _logs(session)
-    outermost = t.cast("Outermost", logs.setdefault(root, Outermost()))
+    outermost = _outermost(session, root)
     outermost.watch(connection, column.table.metadata)
-    return outermost, outermost if innermost is root else logs.setdefault(
-        innermost, Log()
-    )
+    if innermost is root:
+        return outermost, outermost
+    return outermost, _logs(session).setdefault(innermost, Log())
 
 
 def is_known(session: Session, file: FileWrapper) -> bool:
@@ -316,11 +316,37 @@ def _logs(
     )
 
 
+def _outermost(session: Session, root: SessionTransaction) -> Outermost:
+    return t.cast("Outermost", _logs(session).setdefault(root, Outermost()))
+
+
 def _log(session: Session, transaction: SessionTransaction | None) -> Log | None:
     """The log of a transaction, if there is one: most sessions write no files."""
     if INFO not in session.info or transaction is None:
         return None
     return _logs(session).get(transaction)
+
+
+@event.listens_for(Session, "before_commit")
+def _commits(session: Session) -> None:
+    """Look for files of two rows in the last moment in which a commit can be refused:
+    within the transaction a file may go from one row to another by two flushes."""
+    root = session.get_transaction()
+    if root is None or session.in_nested_transaction():
+        return
+    if session.new or session.dirty or session.deleted:
+        _outermost(session, root).committing = True
+        return
+    log = _log(session, root)
+    if isinstance(log, Outermost):
+        log.refuse_shared()
+
+
+@event.listens_for(Session, "after_flush_postexec")
+def _flushed(session: Session, flush: UOWTransaction) -> None:
+    log = _log(session, session.get_transaction())
+    if isinstance(log, Outermost) and log.committing:
+        log.refuse_shared()
 
 
 @event.listens_for(Session, "after_commit")
