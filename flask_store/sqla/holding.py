@@ -8,15 +8,18 @@ import typing as t
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Column
 from sqlalchemy import Connection
+from sqlalchemy import inspect
 from sqlalchemy import MetaData
 from sqlalchemy import or_
 from sqlalchemy import select
 from sqlalchemy import String
 from sqlalchemy import type_coerce
 from sqlalchemy import union_all
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import QueryableAttribute
 
 from .column import StoredFile
@@ -26,10 +29,10 @@ from .legacy import FlaskStoreType
 PARAMETERS = 800
 
 
-def columns_of(metadata: MetaData) -> list[Column[t.Any]]:
+def columns_of(*metadata: MetaData) -> list[Column[t.Any]]:
     """Every column of these tables that may hold a file of a store."""
     kinds = (StoredFile, FlaskStoreType)
-    tables = metadata.tables.values()
+    tables = [table for one in metadata for table in one.tables.values()]
     return [c for table in tables for c in table.columns if isinstance(c.type, kinds)]
 
 
@@ -52,6 +55,47 @@ def held(connection: Connection, columns: Iterable[t.Any], keys: set[str]) -> se
     :param columns: columns of tables, or attributes such as ``User.avatar``.
     """
     return set(count_rows(connection, columns, keys))
+
+
+def held_now(
+    ended: Connection, columns: list[Column[t.Any]], keys: set[str]
+) -> set[str]:
+    """Which of these paths are in a row, after a transaction.
+
+    :param ended: the connection of the transaction, which has ended.
+    :raises SQLAlchemyError: if the database does not say.
+    """
+    try:
+        with _fresh(ended) as connection:
+            return held(connection, columns, keys)
+    except DBAPIError:
+        # The tables of one metadata may be in several databases: ask for those here.
+        with _fresh(ended) as connection:
+            has_table = inspect(connection).has_table
+            here = {c.table for c in columns if has_table(c.table.name, c.table.schema)}
+            if all(column.table in here for column in columns):
+                raise
+            return held(connection, [c for c in columns if c.table in here], keys)
+
+
+@contextmanager
+def _fresh(ended: Connection) -> Iterator[Connection]:
+    """A connection in a transaction that begins now, and changes nothing.
+
+    The session has given its own back to the pool, so that a pool of one will do. One
+    that the caller has left open is used itself; the pool may have no other.
+    """
+    if not ended.closed:
+        with ended.begin() as transaction:
+            yield ended
+            transaction.rollback()
+        return
+    options = ended.get_execution_options()
+    kept = {
+        name: options[name] for name in ("schema_translate_map",) if name in options
+    }
+    with ended.engine.connect() as connection:
+        yield connection.execution_options(**kept)
 
 
 def count_rows(

@@ -17,17 +17,13 @@ import typing as t
 import weakref
 from collections import Counter
 from collections.abc import Iterable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 
 from sqlalchemy import Column
 from sqlalchemy import Connection
 from sqlalchemy import event
-from sqlalchemy import inspect
 from sqlalchemy import MetaData
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
@@ -38,7 +34,7 @@ from ..naming import quoted
 from ..sources import Source
 from .holding import columns_of
 from .holding import count_rows
-from .holding import held
+from .holding import held_now
 from .holding import uri_of
 
 logger = logging.getLogger(__name__)
@@ -163,7 +159,7 @@ class Outermost(Log):
         for uri, keys in _by_store(self.taken):
             rows: Counter[str] = Counter()
             for connection, metadata in self.connections.items():
-                columns = [c for c in _columns(metadata) if uri_of(c) == uri]
+                columns = [c for c in columns_of(*metadata) if uri_of(c) == uri]
                 rows += count_rows(connection, columns, keys)
             for key in (key for key, count in rows.items() if count > 1):
                 raise ValueError(
@@ -206,10 +202,9 @@ class Outermost(Log):
         try:
             for uri, keys in _by_store(files):
                 for connection, metadata in self.connections.items():
-                    columns = [
-                        c for c in _columns(metadata) if uri_of(c) in (uri, None)
-                    ]
-                    kept |= {(uri, key) for key in _held_now(connection, columns, keys)}
+                    columns = columns_of(*metadata)
+                    columns = [c for c in columns if uri_of(c) in (uri, None)]
+                    kept |= {(uri, key) for key in held_now(connection, columns, keys)}
         except Exception:
             logger.warning(
                 "The database does not say whether a row holds these files, which are"
@@ -225,57 +220,12 @@ class Outermost(Log):
 ASKED = ("commit", "prepare_twophase")
 
 
-def _columns(metadata: set[MetaData]) -> list[Column[t.Any]]:
-    return [column for one in metadata for column in columns_of(one)]
-
-
 def _by_store(files: list[FileWrapper]) -> Iterable[tuple[str, set[str]]]:
     """The paths of the files by the URI of their store."""
     stores: dict[str, set[str]] = {}
     for file in files:
         stores.setdefault(file.provider.uri, set()).add(file.key)
     return stores.items()
-
-
-def _held_now(
-    connection: Connection, columns: list[Column[t.Any]], keys: set[str]
-) -> set[str]:
-    """Which of these paths are in a row by now.
-
-    :param connection: the one of the transaction that has ended.
-    """
-    try:
-        with _fresh(connection) as fresh:
-            return held(fresh, columns, keys)
-    except DBAPIError:
-        # One metadata may be of several databases. Ask for the tables that are here.
-        with _fresh(connection) as fresh:
-            has_table = inspect(fresh).has_table
-            here = {c.table for c in columns if has_table(c.table.name, c.table.schema)}
-            if all(column.table in here for column in columns):
-                raise
-            return held(fresh, [c for c in columns if c.table in here], keys)
-
-
-@contextmanager
-def _fresh(connection: Connection) -> Iterator[Connection]:
-    """A connection in a transaction that begins now.
-
-    The session has given its own back to the pool, so that a pool of one will do. One
-    that the caller has left open is used itself; the pool may have no other.
-    """
-    if not connection.closed:
-        with connection.begin() as transaction:
-            yield connection
-            transaction.rollback()
-        return
-    options = connection.get_execution_options()
-    with connection.engine.connect() as fresh:
-        if "schema_translate_map" in options:
-            fresh.execution_options(
-                schema_translate_map=options["schema_translate_map"]
-            )
-        yield fresh
 
 
 def logs_of(
