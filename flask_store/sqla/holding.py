@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import typing as t
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Column
 from sqlalchemy import Connection
+from sqlalchemy import Engine
 from sqlalchemy import inspect
 from sqlalchemy import MetaData
 from sqlalchemy import or_
@@ -69,13 +71,34 @@ def held_now(
         with _fresh(ended) as connection:
             return held(connection, columns, keys)
     except DBAPIError:
-        # The tables of one metadata may be in several databases: ask for those here.
         with _fresh(ended) as connection:
-            has_table = inspect(connection).has_table
-            here = {c.table for c in columns if has_table(c.table.name, c.table.schema)}
-            if all(column.table in here for column in columns):
+            here = in_database(connection, columns)
+            if len(here) == len(columns):
                 raise
-            return held(connection, [c for c in columns if c.table in here], keys)
+            return held(connection, here, keys)
+
+
+def in_database(
+    connection: Connection, columns: list[Column[t.Any]]
+) -> list[Column[t.Any]]:
+    """The columns whose tables are there: one metadata may be of several databases."""
+    options = connection.get_execution_options()
+    schemas = options.get("schema_translate_map") or {}
+    found = _tables.setdefault(connection.engine, set())
+    here = []
+    for column in columns:
+        name, schema = column.table.name, column.table.schema
+        place = (name, schemas.get(schema, schema))
+        if place not in found and inspect(connection).has_table(*place):
+            found.add(place)
+        if place in found:
+            here.append(column)
+    return here
+
+
+#: The tables that were found in a database, by name and schema.
+_tables: weakref.WeakKeyDictionary[Engine, set[tuple[str, str | None]]]
+_tables = weakref.WeakKeyDictionary()
 
 
 @contextmanager

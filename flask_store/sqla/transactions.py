@@ -35,6 +35,7 @@ from ..sources import Source
 from .holding import columns_of
 from .holding import count_rows
 from .holding import held_now
+from .holding import in_database
 from .holding import uri_of
 
 logger = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class Outermost(Log):
             rows: Counter[str] = Counter()
             for connection, metadata in self.connections.items():
                 columns = [c for c in columns_of(*metadata) if uri_of(c) == uri]
+                columns = in_database(connection, columns)
                 rows += count_rows(connection, columns, keys)
             for key in (key for key, count in rows.items() if count > 1):
                 raise ValueError(
@@ -187,7 +189,8 @@ class Outermost(Log):
             # The connection may have died while the database committed. A file without
             # a row can be swept up, a row without a file cannot be mended.
             logger.warning(
-                "COMMIT failed; these files are left to be swept: %s",
+                "Nobody but the database knows whether it has committed; these files"
+                " are left to be swept: %s",
                 [str(file) for file in files],
             )
             return
