@@ -153,7 +153,6 @@ def _database(
     Base.metadata.create_all(engine, TABLES)
     yield database
     engine.dispose()
-    gc.collect()  # connections of a test that failed
 
 
 def on(*kinds: str) -> pytest.MarkDecorator:
