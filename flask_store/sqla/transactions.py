@@ -88,8 +88,12 @@ class Log:
         holders: dict[FileWrapper, set[Holder]] = {}
         for file, holder, holds in self.notes:
             mine = holders.setdefault(file, set())
-            if holder is not None:
-                (mine.add if holds else mine.discard)(holder)
+            if holder is None:
+                continue
+            if holds:
+                mine.add(holder)
+            else:
+                mine.discard(holder)
         return [file for file, mine in holders.items() if not mine]
 
     @property
@@ -128,15 +132,17 @@ class Outermost(Log):
         if not hasattr(stream, "read") or Source(stream, None).rewinds:
             self.uploads.setdefault(state, {})[attribute] = (file, upload)
 
-    def give_back(self, removed: list[FileWrapper]) -> None:
+    def give_back(self, removed: set[FileWrapper]) -> None:
         """Objects that did not become rows have their uploads back: they may be added
         to the session once more."""
         for state, uploads in list(self.uploads.items()):
+            target = state.obj()
+            if target is None or not state.transient:
+                continue
             for attribute, (file, upload) in uploads.items():
                 # Not by getattr, which would ask the database for what has expired.
-                is_here = state.transient and state.dict.get(attribute) is file
-                if is_here and file in removed:
-                    setattr(state.obj(), attribute, upload)
+                if file in removed and state.dict.get(attribute) is file:
+                    setattr(target, attribute, upload)
 
     def watch(self, connection: Connection, metadata: MetaData) -> None:
         """Notice the moment from which nobody but the database knows the outcome."""
@@ -197,7 +203,7 @@ class Outermost(Log):
         unheld = self._not_in_the_database(files)
         for file in unheld:
             remove(file)
-        self.give_back(unheld)
+        self.give_back(set(unheld))
 
     def _not_in_the_database(self, files: list[FileWrapper]) -> list[FileWrapper]:
         """Those of the files that no row holds, as the database says."""
