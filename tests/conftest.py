@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from tests import databases
 from tests import gevent_table
 from tests import protocol_table
 from tests import servers
@@ -64,6 +65,28 @@ def seaweedfs_bucket(seaweedfs_server: servers.S3Server) -> str:
 def moto_bucket(moto_server: servers.S3Server) -> str:
     """Make an empty bucket on moto, for one test alone."""
     return moto_server.make_bucket()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> t.Iterator[str]:
+    """Run one PostgreSQL for the whole session; the value is its URL."""
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(databases.postgresql())
+        except servers.NotInstalledError as error:
+            missing(f"PostgreSQL ({error})")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> t.Iterator[str]:
+    """Run one MariaDB for the whole session; the value is its URL."""
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(databases.mariadb())
+        except servers.NotInstalledError as error:
+            missing(f"MariaDB ({error})")
+        yield url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
