@@ -138,7 +138,9 @@ class Store:
 
         # Not by calling the provider: one of 0.0.4 wants a file.
         store = self._provider(app)._bound
-        if isinstance(store, FsspecStore) and store.upload_prefix is not None:
+        if not isinstance(store, FsspecStore):
+            return
+        if store.serves or store.upload_prefix is not None:
             from . import routes
 
             routes.register(app, store, self._extension_name)

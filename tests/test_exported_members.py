@@ -21,6 +21,7 @@ PUBLIC = {
         "StoreProvider",
     },
     "flask_store.exceptions": {
+        "AlreadyConfirmed",
         "BadLink",
         "ClientError",
         "FileExists",

@@ -413,7 +413,9 @@ def test_only_reading(
 def test_post_needs_a_token(app: Flask, client: FlaskClient) -> None:
     """A form without a token, or with a made-up one, changes nothing."""
     f = save(app, b"here", "kept.txt")
-    for query, status in (("", 405), ("?token=x", 403), ("?token=e30.x", 403)):
+    # Where the storage takes the forms itself, there is no such route.
+    bad = 405 if f.provider.dialect.takes_forms else 403
+    for query, status in (("", 405), ("?token=x", bad), ("?token=e30.x", bad)):
         reply = client.post(
             f"/flaskstore/kept.txt{query}", data={"file": (io.BytesIO(b"x"), "x")}
         )
