@@ -28,11 +28,14 @@ import errno
 
 from werkzeug.exceptions import HTTPException
 
+from .secrecy import without_logins
+
 
 class StoreError(Exception):
     """Anything that goes wrong in a store.
 
-    :param message: what happened and what to do about it.
+    :param message: what happened and what to do about it. Addresses in it lose their
+        logins and queries.
     :param key: the name of the file concerned, if there is one.
     """
 
@@ -40,7 +43,7 @@ class StoreError(Exception):
     key: str | None = None
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(without_logins(message))
         self.key = key
 
 
