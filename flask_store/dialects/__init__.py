@@ -41,7 +41,6 @@ from .errors import version_gone
 from .handles import HandleFile
 from .places import Location as Location
 from .places import options_in as options_in
-from .places import refuse_login as refuse_login
 from .places import switch_in as switch_in
 from .records import bounds as bounds
 from .records import Fetched as Fetched

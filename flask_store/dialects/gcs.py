@@ -25,10 +25,10 @@ from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..secrecy import Options
+from ..settings import refuse_login
 from . import Fetched
 from . import Location
 from . import options_in
-from . import refuse_login
 from . import Span
 from . import Stat
 from . import TIMEOUT

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..exceptions import NotConfiguredError
-from ..secrecy import has_login
 from ..secrecy import Options
 
 
@@ -59,16 +58,3 @@ def switch_in(config: Mapping[str, t.Any], name: str, default: bool) -> bool:
     if value not in (True, False):
         raise NotConfiguredError(f"{name} is {value!r}; it must be True or False.")
     return bool(value)
-
-
-def refuse_login(setting: str, address: object, instead: str) -> None:
-    """Refuse an address that is shown in links and messages, if it has a login.
-
-    :param instead: where the login belongs.
-    :raises NotConfiguredError: if it names a user or a password.
-    """
-    if isinstance(address, str) and has_login(address):
-        raise NotConfiguredError(
-            f"{setting} has a user or a password in it, and links and messages would"
-            f" show it. Write 'https://host' alone. {instead}"
-        )

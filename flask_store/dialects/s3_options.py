@@ -6,9 +6,9 @@ import typing as t
 from collections.abc import Mapping
 
 from ..exceptions import NotConfiguredError
+from ..settings import refuse_login
 from ..settings import refuse_unknown
 from . import options_in
-from . import refuse_login
 
 #: Seconds to connect, and to wait for the next byte of an answer; every request is
 #: tried twice at most. botocore's own 60 s with five tries would hold a worker for

@@ -19,11 +19,11 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from ..settings import refuse_login
 from ..sources import CHUNK
 from . import Fetched
 from . import Location
 from . import options_in
-from . import refuse_login
 from . import Span
 from . import Stat
 from . import TIMEOUT
