@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 #: The names of settings and options whose values are secret, with all that is in them.
 _SECRET = re.compile(
-    r"secret|passw|passphrase|token|credential|authorization|signature|access_key"
-    r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z",
+    r"^(?!.*_ur[il]\Z).*(secret|passw|passphrase|token|credential|authorization|signature|access_key"
+    r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z)",
     re.IGNORECASE,
 )
 #: What is shorter stands in many words, and would be no secret for long.
@@ -70,9 +70,16 @@ def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         # The second word of an Authorization is the secret.
-        yield from (v for v in (value, value.rpartition(" ")[2]) if len(v) >= _SHORTEST)
+        words = value.split(" ")
+        yield from (
+            text
+            for text in (value, *(words[1:] if len(words) == 2 else ()))
+            if len(text) >= _SHORTEST
+        )
     elif isinstance(value, Mapping):
-        yield from (text for each in value.values() for text in _texts(each))
+        # Of a service account's key, which has a name and addresses too, or of all.
+        named = [*secrets_in(value)]
+        yield from named or (text for v in value.values() for text in _texts(v))
     elif isinstance(value, list | tuple):
         yield from (text for each in value for text in _texts(each))
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from flask import Flask
+from fsspec import AbstractFileSystem
 
 from flask_store.secrecy import Options
 
@@ -26,6 +27,7 @@ PLAIN = (dict, list, tuple, set, frozenset, collections.deque, collections.Order
 #: In these there is nothing to see, or they belong to the application or the process.
 LEAVES = (
     *(str, bytes, bytearray, memoryview, int, float, complex, type(None)),
+    *weakref.ProxyTypes,
     *(types.ModuleType, types.CodeType, types.FrameType, threading.Thread, Flask),
     *(logging.Logger, logging.Manager, asyncio.AbstractEventLoop),
 )
@@ -100,7 +102,8 @@ def walk(start: t.Any) -> Iterator[Seen]:
     known: dict[int, t.Any] = {}  # what is kept here keeps its id, too
     while waiting:
         seen = waiting.popleft()
-        leaf = isinstance(seen.found, LEAVES) or type(seen.found).__module__ in DATA
+        kind = type(seen.found)
+        leaf = issubclass(kind, LEAVES) or kind.__module__ in DATA
         if leaf or id(seen.found) in known:
             continue
         known[id(seen.found)] = seen.found
@@ -120,7 +123,10 @@ def _is_ours(found: t.Any) -> bool:
     if type(found) in PLAIN or isinstance(found, types.MethodType | types.FunctionType):
         return True
     kinds = found.__mro__ if isinstance(found, type) else type(found).__mro__
-    return any(str(kind.__module__).startswith("flask_store") for kind in kinds)
+    # Ours derive from fsspec's, whose constructors keep what they are given.
+    return AbstractFileSystem not in kinds and any(
+        str(kind.__module__).startswith("flask_store") for kind in kinds
+    )
 
 
 def _within(found: t.Any) -> Iterator[tuple[str, t.Any]]:

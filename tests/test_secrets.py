@@ -64,7 +64,11 @@ SETTINGS: dict[str, Settings] = {
     ),
     "abfs by key": (
         "abfs://photos",
-        {"account_name": "a", "account_key": AZURE, "account_host": HOST},
+        {
+            "account_name": "a",
+            "account_key": AZURE,
+            "account_host": "a.blob.core.localhost:1",
+        },
     ),
     "abfs by connection string": (
         "abfs://photos",
@@ -230,7 +234,7 @@ def test_spool_shows_no_secret(
         assert isinstance(error, StoreUnavailable)
         found = search([store, provider, file, error.args], SECRETS)
         assert found.leaks == []
-        assert found.count > 300
+        assert found.count > 250
         shown = [caplog.text, *traceback.format_exception(error)]
         assert not any(SECRET in text for text in shown)
         provider.background.worker().drain(0.1)
