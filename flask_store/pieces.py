@@ -15,7 +15,7 @@ SMALL = 128 * 1024
 LARGE = 1024 * 1024
 #: How many uploads of a process may ask for large pieces at the same moment. Without a
 #: limit, each of a thousand stalled uploads would keep a large piece in memory.
-LARGE_READERS = 8
+LARGE_READERS = 4
 
 # One for each upload that may. Taking from a list and adding to it are single steps, on
 # threads and greenlets alike.
@@ -34,7 +34,7 @@ def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
     # Some servers return what one packet brings. Work is done for each piece, so that
     # short ones are collected.
     short = bytearray()
-    while data := _read(read, arrived >= LARGE):
+    while data := _read(read, arrived >= SMALL):
         arrived += len(data)
         if short or len(data) < SMALL:
             short += data
