@@ -305,6 +305,7 @@ class Dialect(Signing):
                 if written not in (None, len(data)):
                     raise NoAnswer(f"it took {written} of {len(data)} bytes")
                 size += len(data)
+                del data  # and its memory, while the next piece arrives
             file.close()
         except BaseException:
             _abandon(file)

@@ -192,8 +192,7 @@ class LocalDialect(Dialect):
             return
         file = self.unnamed()
         try:
-            for data in source.chunks():
-                file.write(data)
+            source.write_into(file)
             self._sync(file)
             yield file
         finally:
