@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 
+from flask_store import direct
 from flask_store import Store
 from flask_store.direct import DirectUpload
 from flask_store.exceptions import AlreadyConfirmed
@@ -234,3 +235,29 @@ def test_row_takes_a_confirmed_upload(tmp_path: pathlib.Path) -> None:
         db.session.delete(db.session.scalars(sa.select(Photo)).one())
         db.session.commit()
         assert not f.exists()
+
+
+def test_server_that_copies_over_what_is_there(
+    seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    """Some servers know the condition for uploads alone. Then the file goes through the
+    application, and the key is taken once all the same."""
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="the key")
+    app.config.update(settings(seaweedfs_server, seaweedfs_bucket))
+    app.config["STORE_PROVIDER"] = "flask_store.stores.s3.S3Store"
+    Store(app)
+    with app.app_context():
+        store = provider(app, "p")
+        dialect = t.cast("t.Any", store.dialect)
+        dialect._conditional_copies = False
+        form = store.presign_upload("a.json", max_size=10)
+        files = {"file": ("x", b"{}")}
+        assert requests.post(form.url, form.fields, files=files, timeout=10).ok
+        claim = direct.read(store, form.token)
+        staged = dialect.stat(store.fs, claim.staged)
+        f = store.confirm(form.token)
+        assert (f.read(), f.content_type) == (b"{}", "application/json")
+        assert requests.post(form.url, form.fields, files=files, timeout=10).ok
+        with pytest.raises(FileExistsError):
+            dialect.adopt(store.fs, claim, staged)
