@@ -494,3 +494,6 @@ def test_azure_link() -> None:
         assert requests.put(link, b"x", headers=head, timeout=10).status_code == 403
         assert requests.delete(link, timeout=10).status_code == 403
         assert f.read() == b"from Azure"
+        code = store.save(b"alert()", "a.txt", content_type="text/javascript")
+        reply = requests.get(code.signed_url(), timeout=10)
+        assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"

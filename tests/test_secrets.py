@@ -208,6 +208,20 @@ def test_no_secret_is_shown(
     )
 
 
+def test_what_is_made_for_a_moment_shows_no_secret() -> None:
+    """Nor do the keys that sign, a form, and what stands for the settings."""
+    url, options = SETTINGS["s3"]
+    app = Flask(__name__)
+    app.config.update(STORE_PATH=url, STORE_OPTIONS=options, SECRET_KEY=SECRET)
+    store = Store(app)
+    provider = t.cast(t.Any, store.Provider)
+    with app.app_context():
+        form = provider().presign_upload("a.txt", max_size=9)
+        dialect = provider().dialect
+        made = [form, dialect._keys(), dialect.connect_options(), store._config(app)]
+    assert [text for text in map(repr, made) if SECRET in text] == []
+
+
 def test_spool_shows_no_secret(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
