@@ -30,8 +30,8 @@ Parser: t.TypeAlias = type[FormDataParser]
 
 KIB = 1024
 MIB = 1024**2
-#: How many bytes a read returns at most, and how long the form is then. Each single read
-#: has its price.
+#: How many bytes a read returns at most, and how long the form is then. Each read has
+#: its price.
 READS = {1: 48 * KIB, 7: 192 * KIB, 60: MIB, 1460: 4 * MIB, 64 * KIB: 4 * MIB}
 #: A server that hands over as much as it is asked for.
 WHOLE = 0

@@ -21,6 +21,7 @@ from werkzeug.sansio.multipart import Event
 from werkzeug.sansio.multipart import Field
 from werkzeug.sansio.multipart import File
 from werkzeug.sansio.multipart import MultipartDecoder
+from werkzeug.sansio.multipart import NEED_DATA
 from werkzeug.sansio.multipart import NeedData
 from werkzeug.sansio.multipart import State
 
@@ -36,6 +37,9 @@ if t.TYPE_CHECKING:
 #: spaces and tabs may follow a boundary, too. RFC 2046 section 5.1.1 has no limit for
 #: this "transport-padding"; Werkzeug finds what there is in one such slice.
 SLICE = 64 * 1024
+
+#: What Werkzeug takes for the end of a line, the longest first.
+LINE_ENDS = (b"\r\n", b"\r", b"\n")
 
 #: What Werkzeug takes for padding.
 PADDING = b" \t\v\f"
@@ -147,8 +151,9 @@ class Decoder(MultipartDecoder):
         # Padding is never tried twice ("+"): what follows it is no padding.
         padding = rb"[%s]{0,%d}+" % (PADDING, self._slice)
         end = rb"(--[%s]*+(?:\r\n|\r|\n)?|%s(?:\r\n|\r|\n))" % (PADDING, padding)
-        mark = re.escape(self._mark)
-        self.boundary_re = re.compile(rb"(?:\r\n|\r|\n)%s%s" % (mark, end))
+        line = rb"(?:\r\n|\r|\n)%s" % re.escape(self._mark)
+        self.boundary_re = re.compile(line + end)
+        self._unended = re.compile(rb"%s(?:-|%s)?" % (line, padding))
 
     def events(self, data: bytes | None) -> Iterator[Event]:
         """What the next piece of a form says.
@@ -198,18 +203,45 @@ class Decoder(MultipartDecoder):
         doubt = LINE_END.search(data, max(start, end - len(mark) - 1), end)
         return doubt.start() if doubt else end
 
+    def next_event(self) -> Event:
+        if self.state is State.DATA_START and not self.complete:
+            # The line end before the content may be that before the next boundary.
+            if self._starts_with_end():
+                return NEED_DATA
+        event = super().next_event()
+        if self.state is State.PREAMBLE:
+            begun = self._begun(self.buffer)
+            if begun is not None:
+                self._search_position = min(self._search_position, begun)
+        return event
+
+    def _starts_with_end(self) -> bool:
+        """Whether the buffer has nothing but the beginning of a boundary."""
+        if len(self.buffer) < len(self._mark):
+            return any((end + self._mark).startswith(self.buffer) for end in LINE_ENDS)
+        return self._unended.fullmatch(self.buffer) is not None
+
     def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
         # Werkzeug's own looks for a mark that has not arrived whole. It would take
         # the end of the line before one for content when only the rest is missing.
-        ends = [len(data.rstrip(PADDING))]
-        if data.endswith(b"-"):
-            ends.append(len(data) - 1)
-        for end in ends:
-            line = end - len(self._mark)
-            if not data.endswith(self._mark, 0, end) or len(data) - end > self._slice:
-                continue
-            if data.endswith(b"\r\n", 0, line):
-                return line - 2
-            if data.endswith((b"\r", b"\n"), 0, line):
-                return line - 1
+        begun = self._begun(data)
+        if begun is not None and data.startswith(LINE_ENDS, begun):
+            return begun
         return super()._last_partial_boundary_index(data)
+
+    def _begun(self, data: bytes | bytearray) -> int | None:
+        """Where the last mark begins, with the end of the line before it, if *data* has
+        all but the end of its own line."""
+        tail = data[-(2 + len(self._mark) + self._slice) :]
+        ends = [len(tail.rstrip(PADDING))]
+        if tail.endswith(b"-"):
+            ends.append(len(tail) - 1)
+        for end in ends:
+            if tail.endswith(self._mark, 0, end):
+                mark = end - len(self._mark)
+                for line_end in LINE_ENDS:
+                    if tail.endswith(line_end, 0, mark):
+                        mark -= len(line_end)
+                        break
+                return len(data) - len(tail) + mark
+        return None

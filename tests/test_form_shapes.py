@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import pytest
 from werkzeug.formparser import FormDataParser
-from werkzeug.formparser import MultiPartParser
 
-from benchmarks.shapes import found
 from benchmarks.shapes import KIB
-from benchmarks.shapes import memory_of
-from benchmarks.shapes import Parser
 from benchmarks.shapes import seconds_of
 from benchmarks.shapes import Shape
 from benchmarks.shapes import SHAPES
