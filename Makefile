@@ -21,8 +21,9 @@ test: .venv/test
 
 # Every fault at every request and every system call, not a choice of them: for a night.
 test-long: .venv/test
-	FLASK_STORE_FAULTS=all $(BIN)/pytest -n $(JOBS) --dist loadfile \
-		tests/test_faults_*.py tests/test_calls.py
+	FLASK_STORE_FAULTS=all FLASK_STORE_MODEL=120 $(BIN)/pytest -n $(JOBS) \
+		--dist loadfile tests/test_faults_*.py tests/test_calls.py \
+		tests/test_sqla_model.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

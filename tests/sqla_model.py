@@ -59,7 +59,7 @@ TABLE = "model_row"
 #: The columns of files; the text of each is in a column of this name and ``_text``.
 FILES = ("picture", "thumb")
 #: How many steps a round has, and after how many of them all rows are looked at.
-STEPS = 150
+STEPS = 100
 CHECK = 8
 #: Few, so that a name that has become free is soon taken again.
 NAMES = ["a.jpg", "b.jpg", "c.png"]
@@ -68,18 +68,18 @@ NOW = dt.timedelta(seconds=-5)
 
 #: The steps, and how often each comes up.
 STEPS_OF_OBJECTS = {
-    "new": 4,
-    "replace": 5,
+    "new": 7,
+    "replace": 6,
     "replace_thumb": 3,
     "clear": 2,
     "delete": 3,
-    "flush": 3,
-    "load": 3,
-    "begin_savepoint": 3,
+    "flush": 6,
+    "load": 4,
+    "begin_savepoint": 6,
     "release_savepoint": 2,
-    "roll_back_to_savepoint": 3,
-    "commit": 5,
-    "rollback": 2,
+    "roll_back_to_savepoint": 4,
+    "commit": 7,
+    "rollback": 1,
     "close": 1,
     "expunge": 1,
     "expire": 1,
@@ -362,7 +362,9 @@ class Round:
             self._end(self.old_session)
             self.truth.check_sweep(quiet=not self.rough)
         except Broken as error:
-            raise Broken(f"seed {self.seed}: {error}; after {list(self.last)}") from None
+            raise Broken(
+                f"seed {self.seed}: {error}; after {list(self.last)}"
+            ) from None
         finally:
             for session in [*self.sessions, self.old_session]:
                 self._end(session)
@@ -390,7 +392,7 @@ class Round:
     def _recover(self, step: str) -> None:
         """What a view does about an error."""
         savepoints = self.savepoints[self.session]
-        if savepoints and step != "commit" and self.random.random() < 0.4:
+        if savepoints and step != "commit" and self.random.random() < 0.6:
             with contextlib.suppress(SQLAlchemyError):
                 savepoints[0].rollback()
                 savepoints.clear()
@@ -534,9 +536,7 @@ class Round:
 
     def _add_again(self) -> None:
         """Objects whose rows were rolled back have their uploads back."""
-        rows = [
-            row for row in self.rows[self.session] if sa.inspect(row).transient
-        ]
+        rows = [row for row in self.rows[self.session] if sa.inspect(row).transient]
         for row in rows[-1:]:
             row.name = f"again {self.report.steps}"
             for attribute in FILES:
@@ -638,7 +638,10 @@ class Round:
 
     def _kill_backend(self) -> None:
         kinds = {
-            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+            "postgresql": (
+                "SELECT pg_backend_pid()",
+                "SELECT pg_terminate_backend({})",
+            ),
             "mysql": ("SELECT connection_id()", "KILL {}"),
         }
         who, kill = kinds[self.truth.engine.dialect.name]
@@ -838,7 +841,9 @@ class Run:
                 wait_until_alone(truth.engine)
                 truth.check_sweep(quiet=False)
             except Broken as error:
-                broken = f"seed {self.seed}-killed-{number}, killed after {told}: {error}"
+                broken = (
+                    f"seed {self.seed}-killed-{number}, killed after {told}: {error}"
+                )
                 self.report.broken.append(broken)
 
 

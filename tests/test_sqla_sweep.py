@@ -152,6 +152,17 @@ def test_session_that_has_read_long_ago_sees_new_rows(
     assert names(store) == ["p/a.txt"]
 
 
+def test_file_of_a_row_that_is_not_committed_yet_stays(
+    session: Session, store: FsspecStore
+) -> None:
+    """An old file that the session itself is giving to a row is in use."""
+    assert session.scalars(sa.select(Post)).all() == []
+    session.add(Post(id=1, picture=store.put("p/a.txt", b"old")))
+    assert sweep(store, session, COLUMNS, NOW) == []
+    session.commit()
+    assert session.get_one(Post, 1).picture.read() == b"old"
+
+
 def test_name_that_is_taken_anew_is_another_file(
     session: Session,
     engine: sa.Engine,

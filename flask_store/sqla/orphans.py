@@ -7,7 +7,6 @@ import itertools
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import QueryableAttribute
@@ -43,7 +42,8 @@ def orphans(
 
     :param store: where to look: all of it, or its destination.
     :param session: says which databases have the tables. They are asked by connections
-        of their own: what the session has seen before may be old.
+        of their own: what the session has seen before may be old. If it is in a
+        transaction, it is asked as well, for what only this transaction has written.
     :param columns: every column that may hold a file of this store, such as
         ``[User.avatar, Report.pdf]``. What is in a column that you forget is taken for
         an orphan.
@@ -103,24 +103,27 @@ def _is_same(now: Stat, listed: Stat) -> bool:
 
 
 def _held(session: AnySession, columns: list[t.Any], keys: set[str]) -> set[str]:
+    own: Session = session() if isinstance(session, scoped_session) else session
     binds: dict[t.Any, list[t.Any]] = {}
     for column in columns:
         if isinstance(column, QueryableAttribute):
             column = column.property.columns[0]
-        binds.setdefault(session.get_bind(clause=column.table), []).append(column)
+        binds.setdefault(own.get_bind(clause=column.table), []).append(column)
     found: set[str] = set()
-    for bind, own in binds.items():
-        with _fresh(session, bind) as connection:
-            found |= held(connection, own, keys)
+    for bind, there in binds.items():
+        for connection in _connections(own, bind):
+            found |= held(connection, there, keys)
     return found
 
 
-@contextmanager
-def _fresh(session: AnySession, bind: t.Any) -> Iterator[Connection]:
-    """A connection in a transaction that begins now."""
-    if isinstance(bind.engine.pool, SingletonThreadPool | StaticPool):
-        # There is only one, as of a database in memory, and nobody else writes there.
+def _connections(session: Session, bind: t.Any) -> Iterator[Connection]:
+    """One in a transaction that begins now, and the session's, if it is in one."""
+    # There may be one connection only, as of a database in memory. Nobody else writes.
+    single = isinstance(bind.engine.pool, SingletonThreadPool | StaticPool)
+    if single or session.in_transaction():
+        if session.autoflush:
+            session.flush()
         yield session.connection(bind_arguments={"bind": bind})
-        return
-    with bind.engine.connect() as connection:
-        yield connection
+    if not single:
+        with bind.engine.connect() as connection:
+            yield connection
