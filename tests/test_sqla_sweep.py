@@ -14,7 +14,9 @@ from flask import Flask
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
+from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
+from sqlalchemy.orm import sessionmaker
 
 from flask_store import Store
 from flask_store.exceptions import ClientError
@@ -161,6 +163,36 @@ def test_file_of_a_row_that_is_not_committed_yet_stays(
     assert sweep(store, session, COLUMNS, NOW) == []
     session.commit()
     assert session.get_one(Post, 1).picture.read() == b"old"
+
+
+def test_rows_in_a_transaction_of_the_callers_count(
+    engine: sa.Engine, store: FsspecStore
+) -> None:
+    """As in tests that roll everything back: only this connection sees them."""
+    with engine.connect() as connection, Session(connection) as session:
+        session.add(Post(id=1, picture=upload(b"1", "a.txt")))
+        session.flush()
+        store.put("p/lost.txt", b"2")
+        assert sweep(store, session, COLUMNS, NOW) == ["p/lost.txt"]
+        assert session.get_one(Post, 1).picture.read() == b"1"
+
+
+@pytest.mark.parametrize("scoped", [False, True])
+def test_tables_in_two_databases(
+    engine: sa.Engine, store: FsspecStore, tmp_path: pathlib.Path, scoped: bool
+) -> None:
+    """Each table is looked for where the session has it."""
+    other = sa.create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    Attachment.metadata.create_all(other, [t.cast(sa.Table, Attachment.__table__)])
+    add(engine, Post(id=1, picture=upload(b"1", "a.txt")))
+    add(other, Attachment(id=1, file=upload(b"2", "b.txt")))
+    store.put("p/lost.txt", b"3")
+    factory = sessionmaker(binds={Post: engine, Attachment: other})
+    session = scoped_session(factory) if scoped else factory()
+    assert sweep(store, session, COLUMNS, NOW) == ["p/lost.txt"]
+    assert names(store) == ["p/a.txt", "p/b.txt"]
+    session.close()
+    other.dispose()
 
 
 def test_name_that_is_taken_anew_is_another_file(
