@@ -455,7 +455,7 @@ def test_form_is_what_googles_own_library_signs(
     from google.cloud.storage import client as library
 
     store = FsspecStore.from_url("gs://b/x ü", token=str(key_file))
-    claim = Claim("a.txt", "id1", "text/plain", 1000, int(time.time()) + 600)
+    claim = Claim("a.txt", "", "id1", "text/plain", 1000, int(time.time()) + 600)
     url, fields = t.cast("t.Any", store.dialect).upload_form(store.fs, claim)
     assert url == "https://storage.googleapis.com/b"
     assert fields["key"] == f"x ü/{claim.staged}"

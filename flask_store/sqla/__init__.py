@@ -15,6 +15,7 @@ from .holding import columns_of as columns_of
 from .legacy import FlaskStoreType as FlaskStoreType
 from .migrations import render_item as render_item
 from .orphans import orphans as orphans
+from .orphans import sweep as sweep
 
 # Under this name migrations import them, those of 0.0.4 among them.
 StoredFile.__module__ = FlaskStoreType.__module__ = __name__

@@ -82,7 +82,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
         self, value: str | None, dialect: Dialect
     ) -> FileWrapper | None:
         """The file, or ``None``."""
-        return self.current_store.at(None).file(value) if value else None
+        return FileWrapper.of_row(value, self.current_store) if value else None
 
     def _check_store(self, file: FileWrapper) -> None:
         mine = self.current_store
