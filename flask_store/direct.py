@@ -84,8 +84,8 @@ class DirectUpload:
 
     url: str
     key: str
-    token: str
-    fields: dict[str, str]
+    token: str = field(repr=False)
+    fields: dict[str, str] = field(repr=False)
     max_size: int
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)

@@ -30,6 +30,8 @@ import typing as t
 
 from werkzeug.exceptions import HTTPException
 
+from .secrecy import without_logins
+
 if t.TYPE_CHECKING:
     from .files import FileWrapper
 
@@ -37,7 +39,8 @@ if t.TYPE_CHECKING:
 class StoreError(Exception):
     """Anything that goes wrong in a store.
 
-    :param message: what happened and what to do about it.
+    :param message: what happened and what to do about it. Addresses in it lose their
+        logins and queries.
     :param key: the name of the file concerned, if there is one.
     """
 
@@ -45,7 +48,7 @@ class StoreError(Exception):
     key: str | None = None
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(without_logins(message))
         self.key = key
 
 

@@ -14,6 +14,7 @@ from flask import has_app_context
 from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
+from .secrecy import Options
 from .settings import KEYS
 from .settings import refuse_unknown
 
@@ -180,10 +181,8 @@ class Store:
         """The settings with the provider's defaults below them."""
         given = self._settings(app)
         defaults = self.provider(app).defaults(app)
-        return {
-            **defaults,
-            **{key: value for key, value in given.items() if value is not None},
-        }
+        set_ = {key: value for key, value in given.items() if value is not None}
+        return Options({**defaults, **set_})
 
     def _settings(self, app: Flask) -> dict[str, t.Any]:
         """The ``STORE_`` settings as this store sees them."""

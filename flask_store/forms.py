@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Iterator
+from itertools import chain
 
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -20,8 +21,11 @@ from werkzeug.sansio.multipart import Event
 from werkzeug.sansio.multipart import Field
 from werkzeug.sansio.multipart import File
 from werkzeug.sansio.multipart import MultipartDecoder
+from werkzeug.sansio.multipart import NEED_DATA
 from werkzeug.sansio.multipart import NeedData
 from werkzeug.sansio.multipart import State
+
+from .pieces import pieces
 
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
@@ -29,9 +33,16 @@ if t.TYPE_CHECKING:
     Fields = MultiDict[str, str]
     Files = MultiDict[str, FileStorage]
 
-#: How much of the body is read at a time. Servers hand it over in pieces of up to
-#: 1 MiB, and some copy the rest of one whenever less is taken.
-READ = 1024 * 1024
+#: How many bytes the decoder gets at a time, as from Werkzeug's own parser. So many
+#: spaces and tabs may follow a boundary, too. RFC 2046 section 5.1.1 has no limit for
+#: this "transport-padding"; Werkzeug finds what there is in one such slice.
+SLICE = 64 * 1024
+
+#: What Werkzeug takes for the end of a line, the longest first.
+LINE_ENDS = (b"\r\n", b"\r", b"\n")
+
+#: What Werkzeug takes for padding.
+PADDING = b" \t\v\f"
 
 #: Werkzeug takes either character for the end of a line, as some clients do.
 LINE_END = re.compile(rb"[\r\n]")
@@ -83,8 +94,8 @@ class PartParser(MultiPartParser):
             elif isinstance(event, Data):
                 body.write(event.data)
                 if event.more_data:
-                    continue
-                if isinstance(part, Field):
+                    pass
+                elif isinstance(part, Field):
                     charset = self.get_part_charset(part.headers)
                     fields.append((part.name, body.data.decode(charset, "replace")))
                 else:
@@ -92,15 +103,15 @@ class PartParser(MultiPartParser):
                     said = part.filename, part.name
                     file = FileStorage(body, *said, headers=part.headers)
                     files.append((part.name, file))
+            del event  # and the memory of its data, while the next piece arrives
         return self.cls(fields), self.cls(files)
 
     def _events(self, stream: t.IO[bytes], boundary: bytes) -> Iterator[Event]:
         decoder = Decoder(
             boundary, self.max_form_memory_size, max_parts=self.max_form_parts
         )
-        while data := stream.read(READ):
-            yield from decoder.events(data)
-        yield from decoder.events(None)
+        found = map(decoder.events, chain(pieces(stream.read), [None]))
+        return chain.from_iterable(found)
 
 
 class Text:
@@ -123,11 +134,26 @@ class Text:
 class Decoder(MultipartDecoder):
     """Werkzeug's decoder, which what is certain to be content does not pass through."""
 
-    def __init__(self, boundary: bytes, *args: t.Any, **kwargs: t.Any) -> None:
-        super().__init__(boundary, *args, **kwargs)
-        # A boundary, as far as its line has arrived.
-        mark = re.escape(b"--" + boundary)
-        self._begun = re.compile(rb"(?:\r\n|\r|\n)%s(?:-|[^\S\r\n]*)\Z" % mark)
+    def __init__(
+        self,
+        boundary: bytes,
+        max_form_memory_size: int | None = None,
+        *,
+        max_parts: int | None = None,
+    ) -> None:
+        super().__init__(boundary, max_form_memory_size, max_parts=max_parts)
+        self._mark = b"--" + boundary
+        self._slice = SLICE
+        if max_form_memory_size is not None:
+            # The decoder refuses what does not fit into its buffer beside what it has
+            # kept there: at most a line with its padding. Up to two slices follow.
+            self._slice = max(1, min(SLICE, max_form_memory_size // 4))
+        # Padding is never tried twice ("+"): what follows it is no padding.
+        padding = rb"[%s]{0,%d}+" % (PADDING, self._slice)
+        end = rb"(--[%s]*+(?:\r\n|\r|\n)?|%s(?:\r\n|\r|\n))" % (PADDING, padding)
+        line = rb"(?:\r\n|\r|\n)%s" % re.escape(self._mark)
+        self.boundary_re = re.compile(line + end)
+        self._unended = re.compile(rb"%s(?:-|%s)?" % (line, padding))
 
     def events(self, data: bytes | None) -> Iterator[Event]:
         """What the next piece of a form says.
@@ -140,41 +166,82 @@ class Decoder(MultipartDecoder):
             self.receive_data(None)
             yield from self._decoded()
             return
-        rest = memoryview(data)
-        if cut := self._content(data):
-            if self.buffer:
-                yield Data(bytes(self.buffer), more_data=True)
-                self.buffer.clear()
-            yield Data(t.cast(bytes, rest[:cut]), more_data=True)
-            rest = rest[cut:]
-        # What would not fit into its buffer beside the rest of the last piece, the
-        # decoder refuses.
-        size = max(1, (self.max_form_memory_size or 2 * READ) // 2)
-        for start in range(0, len(rest), size):
-            self.receive_data(t.cast(bytes, rest[start : start + size]))
+        view = memoryview(data)
+        start = 0
+        while start < len(data):
+            end = self._content(data, start)
+            if end > start:
+                if self.buffer:
+                    yield Data(bytes(self.buffer), more_data=True)
+                    self.buffer.clear()
+                yield Data(t.cast(bytes, view[start:end]), more_data=True)
+                start = end
+            end = start + self._slice
+            # Python searches less than 30 kB in a way that is slow for some boundaries.
+            if self.state is State.DATA and len(data) - end < self._slice:
+                end = len(data)
+            self.receive_data(t.cast(bytes, view[start:end]))
             yield from self._decoded()
+            start = end
 
     def _decoded(self) -> Iterator[Event]:
         while not isinstance(event := self.next_event(), NeedData | Epilogue):
             yield event
 
-    def _content(self, data: bytes) -> int:
-        """How many bytes of *data* go on with the part that has begun, as do those that
-        the decoder has kept, for sure: neither its end nor the beginning of that."""
-        mark = b"--" + self.boundary
-        if self.state is not State.DATA or len(data) < len(mark):
-            return 0
-        if mark in bytes(self.buffer) + data[: len(mark)]:
-            return 0
-        end = data.find(mark)
+    def _content(self, data: bytes, start: int) -> int:
+        """Where the bytes of *data* end that go on, from *start*, with the part that
+        has begun, as do those that the decoder has kept, for sure: neither the part's
+        end nor the beginning of that is among them."""
+        mark = self._mark
+        if self.state is not State.DATA or len(data) - start < len(mark):
+            return start
+        if mark in bytes(self.buffer) + data[start : start + len(mark)]:
+            return start
+        end = data.find(mark, start)
         end = len(data) if end < 0 else end
         # A mark that begins here, and the end of the line before it.
-        doubt = LINE_END.search(data, max(0, end - len(mark) - 1), end)
+        doubt = LINE_END.search(data, max(start, end - len(mark) - 1), end)
         return doubt.start() if doubt else end
+
+    def next_event(self) -> Event:
+        if self.state is State.DATA_START and not self.complete:
+            # The line end before the content may be that before the next boundary.
+            if self._starts_with_end():
+                return NEED_DATA
+        event = super().next_event()
+        if self.state is State.PREAMBLE:
+            begun = self._begun(self.buffer)
+            if begun is not None:
+                self._search_position = min(self._search_position, begun)
+        return event
+
+    def _starts_with_end(self) -> bool:
+        """Whether the buffer has nothing but the beginning of a boundary."""
+        if len(self.buffer) < len(self._mark):
+            return any((end + self._mark).startswith(self.buffer) for end in LINE_ENDS)
+        return self._unended.fullmatch(self.buffer) is not None
 
     def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
         # Werkzeug's own looks for a mark that has not arrived whole. It would take
         # the end of the line before one for content when only the rest is missing.
-        mark = data.rfind(b"--" + self.boundary)
-        begun = self._begun.search(data, max(0, mark - 2)) if mark > 0 else None
-        return begun.start() if begun else super()._last_partial_boundary_index(data)
+        begun = self._begun(data)
+        if begun is not None and data.startswith(LINE_ENDS, begun):
+            return begun
+        return super()._last_partial_boundary_index(data)
+
+    def _begun(self, data: bytes | bytearray) -> int | None:
+        """Where the last mark begins, with the end of the line before it, if *data* has
+        all but the end of its own line."""
+        tail = data[-(2 + len(self._mark) + self._slice) :]
+        ends = [len(tail.rstrip(PADDING))]
+        if tail.endswith(b"-"):
+            ends.append(len(tail) - 1)
+        for end in ends:
+            if tail.endswith(self._mark, 0, end):
+                mark = end - len(self._mark)
+                for line_end in LINE_ENDS:
+                    if tail.endswith(line_end, 0, mark):
+                        mark -= len(line_end)
+                        break
+                return len(data) - len(tail) + mark
+        return None

@@ -16,6 +16,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from .greenlets import lock
 from .greenlets import patched
+from .pieces import pieces
 from .unnamed import Unnamed
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
@@ -28,6 +29,12 @@ CUT_OFF = (
     "{} of the {} bytes of the request's body were there to be saved: the client hung"
     " up, or the view has read from it before. Nothing was stored."
 )
+
+
+class Writable(t.Protocol):
+    """What bytes can be written into."""
+
+    def write(self, data: bytes, /) -> t.Any: ...
 
 
 class Window(io.RawIOBase):
@@ -171,20 +178,31 @@ class Source:
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
-        """Every byte from the start, in pieces of at most :data:`CHUNK`.
+        """Every byte from the start, in :func:`.pieces`, or of at most :data:`CHUNK`
+        if the stream rewinds.
 
         :raises ClientDisconnected: if there are less than have to be.
         """
         if self.rewinds:
             self._guarded(self.stream.seek, 0)
         done = 0
-        while data := self._read(CHUNK):
+        for data in self._chunks() if self.rewinds else pieces(self._read):
             done += len(data)
             self.callback.absolute_update(done)
             yield data
+            del data  # and its memory, while the next piece arrives
         if self.length is not None and done < self.length:
             self.error = ClientDisconnected(CUT_OFF.format(done, self.length))
             raise self.error
+
+    def write_into(self, file: Writable) -> None:
+        """Write every byte from the start into a file.
+
+        :raises ClientDisconnected: if there are less than have to be.
+        """
+        for data in self.chunks():
+            file.write(data)
+            del data  # and its memory, while the next piece arrives
 
     def complete(self) -> None:
         """Wait for what is still to come of a stream that only this thread may read."""
@@ -228,11 +246,14 @@ class Source:
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
-            for data in self.chunks():
-                spool.write(data)
+            self.write_into(spool)
             copy = Source(t.cast("t.IO[bytes]", spool), self.filename)
             copy.callback = self.callback
             yield copy
+
+    def _chunks(self) -> t.Iterator[bytes]:
+        while data := self._read(CHUNK):
+            yield data
 
     def _read(self, size: int) -> bytes:
         data = self._guarded(self.stream.read, size)

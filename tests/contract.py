@@ -6,6 +6,7 @@ fixture, and overrides only what differs.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import os
@@ -22,10 +23,13 @@ from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NoFile
+from flask_store.secrecy import secrets_in
 from flask_store.stores.fsspec import FsspecStore
 
 from .corpus import SAMPLE
 from .corpus import SECRET
+from .reachable import search
+from .reachable import spelled
 
 
 def upload(data: bytes = b"data", filename: str | None = "a.txt") -> FileStorage:
@@ -456,3 +460,16 @@ class StoreContract:
         shown = [repr(store), repr(f), str(f), f.uri, f.absolute_url(), store.uri]
         shown += [str(caught.value), repr(caught.value), repr(store.fs)]
         assert not any(SECRET in text for text in shown)
+
+    def test_nothing_reachable_shows_a_secret(self, store: FsspecStore) -> None:
+        """Nor does anything that leads from a store that works: its connection, a file
+        that is open, bytes on their way, a listing, a form."""
+        f = store.save(upload(b"x" * 3_000_000))
+        stream, listing = store.stream(f.key), store.ls()
+        with f.open() as file, contextlib.closing(stream):
+            next(iter(listing))
+            file.read(1), next(stream)
+            found = [store, type(store), f, file, stream, listing]
+            walked = search(found, spelled(SECRET, *secrets_in(store.storage_options)))
+        assert walked.leaks == [], walked.leaks
+        assert walked.compared > 100, walked

@@ -66,6 +66,7 @@ MEMBERS = {
         "exists",
         "filename",
         "modified",
+        "of_row",
         "open",
         "read",
         "relative_path",

@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.sansio.multipart import MultipartDecoder
 
 from flask_store.forms import FormParser
-from flask_store.forms import READ
+from flask_store.pieces import LARGE as READ
 
 pytestmark = pytest.mark.lower_bounds
 

@@ -435,13 +435,14 @@ def test_prepared_transaction_keeps_its_files(
 
 
 def test_session_closed_in_a_transaction_that_is_committed(
-    engine: sa.Engine, store: FsspecStore
+    engine: sa.Engine, store: FsspecStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """close() says nothing about a transaction of the caller's."""
     with engine.begin() as connection:
         with Session(connection) as session:
             session.add(Album(cover=cover()))
             session.flush()
+    assert caplog.records == []
     assert files(store) == paths(engine) == [COVER]
 
 

@@ -29,6 +29,7 @@ from .. import media_types
 from .. import naming
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
+from ..secrecy import Options
 from ..sources import Source
 from ..sources import Streamed
 from ..unnamed import Unnamed
@@ -139,9 +140,9 @@ class Dialect(Signing):
         """Whether a filesystem that was used before still has its connection."""
         return True
 
-    def connect_options(self) -> dict[str, t.Any]:
+    def connect_options(self) -> Options:
         """What the filesystem is made with, in this process as it is now."""
-        return dict(self.location.options)
+        return Options(self.location.options)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.
@@ -174,7 +175,7 @@ class Dialect(Signing):
     @property
     def uri(self) -> str:
         """The store's root as an fsspec URL, without any secret."""
-        return f"{self.location.protocol}://{self.root}"
+        return self.location.uri
 
     def uri_of(self, key: str) -> str:
         """A file as an fsspec URL, without any secret."""
@@ -304,6 +305,7 @@ class Dialect(Signing):
                 if written not in (None, len(data)):
                     raise NoAnswer(f"it took {written} of {len(data)} bytes")
                 size += len(data)
+                del data  # and its memory, while the next piece arrives
             file.close()
         except BaseException:
             _abandon(file)

@@ -47,6 +47,7 @@ class GCSLinks(Dialect):
         key: str,
         period: Period,
         disposition: str,
+        content_type: str,
     ) -> str | None:
         signer = _signer(fs)
         if signer is None:
@@ -60,7 +61,10 @@ class GCSLinks(Dialect):
             signer,
             period.start,
             min(period.seconds, gcs_signing.LONGEST),
-            {"response-content-disposition": disposition},
+            {
+                "response-content-disposition": disposition,
+                "response-content-type": content_type,
+            },
         )
 
     # -- uploads -------------------------------------------------------------

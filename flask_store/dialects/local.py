@@ -93,9 +93,10 @@ class LocalDialect(Dialect):
         if "://" in url:
             parts = urlsplit(url)
             if parts.netloc:
+                host = parts.netloc.rpartition("@")[2]
                 raise NotConfiguredError(
                     f"STORE_PATH {url!r} names a host where a path on disk belongs."
-                    f" Write three slashes: 'file:///{parts.netloc}{parts.path}'."
+                    f" Write three slashes: 'file:///{host}{parts.path}'."
                 )
             root = parts.path
         options = options_in(config)
@@ -191,8 +192,7 @@ class LocalDialect(Dialect):
             return
         file = self.unnamed()
         try:
-            for data in source.chunks():
-                file.write(data)
+            source.write_into(file)
             self._sync(file)
             yield file
         finally:

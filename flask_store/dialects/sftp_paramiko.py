@@ -71,8 +71,7 @@ class ParamikoDialect(SSHDialect):
         with fs.open(path, "wb") as file:
             # Otherwise every 32 KiB wait for an answer; close() has the first error.
             file.set_pipelined(True)
-            for data in source.chunks():
-                file.write(data)
+            source.write_into(file)
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.ftp.rename(old, new)

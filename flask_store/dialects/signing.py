@@ -26,12 +26,15 @@ class Signing:
         key: str,
         period: Period,
         disposition: str,
+        content_type: str,
     ) -> str | None:
         """A link by which anybody may GET the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
 
         :param period: when it is good. The same period has to give the same link.
         :param disposition: the ``Content-Disposition`` to answer with.
+        :param content_type: the ``Content-Type`` to answer with, in place of the one
+            that is stored.
         """
         return None
 

@@ -198,8 +198,7 @@ class SMBDialect(StagedDialect):
 
     def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         with fs.open(path, "wb", block_size=CHUNK) as file:
-            for data in source.chunks():
-                file.write(data)
+            source.write_into(file)
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.link(old, new)

@@ -247,8 +247,7 @@ class StagedDialect(Dialect):
     def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
         """Write a new file. What is broken stays, and is removed by the caller."""
         with fs.open(path, "wb") as file:
-            for data in source.chunks():
-                file.write(data)
+            source.write_into(file)
 
     def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         """Rename, and raise anything if the new name is taken."""

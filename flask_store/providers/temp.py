@@ -57,8 +57,7 @@ class TemporaryStore(LocalProvider):
             tempfile.NamedTemporaryFile(suffix=extension, delete=False) as file,
         ):
             try:
-                for data in source.chunks():
-                    file.write(data)
+                source.write_into(file)
             except BaseException:
                 os.unlink(file.name)
                 raise

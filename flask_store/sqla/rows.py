@@ -30,9 +30,8 @@ def _follow(mapper: Mapper[t.Any], class_: type) -> None:
     for prop in mapper.column_attrs:
         column = prop.columns[0]
         # An expression, as of column_property(), only shows a file of some row.
-        if isinstance(column, Column) and column.table in mapper.tables:
-            if isinstance(column.type, StoredFile):
-                columns[prop.key] = column
+        if isinstance(column, Column) and isinstance(column.type, StoredFile):
+            columns[prop.key] = column
     if not columns:
         return
     rows = _Rows(columns)

@@ -105,9 +105,11 @@ class AddressedStore(ReadableStore):
             download_as,
         )
         period = links.period(self.url_expires if expires is None else expires)
-        said = shown["Content-Disposition"]
+        # The type is said, too: that of the name, which the disposition is for, and not
+        # what somebody may have stored.
+        said = shown["Content-Disposition"], shown["Content-Type"]
         with self._explained(key):
-            return self.dialect.sign(self.fs, key, period, said)
+            return self.dialect.sign(self.fs, key, period, *said)
 
     def presign_upload(
         self,
