@@ -32,10 +32,10 @@ KIB = 1024
 MIB = 1024**2
 #: How many bytes a read returns at most, and how long the form is then. Each read has
 #: its price.
-READS = {1: 48 * KIB, 7: 192 * KIB, 60: MIB, 1460: 4 * MIB, 64 * KIB: 4 * MIB}
+READS = {1: 24 * KIB, 7: 96 * KIB, 60: MIB, 1460: 2 * MIB, 64 * KIB: 2 * MIB}
 #: A server that hands over as much as it is asked for.
 WHOLE = 0
-READS[WHOLE] = 4 * MIB
+READS[WHOLE] = 2 * MIB
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 FILE = b'Content-Disposition: form-data; name="afile"; filename="a.bin"\r\n\r\n'
 FIELD = b'Content-Disposition: form-data; name="text"\r\n\r\n'

@@ -33,16 +33,18 @@ if t.TYPE_CHECKING:
     Fields = MultiDict[str, str]
     Files = MultiDict[str, FileStorage]
 
-#: How many bytes the decoder gets at a time, as from Werkzeug's own parser. So many
-#: spaces and tabs may follow a boundary, too. RFC 2046 section 5.1.1 has no limit for
-#: this "transport-padding"; Werkzeug finds what there is in one such slice.
+#: How many bytes the decoder gets at a time, as from Werkzeug's own parser.
 SLICE = 64 * 1024
 
 #: What Werkzeug takes for the end of a line, the longest first.
 LINE_ENDS = (b"\r\n", b"\r", b"\n")
 
-#: What Werkzeug takes for padding.
+#: What may follow a boundary in its line: RFC 2046 section 5.1.1, "transport-padding".
+#: This is what Werkzeug takes for it.
 PADDING = b" \t\v\f"
+#: How much of it is waited for, and looked at again, when the rest of its line has not
+#: arrived. What is longer then becomes content, as with Werkzeug. The RFC has no limit.
+PADDING_SIZE = 4096
 
 #: Werkzeug takes either character for the end of a line, as some clients do.
 LINE_END = re.compile(rb"[\r\n]")
@@ -143,17 +145,13 @@ class Decoder(MultipartDecoder):
     ) -> None:
         super().__init__(boundary, max_form_memory_size, max_parts=max_parts)
         self._mark = b"--" + boundary
+        # A line that ends a part, but for its own end.
+        self._longest = len(b"\r\n") + len(self._mark) + PADDING_SIZE
         self._slice = SLICE
         if max_form_memory_size is not None:
             # The decoder refuses what does not fit into its buffer beside what it has
             # kept there: at most a line with its padding. Up to two slices follow.
             self._slice = max(1, min(SLICE, max_form_memory_size // 4))
-        # Padding is never tried twice ("+"): what follows it is no padding.
-        padding = rb"[%s]{0,%d}+" % (PADDING, self._slice)
-        end = rb"(--[%s]*+(?:\r\n|\r|\n)?|%s(?:\r\n|\r|\n))" % (PADDING, padding)
-        line = rb"(?:\r\n|\r|\n)%s" % re.escape(self._mark)
-        self.boundary_re = re.compile(line + end)
-        self._unended = re.compile(rb"%s(?:-|%s)?" % (line, padding))
 
     def events(self, data: bytes | None) -> Iterator[Event]:
         """What the next piece of a form says.
@@ -219,7 +217,7 @@ class Decoder(MultipartDecoder):
         """Whether the buffer has nothing but the beginning of a boundary."""
         if len(self.buffer) < len(self._mark):
             return any((end + self._mark).startswith(self.buffer) for end in LINE_ENDS)
-        return self._unended.fullmatch(self.buffer) is not None
+        return len(self.buffer) <= self._longest and self._begun(self.buffer) == 0
 
     def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
         # Werkzeug's own looks for a mark that has not arrived whole. It would take
@@ -232,7 +230,7 @@ class Decoder(MultipartDecoder):
     def _begun(self, data: bytes | bytearray) -> int | None:
         """Where the last mark begins, with the end of the line before it, if *data* has
         all but the end of its own line."""
-        tail = data[-(2 + len(self._mark) + self._slice) :]
+        tail = data[-self._longest :]
         ends = [len(tail.rstrip(PADDING))]
         if tail.endswith(b"-"):
             ends.append(len(tail) - 1)
