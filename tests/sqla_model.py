@@ -149,9 +149,9 @@ def options_of(url: str) -> dict[str, t.Any]:
 
 
 @contextlib.contextmanager
-def engine_of(url: str) -> Iterator[sa.Engine]:
+def engine_of(url: str, **options: t.Any) -> Iterator[sa.Engine]:
     """An engine, and all its connections closed at the end."""
-    engine = sa.create_engine(url, **options_of(url))
+    engine = sa.create_engine(url, **options)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -732,7 +732,8 @@ class Run:
 
     @contextlib.contextmanager
     def truth(self) -> Iterator[Truth]:
-        """What is checked against."""
+        """What is checked against. It waits for locks: a connection that was killed may
+        take a moment to roll back."""
         with engine_of(sync_url(self.url)) as engine:
             yield Truth(engine, FsspecStore.from_config(self.config), self.report)
 
@@ -747,7 +748,7 @@ class Run:
         if "+asyncpg" in self.url:
             asyncio.run(self._asynchronous_rounds(more, tell))
             return
-        with engine_of(self.url) as engine:
+        with engine_of(self.url, **options_of(self.url)) as engine:
             self._rounds(lambda: Session(engine), more, tell)
 
     async def _asynchronous_rounds(
