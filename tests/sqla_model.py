@@ -126,15 +126,6 @@ class Report:
     done: Counter[str] = dataclasses.field(default_factory=Counter)
     broken: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, other: Mapping[str, t.Any]) -> None:
-        """Count what another process has done, too."""
-        for field in dataclasses.fields(self):
-            mine = getattr(self, field.name)
-            if isinstance(mine, Counter):
-                mine.update(other[field.name])
-            else:
-                setattr(self, field.name, mine + other[field.name])
-
 
 # -- the database -------------------------------------------------------------------
 
@@ -158,9 +149,9 @@ def options_of(url: str) -> dict[str, t.Any]:
 
 
 @contextlib.contextmanager
-def engine_of(url: str) -> Iterator[sa.Engine]:
+def engine_of(url: str, **options: t.Any) -> Iterator[sa.Engine]:
     """An engine, and all its connections closed at the end."""
-    engine = sa.create_engine(url, **options_of(url))
+    engine = sa.create_engine(url, **options)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -741,7 +732,8 @@ class Run:
 
     @contextlib.contextmanager
     def truth(self) -> Iterator[Truth]:
-        """What is checked against."""
+        """What is checked against. It waits for locks: a connection that was killed may
+        take a moment to roll back."""
         with engine_of(sync_url(self.url)) as engine:
             yield Truth(engine, FsspecStore.from_config(self.config), self.report)
 
@@ -756,7 +748,7 @@ class Run:
         if "+asyncpg" in self.url:
             asyncio.run(self._asynchronous_rounds(more, tell))
             return
-        with engine_of(self.url) as engine:
+        with engine_of(self.url, **options_of(self.url)) as engine:
             self._rounds(lambda: Session(engine), more, tell)
 
     async def _asynchronous_rounds(
@@ -810,7 +802,7 @@ class Run:
         self.create()
         moments, number = random.Random(self.seed), 0
         while more(number):
-            self._killed(number, moments.randrange(3, 140))
+            self._killed(number, moments.randrange(3, 70))
             number += 1
         return self.report
 
@@ -821,7 +813,12 @@ class Run:
             try:
                 os.close(reading)
                 self.seed = f"{self.seed}-killed-{number}"
-                self.rounds(lambda _: True, lambda: os.write(writing, b"."))
+                unbroken = self.report.broken.copy()
+                self.rounds(
+                    lambda _: self.report.broken == unbroken,
+                    lambda: os.write(writing, b"."),
+                )
+                print(self.report.broken, file=sys.stderr, flush=True)
             finally:
                 os._exit(1)
         os.close(writing)
@@ -833,6 +830,9 @@ class Run:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reading)
+        seed = f"{self.seed}-killed-{number}"
+        if told < steps:
+            self.report.broken.append(f"seed {seed} ended by itself after {told} steps")
         self.report.kills += 1
         self.report.rounds += 1
         self.report.steps += told
@@ -841,10 +841,7 @@ class Run:
                 wait_until_alone(truth.engine)
                 truth.check_sweep(quiet=False)
             except Broken as error:
-                broken = (
-                    f"seed {self.seed}-killed-{number}, killed after {told}: {error}"
-                )
-                self.report.broken.append(broken)
+                self.report.broken.append(f"seed {seed}, killed after {told}: {error}")
 
 
 def main() -> int:
@@ -862,7 +859,7 @@ def main() -> int:
         run.with_kills(lambda number: number == 0 or time.monotonic() < deadline)
     else:
         run.for_seconds(args.seconds)
-    json.dump(dataclasses.asdict(run.report), sys.stdout)
+    json.dump(vars(run.report), sys.stdout)
     return bool(run.report.broken)
 
 
