@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import typing as t
 
 import pytest
@@ -31,6 +32,25 @@ def figures(
 ) -> t.Callable[[str], None]:
     """Show a line of measurements at the end of the run."""
     return lambda line: record_property("figure", line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_loader() -> t.Iterator[None]:
+    """Let all botocore sessions of the process share one loader.
+
+    Most S3 stores of the tests have a session of their own, since each has a bucket of
+    its own. Each would parse the same descriptions of Amazon's services again.
+    """
+    try:
+        from botocore import loaders
+        from botocore import session
+    except ImportError:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        create = functools.cache(loaders.create_loader)
+        patch.setattr(session, "create_loader", create)
+        yield
 
 
 @pytest.fixture(scope="session")
