@@ -15,7 +15,7 @@ from flask_store.forms import FormParser
 #: How many bytes a read returns, and how long the form is then: a parser that looks at
 #: everything again with each read takes a hundred times as long as one that does not.
 READS = {1: 12 * KIB, 7: 60 * KIB, 60: 400 * KIB, 1460: 1024 * KIB, WHOLE: 1024 * KIB}
-#: How many times as long as Werkzeug's our parser may take. It is less than twice, which
+#: How many times as long as Werkzeug's our parser may take. It is less than twice, as
 #: benchmarks/shapes.py measures; here other tests run at the same time.
 SLOWER = 6
 #: What a form may take in any case.
