@@ -1,4 +1,4 @@
-"""An application that takes forms, with Flask's Request class or with that of a store."""
+"""An application that takes forms, with Flask's Request class or a store's."""
 
 from __future__ import annotations
 
