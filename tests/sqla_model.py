@@ -391,16 +391,20 @@ class Round:
         self._end(self.session, close=False)
 
     def _end(self, session: Session, close: bool = True) -> None:
-        """Roll back, and close. Where the backend is dead, SQLAlchemy raises and wants
-        to be asked once more."""
-        ends = [session.rollback, session.close, session.close]
-        for end in ends if close else ends[:1]:
-            try:
-                end()
-            except SQLAlchemyError as error:
-                self.report.errors[f"{type(error).__name__} of {end.__name__}"] += 1
-                session.close()
+        """Roll back, and close. Where the backend or a SAVEPOINT is gone, SQLAlchemy
+        raises once for each SAVEPOINT around, and wants to be asked again."""
+        if not self._succeeds(session.rollback) or close:
+            while not self._succeeds(session.close):
+                pass
         self.savepoints.get(session, []).clear()
+
+    def _succeeds(self, end: Callable[[], None]) -> bool:
+        try:
+            end()
+        except SQLAlchemyError as error:
+            self.report.errors[f"{type(error).__name__} of {end.__name__}"] += 1
+            return False
+        return True
 
     # - choices
 
