@@ -10,6 +10,10 @@ JOBS = 3
 MIN = $(shell grep -l lower_bounds tests/test_*.py)
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
+# The tests start hundreds of processes. Where this is set, each compiles all that it
+# imports anew, which takes longer than most tests.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-long test-min lint docs dist clean
 
 demo: .venv/demo
