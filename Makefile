@@ -21,11 +21,11 @@ demo: .venv/demo
 	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1
 
 test: .venv/test
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Every fault at every request and every system call, not a choice of them: for a night.
 test-long: .venv/test
-	FLASK_STORE_FAULTS=all $(BIN)/pytest -n $(JOBS) --dist loadfile \
+	FLASK_STORE_FAULTS=all $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		tests/test_faults_*.py tests/test_calls.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
