@@ -30,7 +30,7 @@ import typing as t
 
 from werkzeug.exceptions import HTTPException
 
-from .secrecy import without_logins
+from . import secrecy
 
 if t.TYPE_CHECKING:
     from .files import FileWrapper
@@ -48,7 +48,7 @@ class StoreError(Exception):
     key: str | None = None
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
-        super().__init__(without_logins(message))
+        super().__init__(secrecy.without_logins(message))
         self.key = key
 
 

@@ -51,7 +51,7 @@ class FileWrapper:
         slash of their location.
         """
         file = cls.__new__(cls)
-        file.key = path.lstrip("/")
+        file.key = path.removeprefix("/")
         file.provider = provider.at(None)
         file._upload = None
         file._problem = naming.problem(file.key)

@@ -215,9 +215,12 @@ class Decoder(MultipartDecoder):
 
     def _starts_with_end(self) -> bool:
         """Whether the buffer has nothing but the beginning of a boundary."""
-        if len(self.buffer) < len(self._mark):
-            return any((end + self._mark).startswith(self.buffer) for end in LINE_ENDS)
-        return len(self.buffer) <= self._longest and self._begun(self.buffer) == 0
+        if len(self.buffer) > self._longest:
+            return False
+        lines = (end + self._mark for end in LINE_ENDS)
+        return self._begun(self.buffer) == 0 or any(
+            line.startswith(self.buffer) for line in lines
+        )
 
     def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
         # Werkzeug's own looks for a mark that has not arrived whole. It would take
@@ -235,7 +238,8 @@ class Decoder(MultipartDecoder):
         if tail.endswith(b"-"):
             ends.append(len(tail) - 1)
         for end in ends:
-            if tail.endswith(self._mark, 0, end):
+            padding = len(tail) - end
+            if padding <= PADDING_SIZE and tail.endswith(self._mark, 0, end):
                 mark = end - len(self._mark)
                 for line_end in LINE_ENDS:
                     if tail.endswith(line_end, 0, mark):

@@ -126,15 +126,6 @@ class Report:
     done: Counter[str] = dataclasses.field(default_factory=Counter)
     broken: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, other: Mapping[str, t.Any]) -> None:
-        """Count what another process has done, too."""
-        for field in dataclasses.fields(self):
-            mine = getattr(self, field.name)
-            if isinstance(mine, Counter):
-                mine.update(other[field.name])
-            else:
-                setattr(self, field.name, mine + other[field.name])
-
 
 # -- the database -------------------------------------------------------------------
 
@@ -158,9 +149,9 @@ def options_of(url: str) -> dict[str, t.Any]:
 
 
 @contextlib.contextmanager
-def engine_of(url: str) -> Iterator[sa.Engine]:
+def engine_of(url: str, **options: t.Any) -> Iterator[sa.Engine]:
     """An engine, and all its connections closed at the end."""
-    engine = sa.create_engine(url, **options_of(url))
+    engine = sa.create_engine(url, **options)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -400,16 +391,20 @@ class Round:
         self._end(self.session, close=False)
 
     def _end(self, session: Session, close: bool = True) -> None:
-        """Roll back, and close. Where the backend is dead, SQLAlchemy raises and wants
-        to be asked once more."""
-        ends = [session.rollback, session.close, session.close]
-        for end in ends if close else ends[:1]:
-            try:
-                end()
-            except SQLAlchemyError as error:
-                self.report.errors[f"{type(error).__name__} of {end.__name__}"] += 1
-                session.close()
+        """Roll back, and close. Where the backend or a SAVEPOINT is gone, SQLAlchemy
+        raises once for each SAVEPOINT around, and wants to be asked again."""
+        if not self._succeeds(session.rollback) or close:
+            while not self._succeeds(session.close):
+                pass
         self.savepoints.get(session, []).clear()
+
+    def _succeeds(self, end: Callable[[], None]) -> bool:
+        try:
+            end()
+        except SQLAlchemyError as error:
+            self.report.errors[f"{type(error).__name__} of {end.__name__}"] += 1
+            return False
+        return True
 
     # - choices
 
@@ -741,7 +736,8 @@ class Run:
 
     @contextlib.contextmanager
     def truth(self) -> Iterator[Truth]:
-        """What is checked against."""
+        """What is checked against. It waits for locks: a connection that was killed may
+        take a moment to roll back."""
         with engine_of(sync_url(self.url)) as engine:
             yield Truth(engine, FsspecStore.from_config(self.config), self.report)
 
@@ -756,7 +752,7 @@ class Run:
         if "+asyncpg" in self.url:
             asyncio.run(self._asynchronous_rounds(more, tell))
             return
-        with engine_of(self.url) as engine:
+        with engine_of(self.url, **options_of(self.url)) as engine:
             self._rounds(lambda: Session(engine), more, tell)
 
     async def _asynchronous_rounds(
@@ -810,7 +806,7 @@ class Run:
         self.create()
         moments, number = random.Random(self.seed), 0
         while more(number):
-            self._killed(number, moments.randrange(3, 140))
+            self._killed(number, moments.randrange(3, 70))
             number += 1
         return self.report
 
@@ -821,7 +817,12 @@ class Run:
             try:
                 os.close(reading)
                 self.seed = f"{self.seed}-killed-{number}"
-                self.rounds(lambda _: True, lambda: os.write(writing, b"."))
+                unbroken = self.report.broken.copy()
+                self.rounds(
+                    lambda _: self.report.broken == unbroken,
+                    lambda: os.write(writing, b"."),
+                )
+                print(self.report.broken, file=sys.stderr, flush=True)
             finally:
                 os._exit(1)
         os.close(writing)
@@ -833,6 +834,9 @@ class Run:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reading)
+        seed = f"{self.seed}-killed-{number}"
+        if told < steps:
+            self.report.broken.append(f"seed {seed} ended by itself after {told} steps")
         self.report.kills += 1
         self.report.rounds += 1
         self.report.steps += told
@@ -841,10 +845,7 @@ class Run:
                 wait_until_alone(truth.engine)
                 truth.check_sweep(quiet=False)
             except Broken as error:
-                broken = (
-                    f"seed {self.seed}-killed-{number}, killed after {told}: {error}"
-                )
-                self.report.broken.append(broken)
+                self.report.broken.append(f"seed {seed}, killed after {told}: {error}")
 
 
 def main() -> int:
@@ -862,7 +863,7 @@ def main() -> int:
         run.with_kills(lambda number: number == 0 or time.monotonic() < deadline)
     else:
         run.for_seconds(args.seconds)
-    json.dump(dataclasses.asdict(run.report), sys.stdout)
+    json.dump(vars(run.report), sys.stdout)
     return bool(run.report.broken)
 
 

@@ -11,7 +11,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.sansio.multipart import MultipartDecoder
 
+from flask_store import pieces
 from flask_store.forms import FormParser
+from flask_store.forms import PADDING_SIZE
 from flask_store.pieces import LARGE as READ
 
 pytestmark = pytest.mark.lower_bounds
@@ -89,6 +91,14 @@ def content(chance: random.Random) -> bytes:
             return data
 
 
+@pytest.fixture
+def uncollected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short reads are parsed as they come."""
+    monkeypatch.setattr(pieces, "SHORT", 1)
+    monkeypatch.setattr(pieces, "SMALL", 1)
+
+
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("seed", range(200))
 def test_finds_what_werkzeug_finds(seed: int) -> None:
     """In the whole form, also in one that is none, wherever it is cut."""
@@ -106,9 +116,29 @@ def test_finds_what_werkzeug_finds(seed: int) -> None:
         assert parsed(FormParser, Pieces(body, cuts)) == expected, (body, cuts)
 
 
-def test_boundary_is_found_across_every_cut() -> None:
+EMPTY = MARK + b'\r\nContent-Disposition: form-data; name="empty"\r\n\r\n'
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize(
+    "body",
+    [
+        file_part(b"one\r\ntwo") + field_part(b"three") + MARK + b"--",
+        (file_part(b"one") + MARK + b"--").replace(MARK, MARK + b" \t\v\f" * 9),
+        (field_part(b"one\r\n" + MARK + b"\t" * 40 + b"x") + MARK + b"--"),
+        EMPTY + field_part(b"one") + EMPTY + MARK + b"--",
+        b"before\r\n"
+        + EMPTY
+        + MARK
+        + b"  \r\n"
+        + EMPTY[len(MARK) + 2 :]
+        + MARK
+        + b"--",
+    ],
+    ids=["plain", "padded", "no-end", "no-body", "preamble"],
+)
+def test_boundary_is_found_across_every_cut(body: bytes) -> None:
     """However little of it has arrived."""
-    body = file_part(b"one\r\ntwo") + field_part(b"three") + MARK + b"--"
     expected = parsed(FormDataParser, io.BytesIO(body))
     for cut in range(len(body)):
         assert parsed(FormParser, Pieces(body, [cut])) == expected, cut
@@ -131,6 +161,17 @@ def test_content_passes_by_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(seen) <= READ + 6 * (len(MARK) + 8)
 
 
+def test_padding_that_is_cut_has_a_limit(uncollected: None) -> None:
+    """Nothing is kept for ever because the end of a line may still come."""
+    for size, count in ((PADDING_SIZE, 2), (PADDING_SIZE + 1, 1)):
+        start = file_part(b"one")[:-2] + b"\r\n" + MARK + b" " * size
+        body = start + file_part(b"two")[len(MARK) :] + MARK + b"--"
+        found = parsed(FormParser, Pieces(body, [len(start)]))
+        assert isinstance(found, tuple)
+        assert len(found[1]) == 2 * count, size
+
+
+@pytest.mark.usefixtures("uncollected")
 def test_limits() -> None:
     """Of parts, and of the text in memory, across pieces."""
     body = file_part(b"x" * 5000) + field_part(b"y" * 900) + MARK + b"--"

@@ -91,8 +91,7 @@ def test_processes_that_are_killed(
         text=True,
         timeout=SECONDS + 120,
     )
-    report = Report()
-    report.add(json.loads(done.stdout))
+    report = Report(**json.loads(done.stdout))
     show(figures, f"{request.node.callspec.id} with kills", report)
     assert report.broken == []
     assert report.kills

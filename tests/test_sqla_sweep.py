@@ -240,7 +240,15 @@ def test_file_that_is_replaced_meanwhile_stays(
 
 # -- rows that hold what no store would have given them --------------------------------
 
-ODD = ["a//b", "C:\\x.txt", "../../secret.txt", "p/../../../secret.txt", "x\x01", "/"]
+ODD = [
+    "a//b",
+    "//old/me.txt",
+    "C:\\x.txt",
+    "../../secret.txt",
+    "p/../../../secret.txt",
+    "x\x01",
+    "/",
+]
 
 
 @pytest.fixture

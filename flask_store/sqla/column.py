@@ -12,6 +12,7 @@ from .. import Provider as current_provider
 from .. import Store
 from ..files import FileWrapper
 from ..naming import MAX_KEY
+from ..naming import quoted
 from ..stores.fsspec import FsspecStore
 
 
@@ -76,6 +77,13 @@ class StoredFile(TypeDecorator[FileWrapper]):
                 " returns."
             )
         self._check_store(value)
+        length = t.cast("String", self.impl_instance).length
+        if length is not None and len(value.key) > length:
+            # Not every database refuses it; some keep the beginning.
+            raise ValueError(
+                f"{quoted(value.key)} has {len(value.key)} characters, and the column"
+                f" {length}. Give StoredFile() a greater length."
+            )
         return value.key
 
     def process_result_value(

@@ -113,12 +113,16 @@ def _fresh(ended: Connection) -> Iterator[Connection]:
             yield ended
             transaction.rollback()
         return
-    options = ended.get_execution_options()
-    kept = {
+    with ended.engine.connect() as connection:
+        yield connection.execution_options(**kept_options(ended))
+
+
+def kept_options(connection: Connection) -> dict[str, t.Any]:
+    """What another connection needs to find the same tables."""
+    options = connection.get_execution_options()
+    return {
         name: options[name] for name in ("schema_translate_map",) if name in options
     }
-    with ended.engine.connect() as connection:
-        yield connection.execution_options(**kept)
 
 
 def count_rows(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 
 from sqlalchemy import Connection
+from sqlalchemy import inspect
 from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
@@ -19,6 +20,8 @@ from ..dialects import Stat
 from ..exceptions import FileNotFound
 from ..stores.fsspec import FsspecStore
 from .holding import held
+from .holding import kept_options
+from .holding import uri_of
 
 #: How many files are looked for in the rows at a time.
 BATCH = 400
@@ -55,12 +58,33 @@ def orphans(
     if not columns:
         raise ValueError("Without a column, every file would be taken for an orphan.")
     limit = dt.datetime.now(dt.UTC) - older_than
-    old = (f for f in store.ls() if f.modified is not None and f.modified < limit)
+    inner = _inner_folders(store, columns)
+    old = (
+        found
+        for found in store.ls()
+        if found.modified is not None
+        and found.modified < limit
+        and not store.key(found.name).startswith(inner)
+    )
     # Files are listed before rows are asked for: a row written in between is seen.
     while batch := list(itertools.islice(old, BATCH)):
         keys = {store.key(found.name) for found in batch}
         kept = _held(session, columns, keys)
         yield from (found for found in batch if store.key(found.name) not in kept)
+
+
+def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
+    """The folders, in this store, that are stores of some of the columns. Their rows
+    have other paths for their files."""
+    root = f"{store.uri}/"
+    uris = {uri_of(_column(column)) or "" for column in columns}
+    return tuple(f"{uri.removeprefix(root)}/" for uri in uris if uri.startswith(root))
+
+
+def _column(column: t.Any) -> t.Any:
+    return (
+        column.property.columns[0] if isinstance(column, QueryableAttribute) else column
+    )
 
 
 def sweep(
@@ -96,9 +120,10 @@ def sweep(
 
 
 def _is_same(now: Stat, listed: Stat) -> bool:
-    """Whether a file is the one that was listed. Not every listing has an ETag."""
-    if now.etag is not None and listed.etag is not None:
-        return now.etag == listed.etag
+    """Whether a file is the one that was listed. Not every listing has an ETag, and on
+    some storages the same bytes have the same one."""
+    if None not in (now.etag, listed.etag) and now.etag != listed.etag:
+        return False
     return (now.modified, now.size) == (listed.modified, listed.size)
 
 
@@ -106,9 +131,11 @@ def _held(session: AnySession, columns: list[t.Any], keys: set[str]) -> set[str]
     own: Session = session() if isinstance(session, scoped_session) else session
     binds: dict[t.Any, list[t.Any]] = {}
     for column in columns:
-        if isinstance(column, QueryableAttribute):
-            column = column.property.columns[0]
-        binds.setdefault(own.get_bind(clause=column.table), []).append(column)
+        # Some sessions choose by the mapper, and some by the table.
+        attribute = isinstance(column, QueryableAttribute)
+        mapper = inspect(column.class_) if attribute else None
+        bind = own.get_bind(mapper=mapper, clause=_column(column).table)
+        binds.setdefault(bind, []).append(_column(column))
     found: set[str] = set()
     for bind, there in binds.items():
         for connection in _connections(own, bind):
@@ -117,13 +144,17 @@ def _held(session: AnySession, columns: list[t.Any], keys: set[str]) -> set[str]
 
 
 def _connections(session: Session, bind: t.Any) -> Iterator[Connection]:
-    """One in a transaction that begins now, and the session's, if it is in one."""
+    """One in a transaction that begins now, and the session's, if it is in one or has
+    been given one."""
     # There may be one connection only, as of a database in memory. Nobody else writes.
     single = isinstance(bind.engine.pool, SingletonThreadPool | StaticPool)
-    if single or session.in_transaction():
+    options: dict[str, t.Any] = {}
+    if single or session.in_transaction() or isinstance(bind, Connection):
         if session.autoflush:
             session.flush()
-        yield session.connection(bind_arguments={"bind": bind})
+        connection = session.connection(bind_arguments={"bind": bind})
+        options = kept_options(connection)
+        yield connection
     if not single:
         with bind.engine.connect() as connection:
-            yield connection
+            yield connection.execution_options(**options)

@@ -17,13 +17,17 @@ import typing as t
 import weakref
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 
 from sqlalchemy import Column
 from sqlalchemy import Connection
+from sqlalchemy import Engine
 from sqlalchemy import event
 from sqlalchemy import MetaData
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
@@ -39,6 +43,11 @@ from .holding import in_database
 from .holding import uri_of
 
 logger = logging.getLogger(__name__)
+
+SHARED = (
+    "{} is the file of another row, too. Each row owns its file: assign a copy, such as"
+    " file.open(), or clear the other row in the same transaction."
+)
 
 #: Where a session keeps its logs.
 INFO = "flask_store.files"
@@ -85,6 +94,10 @@ class Log:
 
     def unheld(self) -> list[FileWrapper]:
         """The files that rows gave up and that no row took over since."""
+        return [file for file, mine in self._holders().items() if not mine]
+
+    def _holders(self) -> dict[FileWrapper, set[Holder]]:
+        """Who holds each of the files of rows that were written."""
         holders: dict[FileWrapper, set[Holder]] = {}
         for file, holder, holds in self.notes:
             mine = holders.setdefault(file, set())
@@ -94,7 +107,7 @@ class Log:
                 mine.add(holder)
             else:
                 mine.discard(holder)
-        return [file for file, mine in holders.items() if not mine]
+        return holders
 
     @property
     def taken(self) -> list[FileWrapper]:
@@ -112,8 +125,9 @@ class Outermost(Log):
     )
     #: Whether the session is to be committed after its next flush.
     committing: bool = False
-    #: Whether the database was asked to commit, and has not refused for sure.
-    asked: bool = False
+    #: The connections on which the database was asked to commit, or to prepare that,
+    #: and has not answered.
+    unanswered: weakref.WeakSet[Connection] = field(default_factory=weakref.WeakSet)
     #: The uploads by the attribute that they were assigned to, with what was made of
     #: them. They go with their objects: an import would run out of open files.
     uploads: weakref.WeakKeyDictionary[
@@ -148,21 +162,36 @@ class Outermost(Log):
         """Notice the moment from which nobody but the database knows the outcome."""
         if connection not in self.connections:
             self.connections[connection] = set()
-            for moment in ASKED:
-                event.listen(connection, moment, self._commit_begins)
+            for moment, listener in self._listeners:
+                event.listen(connection, moment, listener)
+            _watched[connection] = self
         self.connections[connection].add(metadata)
 
     def unwatch(self) -> None:
         """Leave nothing on connections that outlive the transaction."""
         for connection in self.connections:
-            for moment in ASKED:
-                event.remove(connection, moment, self._commit_begins)
+            for moment, listener in self._listeners:
+                event.remove(connection, moment, listener)
+            _watched.pop(connection, None)
 
-    def _commit_begins(self, connection: Connection, xid: t.Any = None) -> None:
-        self.asked = True
+    @property
+    def _listeners(self) -> Iterator[tuple[str, t.Any]]:
+        yield from ((moment, self._commit_begins) for moment in ASKED)
+        yield from ((moment, self._rolls_back) for moment in ROLLED_BACK)
+
+    def _commit_begins(self, connection: Connection, *args: t.Any) -> None:
+        self.unanswered.add(connection)
+
+    def _rolls_back(self, connection: Connection, *args: t.Any) -> None:
+        # Nothing is sent, and this not called, where a COMMIT has broken off.
+        if not connection.invalidated:
+            self.unanswered.discard(connection)
 
     def refuse_shared(self) -> None:
         """:raises ValueError: if a row has taken the file of another row."""
+        for file, holders in self._holders().items():
+            if len({(column.table, row) for column, row in holders}) > 1:
+                raise ValueError(SHARED.format(quoted(file.key)))
         for uri, keys in _by_store(self.taken):
             rows: Counter[str] = Counter()
             for connection, metadata in self.connections.items():
@@ -170,11 +199,7 @@ class Outermost(Log):
                 columns = in_database(connection, columns)
                 rows += count_rows(connection, columns, keys)
             for key in (key for key, count in rows.items() if count > 1):
-                raise ValueError(
-                    f"{quoted(key)} is the file of another row, too. Each row owns its"
-                    " file: assign a copy, such as file.open(), or clear the other row"
-                    " in the same transaction."
-                )
+                raise ValueError(SHARED.format(quoted(key)))
 
     @property
     def is_callers(self) -> bool:
@@ -191,7 +216,7 @@ class Outermost(Log):
         files = self.unheld() if self.committed else self.made
         if not files or self.is_callers:
             return
-        if self.asked and not self.committed:
+        if self.unanswered and not self.committed:
             # The connection may have died while the database committed. A file without
             # a row can be swept up, a row without a file cannot be mended.
             logger.warning(
@@ -226,7 +251,25 @@ class Outermost(Log):
 
 
 #: From these events of a connection on, the database may commit.
-ASKED = ("commit", "prepare_twophase")
+ASKED = ("commit", "prepare_twophase", "commit_twophase")
+#: After these it has not.
+ROLLED_BACK = ("rollback", "rollback_twophase")
+
+#: The log of each connection in a transaction that writes files.
+_watched: weakref.WeakKeyDictionary[Connection, Outermost]
+_watched = weakref.WeakKeyDictionary()
+
+
+@event.listens_for(Engine, "handle_error")
+def _answered(context: ExceptionContext) -> None:
+    """An error of the database is an answer; one of the connection, or an interruption
+    of this process, is none."""
+    connection = context.connection
+    if connection is None or context.is_disconnect:
+        return
+    log = _watched.get(connection)
+    if log is not None and isinstance(context.sqlalchemy_exception, DBAPIError):
+        log.unanswered.discard(connection)
 
 
 def _by_store(files: list[FileWrapper]) -> Iterable[tuple[str, set[str]]]:
@@ -313,14 +356,6 @@ def _committed(session: Session) -> None:
     log = _log(session, session.get_nested_transaction() or session.get_transaction())
     if log is not None:
         log.committed = True
-
-
-@event.listens_for(Session, "after_rollback")
-def _rolled_back(session: Session) -> None:
-    log = _log(session, session.get_transaction())
-    if isinstance(log, Outermost):
-        # A connection that has answered ROLLBACK is beyond the COMMIT that failed.
-        log.asked &= any(connection.invalidated for connection in log.connections)
 
 
 @event.listens_for(Session, "after_transaction_end")
