@@ -296,6 +296,7 @@ def probe(
 
     :param make: whether *folder* is made if it is missing.
     :param within: the descriptor of a folder in which both lie.
+    :raises StoreDenied: if the private folder is a link.
     :raises OSError: if no file can be made there at all.
     """
     if not hasattr(os, "O_TMPFILE"):
@@ -308,6 +309,8 @@ def probe(
         raise
     try:
         file.name = file._link_privately()
+    except StoreDenied:  # somebody has put a link there
+        raise
     except OSError:  # /proc is not mounted, or hard links are not allowed
         return False
     finally:
