@@ -28,7 +28,7 @@ from flask_store.stores.local import LocalStore
 from .conftest import missing
 
 #: Seconds for each of the operations.
-TIME = float(os.environ.get("FLASK_STORE_RACE", "0.2"))
+TIME = float(os.environ.get("FLASK_STORE_RACE", "0.15"))
 NO_CALL = 3
 #: Exchanges each pair of paths, by renameat2(2), until its input ends.
 RACER = f"""
