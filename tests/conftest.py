@@ -59,6 +59,19 @@ def missing(part: str) -> t.NoReturn:
     pytest.skip(f"{part} is missing")
 
 
+T = t.TypeVar("T")
+
+
+def running(server: t.Callable[[], t.ContextManager[T]], name: str) -> t.Iterator[T]:
+    """Run a server, or leave the test out and say what it needs."""
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(server())
+        except servers.NotInstalledError as error:
+            missing(f"{name} ({error})")
+        yield place
+
+
 @pytest.fixture
 def figures(
     record_property: t.Callable[[str, object], None],
@@ -89,23 +102,13 @@ def one_loader() -> t.Iterator[None]:
 @pytest.fixture(scope="session")
 def seaweedfs_server() -> t.Iterator[servers.S3Server]:
     """Run one SeaweedFS for the whole session; it takes seconds to start."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.seaweedfs())
-        except servers.NotInstalledError as error:
-            missing(f"SeaweedFS ({error})")
-        yield server
+    yield from running(servers.seaweedfs, "SeaweedFS")
 
 
 @pytest.fixture(scope="session")
 def moto_server() -> t.Iterator[servers.S3Server]:
     """Run one moto server for the whole session."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.moto())
-        except servers.NotInstalledError as error:
-            missing(f"moto ({error})")
-        yield server
+    yield from running(servers.moto, "moto")
 
 
 @pytest.fixture
@@ -123,23 +126,13 @@ def moto_bucket(moto_server: servers.S3Server) -> str:
 @pytest.fixture(scope="session")
 def postgresql() -> t.Iterator[str]:
     """Run one PostgreSQL for the whole session; the value is its URL."""
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(databases.postgresql())
-        except servers.NotInstalledError as error:
-            missing(f"PostgreSQL ({error})")
-        yield url
+    yield from running(databases.postgresql, "PostgreSQL")
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> t.Iterator[str]:
     """Run one MariaDB for the whole session; the value is its URL."""
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(databases.mariadb())
-        except servers.NotInstalledError as error:
-            missing(f"MariaDB ({error})")
-        yield url
+    yield from running(databases.mariadb, "MariaDB")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
