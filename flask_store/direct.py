@@ -155,14 +155,9 @@ def receive(
     source = Source(file.stream, None)
     _check_size(claim, source.size)
     _check_type(claim, content_type or claim.content_type)
-    dialect, path = store.dialect, claim.staged
     try:
         with store._explained(claim.key, source):
-            fs = store.fs
-            with dialect.stage(fs, source) as staged:
-                exclusive = dialect.exclusive(fs, staged)
-                publish = dialect.create if exclusive else dialect.replace
-                publish(fs, staged, dialect.path(path), claim.content_type)
+            marks.put(store, source, claim.staged, claim.content_type)
     except FileExists as exc:
         raise BadLink(ARRIVED, claim.key) from exc
 

@@ -26,24 +26,34 @@ class NotAlone(Exception):
     """Another process does the same at this moment."""
 
 
+def put(store: FsspecStore, source: Source, name: str, content_type: str) -> None:
+    """Store a private file.
+
+    :param name: in the private folder.
+    :raises FileExistsError: if the name is taken, where the storage creates in one
+        step. Elsewhere the last one counts.
+    """
+    dialect, fs = store.dialect, store.fs
+    with dialect.stage(fs, source) as staged:
+        exclusive = dialect.exclusive(fs, staged)
+        publish = dialect.create if exclusive else dialect.replace
+        publish(fs, staged, dialect.path(name), content_type)
+
+
 def leave(store: FsspecStore, name: str) -> bool:
     """Leave a mark, in one step where the storage has one.
 
     :param name: of the mark, in the private folder.
     :return: whether it is this call's. It is not if the mark was there already.
     """
-    dialect, fs = store.dialect, store.fs
     content = shortuuid.uuid().encode()
     try:
-        with dialect.stage(fs, Source(io.BytesIO(content), None)) as staged:
-            exclusive = dialect.exclusive(fs, staged)
-            publish = dialect.create if exclusive else dialect.replace
-            publish(fs, staged, dialect.path(name), UNKNOWN)
+        put(store, Source(io.BytesIO(content), None), name, UNKNOWN)
     except Exception as exc:
         # The mark may be there all the same: an answer gets lost, or belongs to a
         # second try of the same request.
         with suppress(Exception):
-            return dialect.read(fs, name) == content
+            return store.dialect.read(store.fs, name) == content
         if isinstance(exc, FileExistsError):
             return False
         raise

@@ -22,26 +22,30 @@ from tests.servers import IN_CI
 LONGEST = (
     "test_benchmarks.py",
     "test_calls.py",
-    "test_protocols_killed.py",
     "test_protocols_raced.py",
-    "test_protocols.py",
-    "test_faults_s3.py",
-    "test_faults_webdav.py",
-    "test_faults_http.py",
-    "test_faults_google.py",
-    "test_faults_azure.py",
-    "test_spool_faults.py",
+    "test_protocols_killed.py",
+    "test_spool_story.py",
     "test_gevent_servers.py",
-    "test_gevent.py",
-    "test_protocols_silent.py",
-    "test_s3.py",
-    "test_direct_states.py",
-    "test_killed_workers.py",
-    "test_memory_use.py",
     "test_serving_storage.py",
+    "test_notebook.py",
+    "test_gevent.py",
+    "test_faults_webdav.py",
+    "test_faults_s3.py",
+    "test_faults_azure.py",
+    "test_faults_google.py",
+    "test_faults_http.py",
+    "test_s3.py",
+    "test_spool_locks.py",
+    "test_direct_states.py",
+    "test_protocols_silent.py",
+    "test_spool_faults.py",
+    "test_protocols.py",
+    "test_memory_use.py",
+    "test_killed_workers.py",
+    "test_naming.py",
+    "test_cli_sync.py",
     "test_serving_browser.py",
     "test_direct_browser.py",
-    "test_spool_story.py",
     "test_spool_trouble.py",
 )
 
@@ -53,6 +57,19 @@ def missing(part: str) -> t.NoReturn:
     if IN_CI:
         pytest.fail(f"{part} is missing, and nothing may be left out in CI")
     pytest.skip(f"{part} is missing")
+
+
+T = t.TypeVar("T")
+
+
+def running(server: t.Callable[[], t.ContextManager[T]], name: str) -> t.Iterator[T]:
+    """Run a server, or leave the test out and say what it needs."""
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(server())
+        except servers.NotInstalledError as error:
+            missing(f"{name} ({error})")
+        yield place
 
 
 @pytest.fixture
@@ -85,23 +102,13 @@ def one_loader() -> t.Iterator[None]:
 @pytest.fixture(scope="session")
 def seaweedfs_server() -> t.Iterator[servers.S3Server]:
     """Run one SeaweedFS for the whole session; it takes seconds to start."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.seaweedfs())
-        except servers.NotInstalledError as error:
-            missing(f"SeaweedFS ({error})")
-        yield server
+    yield from running(servers.seaweedfs, "SeaweedFS")
 
 
 @pytest.fixture(scope="session")
 def moto_server() -> t.Iterator[servers.S3Server]:
     """Run one moto server for the whole session."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.moto())
-        except servers.NotInstalledError as error:
-            missing(f"moto ({error})")
-        yield server
+    yield from running(servers.moto, "moto")
 
 
 @pytest.fixture
@@ -119,23 +126,13 @@ def moto_bucket(moto_server: servers.S3Server) -> str:
 @pytest.fixture(scope="session")
 def postgresql() -> t.Iterator[str]:
     """Run one PostgreSQL for the whole session; the value is its URL."""
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(databases.postgresql())
-        except servers.NotInstalledError as error:
-            missing(f"PostgreSQL ({error})")
-        yield url
+    yield from running(databases.postgresql, "PostgreSQL")
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> t.Iterator[str]:
     """Run one MariaDB for the whole session; the value is its URL."""
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(databases.mariadb())
-        except servers.NotInstalledError as error:
-            missing(f"MariaDB ({error})")
-        yield url
+    yield from running(databases.mariadb, "MariaDB")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

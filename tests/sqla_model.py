@@ -46,6 +46,7 @@ from sqlalchemy.orm import declarative_base
 from sqlalchemy.orm import make_transient
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.orm.attributes import flag_modified
 from werkzeug.datastructures import FileStorage
 
 from flask_store.dialects.local import LocalDialect
@@ -542,6 +543,9 @@ class Round:
                 else:
                     _, text = self.texts[id(value)]
                     setattr(row, f"{attribute}_text", text)
+                    # Else SQLAlchemy leaves it out where the row of an object that
+                    # was deleted is written anew, as it was flushed before.
+                    flag_modified(row, f"{attribute}_text")
                     self.report.done["given back"] += 1
             self.session.add(row)
 

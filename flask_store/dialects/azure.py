@@ -245,7 +245,7 @@ class AzureDialect(AzureLinks):
             if exc.status_code not in (409, 412):
                 raise
             # One of the two conditions, and it is not said which.
-            if not self._has_blob(fs, path):
+            if not self._is_there(fs, path):
                 raise version_gone(claim.key) from exc
             self._await_copy(fs, path)
             raise FileExistsError(claim.key) from exc
@@ -253,7 +253,7 @@ class AzureDialect(AzureLinks):
             self._await_copy(fs, path)
         self._check_copy(fs, claim, staged)
 
-    def _has_blob(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
         try:
             self._ask(fs, path, "get_blob_properties")
         except azure.ResourceNotFoundError:

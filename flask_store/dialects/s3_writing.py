@@ -249,7 +249,7 @@ class S3Writing(S3Errors):
                 super().adopt(fs, claim, staged)
                 return
             conditions["IfNoneMatch"] = "*"
-        elif self._has_object(fs, claim.key):
+        elif self._is_there(fs, self.path(claim.key)):
             raise FileExistsError(claim.key)
         try:
             reply = self._call_slow(
@@ -264,15 +264,15 @@ class S3Writing(S3Errors):
             if status_of(exc) not in TAKEN:
                 raise
             # One of the two conditions, and not every server says which.
-            if self._has_object(fs, claim.key):
+            if self._is_there(fs, self.path(claim.key)):
                 raise FileExistsError(claim.key) from exc
             raise version_gone(claim.key) from exc
         _given(reply.get("CopyObjectResult") or {}, "ETag")
         self._check_copy(fs, claim, staged)
 
-    def _has_object(self, fs: fsspec.AbstractFileSystem, key: str) -> bool:
+    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
         try:
-            self._head_object(fs, self.path(key))
+            self._head_object(fs, path)
         except FileNotFoundError:
             return False
         return True

@@ -38,6 +38,13 @@ def columns_of(*metadata: MetaData) -> list[Column[t.Any]]:
     return [c for table in tables for c in table.columns if isinstance(c.type, kinds)]
 
 
+def column_of(column: t.Any) -> t.Any:
+    """The column of a table behind an attribute such as ``User.avatar``."""
+    if isinstance(column, QueryableAttribute):
+        return column.property.columns[0]
+    return column
+
+
 def uri_of(column: Column[t.Any]) -> str | None:
     """The URI of the store whose files a column holds, or ``None``: an application that
     is not here knows it, or the column is of 0.0.4."""
@@ -135,9 +142,7 @@ def count_rows(
     another meanwhile is seen in the one or in the other.
     """
     tables: dict[t.Any, list[t.Any]] = {}
-    for column in columns:
-        if isinstance(column, QueryableAttribute):
-            column = column.property.columns[0]
+    for column in map(column_of, columns):
         tables.setdefault(column.table, []).append(type_coerce(column, String))
     width = max(map(len, tables.values()), default=1)
     asked = sum(map(len, tables.values()))

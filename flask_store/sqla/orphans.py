@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 from ..dialects import Stat
 from ..exceptions import FileNotFound
 from ..stores.fsspec import FsspecStore
+from .holding import column_of
 from .holding import held
 from .holding import kept_options
 from .holding import uri_of
@@ -60,31 +61,23 @@ def orphans(
     limit = dt.datetime.now(dt.UTC) - older_than
     inner = _inner_folders(store, columns)
     old = (
-        found
+        (store.key(found.name), found)
         for found in store.ls()
-        if found.modified is not None
-        and found.modified < limit
-        and not store.key(found.name).startswith(inner)
+        if found.modified is not None and found.modified < limit
     )
+    mine = ((key, found) for key, found in old if not key.startswith(inner))
     # Files are listed before rows are asked for: a row written in between is seen.
-    while batch := list(itertools.islice(old, BATCH)):
-        keys = {store.key(found.name) for found in batch}
-        kept = _held(session, columns, keys)
-        yield from (found for found in batch if store.key(found.name) not in kept)
+    while batch := dict(itertools.islice(mine, BATCH)):
+        kept = _held(session, columns, set(batch))
+        yield from (found for key, found in batch.items() if key not in kept)
 
 
 def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
     """The folders, in this store, that are stores of some of the columns. Their rows
     have other paths for their files."""
     root = f"{store.uri}/"
-    uris = {uri_of(_column(column)) or "" for column in columns}
+    uris = {uri_of(column_of(column)) or "" for column in columns}
     return tuple(f"{uri.removeprefix(root)}/" for uri in uris if uri.startswith(root))
-
-
-def _column(column: t.Any) -> t.Any:
-    return (
-        column.property.columns[0] if isinstance(column, QueryableAttribute) else column
-    )
 
 
 def sweep(
@@ -134,8 +127,8 @@ def _held(session: AnySession, columns: list[t.Any], keys: set[str]) -> set[str]
         # Some sessions choose by the mapper, and some by the table.
         attribute = isinstance(column, QueryableAttribute)
         mapper = inspect(column.class_) if attribute else None
-        bind = own.get_bind(mapper=mapper, clause=_column(column).table)
-        binds.setdefault(bind, []).append(_column(column))
+        bind = own.get_bind(mapper=mapper, clause=column_of(column).table)
+        binds.setdefault(bind, []).append(column_of(column))
     found: set[str] = set()
     for bind, there in binds.items():
         for connection in _connections(own, bind):
