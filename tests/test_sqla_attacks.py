@@ -225,6 +225,150 @@ def test_second_phase_is_interrupted(server: Database, store: FsspecStore) -> No
         check(admin, store)
 
 
+# -- a statement that goes on in the server ------------------------------------------
+
+
+@contextlib.contextmanager
+def title_is_taken(engine: sa.Engine, title: str) -> t.Iterator[None]:
+    """Let whoever writes a row of this title wait, until the end. The title is free
+    then, and all statements are over."""
+    with engine.connect() as connection:
+        connection.execute(sa.insert(Album).values(title=title))
+        yield
+        connection.rollback()
+        active = {
+            "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"
+            " AND pid <> pg_backend_pid()",
+            "mysql": "SELECT count(*) FROM information_schema.processlist WHERE"
+            " command IN ('Query', 'Killed') AND id <> connection_id()",
+        }
+        deadline = time.monotonic() + 30
+        while connection.exec_driver_sql(active[engine.dialect.name]).scalar():
+            assert time.monotonic() < deadline, "a statement does not end"
+            connection.rollback()
+
+
+def write(session: Session, key: int, how: str) -> None:
+    """Write a row of the title that is taken, with a new file."""
+    if how == "insert":
+        session.add(Album(title="taken", cover=cover("new")))
+    else:
+        album = get(session, key)
+        album.title, album.cover = "taken", cover("new")
+    session.flush()
+
+
+@pytest.mark.parametrize("how", ["insert", "update"])
+@pytest.mark.parametrize("error", [Limit, KeyboardInterrupt])
+@SERVERS
+def test_client_gives_up_while_a_statement_waits(
+    server: Database, store: FsspecStore, error: type[BaseException], how: str
+) -> None:
+    """Under AUTOCOMMIT the row is there as soon as the statement has ended, which may
+    be long after the rollback."""
+    with engine_of(server, isolation_level="AUTOCOMMIT") as engine:
+        key = seed(engine)
+        with engine_of(server) as admin, title_is_taken(admin, "taken"):
+            with Session(engine) as session:
+                # If the driver cannot roll back, that is what is raised.
+                errors = (error, sa.exc.DBAPIError)
+                with pytest.raises(errors), interrupted(error):
+                    write(session, key, how)
+                with contextlib.suppress(sa.exc.DBAPIError):
+                    session.rollback()
+        check(engine, store)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@on("mariadb")
+def test_answer_is_late(server: Database, store: FsspecStore, skips: bool) -> None:
+    """The driver gives the connection up and the server does not notice."""
+    options: dict[str, t.Any] = {"connect_args": {"read_timeout": 0.3}}
+    options["isolation_level"] = "AUTOCOMMIT"
+    if skips:
+        options["skip_autocommit_rollback"] = True
+    with engine_of(server, **options) as engine:
+        key = seed(engine)
+        with engine_of(server) as admin, title_is_taken(admin, "taken"):
+            with Session(engine) as session:
+                with pytest.raises(sa.exc.DBAPIError):
+                    write(session, key, "insert")
+                session.rollback()
+        check(engine, store)
+
+
+@on("mariadb")
+def test_statement_waits_for_a_table_without_transactions(
+    server: Database, store: FsspecStore
+) -> None:
+    """Not even a ROLLBACK would take this row back."""
+    with engine_of(server) as engine, engine_of(server) as admin:
+        common.Ledger.metadata.create_all(engine)
+        with title_is_taken(admin, "unused"), admin.connect() as connection:
+            connection.exec_driver_sql("LOCK TABLES ledger READ")
+            with Session(engine) as session:
+                session.add(common.Ledger(scan=cover()))
+                with pytest.raises(Limit), interrupted(Limit):
+                    session.flush()
+                with contextlib.suppress(sa.exc.DBAPIError):
+                    session.rollback()
+            connection.exec_driver_sql("UNLOCK TABLES")
+        with Session(engine) as session:
+            for row in session.scalars(sa.select(common.Ledger)):
+                assert row.scan.exists()
+
+
+@pytest.mark.parametrize("error", [Limit, KeyboardInterrupt])
+@on("postgresql")
+def test_client_gives_up_while_a_statement_commits(
+    server: Database, store: FsspecStore, error: type[BaseException]
+) -> None:
+    """text("COMMIT") is a statement for the session."""
+    with engine_of(server) as engine, engine_of(server) as admin:
+        key = seed(engine)
+        with slow_commits(admin), Session(engine) as session:
+            change(session, key)
+            with pytest.raises(error), interrupted(error):
+                session.execute(sa.text("COMMIT"))
+            with contextlib.suppress(sa.exc.DBAPIError):
+                session.rollback()
+        check(admin, store)
+
+
+@on("postgresql")
+def test_second_phase_is_refused(server: Database, store: FsspecStore) -> None:
+    """What is prepared stays so, and an administrator commits it later."""
+    with engine_of(server, poolclass=sa.NullPool) as engine:
+        key = seed(engine)
+
+        @event.listens_for(engine, "commit_twophase")
+        def become_nobody(connection: sa.Connection, *args: t.Any) -> None:
+            driver: t.Any = connection.connection.dbapi_connection
+            driver.pgconn.exec_(b"SET ROLE pg_monitor")
+
+        with Session(engine, twophase=True) as session:
+            change(session, key)
+            with pytest.raises(sa.exc.DBAPIError, match="permission"):
+                session.commit()
+            session.rollback()
+        recover(engine, "COMMIT")
+        check(engine, store)
+
+
+@pytest.mark.parametrize("options", [{}, {"isolation_level": "AUTOCOMMIT"}])
+@on("sqlite", "postgresql", "mariadb")
+def test_value_that_the_driver_cannot_send(
+    server: Database, store: FsspecStore, options: dict[str, t.Any]
+) -> None:
+    """Nothing was asked, so nothing is left unanswered: no file stays behind."""
+    with engine_of(server, **options) as engine, Session(engine) as session:
+        session.add(Album(title="\ud800", cover=cover()))
+        with pytest.raises((UnicodeEncodeError, sa.exc.DBAPIError)):
+            session.commit()
+        session.rollback()
+        assert files(store) == paths(engine) == []
+
+
 # -- one moves a file, another removes it ------------------------------------------
 
 
