@@ -34,6 +34,7 @@ from flask_store.sqla import sweep
 from flask_store.sqla import transactions
 from flask_store.stores.fsspec import FsspecStore
 
+from . import databases
 from . import test_sqla_databases as common
 from .contract import upload
 from .servers import S3Server
@@ -51,7 +52,7 @@ from .test_sqla_databases import Review
 from .test_sqla_databases import seed
 
 server = common.server
-store = common.store
+store = databases.store
 
 #: Files of the future are old enough, too: the clocks need not agree.
 ALL = dt.timedelta(seconds=-5)
@@ -279,20 +280,39 @@ def test_client_gives_up_while_a_statement_waits(
         check(engine, store)
 
 
-@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("sends", [True, False])
 @on("mariadb")
-def test_answer_is_late(server: Database, store: FsspecStore, skips: bool) -> None:
-    """The driver gives the connection up and the server does not notice."""
-    options: dict[str, t.Any] = {"connect_args": {"read_timeout": 0.3}}
-    options["isolation_level"] = "AUTOCOMMIT"
-    if skips:
-        options["skip_autocommit_rollback"] = True
+def test_answer_is_late(
+    server: Database, store: FsspecStore, monkeypatch: pytest.MonkeyPatch, sends: bool
+) -> None:
+    """The driver gives up, and the server does not notice. Under AUTOCOMMIT a driver
+    need not send a ROLLBACK."""
+    options = {"isolation_level": "AUTOCOMMIT", "connect_args": {"read_timeout": 0.3}}
     with engine_of(server, **options) as engine:
+        if not sends:
+            monkeypatch.setattr(engine.dialect, "do_rollback", lambda driver: None)
+        seed(engine)
+        with engine_of(server) as admin, title_is_taken(admin, "taken"):
+            with Session(engine) as session:
+                session.add(Album(title="taken", cover=cover("new")))
+                with pytest.raises(sa.exc.DBAPIError):
+                    session.flush()
+                session.rollback()
+        check(engine, store)
+
+
+@on("mariadb")
+def test_driver_that_need_not_roll_back_is_interrupted(
+    server: Database, store: FsspecStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells that the connection is of no use any more."""
+    with engine_of(server, isolation_level="AUTOCOMMIT") as engine:
+        monkeypatch.setattr(engine.dialect, "do_rollback", lambda driver: None)
         key = seed(engine)
         with engine_of(server) as admin, title_is_taken(admin, "taken"):
             with Session(engine) as session:
-                with pytest.raises(sa.exc.DBAPIError):
-                    write(session, key, "insert")
+                with pytest.raises(Limit), interrupted(Limit):
+                    write(session, key, "update")
                 session.rollback()
         check(engine, store)
 
