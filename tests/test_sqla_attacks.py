@@ -392,17 +392,22 @@ def test_value_that_the_driver_cannot_send(
 # -- one moves a file, another removes it ------------------------------------------
 
 
-@fault("a file that is taken over is looked for once, and its row is not locked")
+@pytest.mark.parametrize("expires", [True, False])
 @SERVERS
 def test_file_is_replaced_while_it_is_handed_over(
-    server: Database, store: FsspecStore
+    server: Database, store: FsspecStore, expires: bool
 ) -> None:
     """Its new row is written, and its old one not yet."""
     with engine_of(server) as engine:
-        first = seed(engine)
+        first = 1
         commit(engine, Album(id=50, title="two"))
-        with Session(engine) as mover, Session(engine) as other:
-            one, two = get(mover, first), get(mover, 50)
+        with (
+            Session(engine, expire_on_commit=expires) as mover,
+            Session(engine) as other,
+        ):
+            one, two = Album(id=first, cover=cover()), get(mover, 50)
+            mover.add(one)
+            mover.commit()
             two.cover = one.cover
             mover.flush()
             get(other, first).cover = cover("new")
@@ -413,7 +418,6 @@ def test_file_is_replaced_while_it_is_handed_over(
         check(engine, store)
 
 
-@fault("a file that is taken over is looked for once, and its row is not locked")
 @on("postgresql")
 def test_file_is_deleted_while_another_row_takes_it(
     server: Database, store: FsspecStore
@@ -430,6 +434,65 @@ def test_file_is_deleted_while_another_row_takes_it(
             with contextlib.suppress(ValueError, FileNotFoundError):
                 taker.commit()
         check(engine, store)
+
+
+@SERVERS
+def test_file_is_taken_after_a_savepoint_has_let_go_of_it(
+    server: Database, store: FsspecStore
+) -> None:
+    """ROLLBACK TO SAVEPOINT gives the row its file back, and unlocks it."""
+    with engine_of(server) as engine:
+        first = seed(engine)
+        commit(engine, Album(id=50, title="two"))
+        with Session(engine) as taker:
+            one, two = get(taker, first), get(taker, 50)
+            file = one.cover
+            with taker.begin_nested() as savepoint:
+                one.cover = None
+                taker.flush()
+                savepoint.rollback()
+            two.cover = file
+            with pytest.raises(ValueError, match="the file of another row"):
+                taker.commit()
+        assert paths(engine) == [COVER]
+
+
+@EVERY
+def test_file_is_taken_to_another_database(
+    server: Database, store: FsspecStore, tmp_path: pathlib.Path
+) -> None:
+    """By two sessions, of which the second does not know of the first."""
+    other = sa.create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    Album.metadata.create_all(other, common.TABLES)
+    with engine_of(server) as engine:
+        key = seed(engine)
+        with Session(engine) as giver, Session(other) as taker:
+            taker.add(Album(title="copy", cover=get(giver, key).cover))
+            with pytest.raises(ValueError, match="the file of another row"):
+                taker.commit()
+            taker.rollback()
+            taker.add(Album(title="copy", cover=get(giver, key).cover.open()))
+            taker.commit()
+            get(giver, key).cover = None
+            giver.commit()
+        check(other, store)
+    other.dispose()
+
+
+@EVERY
+def test_one_row_keeps_a_file_that_another_takes(
+    server: Database, store: FsspecStore
+) -> None:
+    """The row is locked for a change of its other column."""
+    with engine_of(server) as engine:
+        key = seed(engine)
+        with Session(engine) as session:
+            album = get(session, key)
+            file, album.back = album.cover, cover("back")
+            session.add(Review(photo=file))
+            with pytest.raises(ValueError, match="the file of another row"):
+                session.commit()
+        assert paths(engine) == [COVER]
 
 
 # -- one file of two rows ------------------------------------------
@@ -450,7 +513,6 @@ def test_file_of_this_transaction_is_given_to_two_rows(
         assert paths(engine) in ([], [COVER])
 
 
-@fault("the question is asked in the snapshot of the session")
 @on("mariadb")
 def test_old_file_whose_name_is_taken_is_put_back(
     server: Database, store: FsspecStore
@@ -478,7 +540,7 @@ def test_old_file_whose_name_is_taken_is_put_back(
     [
         "object",
         pytest.param("statement", marks=fault("only the MetaData of objects is asked")),
-        pytest.param("two rows", marks=fault("only the MetaData of objects is asked")),
+        "two rows",
     ],
 )
 @EVERY

@@ -42,8 +42,9 @@ from .holding import uri_of
 logger = logging.getLogger(__name__)
 
 SHARED = (
-    "{} is the file of another row, too. Each row owns its file: assign a copy, such as"
-    " file.open(), or clear the other row in the same transaction."
+    "{} is the file of another row, or was so when it was read. Each row owns its file:"
+    " assign a copy, such as file.open(), or clear the other row, by its object, in the"
+    " same transaction."
 )
 
 #: Where a session keeps its logs.
@@ -61,7 +62,7 @@ class Log:
     made: list[FileWrapper] = field(default_factory=list)
     #: The files of rows that were written, in that order: who holds it, or did so.
     notes: list[tuple[FileWrapper, Holder | None, bool]] = field(default_factory=list)
-    #: The files that were made here, or given up by a row.
+    #: The files that were made here, or found in a row that is locked since.
     known: set[FileWrapper] = field(default_factory=set)
     committed: bool = False
 
@@ -74,6 +75,11 @@ class Log:
         """Note that a row was written that holds the file."""
         self.notes.append((file, holder, True))
 
+    def find(self, file: FileWrapper, holder: Holder) -> None:
+        """Note that a row holds the file, which is locked until the end."""
+        self.hold(file, holder)
+        self.known.add(file)
+
     def give_up(self, file: FileWrapper, holder: Holder | None = None) -> None:
         """Note that the row holds the file no more."""
         self.notes.append((file, holder, False))
@@ -82,9 +88,9 @@ class Log:
     def absorb(self, inner: Log) -> None:
         """Take over what happened in a SAVEPOINT."""
         self.made += inner.made
-        self.known |= inner.known
         if inner.committed:
             self.notes += inner.notes
+            self.known |= inner.known
         else:
             for file in inner.made:
                 self.give_up(file)
@@ -170,11 +176,18 @@ class Outermost(Log):
             answers.unlisten(connection)
 
     def refuse_shared(self) -> None:
-        """:raises ValueError: if a row has taken the file of another row."""
+        """:raises ValueError: if a row has taken the file of another row.
+
+        A file that was read from a row can only be handed over, since the lock of that
+        row keeps other transactions from removing it.
+        """
         for file, holders in self._holders().items():
             if len({(column.table, row) for column, row in holders}) > 1:
                 raise ValueError(SHARED.format(quoted(file.key)))
-        for uri, keys in _by_store(self.taken):
+        taken = self.taken
+        for file in (file for file in taken if file._is_of_row):
+            raise ValueError(SHARED.format(quoted(file.key)))
+        for uri, keys in _by_store(taken):
             rows: Counter[str] = Counter()
             for connection, metadata in self.connections.items():
                 columns = [c for c in columns_of(*metadata) if uri_of(c) == uri]
@@ -195,8 +208,13 @@ class Outermost(Log):
     def end(self) -> None:
         """Remove what is not needed any more, now that the transaction has ended."""
         self.unwatch()
+        if self.is_callers:
+            return
+        if self.committed:
+            for file, _, _ in self.notes:
+                file._is_of_row = True
         files = self.unheld() if self.committed else self.made
-        if not files or self.is_callers:
+        if not files:
             return
         if any(one.may_commit(self.committed) for one in self.answers.values()):
             # Rows may come after the question. A file without a row can be swept up, a
@@ -258,8 +276,8 @@ def logs_of(
 
 
 def is_known(session: Session, file: FileWrapper) -> bool:
-    """Whether the file was made, or given up by a row, in the transaction that goes
-    on."""
+    """Whether the file was made, or found in a row that is locked since, in the
+    transaction that goes on."""
     current = session.get_nested_transaction() or session.get_transaction()
     while current is not None:
         log = _log(session, current)
