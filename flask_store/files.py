@@ -41,6 +41,8 @@ class FileWrapper:
         self._upload = upload
         #: What is wrong with the key, as a row may hold any.
         self._problem = ""
+        #: Whether a row is known to have, or have had, this file.
+        self._is_of_row = False
 
     @classmethod
     def of_row(cls, path: str, provider: FsspecStore) -> FileWrapper:
@@ -55,6 +57,7 @@ class FileWrapper:
         file.provider = provider.at(None)
         file._upload = None
         file._problem = naming.problem(file.key)
+        file._is_of_row = True
         return file
 
     @property

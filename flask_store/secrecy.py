@@ -27,6 +27,9 @@ _LONGEST_CHAIN = 40
 #: The user and the password of an address (RFC 3986, section 3.2.1), also if somebody
 #: forgot to encode a slash in them. What follows a host and its port is a path.
 _LOGIN = re.compile(r"(?<=://)([^\s'\"/@]*|[^\s'\"/@:\[]*:(?!\d+/)[^\s'\"]*)@")
+#: The address with which our own messages show the form of one. It has no secret.
+_EXAMPLE = "user@host/"
+_LOGIN_TO_HIDE = re.compile(rf"(?!{_EXAMPLE})(?:{_LOGIN.pattern})")
 #: The query of an address: a signature or a key may be in it.
 _QUERY = re.compile(r"(://[^\s'\"?]*\?)[^\s'\"]+")
 
@@ -42,7 +45,8 @@ class Options(dict[str, t.Any]):
         )
 
     def __repr__(self) -> str:
-        return f"<Options {', '.join(map(str, self))}>"
+        names = ", ".join(map(str, self))
+        return f"<Options {names}>" if names else "<Options>"
 
 
 def has_login(address: str) -> bool:
@@ -51,8 +55,13 @@ def has_login(address: str) -> bool:
 
 
 def without_logins(text: str) -> str:
-    """A text whose addresses have neither a login nor a query."""
-    return _QUERY.sub(r"\1***", _LOGIN.sub("", text)) if "://" in text else text
+    """A text whose addresses have neither a login nor a query.
+
+    The example of our own messages, such as ``smb://user@host/share``, stays whole.
+    """
+    if "://" not in text:
+        return text
+    return _QUERY.sub(r"\1***", _LOGIN_TO_HIDE.sub("", text))
 
 
 def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Real databases on free loopback ports, as context managers that give their URL."""
+"""Real databases on free loopback ports, as context managers that give their URL, and
+the store of the files of their rows."""
 
 from __future__ import annotations
 
@@ -10,12 +11,28 @@ import shutil
 import subprocess
 import typing as t
 
+import pytest
+from flask import Flask
+
+from flask_store import Store
+from flask_store.stores.fsspec import FsspecStore
+
 from .servers import _directory
 from .servers import _free_ports
 from .servers import _process
 from .servers import NotInstalledError
 from .servers_protocols import _program_of_system
 from .servers_protocols import listens
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path) -> t.Iterator[FsspecStore]:
+    """The store of the current application, for the modules that take this fixture."""
+    app = Flask(__name__)
+    app.config["STORE_PATH"] = str(tmp_path / "uploads")
+    ours = Store(app)
+    with app.app_context():
+        yield t.cast("FsspecStore", ours.Provider())
 
 
 @contextlib.contextmanager

@@ -37,8 +37,9 @@ def test_missing_library_gives_its_pip_line(
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("sftp:///x", "names no host"),
-        ("smb://host", "no share"),
+        ("sftp:///x", "names no host. Write 'sftp://user@host/folder'"),
+        ("smb://host", "no share. Write 'smb://user@host/share/folder'"),
+        ("webdav://host", r"Write 'webdav\+https://user@host/folder'"),
         ("abfs://", "names no container"),
         ("abfs://KEY:SECRET@x", "names no container"),
         ("gs://", "names no bucket"),

@@ -314,6 +314,9 @@ def test_wrong_addresses_are_refused_and_not_quoted(setting: dict[str, t.Any]) -
             "zip::https://host/a.zip?*** then",
         ),
         ("There is no file 'what?me@x.txt'.", "There is no file 'what?me@x.txt'."),
+        ("Write 'smb://user@host/share'.", "Write 'smb://user@host/share'."),
+        ("smb://user@host.example/share", "smb://host.example/share"),
+        ("smb://user:pw@host/share", "smb://host/share"),
     ],
 )
 def test_messages_lose_logins_and_queries(text: str, left: str) -> None:
@@ -326,6 +329,7 @@ def test_options_are_a_dict_that_shows_names() -> None:
     """Options can be copied and pickled, compared and passed on like any dict."""
     options = Options({"key": "A", "client_kwargs": {"region_name": SECRET}})
     assert repr(options) == "<Options key, client_kwargs>" == f"{options}"
+    assert repr(Options({})) == "<Options>"
     plain = {"key": "A", "client_kwargs": {"region_name": SECRET}}
     for twin in (options, copy.deepcopy(options), pickle.loads(pickle.dumps(options))):
         assert twin == plain

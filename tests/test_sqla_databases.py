@@ -15,7 +15,6 @@ import weakref
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError
@@ -29,7 +28,6 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 
-from flask_store import Store
 from flask_store.exceptions import FileNotFound
 from flask_store.signals import file_deleted
 from flask_store.signals import file_saved
@@ -37,7 +35,10 @@ from flask_store.sqla import rows
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
 
+from . import databases
 from .contract import upload
+
+store = databases.store
 
 COVER = "albums/cover.jpg"
 NEW = "albums/new.jpg"
@@ -155,16 +156,6 @@ def _database(
 def on(*kinds: str) -> pytest.MarkDecorator:
     """The databases that a test of one kind of fault is for."""
     return pytest.mark.parametrize("server", kinds, indirect=True)
-
-
-@pytest.fixture
-def store(tmp_path: pathlib.Path) -> t.Iterator[FsspecStore]:
-    """The store of the current application."""
-    app = Flask(__name__)
-    app.config["STORE_PATH"] = str(tmp_path / "uploads")
-    ours = Store(app)
-    with app.app_context():
-        yield t.cast(FsspecStore, ours.Provider())
 
 
 @contextlib.contextmanager
@@ -827,6 +818,29 @@ def test_pool_of_one_connection(database: Database, store: FsspecStore) -> None:
             assert files(store) == []
 
 
+@on("sqlite")
+def test_files_of_a_transaction_are_asked_for_together(
+    server: Database, store: FsspecStore
+) -> None:
+    """One statement after the commit is enough for a hundred files."""
+    with engine_of(server) as engine, Session(engine) as session:
+        Base.metadata.create_all(engine)
+        session.add_all(Album(title=f"{n}", cover=cover(f"{n}")) for n in range(100))
+        session.commit()
+        for album in session.scalars(sa.select(Album)):
+            session.delete(album)
+        session.flush()
+        asked: list[str] = []
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def note(*args: t.Any) -> None:
+            asked.append(args[2])
+
+        session.commit()
+        assert len([statement for statement in asked if "SELECT" in statement]) == 1
+    assert files(store) == []
+
+
 def test_nothing_stays_on_a_connection(engine: sa.Engine, store: FsspecStore) -> None:
     """A caller may keep one for sessions without number."""
     with engine.connect() as connection:
@@ -835,7 +849,7 @@ def test_nothing_stays_on_a_connection(engine: sa.Engine, store: FsspecStore) ->
                 session.add(Album(title=f"{number}", cover=cover(f"{number}")))
                 session.commit()
         listening: t.Any = connection.dispatch
-        assert not [*listening.commit, *listening.prepare_twophase]
+        assert not [*listening.commit, *listening.rollback, *listening.prepare_twophase]
 
 
 @on("sqlite")

@@ -10,7 +10,6 @@ import typing as t
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
@@ -18,7 +17,6 @@ from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker
 
-from flask_store import Store
 from flask_store.exceptions import ClientError
 from flask_store.exceptions import StoreError
 from flask_store.sqla import orphans
@@ -26,7 +24,10 @@ from flask_store.sqla import StoredFile
 from flask_store.sqla import sweep
 from flask_store.stores.fsspec import FsspecStore
 
+from . import databases
 from .contract import upload
+
+store = databases.store
 
 NOW = dt.timedelta(0)
 #: The package has a function of the same name.
@@ -55,16 +56,6 @@ class Attachment(Base):
 
 
 COLUMNS: list[t.Any] = [Post.picture, Post.draft, Attachment.file]
-
-
-@pytest.fixture
-def store(tmp_path: pathlib.Path) -> t.Iterator[FsspecStore]:
-    """The store of the current application."""
-    app = Flask(__name__)
-    app.config["STORE_PATH"] = str(tmp_path / "uploads")
-    ours = Store(app)
-    with app.app_context():
-        yield t.cast("FsspecStore", ours.Provider())
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])

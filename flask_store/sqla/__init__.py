@@ -3,6 +3,7 @@
 - ``column.py``: :class:`StoredFile`, the column type.
 - ``rows.py``: what a flush does with the files of its rows.
 - ``transactions.py``: which files a transaction made and gave up.
+- ``answers.py``: whether the database has answered all that was asked.
 - ``holding.py``: which files the rows of a database hold.
 - ``orphans.py``: the files that no row knows.
 - ``legacy.py``: :class:`FlaskStoreType`, the column of 0.0.4.

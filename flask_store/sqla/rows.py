@@ -165,7 +165,7 @@ class _Rows:
         keys: Iterable[str],
         key_share: bool = False,
     ) -> None:
-        """Note which files the row in the database is about to lose.
+        """Note which files the row in the database is about to lose, and which not.
 
         The object may be older than its row. What is asked for here stays locked until
         the end, so that no two transactions ever give up, and remove, one file: by the
@@ -175,19 +175,20 @@ class _Rows:
         :param key_share: whether rows that refer to this one may be inserted
             meanwhile, which the lock of PostgreSQL forbids by default.
         """
-        columns = [self.columns[key] for key in keys]
+        lost = {self.columns[key] for key in keys}
         where = zip(mapper.primary_key, row, strict=True)
         query = (
-            select(*columns)
+            select(*self.columns.values())
             .select_from(mapper.persist_selectable)
             .where(*(column == value for column, value in where))
             .with_for_update(key_share=key_share)
         )
         found = connection.execute(query).one_or_none()
-        for column, file in zip(columns, found or (), strict=False):
+        for column, file in zip(self.columns.values(), found or (), strict=False):
             if file is not None:
                 _, log = logs_of(_session(state), connection, column)
-                log.give_up(file, (column, row))
+                note = log.give_up if column in lost else log.find
+                note(file, (column, row))
 
 
 def _session(state: InstanceState[t.Any]) -> Session:

@@ -17,17 +17,13 @@ import typing as t
 import weakref
 from collections import Counter
 from collections.abc import Iterable
-from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 
 from sqlalchemy import Column
 from sqlalchemy import Connection
-from sqlalchemy import Engine
 from sqlalchemy import event
 from sqlalchemy import MetaData
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
@@ -36,6 +32,7 @@ from sqlalchemy.orm import UOWTransaction
 from ..files import FileWrapper
 from ..naming import quoted
 from ..sources import Source
+from .answers import Answers
 from .holding import columns_of
 from .holding import count_rows
 from .holding import held_now
@@ -45,8 +42,9 @@ from .holding import uri_of
 logger = logging.getLogger(__name__)
 
 SHARED = (
-    "{} is the file of another row, too. Each row owns its file: assign a copy, such as"
-    " file.open(), or clear the other row in the same transaction."
+    "{} is the file of another row, or was so when it was read. Each row owns its file:"
+    " assign a copy, such as file.open(), or clear the other row, by its object, in the"
+    " same transaction."
 )
 
 #: Where a session keeps its logs.
@@ -64,7 +62,7 @@ class Log:
     made: list[FileWrapper] = field(default_factory=list)
     #: The files of rows that were written, in that order: who holds it, or did so.
     notes: list[tuple[FileWrapper, Holder | None, bool]] = field(default_factory=list)
-    #: The files that were made here, or given up by a row.
+    #: The files that were made here, or found in a row that is locked since.
     known: set[FileWrapper] = field(default_factory=set)
     committed: bool = False
 
@@ -77,6 +75,11 @@ class Log:
         """Note that a row was written that holds the file."""
         self.notes.append((file, holder, True))
 
+    def find(self, file: FileWrapper, holder: Holder) -> None:
+        """Note that a row holds the file, which is locked until the end."""
+        self.hold(file, holder)
+        self.known.add(file)
+
     def give_up(self, file: FileWrapper, holder: Holder | None = None) -> None:
         """Note that the row holds the file no more."""
         self.notes.append((file, holder, False))
@@ -85,9 +88,9 @@ class Log:
     def absorb(self, inner: Log) -> None:
         """Take over what happened in a SAVEPOINT."""
         self.made += inner.made
-        self.known |= inner.known
         if inner.committed:
             self.notes += inner.notes
+            self.known |= inner.known
         else:
             for file in inner.made:
                 self.give_up(file)
@@ -125,9 +128,10 @@ class Outermost(Log):
     )
     #: Whether the session is to be committed after its next flush.
     committing: bool = False
-    #: The connections on which the database was asked to commit, or to prepare that,
-    #: and has not answered.
-    unanswered: weakref.WeakSet[Connection] = field(default_factory=weakref.WeakSet)
+    #: What the database has left unanswered on each connection.
+    answers: weakref.WeakKeyDictionary[Connection, Answers] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
     #: The uploads by the attribute that they were assigned to, with what was made of
     #: them. They go with their objects: an import would run out of open files.
     uploads: weakref.WeakKeyDictionary[
@@ -159,40 +163,31 @@ class Outermost(Log):
                     setattr(target, attribute, upload)
 
     def watch(self, connection: Connection, metadata: MetaData) -> None:
-        """Notice the moment from which nobody but the database knows the outcome."""
+        """Notice from here on what the database leaves unanswered."""
         if connection not in self.connections:
             self.connections[connection] = set()
-            for moment, listener in self._listeners:
-                event.listen(connection, moment, listener)
-            _watched[connection] = self
+            self.answers[connection] = Answers()
+            self.answers[connection].listen(connection)
         self.connections[connection].add(metadata)
 
     def unwatch(self) -> None:
         """Leave nothing on connections that outlive the transaction."""
-        for connection in self.connections:
-            for moment, listener in self._listeners:
-                event.remove(connection, moment, listener)
-            _watched.pop(connection, None)
-
-    @property
-    def _listeners(self) -> Iterator[tuple[str, t.Any]]:
-        yield from ((moment, self._commit_begins) for moment in ASKED)
-        yield from ((moment, self._rolls_back) for moment in ROLLED_BACK)
-
-    def _commit_begins(self, connection: Connection, *args: t.Any) -> None:
-        self.unanswered.add(connection)
-
-    def _rolls_back(self, connection: Connection, *args: t.Any) -> None:
-        # Nothing is sent, and this not called, where a COMMIT has broken off.
-        if not connection.invalidated:
-            self.unanswered.discard(connection)
+        for connection, answers in self.answers.items():
+            answers.unlisten(connection)
 
     def refuse_shared(self) -> None:
-        """:raises ValueError: if a row has taken the file of another row."""
+        """:raises ValueError: if a row has taken the file of another row.
+
+        A file that was read from a row can only be handed over, since the lock of that
+        row keeps other transactions from removing it.
+        """
         for file, holders in self._holders().items():
             if len({(column.table, row) for column, row in holders}) > 1:
                 raise ValueError(SHARED.format(quoted(file.key)))
-        for uri, keys in _by_store(self.taken):
+        taken = self.taken
+        for file in (file for file in taken if file._is_of_row):
+            raise ValueError(SHARED.format(quoted(file.key)))
+        for uri, keys in _by_store(taken):
             rows: Counter[str] = Counter()
             for connection, metadata in self.connections.items():
                 columns = [c for c in columns_of(*metadata) if uri_of(c) == uri]
@@ -213,14 +208,19 @@ class Outermost(Log):
     def end(self) -> None:
         """Remove what is not needed any more, now that the transaction has ended."""
         self.unwatch()
-        files = self.unheld() if self.committed else self.made
-        if not files or self.is_callers:
+        if self.is_callers:
             return
-        if self.unanswered and not self.committed:
-            # The connection may have died while the database committed. A file without
-            # a row can be swept up, a row without a file cannot be mended.
+        if self.committed:
+            for file, _, _ in self.notes:
+                file._is_of_row = True
+        files = self.unheld() if self.committed else self.made
+        if not files:
+            return
+        if any(one.may_commit(self.committed) for one in self.answers.values()):
+            # Rows may come after the question. A file without a row can be swept up, a
+            # row without a file cannot be mended.
             logger.warning(
-                "Nobody but the database knows whether it has committed; these files"
+                "The database has not answered, and may still write rows. These files"
                 " are left to be swept: %s",
                 [str(file) for file in files],
             )
@@ -250,28 +250,6 @@ class Outermost(Log):
         return [file for file in files if (file.provider.uri, file.key) not in kept]
 
 
-#: From these events of a connection on, the database may commit.
-ASKED = ("commit", "prepare_twophase", "commit_twophase")
-#: After these it has not.
-ROLLED_BACK = ("rollback", "rollback_twophase")
-
-#: The log of each connection in a transaction that writes files.
-_watched: weakref.WeakKeyDictionary[Connection, Outermost]
-_watched = weakref.WeakKeyDictionary()
-
-
-@event.listens_for(Engine, "handle_error")
-def _answered(context: ExceptionContext) -> None:
-    """An error of the database is an answer; one of the connection, or an interruption
-    of this process, is none."""
-    connection = context.connection
-    if connection is None or context.is_disconnect:
-        return
-    log = _watched.get(connection)
-    if log is not None and isinstance(context.sqlalchemy_exception, DBAPIError):
-        log.unanswered.discard(connection)
-
-
 def _by_store(files: list[FileWrapper]) -> Iterable[tuple[str, set[str]]]:
     """The paths of the files by the URI of their store."""
     stores: dict[str, set[str]] = {}
@@ -298,8 +276,8 @@ def logs_of(
 
 
 def is_known(session: Session, file: FileWrapper) -> bool:
-    """Whether the file was made, or given up by a row, in the transaction that goes
-    on."""
+    """Whether the file was made, or found in a row that is locked since, in the
+    transaction that goes on."""
     current = session.get_nested_transaction() or session.get_transaction()
     while current is not None:
         log = _log(session, current)
