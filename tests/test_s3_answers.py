@@ -95,7 +95,7 @@ def connect(
         }
     )
     # Making a client of botocore takes its time.
-    ioloop.run(store.fs.loop, store.dialect._client, store.fs)  # type: ignore[attr-defined]
+    ioloop.run(store.fs.loop, store.dialect._client)  # type: ignore[attr-defined]
     return store
 
 

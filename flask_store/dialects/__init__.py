@@ -149,6 +149,11 @@ class Dialect(Signing):
         """Whether the filesystem, which was used before, still has its connection."""
         return True
 
+    def reach(self) -> None:
+        """Connect, if nobody has yet: before anything is done that would be undone if
+        the server cannot be reached."""
+        self.connection.get(self.connect)
+
     def anew(self) -> t.Self:
         """The same dialect with a connection of its own."""
         other = copy.copy(self)

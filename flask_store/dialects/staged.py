@@ -81,6 +81,7 @@ class StagedDialect(Dialect):
     @contextmanager
     def _private(self) -> Iterator[Staged]:
         """A new private path, at which nothing is left."""
+        self.reach()
         staged = Staged(self.staging_path())
         try:
             yield staged
