@@ -113,7 +113,7 @@ def presign(
         expires=int(time.time()) + expires,
     )
     with store._explained(key):
-        form = store.dialect.upload_form(store.fs, claim)
+        form = store.dialect.upload_form(claim)
     claim = replace(claim, form=form is not None)
     token = links.make_token(store.identity, vars(claim))
     if form is None:
@@ -192,7 +192,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
 
     A confirm that was cut off may have done so before, and one beside may do it now.
     """
-    dialect, fs = store.dialect, store.fs
+    dialect = store.dialect
     for _ in range(TRIES):
         staged = _stat(store, claim.staged)
         if staged is None:
@@ -204,7 +204,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
             _check_type(claim, staged.content_type)
         try:
             with store._explained(claim.key):
-                dialect.adopt(fs, claim, staged)
+                dialect.adopt(claim, staged)
         except (VersionGone, FileNotFound):
             continue
         except FileExists as exc:
@@ -213,7 +213,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
             if not _is_there(store, claim.key):
                 raise StoreUnavailable(BUSY, claim.key) from exc
         with suppress(Exception):  # the file is where it belongs; sweep has the rest
-            dialect.discard(fs, dialect.path(claim.staged))
+            dialect.discard(dialect.path(claim.staged))
         return
     raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
 
@@ -221,7 +221,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
 def _stat(store: FsspecStore, key: str) -> Stat | None:
     try:
         with store._explained(key):
-            return store.dialect.stat(store.fs, key)
+            return store.dialect.stat(key)
     except FileNotFound:
         return None
 

@@ -56,7 +56,7 @@ class Listing:
         folder, store = self._folder, self.store
         self._unreachable = []
         with store._explained(folder):
-            yield from self._reachable(store.dialect.walk(store.fs, folder))
+            yield from self._reachable(store.dialect.walk(folder))
 
     def first_page(self) -> tuple[list[Stat], bool]:
         """What one request tells.
@@ -66,7 +66,7 @@ class Listing:
         folder, store = self._folder, self.store
         self._unreachable = []
         with store._explained(folder):
-            entries, more = store.dialect.first_page(store.fs, folder)
+            entries, more = store.dialect.first_page(folder)
             return list(self._reachable(entries)), more
 
     def _reachable(self, entries: Iterable[Stat | Unreachable]) -> Iterator[Stat]:

@@ -33,11 +33,11 @@ def put(store: FsspecStore, source: Source, name: str, content_type: str) -> Non
     :raises FileExistsError: if the name is taken, where the storage creates in one
         step. Elsewhere the last one counts.
     """
-    dialect, fs = store.dialect, store.fs
-    with dialect.stage(fs, source) as staged:
-        exclusive = dialect.exclusive(fs, staged)
+    dialect = store.dialect
+    with dialect.stage(source) as staged:
+        exclusive = dialect.exclusive(staged)
         publish = dialect.create if exclusive else dialect.replace
-        publish(fs, staged, dialect.path(name), content_type)
+        publish(staged, dialect.path(name), content_type)
 
 
 def leave(store: FsspecStore, name: str) -> bool:
@@ -53,7 +53,7 @@ def leave(store: FsspecStore, name: str) -> bool:
         # The mark may be there all the same: an answer gets lost, or belongs to a
         # second try of the same request.
         with suppress(Exception):
-            return store.dialect.read(store.fs, name) == content
+            return store.dialect.read(name) == content
         if isinstance(exc, FileExistsError):
             return False
         raise
@@ -70,30 +70,30 @@ def alone(store: FsspecStore, name: str) -> Iterator[None]:
 
     :raises NotAlone: if another process may be in the block, or has left the mark.
     """
-    dialect, fs = store.dialect, store.fs
+    dialect = store.dialect
     mine = f"{name}.{shortuuid.uuid()}"
     exclusive = True  # until it is known
     try:
-        with dialect.stage(fs, Source(io.BytesIO(), None)) as staged:
-            exclusive = dialect.exclusive(fs, staged)
+        with dialect.stage(Source(io.BytesIO(), None)) as staged:
+            exclusive = dialect.exclusive(staged)
             if not exclusive:
-                dialect.replace(fs, staged, dialect.path(mine), UNKNOWN)
+                dialect.replace(staged, dialect.path(mine), UNKNOWN)
         if not exclusive and not _is_alone(store, name, mine):
             raise NotAlone(name)
         yield
     except Exception:
         if not exclusive:
             with suppress(Exception):  # after the lease it counts no more
-                dialect.discard(fs, dialect.path(mine))
+                dialect.discard(dialect.path(mine))
         raise
     # It stays for those who are reading the folder just now; sweep removes it.
 
 
 def _is_alone(store: FsspecStore, name: str, mine: str) -> bool:
-    dialect, fs = store.dialect, store.fs
-    fs.invalidate_cache()
+    dialect = store.dialect
+    dialect.fs.invalidate_cache()
     found = {}
-    for info in dialect.left(fs):
+    for info in dialect.left():
         path = str(info["name"]).rstrip("/").rpartition("/")[2]
         size = info.get("size") or 0
         found[path] = dialect.record({**info, "size": size}, path).modified

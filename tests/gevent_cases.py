@@ -168,7 +168,7 @@ def first_calls(store: FsspecStore) -> dict[str, int]:
     return {
         "names": len(set(names)),
         "loops": len(ioloop._loops),
-        "filesystems": len(store.connection.by_process),
+        "filesystems": len(store.dialect.connection.by_process),
         "clients": len(clients),
     }
 

@@ -178,10 +178,10 @@ def test_wrong_clock(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     """A storage whose files are from another time means that a clock is wrong."""
     real = LocalDialect.stat
 
-    def stat(self: LocalDialect, fs: t.Any, key: str) -> t.Any:
+    def stat(self: LocalDialect, key: str) -> t.Any:
         import dataclasses
 
-        found = real(self, fs, key)
+        found = real(self, key)
         assert found.modified
         earlier = found.modified - dt.timedelta(hours=1)
         return dataclasses.replace(found, modified=earlier)

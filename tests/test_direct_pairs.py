@@ -255,9 +255,9 @@ def test_server_that_copies_over_what_is_there(
         files = {"file": ("x", b"{}")}
         assert requests.post(form.url, form.fields, files=files, timeout=10).ok
         claim = direct.read(store, form.token)
-        staged = dialect.stat(store.fs, claim.staged)
+        staged = dialect.stat(claim.staged)
         f = store.confirm(form.token)
         assert (f.read(), f.content_type) == (b"{}", "application/json")
         assert requests.post(form.url, form.fields, files=files, timeout=10).ok
         with pytest.raises(FileExistsError):
-            dialect.adopt(store.fs, claim, staged)
+            dialect.adopt(claim, staged)

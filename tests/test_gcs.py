@@ -127,9 +127,9 @@ def test_range_fetches_that_range(place: Place) -> None:
 def test_replaced_object_is_another_version(store: FsspecStore) -> None:
     """What was described before it was replaced is gone, not mixed up."""
     f = store.save(upload(b"first"))
-    before = store.dialect.stat(store.fs, f.filename)
+    before = store.dialect.stat(f.filename)
     store.save(upload(b"second"), on_conflict="overwrite")
-    after = store.dialect.stat(store.fs, f.filename)
+    after = store.dialect.stat(f.filename)
     assert before.etag != after.etag
     assert b"".join(store.stream_version(after, 0, 6)) == b"second"
     for start, stop in ((0, 5), (1, 4)):
@@ -157,7 +157,7 @@ def test_listing_of_many_pages(store: FsspecStore, place: Place) -> None:
     """A listing goes on where the server's first page ends."""
     for number in range(5):
         store.save(upload(b"x", f"{number}.txt"))
-    client = store.dialect._client(store.fs)  # type: ignore[attr-defined]
+    client = store.dialect._client()  # type: ignore[attr-defined]
     ask = type(client).ask
 
     def two(self: t.Any, method: str, path: str, params: t.Any = None) -> t.Any:
@@ -435,7 +435,7 @@ def test_link_is_what_googles_own_library_signs(key_file: pathlib.Path) -> None:
     start = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
     said = "attachment; filename*=UTF-8''%E2%82%AC~1.txt"
     period, kind = Period(start, 750), "text/plain; charset=utf-8"
-    link = store.dialect.sign(store.fs, "ü/a ~1.txt", period, said, kind)
+    link = store.dialect.sign("ü/a ~1.txt", period, said, kind)
     expected = _signing.generate_signed_url_v4(
         store.fs.credentials.credentials,
         "/b/x/%C3%BC/a%20~1.txt",
@@ -458,7 +458,7 @@ def test_form_is_what_googles_own_library_signs(
 
     store = FsspecStore.from_url("gs://b/x ü", token=str(key_file))
     claim = Claim("a.txt", "", "id1", "text/plain", 1000, int(time.time()) + 600)
-    url, fields = t.cast("t.Any", store.dialect).upload_form(store.fs, claim)
+    url, fields = t.cast("t.Any", store.dialect).upload_form(claim)
     assert url == "https://storage.googleapis.com/b"
     assert fields["key"] == f"x ü/{claim.staged}"
     said = {name: fields[name] for name in ("key", "Content-Type")}

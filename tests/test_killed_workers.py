@@ -126,7 +126,7 @@ class Found:
         first = next((n for n, (a, b) in pairs if a != b), None)
         dialect = self.store.dialect
         fs, where = self.store.fs, dialect._where(dialect.path(name))
-        token = dialect._call(fs, "head_object", **where)["Metadata"].get(TOKEN)
+        token = dialect._call("head_object", **where)["Metadata"].get(TOKEN)
         return (
             f"{len(there)} bytes and not {len(expected)}, first difference at {first},"
             f" token {token}; spool: {left}; log: {told}"

@@ -34,7 +34,7 @@ class ListingDialect(MemoryDialect):
 
     entries: t.ClassVar[list[Stat | Unreachable | Exception]] = []
 
-    def walk(self, fs: t.Any, prefix: str) -> Iterator[Stat | Unreachable]:
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
         for entry in self.entries:
             if isinstance(entry, Exception):
                 raise entry

@@ -95,7 +95,7 @@ def connect(
         }
     )
     # Making a client of botocore takes its time.
-    ioloop.run(store.fs.loop, store.dialect._client, store.fs)  # type: ignore[attr-defined]
+    ioloop.run(store.fs.loop, store.dialect._client)  # type: ignore[attr-defined]
     return store
 
 
@@ -700,16 +700,16 @@ def test_copy_that_somebody_else_answers_is_not_made(
         [reply.raw] if "x-amz-copy-source" in request.headers else None
     )
     with pytest.raises(StoreUnavailable), store._explained("b.bin"):
-        store.dialect.adopt(store.fs, CLAIM, store.stat("a.bin"))
+        store.dialect.adopt(CLAIM, store.stat("a.bin"))
 
 
 def test_copy_that_trickles_is_given_up(s3: FakeS3, store: S3Store) -> None:
     """It has more time than other answers, and not for ever."""
-    staged = store.dialect.stat(store.fs, "a.bin")
+    staged = store.dialect.stat("a.bin")
     s3.spoil = lambda request, right: s3.slowly(right.raw, 0.5)
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable), store._explained("b.bin"):
-        store.dialect.adopt(store.fs, CLAIM, staged)
+        store.dialect.adopt(CLAIM, staged)
     assert time.monotonic() - begun < 2 * LONG
 
 
@@ -720,11 +720,11 @@ def test_form_that_is_sent_again_meanwhile_is_told(
     store = S3Store.from_config(settings(seaweedfs_server, seaweedfs_bucket))
     client = seaweedfs_server.client()
     client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"first")
-    staged = store.dialect.stat(store.fs, CLAIM.staged)
+    staged = store.dialect.stat(CLAIM.staged)
     client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"second")
     with pytest.raises(VersionGone, match="was replaced"):
         with store._explained(CLAIM.key):
-            store.dialect.adopt(store.fs, CLAIM, staged)
+            store.dialect.adopt(CLAIM, staged)
     assert not store.exists(CLAIM.key)
 
 

@@ -22,8 +22,6 @@ from ..sources import Source
 from .holding import Held
 
 if t.TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
-
     from ..stores.fsspec import FsspecStore
 
 
@@ -72,12 +70,11 @@ class Sending:
                 self.key,
             )
         with self.store._explained(self.key, source):
-            fs = self.store.fs
-            with dialect.stage(fs, source) as staged:
+            with dialect.stage(source) as staged:
                 path = dialect.path(self.key, follow=False)
-                if not self._publish(fs, staged, path):
+                if not self._publish(staged, path):
                     return False
-            return self._is_stored(fs)
+            return self._is_stored()
 
     def take_back(self) -> None:
         """Remove what a try may have stored, and nothing else.
@@ -86,9 +83,8 @@ class Sending:
         """
         # Somebody else may delete it at the same moment.
         with suppress(FileNotFoundError), self.store._explained(self.key):
-            fs = self.store.fs
-            if self._look(fs) in (Found.OURS, Found.PART):
-                self.dialect.delete(fs, self.key)
+            if self._look() in (Found.OURS, Found.PART):
+                self.dialect.delete(self.key)
 
     def is_stored(self) -> bool:
         """Whether what the storage has under the name is this upload.
@@ -96,37 +92,37 @@ class Sending:
         :raises StoreError: if the storage fails.
         """
         with self.store._explained(self.key):
-            return self._look(self.store.fs) in (Found.OURS, Found.PART)
+            return self._look() in (Found.OURS, Found.PART)
 
-    def _publish(self, fs: AbstractFileSystem, staged: t.Any, path: str) -> bool:
+    def _publish(self, staged: t.Any, path: str) -> bool:
         """Give the upload its name. Whether it has it, now or by an earlier try."""
         dialect, kind = self.dialect, self.held.entry.content_type
-        if dialect.exclusive(fs, staged):
+        if dialect.exclusive(staged):
             try:
-                dialect.create(fs, staged, path, kind)
+                dialect.create(staged, path, kind)
                 return True
             except FileExists:  # one of its folders is a file
                 raise
             except FileExistsError:
-                found = self._look(fs)
+                found = self._look()
                 if found is Found.NOTHING:
                     raise NoAnswer(
                         "it says that a name is taken which is not"
                     ) from None
         else:
-            found = self._look(fs)
+            found = self._look()
         if found in (Found.NOTHING, Found.PART):
-            dialect.replace(fs, staged, path, kind)
+            dialect.replace(staged, path, kind)
         return found is not Found.FOREIGN
 
-    def _is_stored(self, fs: AbstractFileSystem) -> bool:
+    def _is_stored(self) -> bool:
         """Whether the file is there; not if it has been replaced already.
 
         :raises NoAnswer: if it is not there, or not whole.
         """
         entry = self.held.entry
         try:
-            found = self._stat(fs)
+            found = self._stat()
         except FileNotFoundError as exc:
             raise NoAnswer("it does not have the file that it has taken") from exc
         if _differ(found.token, entry.token):
@@ -135,29 +131,29 @@ class Sending:
             raise NoAnswer(f"it has {found.size} bytes of a file of {entry.size} bytes")
         return True
 
-    def _look(self, fs: AbstractFileSystem) -> Found:
+    def _look(self) -> Found:
         entry = self.held.entry
         try:
-            found = self._stat(fs)
+            found = self._stat()
         except FileNotFoundError:
             return Found.NOTHING
         if _differ(found.token, entry.token):
             return Found.FOREIGN
         if found.token is not None and entry.token is not None:
             return Found.OURS if found.size == entry.size else Found.PART
-        return self._compared(fs, found)
+        return self._compared(found)
 
-    def _stat(self, fs: AbstractFileSystem) -> Stat:
+    def _stat(self) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
         # Not every filesystem has Python's own error for that.
         with self.store._explained(self.key):
-            return self.dialect.stat(fs, self.key)
+            return self.dialect.stat(self.key)
 
-    def _compared(self, fs: AbstractFileSystem, found: Stat) -> Found:
+    def _compared(self, found: Stat) -> Found:
         """What the storage has, by its bytes: where it keeps no token."""
         size = self.held.entry.size
         if found.size == size:
-            same = self._digest(fs, found) == self.held.digest()
+            same = self._digest(found) == self.held.digest()
             return Found.OURS if same else Found.FOREIGN
         # Storages that keep a token store a file in one step.
         may_be_part = self.dialect.token_name is None and self.held.may_be_stored
@@ -165,10 +161,10 @@ class Sending:
             return Found.FOREIGN
         with self.held.files.open() as file:
             begin = _sha256(_first(file, found.size))
-        return Found.PART if self._digest(fs, found) == begin else Found.FOREIGN
+        return Found.PART if self._digest(found) == begin else Found.FOREIGN
 
-    def _digest(self, fs: AbstractFileSystem, found: Stat) -> str:
-        fetched = self.dialect.get(fs, self.key, None, found)
+    def _digest(self, found: Stat) -> str:
+        fetched = self.dialect.get(self.key, None, found)
         return _sha256(whole(fetched))
 
 

@@ -7,6 +7,7 @@ hold one protocol each, and only where it differs.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import inspect
 import io
@@ -33,6 +34,8 @@ from ..secrecy import Options
 from ..sources import Source
 from ..sources import Streamed
 from ..unnamed import Unnamed
+from .connection import Connection
+from .connection import Scope
 from .errors import as_builtin
 from .errors import explained
 from .errors import NoAnswer
@@ -80,7 +83,7 @@ class Dialect(Signing):
     #: The names under which fsspec registers the protocol.
     protocols: t.ClassVar[tuple[str, ...]] = ()
     #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
-    scope: str = "process"
+    scope: Scope = "process"
     #: Which settings to look at when the storage refuses or does not answer.
     settings: str = "STORE_PATH and STORE_OPTIONS"
     #: Whether :meth:`open` gives a file of the operating system, or of memory, whose
@@ -95,6 +98,7 @@ class Dialect(Signing):
     def __init__(self, location: Location) -> None:
         self.location = location
         self.root = location.root
+        self.connection = Connection(self.scope)
 
     # -- where ---------------------------------------------------------------
 
@@ -136,9 +140,36 @@ class Dialect(Signing):
             options.pop("timeout", None)
         return limit
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        """Whether a filesystem that was used before still has its connection."""
+    @property
+    def fs(self) -> fsspec.AbstractFileSystem:
+        """The filesystem of this process or thread, which is made if there is none."""
+        return self.connection.get(self.connect)
+
+    def alive(self) -> bool:
+        """Whether the filesystem, which was used before, still has its connection."""
         return True
+
+    def reach(self) -> None:
+        """Connect, if nobody has yet: before anything is done that would be undone if
+        the server cannot be reached."""
+        self.connection.get(self.connect)
+
+    def anew(self) -> t.Self:
+        """The same dialect with a connection of its own."""
+        other = copy.copy(self)
+        other.connection = Connection(self.scope)
+        return other
+
+    def check_connection(self) -> bool:
+        """Forget a filesystem that has lost its connection, before an operation begins.
+
+        :return: whether nothing is lost.
+        """
+        return self.connection.check(self.alive)
+
+    def disconnect(self) -> None:
+        """Forget a connection of this thread that may be in the middle of a reply."""
+        self.connection.drop()
 
     def connect_options(self) -> Options:
         """What the filesystem is made with, in this process as it is now."""
@@ -183,9 +214,7 @@ class Dialect(Signing):
 
     # -- writing -------------------------------------------------------------
 
-    def stage(
-        self, fs: fsspec.AbstractFileSystem, source: Source
-    ) -> AbstractContextManager[t.Any]:
+    def stage(self, source: Source) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()
 
@@ -197,92 +226,84 @@ class Dialect(Signing):
         """
         return None
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: t.Any) -> bool:
+    def exclusive(self, staged: t.Any) -> bool:
         """Whether :meth:`create` refuses a name that is taken, in one step.
 
         Where it does not, every name carries a UUID, which needs no agreement.
         """
         return False
 
-    def create(
-        self, fs: fsspec.AbstractFileSystem, staged: t.Any, path: str, content_type: str
-    ) -> None:
+    def create(self, staged: t.Any, path: str, content_type: str) -> None:
         """Publish under a name that is free, in one step.
 
         :raises FileExistsError: if the name is taken.
         """
         raise NotImplementedError
 
-    def replace(
-        self, fs: fsspec.AbstractFileSystem, staged: t.Any, path: str, content_type: str
-    ) -> None:
+    def replace(self, staged: t.Any, path: str, content_type: str) -> None:
         """Publish under a name, in place of what may be there."""
         # A filesystem that renames, or copies, for itself gets the whole file under a
         # private name first. fsspec's own mv copies by the filesystem's cp_file.
-        kind, base = type(fs), fsspec.AbstractFileSystem
+        kind, base = type(self.fs), fsspec.AbstractFileSystem
         renames = kind.mv is not base.mv
         copies = renames or _copies(kind)
         target = self.staging_path() if copies else path
         for name in {target, path}:
-            fs.makedirs(fs._parent(name), exist_ok=True)
+            self.fs.makedirs(self.fs._parent(name), exist_ok=True)
         # Without either, the file grows under its name, in place of an older one.
-        before = None if copies else self._older(fs, path)
+        before = None if copies else self._older(path)
         try:
-            self._write(fs, staged, target)
+            self._write(staged, target)
             if renames:
-                fs.mv(target, path)
+                self.fs.mv(target, path)
             elif copies:
-                fs.cp_file(target, path)
+                self.fs.cp_file(target, path)
         except BaseException as exc:
             if not isinstance(exc, TimeoutError):  # which the next call would meet too
                 with suppress(Exception):
-                    if before is None or self._older(fs, path) != before:
-                        fs.rm_file(target)
+                    if before is None or self._older(path) != before:
+                        self.fs.rm_file(target)
             raise
         if copies and not renames:
             with suppress(Exception):  # sweep removes it
-                fs.rm_file(target)
+                self.fs.rm_file(target)
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+    def adopt(self, claim: Claim, staged: Stat) -> None:
         # Through this process, for storages that say nothing better.
-        body = whole(self.get(fs, claim.staged, None, staged))
+        body = whole(self.get(claim.staged, None, staged))
         with (
             io.BufferedReader(Streamed(body)) as file,
-            self.stage(fs, Source(file, None)) as copy,
+            self.stage(Source(file, None)) as copy,
         ):
-            self._give_key(fs, copy, claim)
-        self._check_copy(fs, claim, staged)
+            self._give_key(copy, claim)
+        self._check_copy(claim, staged)
 
-    def _give_key(
-        self, fs: fsspec.AbstractFileSystem, staged: t.Any, claim: Claim
-    ) -> None:
+    def _give_key(self, staged: t.Any, claim: Claim) -> None:
         """Publish a direct upload under its key, if that is free."""
         path = self.path(claim.key, follow=False)
-        if self.exclusive(fs, staged):
-            self.create(fs, staged, path, claim.content_type)
-        elif self._is_there(fs, path):
+        if self.exclusive(staged):
+            self.create(staged, path, claim.content_type)
+        elif self._is_there(path):
             raise FileExistsError(path)
         else:
-            self.replace(fs, staged, path, claim.content_type)
+            self.replace(staged, path, claim.content_type)
 
-    def _check_copy(
-        self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat
-    ) -> None:
+    def _check_copy(self, claim: Claim, staged: Stat) -> None:
         """Look whether the copy of a direct upload is whole, and remove it if not.
 
         :raises NoAnswer: if it is not.
         """
         with suppress(FileNotFoundError):
-            if self.stat(fs, claim.key).holds(staged):
+            if self.stat(claim.key).holds(staged):
                 return
-            self.delete(fs, claim.key)
+            self.delete(claim.key)
         raise NoAnswer(f"it has not copied all of {naming.quoted(claim.key)}")
 
-    def _older(self, fs: fsspec.AbstractFileSystem, path: str) -> Stat | None:
+    def _older(self, path: str) -> Stat | None:
         """What has a name already, if anything has."""
         try:
             with undisguised():
-                return self.record(fs.info(path), path)
+                return self.record(self.fs.info(path), path)
         except NOT_A_FILE:
             return None
 
@@ -290,14 +311,13 @@ class Dialect(Signing):
         """A new private path, in the storage but never shown."""
         return self.path(f"{naming.STAGING}/{shortuuid.uuid()}.part")
 
-    @staticmethod
-    def _write(fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _write(self, source: Source, path: str) -> None:
         """Write a whole file, and look whether it is.
 
         After an error nothing is published, neither now nor later. What the filesystem
         has stored already is left for the caller to remove.
         """
-        file = fs.open(path, "wb")
+        file = self.fs.open(path, "wb")
         size = 0
         try:
             for data in source.chunks():
@@ -311,16 +331,16 @@ class Dialect(Signing):
             _abandon(file)
             raise
         with undisguised():
-            stored = fs.info(path).get("size")
+            stored = self.fs.info(path).get("size")
         if stored not in (None, size):
             raise NoAnswer(f"it stored {stored} bytes of {size}")
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+    def stat(self, key: str) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
         with undisguised():
-            info = fs.info(self.path(key))
+            info = self.fs.info(self.path(key))
         if _kind(info) != "file":
             raise FileNotFoundError(key)
         return self.record(info, key)
@@ -345,7 +365,6 @@ class Dialect(Signing):
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
@@ -362,80 +381,74 @@ class Dialect(Signing):
         :raises VersionGone: if the file is not the version *found*, where the protocol
             can tell.
         """
-        known = found or self.stat(fs, key)
+        known = found or self.stat(key)
         where = bounds(span, known.size)
         if where is None:
             return None
-        return Fetched(known, *where, self._version(fs, known, *where))
+        return Fetched(known, *where, self._version(known, *where))
 
-    def confirm_end(self, fs: fsspec.AbstractFileSystem, key: str, span: Span) -> None:
+    def confirm_end(self, key: str, span: Span) -> None:
         """Look whether a file really ends before a span, as an answer says that may
         only be shorter than the file.
 
         :raises NoAnswer: if the file has bytes of the span.
         """
-        if span.meets(self.stat(fs, key).size):
+        if span.meets(self.stat(key).size):
             raise NoAnswer(f"it has nothing of {span}, where the file has")
 
-    def _version(
-        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
+    def _version(self, known: Stat, start: int, stop: int) -> Iterator[bytes]:
         """Bytes of one version: it is still there when the last of them have come."""
         # One byte more than there should be, so that it is noticed.
         more = stop == known.size
-        yield from self._between(fs, known.name, start, stop + more)
-        self._check_version(fs, known)
+        yield from self._between(known.name, start, stop + more)
+        self._check_version(known)
 
-    def _check_version(self, fs: fsspec.AbstractFileSystem, known: Stat) -> None:
+    def _check_version(self, known: Stat) -> None:
         """:raises VersionGone: if a file is not the version that is known."""
         with suppress(FileNotFoundError):
-            if self.stat(fs, known.name).version == known.version:
+            if self.stat(known.name).version == known.version:
                 return
         raise version_gone(known.name)
 
-    def _between(
-        self, fs: fsspec.AbstractFileSystem, key: str, start: int, stop: int
-    ) -> Iterator[bytes]:
-        with self._opened(fs, key) as file:
+    def _between(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        with self._opened(key) as file:
             yield from pieces(file, start, stop)
 
-    def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
+    def read(self, key: str) -> bytes:
         """The whole content.
 
         :raises FileNotFoundError: if there is no such file.
         """
-        return joined(whole(self.get(fs, key)))
+        return joined(whole(self.get(key)))
 
     def on_disk(self, key: str) -> str | None:
         """The path of a file that a web server on this machine can send."""
         return None
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+    def open(self, key: str) -> t.IO[bytes]:
         """A stored file, for reading.
 
         :raises FileNotFoundError: if there is no such file.
         """
-        known = self.stat(fs, key)
-        file = self._opened(fs, key)
+        known = self.stat(key)
+        file = self._opened(key)
 
         def check() -> None:
             if file.read(1):
                 raise NoAnswer("there are more bytes than were announced")
-            self._check_version(fs, known)
+            self._check_version(known)
 
         return t.cast("t.IO[bytes]", HandleFile(file, known.size, check))
 
-    def _opened(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+    def _opened(self, key: str) -> t.IO[bytes]:
         with undisguised():
-            file = fs.open(self.path(key), "rb")
-        limit = getattr(fs, ioloop.LIMIT, None)
+            file = self.fs.open(self.path(key), "rb")
+        limit = getattr(self.fs, ioloop.LIMIT, None)
         if limit is not None:
             ioloop.bridge(file, PATIENCE * limit)
         return t.cast("t.IO[bytes]", file)
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
         """Every file below the folder *prefix*, folder by folder.
 
         The store drops what belongs to nobody, such as the private folder and objects
@@ -450,9 +463,9 @@ class Dialect(Signing):
         while folders:
             folder, above = folders.pop()
             below = []
-            for key, info in self._below(fs, folder):
+            for key, info in self._below(folder):
                 if _kind(info) != "directory":
-                    yield self._found(fs, key, info)
+                    yield self._found(key, info)
                 elif info.get("unique") in above:
                     yield Unreachable(key, "is a folder that leads back to itself.")
                 elif key.rpartition("/")[2] != naming.STAGING:
@@ -463,47 +476,43 @@ class Dialect(Signing):
     def _top(self, prefix: str) -> str:
         return self.path(prefix) if prefix else self.root or self._marker
 
-    def _below(
-        self, fs: fsspec.AbstractFileSystem, folder: str
-    ) -> list[tuple[str, dict[str, t.Any]]]:
+    def _below(self, folder: str) -> list[tuple[str, dict[str, t.Any]]]:
         """What is in one folder, by the keys; nothing if the folder has vanished.
 
         :raises NoAnswer: if the folder is there and cannot be listed.
         """
         try:
             with undisguised():
-                found = fs.ls(folder, detail=True)
+                found = self.fs.ls(folder, detail=True)
         except NOT_A_FILE as exc:
-            if self._vanished(fs, folder):
+            if self._vanished(folder):
                 return []
             raise NoAnswer(f"it cannot list {naming.quoted(folder)}") from exc
         return [
-            (self.key_of(fs, info["name"]), info)
+            (self.key_of(info["name"]), info)
             for info in found
             # Some list the folder itself, or a file when they are asked for a folder.
-            if fs._strip_protocol(info["name"]).rstrip("/") != folder.rstrip("/")
+            if self.fs._strip_protocol(info["name"]).rstrip("/") != folder.rstrip("/")
         ]
 
-    def _vanished(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+    def _vanished(self, folder: str) -> bool:
         """Whether a folder that cannot be listed is no folder, as its parent says."""
         if not folder.startswith(f"{self.root}/") or folder == self._marker:
             return True
         parent, _, name = folder.rpartition("/")
-        key = self.key_of(fs, folder)
+        key = self.key_of(folder)
         return all(
             key != other or _kind(info) == "file"
-            for other, info in self._below(fs, parent or self._marker)
+            for other, info in self._below(parent or self._marker)
         )
 
-    def _found(
-        self, fs: fsspec.AbstractFileSystem, key: str, info: dict[str, t.Any]
-    ) -> Stat | Unreachable:
+    def _found(self, key: str, info: dict[str, t.Any]) -> Stat | Unreachable:
         """What is listed in a folder and is no folder."""
         kind = _kind(info)
         if kind == "link":
             try:
                 with undisguised():
-                    info = fs.info(self.path(key))
+                    info = self.fs.info(self.path(key))
             except NOT_A_FILE:
                 return Unreachable(key, "is a link that leads nowhere.")
             if _kind(info) == "directory":
@@ -513,14 +522,14 @@ class Dialect(Signing):
             return Unreachable(key, "is neither a file nor a folder.")
         return self.record(info, key)
 
-    def key_of(self, fs: fsspec.AbstractFileSystem, name: str) -> str:
+    def key_of(self, name: str) -> str:
         """The key of what the filesystem lists as *name*.
 
         :raises StoreError: if that is not below the store's root.
         """
         root = f"{self.root}/" if self.root else self._marker
         # As it is, if possible: a name may look like a URL.
-        path = name if name.startswith(root) else fs._strip_protocol(name)
+        path = name if name.startswith(root) else self.fs._strip_protocol(name)
         if not path.startswith(root):
             raise StoreError(
                 f"The filesystem lists {naming.quoted(path)}, which is not below"
@@ -529,30 +538,28 @@ class Dialect(Signing):
             )
         return t.cast(str, path[len(root) :].rstrip("/"))
 
-    def first_page(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat | Unreachable], bool]:
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
         """What one request tells about the files below a folder, for views.
 
         :return: the files, and whether there may be more.
         """
         if type(self).walk is not Dialect.walk:
             # Who lists in another way knows why; then it may take a few requests.
-            return first_of(self.walk(fs, prefix))
+            return first_of(self.walk(prefix))
         files: list[Stat | Unreachable] = []
         more = False
-        for key, info in self._below(fs, self._top(prefix)):
+        for key, info in self._below(self._top(prefix)):
             if _kind(info) != "directory":
-                files.append(self._found(fs, key, info))
+                files.append(self._found(key, info))
             elif key != naming.STAGING:
                 more = True
         return files, more
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+    def delete(self, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
-        fs.rm_file(self.path(key, follow=False))
+        self.fs.rm_file(self.path(key, follow=False))
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         """Whether two paths mean one file. Asked when both look alike, before one of
         them is deleted.
 
@@ -570,42 +577,40 @@ class Dialect(Signing):
         private = f"{naming.STAGING}/{shortuuid.uuid()}"
         mark = f"{folder}/{private}/{name}"
         try:
-            self._mark(fs, mark)
-            return self._is_there(fs, f"{other}/{private}/{theirs}")
+            self._mark(mark)
+            return self._is_there(f"{other}/{private}/{theirs}")
         finally:
             with suppress(Exception):
-                self._remove(fs, mark)
-                self._rmdir(fs, f"{folder}/{private}")
+                self._remove(mark)
+                self._rmdir(f"{folder}/{private}")
                 if folder != self.root:  # where uploads of others are about to begin
-                    self._rmdir(fs, f"{folder}/{naming.STAGING}")
+                    self._rmdir(f"{folder}/{naming.STAGING}")
 
-    def _mark(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def _mark(self, path: str) -> None:
         """Write an empty file, and the folders above it."""
-        fs.makedirs(fs._parent(path), exist_ok=True)
-        self._write(fs, Source(io.BytesIO(), None), path)
+        self.fs.makedirs(self.fs._parent(path), exist_ok=True)
+        self._write(Source(io.BytesIO(), None), path)
 
-    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    def _is_there(self, path: str) -> bool:
         try:
             with undisguised():
-                fs.info(path)
+                self.fs.info(path)
         except NOT_A_FILE:
             return False
         return True
 
-    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        fs.rm_file(path)
+    def _remove(self, path: str) -> None:
+        self.fs.rm_file(path)
 
-    def _rmdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
-        fs.rmdir(folder)
+    def _rmdir(self, folder: str) -> None:
+        self.fs.rmdir(folder)
 
     # -- what killed processes left ------------------------------------------
 
-    def sweep(
-        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
-    ) -> Iterator[str]:
+    def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
         """Remove what lies in the private folder since *before*, and name it; not
         what a token of an upload that is still good may need."""
-        for info in self.left(fs):
+        for info in self.left():
             name = str(info["name"]).rstrip("/").rpartition("/")[2]
             modified = self.record(
                 {**info, "size": info.get("size") or 0}, name
@@ -614,14 +619,14 @@ class Dialect(Signing):
             # Of what has no date nobody knows whether it is still being written.
             if modified is not None and max(modified, needed or modified) < before:
                 if not dry_run:
-                    self.discard(fs, self.path(f"{naming.STAGING}/{name}"))
+                    self.discard(self.path(f"{naming.STAGING}/{name}"))
                 yield f"{naming.STAGING}/{name}"
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self) -> list[dict[str, t.Any]]:
         """What lies in the private folder."""
         try:
             with undisguised():
-                found = fs.ls(self.path(naming.STAGING), detail=True)
+                found = self.fs.ls(self.path(naming.STAGING), detail=True)
         except NOT_A_FILE:
             return []
         # An object store may show the folder itself, in either way.
@@ -632,10 +637,10 @@ class Dialect(Signing):
             and not info["name"].rstrip("/").endswith(naming.STAGING)
         ]
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, path: str) -> None:
         """Remove a private file, if it is there."""
         with suppress(FileNotFoundError):
-            fs.rm_file(path)
+            self.fs.rm_file(path)
 
     # -- what went wrong -----------------------------------------------------
 

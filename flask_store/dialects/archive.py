@@ -67,9 +67,8 @@ class ZipDialect(ChainedDialect):
         return f"zip://{self.path(key)}::{self.archive}"
 
     def connect(self) -> fsspec.AbstractFileSystem:
-        target = self.inner.connect()
         try:
-            file = self.inner.open(target, self.name)
+            file = self.inner.open(self.name)
         except Exception as exc:
             error = self.inner.explain(exc, self.name)
             if isinstance(exc, InvalidName) or isinstance(error, FileNotFound):
@@ -86,12 +85,12 @@ class ZipDialect(ChainedDialect):
                 f"STORE_PATH names {self.archive}, which is no ZIP archive or a broken"
                 " one. Test it with: python -m zipfile -t"
             ) from exc
-        fs.target, fs.broken = target, False
+        fs.broken = False
         return fs
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+    def alive(self) -> bool:
         # What cannot be read may have been replaced: then it is opened anew.
-        return not fs.broken and super().alive(fs)
+        return not self.fs.broken and super().alive()
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         error = super().explain(exc, key)
@@ -103,9 +102,9 @@ class ZipDialect(ChainedDialect):
             )
         return error
 
-    def _member(self, fs: fsspec.AbstractFileSystem, key: str) -> zipfile.ZipInfo:
+    def _member(self, key: str) -> zipfile.ZipInfo:
         try:
-            info: zipfile.ZipInfo = fs.zip.getinfo(self.path(key))
+            info: zipfile.ZipInfo = self.fs.zip.getinfo(self.path(key))
         except KeyError as exc:
             raise FileNotFoundError(key) from exc
         kind = stat.S_IFMT(info.external_attr >> 16)
@@ -113,8 +112,8 @@ class ZipDialect(ChainedDialect):
             raise FileNotFoundError(key)
         return info
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        info = self._member(fs, key)
+    def stat(self, key: str) -> Stat:
+        info = self._member(key)
         modified = None
         with suppress(ValueError):  # a date in an archive may be any number
             modified = utc(dt.datetime(*info.date_time))
@@ -126,37 +125,35 @@ class ZipDialect(ChainedDialect):
             content_type=media_types.content_type(key),
         )
 
-    def _opened(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        info = self._member(fs, key)
+    def _opened(self, key: str) -> t.IO[bytes]:
+        info = self._member(key)
         if info.flag_bits & 1:
             raise StoreDenied(
                 f"{naming.quoted(key)} is encrypted in {self.archive}. Unpack the"
                 " archive, or make one without a password.",
                 key,
             )
-        return t.cast("t.IO[bytes]", fs.zip.open(info))
+        return t.cast("t.IO[bytes]", self.fs.zip.open(info))
 
-    def _version(
-        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
+    def _version(self, known: Stat, start: int, stop: int) -> Iterator[bytes]:
         left = stop - start
         try:
-            for data in self._between(fs, known.name, start, stop):
+            for data in self._between(known.name, start, stop):
                 left -= len(data)
                 yield data
             if left > 0:  # of the sizes in a broken archive, not all are checked
                 raise zipfile.BadZipFile(f"{left} bytes are missing")
         except Exception as exc:
-            fs.broken = _is_broken(exc)
+            self.fs.broken = _is_broken(exc)
             raise
 
-    def walk(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
+    def walk(self, prefix: str) -> Iterator[Stat]:
         folder = self.path(prefix) if prefix else self.root
         start, skip = f"{folder}/" if folder else "", len(self.root) + bool(self.root)
-        for name in sorted(set(fs.zip.namelist())):
+        for name in sorted(set(self.fs.zip.namelist())):
             if name.startswith(start):
                 with suppress(FileNotFoundError, InvalidName):
-                    yield self.stat(fs, naming.check(name[skip:]))
+                    yield self.stat(naming.check(name[skip:]))
 
 
 def _is_broken(exc: Exception) -> bool:

@@ -126,30 +126,29 @@ class AzureDialect(AzureLinks):
     # -- writing -------------------------------------------------------------
 
     @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+    def stage(self, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
             yield Staged(rewindable, source.token)
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+    def exclusive(self, staged: Staged) -> bool:
         return True
 
     def create(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
         for _ in range(TRIES):
             try:
-                self._put(fs, staged, path, content_type, overwrite=False)
+                self._put(staged, path, content_type, overwrite=False)
                 return
             except azure.ResourceExistsError:
                 pass
             # A reply may get lost. Then the request is sent again and finds the name
             # taken, by ourselves. It may also be deleted meanwhile, and is free then.
             try:
-                found = self._ask(fs, path, "get_blob_properties")
+                found = self._ask(path, "get_blob_properties")
             except azure.ResourceNotFoundError as exc:
                 if code_of(exc) == CONTAINER_NOT_FOUND:
                     raise
@@ -161,23 +160,21 @@ class AzureDialect(AzureLinks):
 
     def replace(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
-        self._put(fs, staged, path, content_type, overwrite=True)
+        self._put(staged, path, content_type, overwrite=True)
 
     def _put(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
         overwrite: bool,
     ) -> None:
         try:
-            self._upload(fs, staged, path, content_type, overwrite)
+            self._upload(staged, path, content_type, overwrite)
         except (
             NoAnswer,
             TimeoutError,
@@ -189,12 +186,11 @@ class AzureDialect(AzureLinks):
             # all the same.
             refused = (getattr(exc, "status_code", None) or 0) >= 300
             mine = staged.source.error is not None
-            if refused or mine or not self._is_stored(fs, staged, path):
+            if refused or mine or not self._is_stored(staged, path):
                 raise
 
     def _upload(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
@@ -203,7 +199,6 @@ class AzureDialect(AzureLinks):
         for again in reversed(range(OVERWRITES)):
             try:
                 reply = self._ask(
-                    fs,
                     path,
                     "upload_blob",
                     Window(staged.source),
@@ -222,14 +217,13 @@ class AzureDialect(AzureLinks):
                     raise NoAnswer("it has no ETag")
                 return
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        container = fs.service_client.get_container_client(self.container)
+    def adopt(self, claim: Claim, staged: Stat) -> None:
+        container = self.fs.service_client.get_container_client(self.container)
         # With a shared access signature, if that is what the account is opened with.
         source = container.get_blob_client(self.absolute_path(claim.staged)).url
         path = self.path(claim.key)
         try:
             reply = self._ask(
-                fs,
                 path,
                 "start_copy_from_url",
                 source,
@@ -245,50 +239,47 @@ class AzureDialect(AzureLinks):
             if exc.status_code not in (409, 412):
                 raise
             # One of the two conditions, and it is not said which.
-            if not self._is_there(fs, path):
+            if not self._is_there(path):
                 raise version_gone(claim.key) from exc
-            self._await_copy(fs, path)
+            self._await_copy(path)
             raise FileExistsError(claim.key) from exc
         if reply.get("copy_status") != "success":
-            self._await_copy(fs, path)
-        self._check_copy(fs, claim, staged)
+            self._await_copy(path)
+        self._check_copy(claim, staged)
 
-    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    def _is_there(self, path: str) -> bool:
         try:
-            self._ask(fs, path, "get_blob_properties")
+            self._ask(path, "get_blob_properties")
         except azure.ResourceNotFoundError:
             return False
         return True
 
-    def _await_copy(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def _await_copy(self, path: str) -> None:
         """Wait for a copy that the service goes on with after its answer ("Copy Blob").
 
         :raises NoAnswer: if it is not done within the time for an answer, or fails.
         """
         end = time.monotonic() + TIMEOUT
         while True:
-            status = self._ask(fs, path, "get_blob_properties").copy.status
+            status = self._ask(path, "get_blob_properties").copy.status
             if status in (None, "success"):  # without one, it was uploaded
                 return
             if status != "pending":
-                self.discard(fs, path)  # it has the key, and nothing in it
+                self.discard(path)  # it has the key, and nothing in it
             if status != "pending" or time.monotonic() > end:
                 raise NoAnswer(f"its copy is {status}")
             time.sleep(POLL)
 
-    def _is_stored(
-        self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
-    ) -> bool:
+    def _is_stored(self, staged: Staged, path: str) -> bool:
         """Whether the blob is the one that was sent, whole."""
         try:
-            found = self._ask(fs, path, "get_blob_properties", within=LOOK)
+            found = self._ask(path, "get_blob_properties", within=LOOK)
         except Exception:
             return False  # the error of the upload tells more
         return _token(found) == staged.token and found.size == staged.source.size
 
     def _ask(
         self,
-        fs: fsspec.AbstractFileSystem,
         path: str,
         method: str,
         *args: t.Any,
@@ -299,7 +290,7 @@ class AzureDialect(AzureLinks):
         limits = {name: self.location.options[name] for name in LIMITS}
 
         async def asking() -> t.Any:
-            service = fs.service_client
+            service = self.fs.service_client
             blob = service.get_blob_client(self.container, path.partition("/")[2])
             # These are in memory while they are sent.
             blob._config.max_single_put_size = CHUNK
@@ -307,25 +298,23 @@ class AzureDialect(AzureLinks):
             async with asyncio.timeout(within):
                 return await getattr(blob, method)(*args, **limits, **more)
 
-        return ioloop.run(fs.loop, asking)
+        return ioloop.run(self.fs.loop, asking)
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        found = self._ask(fs, self.path(key), "get_blob_properties")
+    def stat(self, key: str) -> Stat:
+        found = self._ask(self.path(key), "get_blob_properties")
         if _is_folder(found):
             raise FileNotFoundError(key)
         return self._stat(found, key)
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
         # adlfs takes what follows a '#' for no part of a name.
         folder = f"{self.path(prefix) if prefix else self.root}/"
-        yield from self._list(fs, folder[len(self.container) + 1 :])
+        yield from self._list(folder[len(self.container) + 1 :])
 
-    def _list(self, fs: fsspec.AbstractFileSystem, prefix: str) -> Iterator[Stat]:
-        container = fs.service_client.get_container_client(self.container)
+    def _list(self, prefix: str) -> Iterator[Stat]:
+        container = self.fs.service_client.get_container_client(self.container)
         limits = {name: self.location.options[name] for name in LIMITS}
         pages = container.list_blobs(
             name_starts_with=prefix or None, include=["metadata"], **limits
@@ -336,7 +325,7 @@ class AzureDialect(AzureLinks):
             return None if found is None else [blob async for blob in found]
 
         skip = len(self.absolute_path(""))
-        while (blobs := ioloop.run(fs.loop, page)) is not None:
+        while (blobs := ioloop.run(self.fs.loop, page)) is not None:
             for blob in blobs:
                 if not blob.name.startswith(prefix):
                     raise NoAnswer(f"it lists {naming.quoted(blob.name)}")
@@ -357,18 +346,17 @@ class AzureDialect(AzureLinks):
         record = replace(record, checksum=_md5(settings.content_md5))
         return record.with_token(_token(blob))
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.get(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
         if span and span.first is None and found is None:
-            found = self.stat(fs, key)  # Azure has no range of the last bytes
+            found = self.stat(key)  # Azure has no range of the last bytes
         if span and found is not None:
             if not span.meets(found.size):
                 return None
@@ -383,26 +371,27 @@ class AzureDialect(AzureLinks):
             return known
 
         async def asking() -> Download:
-            blob = fs.service_client.get_blob_client(self.container, name)
+            blob = self.fs.service_client.get_blob_client(self.container, name)
             version = found.etag if found else None
             return await download(blob, span or ALL, version, describe, limit)
 
         try:
-            begun = ioloop.run(fs.loop, asking)
+            begun = ioloop.run(self.fs.loop, asking)
         except OutOfSpan:
             if span:
-                self.confirm_end(fs, key, span)
+                self.confirm_end(key, span)
             return None
         except azure.HttpResponseError as exc:
-            return self._unfetched(fs, key, span, found, exc)
-        body = pieces(fs.loop, begun.first, begun.body.read, begun.body.close, limit)
+            return self._unfetched(key, span, found, exc)
+        body = pieces(
+            self.fs.loop, begun.first, begun.body.read, begun.body.close, limit
+        )
         if begun.body.answer.status_code == 200:  # which tells the size only once
             body = verified(body, begun.found.checksum)
         return Fetched(begun.found, begun.sent.start, begun.sent.stop, body)
 
     def _unfetched(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None,
         found: Stat | None,
@@ -413,7 +402,7 @@ class AzureDialect(AzureLinks):
             code_of(exc) == CONTAINER_NOT_FOUND
         ):
             raise exc
-        there = self.stat(fs, key)
+        there = self.stat(key)
         if found is not None and there.etag != found.etag:
             raise version_gone(key) from exc
         if exc.status_code == 416:
@@ -443,28 +432,28 @@ class AzureDialect(AzureLinks):
         )
         return replace(record, checksum=_md5(base64.b64decode(md5)) if md5 else None)
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         return old == new
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+    def delete(self, key: str) -> None:
         tries = Tries()
         try:
-            self._ask(fs, self.path(key), "delete_blob", trace_request_ctx=tries)
+            self._ask(self.path(key), "delete_blob", trace_request_ctx=tries)
         except azure.ResourceNotFoundError as exc:
             # A first request may have done it, and its answer got lost.
             if tries.sent < 2 or code_of(exc) == CONTAINER_NOT_FOUND:
                 raise
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self) -> list[dict[str, t.Any]]:
         prefix = self.absolute_path(f"{naming.STAGING}/")
         return [
             {"name": found.name, "size": found.size, "last_modified": found.modified}
-            for found in self._list(fs, prefix)
+            for found in self._list(prefix)
         ]
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, path: str) -> None:
         try:
-            self._ask(fs, path, "delete_blob")
+            self._ask(path, "delete_blob")
         except azure.ResourceNotFoundError as exc:
             if code_of(exc) == CONTAINER_NOT_FOUND:
                 raise

@@ -8,7 +8,6 @@ import typing as t
 from collections.abc import Mapping
 from urllib.parse import quote
 
-import fsspec
 from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import generate_blob_sas
 
@@ -38,7 +37,6 @@ class AzureLinks(Dialect):
 
     def sign(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         period: Period,
         disposition: str,
@@ -46,12 +44,12 @@ class AzureLinks(Dialect):
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.
-        secret = getattr(fs.service_client.credential, "account_key", None)
+        secret = getattr(self.fs.service_client.credential, "account_key", None)
         if secret is None:
             return None
         name = self.absolute_path(key)
         signature = generate_blob_sas(
-            fs.service_client.account_name,
+            self.fs.service_client.account_name,
             self.container,
             name,
             account_key=secret,
@@ -61,7 +59,7 @@ class AzureLinks(Dialect):
             content_disposition=disposition,
             content_type=content_type,
         )
-        blob = fs.service_client.get_blob_client(self.container, name)
+        blob = self.fs.service_client.get_blob_client(self.container, name)
         return f"{blob.url}?{signature}"
 
 

@@ -59,58 +59,54 @@ class SimpleCacheDialect(ChainedDialect):
         if folder is None:
             folder = tempfile.mkdtemp(prefix="flask-store-cache-")
         os.makedirs(folder, 0o700, exist_ok=True)
-        target = self.inner.connect()
         fs = fsspec.filesystem(
-            "simplecache", fs=target, cache_storage=folder, skip_instance_cache=True
+            "simplecache",
+            fs=self.inner.fs,
+            cache_storage=folder,
+            skip_instance_cache=True,
         )
-        fs.target = target
         if self.folder is None:
             weakref.finalize(fs, shutil.rmtree, folder, ignore_errors=True)
         return fs
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        return self.inner.stat(fs.target, key)
+    def stat(self, key: str) -> Stat:
+        return self.inner.stat(key)
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
-        return self.inner.walk(fs.target, prefix)
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        return self.inner.walk(prefix)
 
-    def first_page(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat | Unreachable], bool]:
-        return self.inner.first_page(fs.target, prefix)
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        return self.inner.first_page(prefix)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return self._copy(fs, self.stat(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return self._copy(self.stat(key))
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        known = found or self.stat(fs, key)
+        known = found or self.stat(key)
         where = bounds(span, known.size)
         if where is None:
             return None
-        file = self._copy(fs, known)
+        file = self._copy(known)
         return Fetched(known, *where, FilePart(file, *where))
 
-    def _copy(self, fs: fsspec.AbstractFileSystem, found: Stat) -> t.BinaryIO:
+    def _copy(self, found: Stat) -> t.BinaryIO:
         """The version of a file that *found* describes, from the disk."""
         version = repr((self.path(found.name), found.etag, found.modified, found.size))
-        folder = fs.storage[-1]
+        folder = self.fs.storage[-1]
         path = os.path.join(folder, hashlib.sha256(version.encode()).hexdigest())
         with suppress(FileNotFoundError):
             return open(path, "rb")
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             try:
-                fetched = self.inner.get(fs.target, found.name, None, found)
+                fetched = self.inner.get(found.name, None, found)
                 file.writelines(whole(fetched))
                 # Not every storage can be asked for a version, and this one stays.
-                if self.stat(fs, found.name) != found:
+                if self.stat(found.name) != found:
                     raise version_gone(found.name)
                 file.close()
                 os.replace(file.name, path)

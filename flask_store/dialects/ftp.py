@@ -62,7 +62,8 @@ class FTPDialect(StagedDialect):
     def connect(self) -> fsspec.AbstractFileSystem:
         return PrivateFTPFileSystem(skip_instance_cache=True, **self.location.options)
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
+    def alive(self) -> bool:
+        fs = self.fs
         connection = fs.idle
         # Without one, the next command connects. Servers hang up on a connection that
         # was idle for some minutes.
@@ -82,23 +83,23 @@ class FTPDialect(StagedDialect):
 
     # -- writing -------------------------------------------------------------
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+    def exclusive(self, staged: Staged) -> bool:
         return False
 
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _upload(self, source: Source, path: str) -> None:
         # A file of this very connection cannot be read while another is written.
         with source.rewindable() as rewindable:
-            connection = fs.take()
+            connection = self.fs.take()
             try:
                 stored(connection, path, Window(rewindable))
-                found = described(fs, connection, path)["size"]
+                found = described(self.fs, connection, path)["size"]
             except ftplib.Error:
-                fs.give_back(connection)
+                self.fs.give_back(connection)
                 raise
             except BaseException:
                 connection.close()  # a reply may be on its way
                 raise
-            fs.give_back(connection)
+            self.fs.give_back(connection)
             # A server takes a connection that is cut for the end of the file.
             if found != rewindable.size:
                 raise NoAnswer(f"it stored {found} bytes of {rewindable.size}")
@@ -106,39 +107,40 @@ class FTPDialect(StagedDialect):
     def _is_silent(self, exc: BaseException) -> bool:
         return False  # some servers forget to reply when their disk is full
 
-    def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def _take_back(self, path: str) -> None:
         with suppress(Exception):
+            fs = self.fs
             if fs.idle is None:
                 # A server that has fallen silent is not waited for once more.
                 options = {**self.location.options, "timeout": NOOP_TIMEOUT}
                 fs = PrivateFTPFileSystem(skip_instance_cache=True, **options)
-            self.discard(fs, path)
+            fs.ftp.delete(path)
 
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        fs.ftp.rename(old, new)
+    def _rename(self, old: str, new: str) -> None:
+        self.fs.ftp.rename(old, new)
 
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+    def _rename_over(self, old: str, new: str) -> None:
         try:
-            fs.ftp.rename(old, new)
+            self.fs.ftp.rename(old, new)
         except ftplib.error_perm:
             # Some servers do not replace; then there is a moment without the file.
-            if self._info(fs, new)["type"] != "file":
+            if self._info(new)["type"] != "file":
                 raise
-            fs.ftp.delete(new)
-            fs.ftp.rename(old, new)
+            self.fs.ftp.delete(new)
+            self.fs.ftp.rename(old, new)
 
-    def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
-        fs.ftp.mkd(folder)
+    def _mkdir(self, folder: str) -> None:
+        self.fs.ftp.mkd(folder)
 
-    def _rmdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
-        fs.ftp.rmd(folder)
+    def _rmdir(self, folder: str) -> None:
+        self.fs.ftp.rmd(folder)
 
-    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        fs.ftp.delete(path)
+    def _remove(self, path: str) -> None:
+        self.fs.ftp.delete(path)
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, path: str) -> None:
         try:
-            self._remove(fs, path)
+            self._remove(path)
         except ftplib.error_perm as exc:
             if not is_missing(exc):
                 raise
@@ -158,64 +160,59 @@ class FTPDialect(StagedDialect):
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        if not self.alive(fs):
-            fs.drop()
-        known = self.stat(fs, key)
+        if not self.alive():
+            self.fs.drop()
+        known = self.stat(key)
         if found is not None and known.version != found.version:
             raise version_gone(key)
         where = bounds(span, known.size)
         if where is None:
             return None
         start, stop = where
-        body = self._retrieved(fs, known, start, stop)
+        body = self._retrieved(known, start, stop)
         if stop - start <= CHUNK:  # then the connection is free again at once
             body = iter([joined(body)])
         return Fetched(known, start, stop, body)
 
-    def _retrieved(
-        self, fs: fsspec.AbstractFileSystem, known: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
+    def _retrieved(self, known: Stat, start: int, stop: int) -> Iterator[bytes]:
         """The bytes of one version, by one RETR on a connection of its own."""
         path, left = self.path(known.name), stop - start
         length = None if stop == known.size else left
-        connection = fs.take()
+        connection = self.fs.take()
         try:
             for piece in retrieved(connection, path, start, length):
                 left -= len(piece)
                 if left < 0:
-                    self._compare(known, fs, fs.ftp)
+                    self._compare(known, self.fs.ftp)
                     raise NoAnswer("there are more bytes than were announced")
                 yield piece
-            self._compare(known, fs, connection)
+            self._compare(known, connection)
         except BaseException:
             connection.close()  # the server may be sending still
             raise
-        fs.give_back(connection)
+        self.fs.give_back(connection)
 
-    def _compare(
-        self, known: Stat, fs: fsspec.AbstractFileSystem, connection: ftplib.FTP
-    ) -> None:
+    def _compare(self, known: Stat, connection: ftplib.FTP) -> None:
         """:raises VersionGone: if the file is not the one that is known."""
         with suppress(FileNotFoundError):
-            info = described(fs, connection, self.path(known.name))
+            info = described(self.fs, connection, self.path(known.name))
             if info["type"] == "file":
                 if self.record(info, known.name).version == known.version:
                     return
         raise version_gone(known.name)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.get(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self) -> list[dict[str, t.Any]]:
         # A server without MLSD lists no date that could be compared.
         return [
-            info if info.get("modify") else {**info, **self._info(fs, info["name"])}
-            for info in super().left(fs)
+            info if info.get("modify") else {**info, **self._info(info["name"])}
+            for info in super().left()
         ]
 
     # -- what went wrong -----------------------------------------------------

@@ -119,29 +119,25 @@ class GCSDialect(GCSWriting):
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+    def stat(self, key: str) -> Stat:
         try:
-            found = self._client(fs).ask("GET", self._object(self.path(key)))
+            found = self._client().ask("GET", self._object(self.path(key)))
         except Refused as exc:
-            raise self._missing(fs, exc, key) from exc
+            raise self._missing(exc, key) from exc
         check_object(found, self.absolute_path(key))
         return self._stat(found, key)
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
         folder = self.absolute_path(prefix).rstrip("/")
         skip = len(self.absolute_path(""))
-        for found in self._list(fs, f"{folder}/" if folder else ""):
+        for found in self._list(f"{folder}/" if folder else ""):
             yield self._stat(found, found["name"][skip:])
 
-    def _list(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[dict[str, t.Any]]:
+    def _list(self, prefix: str) -> Iterator[dict[str, t.Any]]:
         said: dict[str, t.Any] = {"prefix": prefix or None}
         while True:
             try:
-                page = self._client(fs).ask("GET", f"b/{self.bucket}/o", said)
+                page = self._client().ask("GET", f"b/{self.bucket}/o", said)
             except Refused as exc:
                 raise self._no_bucket() if exc.status == 404 else exc from exc
             yield from _items(page, prefix)
@@ -149,12 +145,11 @@ class GCSDialect(GCSWriting):
                 return
             said["pageToken"] = page["nextPageToken"]
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.get(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
@@ -174,16 +169,16 @@ class GCSDialect(GCSWriting):
 
         try:
             # Of all the bytes, the answer to a range tells the size twice.
-            return self._client(fs).download(path, version, span or ALL, judge)
+            return self._client().download(path, version, span or ALL, judge)
         except OutOfSpan:
             if span:
-                self.confirm_end(fs, key, span)
+                self.confirm_end(key, span)
             return None
         except Refused as exc:
             if exc.status not in (404, 416):
                 raise
             # The error of a download is plain text, which anybody could have sent.
-            there = self.stat(fs, key)
+            there = self.stat(key)
             if found and there.etag != found.etag:
                 raise version_gone(key) from exc
             if exc.status == 416 and span and not span.meets(there.size):
@@ -220,35 +215,32 @@ class GCSDialect(GCSWriting):
         checksum = _checksum(found.get("md5Hash"), found.get("crc32c"))
         return replace(record, checksum=checksum).with_token(token_of(found))
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         return old == new
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+    def delete(self, key: str) -> None:
         try:
-            self._client(fs).delete(self._object(self.path(key)))
+            self._client().delete(self._object(self.path(key)))
         except Refused as exc:
-            raise self._missing(fs, exc, key) from exc
+            raise self._missing(exc, key) from exc
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self) -> list[dict[str, t.Any]]:
         # What a killed process sent is no object yet; these are forms' and tokens'.
         prefix = self.absolute_path(f"{naming.STAGING}/")
         return [
-            {"name": found["name"], **_described(found)}
-            for found in self._list(fs, prefix)
+            {"name": found["name"], **_described(found)} for found in self._list(prefix)
         ]
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, path: str) -> None:
         try:
-            self._client(fs).delete(self._object(path))
+            self._client().delete(self._object(path))
         except Refused as exc:
             if exc.status != 404:
                 raise
 
     # -- what went wrong -----------------------------------------------------
 
-    def _missing(
-        self, fs: fsspec.AbstractFileSystem, exc: Refused, key: str
-    ) -> Exception:
+    def _missing(self, exc: Refused, key: str) -> Exception:
         if exc.status != 404:
             return exc
         if "bucket does not exist" in exc.message:
@@ -257,7 +249,7 @@ class GCSDialect(GCSWriting):
         if not self._bucket_seen:
             said = {"prefix": self.absolute_path(key), "maxResults": 1}
             try:
-                self._client(fs).ask("GET", f"b/{self.bucket}/o", said)
+                self._client().ask("GET", f"b/{self.bucket}/o", said)
             except Refused as again:
                 if again.status == 404:
                     return self._no_bucket()

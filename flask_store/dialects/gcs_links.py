@@ -43,13 +43,12 @@ class GCSLinks(Dialect):
 
     def sign(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         period: Period,
         disposition: str,
         content_type: str,
     ) -> str | None:
-        signer = _signer(fs)
+        signer = _signer(self.fs)
         if signer is None:
             return None
         if period.seconds > gcs_signing.LONGEST * 1.25:
@@ -69,10 +68,8 @@ class GCSLinks(Dialect):
 
     # -- uploads -------------------------------------------------------------
 
-    def upload_form(
-        self, fs: fsspec.AbstractFileSystem, claim: Claim
-    ) -> tuple[str, dict[str, str]] | None:
-        signer = _signer(fs)
+    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]] | None:
+        signer = _signer(self.fs)
         if signer is None:
             return None
         fields = {
@@ -92,11 +89,11 @@ class GCSLinks(Dialect):
             )
         )
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+    def adopt(self, claim: Claim, staged: Stat) -> None:
         source, target = (
             self._object(self.path(key)) for key in (claim.staged, claim.key)
         )
-        client = self._client(fs)
+        client = self._client()
         said = {"ifSourceGenerationMatch": staged.etag, "ifGenerationMatch": 0}
         while True:
             # Another storage class, or another place, takes more than one request.
@@ -109,7 +106,7 @@ class GCSLinks(Dialect):
                     raise
                 # One of the two conditions, and it is not said which.
                 with suppress(FileNotFoundError):
-                    self.stat(fs, claim.key)
+                    self.stat(claim.key)
                     raise FileExistsError(claim.key) from exc
                 raise version_gone(claim.key) from exc
             if reply.get("done") is True:
@@ -122,11 +119,9 @@ class GCSLinks(Dialect):
 
     # -- requests ------------------------------------------------------------
 
-    def _client(
-        self, fs: fsspec.AbstractFileSystem, limit: float | None = None
-    ) -> Client:
+    def _client(self, limit: float | None = None) -> Client:
         usual = self.location.options["requests_timeout"]
-        return Client(fs, fs.tokens, min(usual, limit or usual))
+        return Client(self.fs, self.fs.tokens, min(usual, limit or usual))
 
     def _object(self, path: str) -> str:
         return f"b/{self.bucket}/o/{quote(path[len(self.bucket) + 1 :], safe='')}"

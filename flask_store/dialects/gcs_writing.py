@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import aiohttp
-import fsspec
 
 from ..exceptions import NotConfiguredError
 from ..sources import Source
@@ -45,30 +44,29 @@ class GCSWriting(GCSLinks):
     token_name = TOKEN
 
     @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+    def stage(self, source: Source) -> Iterator[Staged]:
         with source.rewindable() as rewindable:
             yield Staged(rewindable, source.token)
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+    def exclusive(self, staged: Staged) -> bool:
         return True
 
     def create(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
         for _ in range(TRIES):
             try:
-                self._put(fs, staged, path, content_type, ifGenerationMatch=0)
+                self._put(staged, path, content_type, ifGenerationMatch=0)
                 return
             except Refused as exc:
                 if exc.status != 412:
                     raise
             # A reply may get lost. Then the request is sent again and finds the name
             # taken, by ourselves. It may also be deleted meanwhile, and is free then.
-            holder = self._holder(self._client(fs), path)
+            holder = self._holder(self._client(), path)
             if holder is not None:
                 if token_of(holder) == staged.token:
                     return
@@ -77,16 +75,14 @@ class GCSWriting(GCSLinks):
 
     def replace(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
-        self._put(fs, staged, path, content_type)
+        self._put(staged, path, content_type)
 
     def _put(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
@@ -100,9 +96,7 @@ class GCSWriting(GCSLinks):
             "metadata": {TOKEN: staged.token},
         }
         try:
-            reply = self._client(fs).upload(
-                self.bucket, about, staged.source, conditions
-            )
+            reply = self._client().upload(self.bucket, about, staged.source, conditions)
             check_object(reply, name, staged.source.size)
         except Refused as exc:
             if exc.status == 404:
@@ -111,15 +105,13 @@ class GCSWriting(GCSLinks):
         except (NoAnswer, TimeoutError, aiohttp.ClientError):
             # Whoever answered was not the storage, or nobody did. It may have the
             # object all the same.
-            if staged.source.error is not None or not self._is_stored(fs, staged, path):
+            if staged.source.error is not None or not self._is_stored(staged, path):
                 raise
 
-    def _is_stored(
-        self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str
-    ) -> bool:
+    def _is_stored(self, staged: Staged, path: str) -> bool:
         """Whether the object is the one that was sent, whole."""
         try:
-            found = self._holder(self._client(fs, LOOK), path)
+            found = self._holder(self._client(LOOK), path)
         except Exception:
             return False  # the error of the upload tells more
         return (

@@ -17,7 +17,6 @@ from urllib.parse import urljoin
 from urllib.parse import urlsplit
 
 import aiohttp
-import fsspec
 
 from .. import naming
 from ..exceptions import NotConfiguredError
@@ -101,14 +100,14 @@ class HTTPDialect(ReadOnlyDialect):
     def path(self, key: str, *, follow: bool = True) -> str:
         return f"{self.root}/{quote(key)}"
 
-    def _client(self, fs: fsspec.AbstractFileSystem) -> Client:
+    def _client(self) -> Client:
         limit = self.location.options.get("timeout")
-        return Client(fs, limit if isinstance(limit, int | float) else TIMEOUT)
+        return Client(self.fs, limit if isinstance(limit, int | float) else TIMEOUT)
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        headers = self._client(fs).headers(self.path(key))
+    def stat(self, key: str) -> Stat:
+        headers = self._client().headers(self.path(key))
         return self._stat(headers, size_of(headers), key)
 
     def _stat(self, headers: Mapping[str, str], size: int, key: str) -> Stat:
@@ -119,12 +118,11 @@ class HTTPDialect(ReadOnlyDialect):
         }
         return self.record(info, key)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.get(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
@@ -134,12 +132,12 @@ class HTTPDialect(ReadOnlyDialect):
             asked["If-Match"] = f'"{found.etag}"'
         elif found is not None and found.modified:
             asked["If-Unmodified-Since"] = format_datetime(found.modified, usegmt=True)
-        status, headers, body = self._client(fs).begin(self.path(key), asked)
+        status, headers, body = self._client().begin(self.path(key), asked)
         try:
             if status == 412 or (status == 416 and found is not None):
                 raise version_gone(key)
             if status == 416:
-                size = self.stat(fs, key).size
+                size = self.stat(key).size
                 if bounds(span, size) is not None:
                     raise NoAnswer(f"it has no bytes {span} of {size}")
                 body.close()
@@ -156,36 +154,32 @@ class HTTPDialect(ReadOnlyDialect):
             body.close()
             raise
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
         try:
-            page = self._page(fs, prefix)
+            page = self._page(prefix)
         except FileNotFoundError as exc:
-            if not prefix or self._is_linked(fs, prefix):
+            if not prefix or self._is_linked(prefix):
                 raise NoAnswer("there is no page that lists the folder") from exc
             return
-        yield from self._files_below(fs, page, set())
+        yield from self._files_below(page, set())
 
-    def _is_linked(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+    def _is_linked(self, folder: str) -> bool:
         """Whether the page of the folder above has this folder."""
         above = folder.rpartition("/")[0]
         try:
-            return f"{folder}/" in self._page(fs, above)
+            return f"{folder}/" in self._page(above)
         except FileNotFoundError:
-            return not above or self._is_linked(fs, above)
+            return not above or self._is_linked(above)
 
-    def first_page(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat | Unreachable], bool]:
-        files = list(itertools.islice(self.walk(fs, prefix), VIEW + 1))
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        files = list(itertools.islice(self.walk(prefix), VIEW + 1))
         return files[:VIEW], len(files) > VIEW
 
-    def _page(self, fs: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+    def _page(self, folder: str) -> list[str]:
         """The keys that the page of a folder links to; those of folders end with a
         slash."""
         url = f"{self.path(folder) if folder else self.root}/"
-        kind, text = self._client(fs).page(url)
+        kind, text = self._client().page(url)
         if kind not in ("text/html", "application/xhtml+xml"):
             raise NoAnswer(f"the list of the folder is no HTML page, but {kind[:80]!r}")
         page = Page()
@@ -198,31 +192,29 @@ class HTTPDialect(ReadOnlyDialect):
         return keys
 
     def _files_below(
-        self, fs: fsspec.AbstractFileSystem, keys: list[str], seen: set[str]
+        self, keys: list[str], seen: set[str]
     ) -> Iterator[Stat | Unreachable]:
         new = [key for key in keys if key not in seen]
         seen.update(new)
         files = [key for key in new if not key.endswith("/")]
         for start in range(0, len(files), BATCH):
-            yield from self._described(fs, files[start : start + BATCH])
+            yield from self._described(files[start : start + BATCH])
         for folder in (key.rstrip("/") for key in new if key.endswith("/")):
             if reason := naming.problem(folder):
                 yield Unreachable(folder, reason)
                 continue
             try:
-                deeper = self._page(fs, folder)
+                deeper = self._page(folder)
             except FileNotFoundError:
                 yield Unreachable(folder, "is linked to, and is not there")
             else:
-                yield from self._files_below(fs, deeper, seen)
+                yield from self._files_below(deeper, seen)
 
-    def _described(
-        self, fs: fsspec.AbstractFileSystem, keys: list[str]
-    ) -> Iterator[Stat | Unreachable]:
+    def _described(self, keys: list[str]) -> Iterator[Stat | Unreachable]:
         """A page tells no sizes: every file is asked for."""
         usable = [key for key in keys if not naming.problem(key)]
         urls = map(self.path, usable)
-        answers = dict(zip(usable, self._client(fs).many_headers(urls), strict=True))
+        answers = dict(zip(usable, self._client().many_headers(urls), strict=True))
         for key in keys:
             answer = answers.get(key)
             if answer is None:

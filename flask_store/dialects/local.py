@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-import fsspec
-
 from .. import media_types
 from .. import naming
 from ..beneath import hold
@@ -179,7 +177,7 @@ class LocalDialect(Dialect):
         )
 
     @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Unnamed]:
+    def stage(self, source: Source) -> Iterator[Unnamed]:
         file = source.unnamed(self.root)
         # What was received for the spool is too private for the web server.
         if file is not None and file.mode == MODE:
@@ -204,14 +202,13 @@ class LocalDialect(Dialect):
         # No key leads here, so that path() would refuse it.
         return os.path.join(self.root, naming.STAGING)
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Unnamed) -> bool:
+    def exclusive(self, staged: Unnamed) -> bool:
         if self._links is None:
             self._links = staged.can_link()
         return self._links
 
     def create(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Unnamed,
         path: str,
         content_type: str,
@@ -220,7 +217,6 @@ class LocalDialect(Dialect):
 
     def replace(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Unnamed,
         path: str,
         content_type: str,
@@ -280,7 +276,7 @@ class LocalDialect(Dialect):
         finally:
             near.close()
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+    def adopt(self, claim: Claim, staged: Stat) -> None:
         self._check_root()
         try:
             with hold(self.root, claim.staged) as old:
@@ -291,7 +287,7 @@ class LocalDialect(Dialect):
         except OSError as exc:
             if exc.errno not in (errno.EXDEV, *NO_LINKS):
                 raise
-            super().adopt(fs, claim, staged)
+            super().adopt(claim, staged)
 
     def _link(self, old: Place, new: Place, found: os.stat_result) -> None:
         try:
@@ -311,14 +307,13 @@ class LocalDialect(Dialect):
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+    def stat(self, key: str) -> Stat:
         self._check_root()
         with hold(self.root, key, follow=True) as place:
             return _described(place.found, key)
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
@@ -333,7 +328,7 @@ class LocalDialect(Dialect):
             return None
         return Fetched(opened, *where, FilePart(file, *where))
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+    def open(self, key: str) -> t.IO[bytes]:
         return self._open_file(key)[0]
 
     def _open_file(self, key: str) -> tuple[t.BinaryIO, Stat]:
@@ -353,9 +348,7 @@ class LocalDialect(Dialect):
     def on_disk(self, key: str) -> str:
         return os.path.realpath(self.path(key))
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
         # In the order of the disk: to sort a folder is to read all of it first.
         self._check_root()
         folders = [prefix]
@@ -442,23 +435,21 @@ class LocalDialect(Dialect):
             key,
         )
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         return os.path.samefile(old, new)
 
-    def first_page(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat | Unreachable], bool]:
-        files, more = first_of(self.walk(fs, prefix))
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        files, more = first_of(self.walk(prefix))
         return sorted(files, key=lambda found: found.name), more
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+    def delete(self, key: str) -> None:
         self._check_root()
         with hold(self.root, key, durable=self._fsync) as place:
             os.remove(place.name, dir_fd=place.folder)
             if self._fsync:  # or it would be there again after a cut of the power
                 place.sync()
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self) -> list[dict[str, t.Any]]:
         self._check_root()
         found = []
         try:
@@ -479,7 +470,7 @@ class LocalDialect(Dialect):
             return []
         return found
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, path: str) -> None:
         with (
             suppress(FileNotFoundError),
             hold(self.root, self._key(path)) as place,

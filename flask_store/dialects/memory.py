@@ -7,8 +7,6 @@ import threading
 import typing as t
 from contextlib import contextmanager
 
-import fsspec
-
 from .. import naming
 from ..exceptions import FileExists
 from ..sources import Source
@@ -37,49 +35,44 @@ class MemoryDialect(Dialect):
     plain_files = True
 
     @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> t.Iterator[bytes]:
+    def stage(self, source: Source) -> t.Iterator[bytes]:
         yield b"".join(source.chunks())
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: bytes) -> bool:
+    def exclusive(self, staged: bytes) -> bool:
         return True
 
-    def create(
-        self, fs: fsspec.AbstractFileSystem, staged: bytes, path: str, content_type: str
-    ) -> None:
+    def create(self, staged: bytes, path: str, content_type: str) -> None:
         with _lock:
-            if fs.exists(path):
+            if self.fs.exists(path):
                 raise FileExistsError(path)
-            self.replace(fs, staged, path, content_type)
+            self.replace(staged, path, content_type)
 
-    def replace(
-        self, fs: fsspec.AbstractFileSystem, staged: bytes, path: str, content_type: str
-    ) -> None:
+    def replace(self, staged: bytes, path: str, content_type: str) -> None:
         with _lock:
-            self._ready(fs, path)
-            fs.pipe_file(path, staged)
+            self._ready(path)
+            self.fs.pipe_file(path, staged)
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        data = fs.cat_file(self.path(claim.staged))
-        self.create(fs, data, self.path(claim.key), claim.content_type)
+    def adopt(self, claim: Claim, staged: Stat) -> None:
+        data = self.fs.cat_file(self.path(claim.staged))
+        self.create(data, self.path(claim.key), claim.content_type)
 
-    def _ready(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        folder = fs._parent(path)
+    def _ready(self, path: str) -> None:
+        folder = self.fs._parent(path)
         while folder and folder != self.root:
-            if fs.isfile(folder):
+            if self.fs.isfile(folder):
                 key = folder[len(self.root) + 1 :]
                 raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
-            folder = fs._parent(folder)
+            folder = self.fs._parent(folder)
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
         with _lock:
-            known = self.stat(fs, key)
-            data = fs.cat_file(self.path(key))
+            known = self.stat(key)
+            data = self.fs.cat_file(self.path(key))
         if found is not None and known.version != found.version:
             raise version_gone(key)
         where = bounds(span, known.size)
@@ -87,14 +80,12 @@ class MemoryDialect(Dialect):
             return None
         return Fetched(known, *where, FilePart(io.BytesIO(data), *where))
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
+    def open(self, key: str) -> t.IO[bytes]:
         # All readers of fsspec's own file object share one position.
-        return io.BytesIO(fs.cat_file(self.path(key)))
+        return io.BytesIO(self.fs.cat_file(self.path(key)))
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         return old == new
 
-    def first_page(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat | Unreachable], bool]:
-        return first_of(self.walk(fs, prefix))
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        return first_of(self.walk(prefix))

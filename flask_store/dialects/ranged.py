@@ -6,8 +6,6 @@ import io
 import typing as t
 from collections.abc import Iterator
 
-import fsspec
-
 from ..sources import CHUNK
 from ..sources import StoredFile
 from . import Dialect
@@ -24,15 +22,13 @@ BLOCK = 64 * 1024
 GROWTH = 16
 
 
-def ranged(
-    dialect: Dialect, fs: fsspec.AbstractFileSystem, fetched: Fetched | None
-) -> StoredFile:
+def ranged(dialect: Dialect, fetched: Fetched | None) -> StoredFile:
     """A file that reads through :meth:`Dialect.get`.
 
     :param fetched: the whole file, which has been asked for already.
     """
     assert fetched is not None
-    return StoredFile(RangedFile(dialect, fs, fetched), BLOCK)
+    return StoredFile(RangedFile(dialect, fetched), BLOCK)
 
 
 class RangedFile(io.RawIOBase):
@@ -44,10 +40,8 @@ class RangedFile(io.RawIOBase):
     range is of the version that was opened, where the protocol can tell.
     """
 
-    def __init__(
-        self, dialect: Dialect, fs: fsspec.AbstractFileSystem, fetched: Fetched
-    ) -> None:
-        self.dialect, self.fs, self.found = dialect, fs, fetched.found
+    def __init__(self, dialect: Dialect, fetched: Fetched) -> None:
+        self.dialect, self.found = dialect, fetched.found
         self.position = 0
         # The size of the next range, and the one that is read, from the position on.
         self._size = self.found.size
@@ -100,7 +94,7 @@ class RangedFile(io.RawIOBase):
         self._leave()
         self._size = GROWTH * size
         span = Span.between(start, stop)
-        fetched = self.dialect.get(self.fs, self.found.name, span, self.found)
+        fetched = self.dialect.get(self.found.name, span, self.found)
         if fetched is None:
             raise NoAnswer(f"the file ended {self.found.size - start} bytes too early")
         self._pieces = part(fetched, start, stop)

@@ -6,8 +6,6 @@ import datetime as dt
 import typing as t
 from collections.abc import Iterator
 
-import fsspec
-
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..sources import Source
@@ -29,18 +27,16 @@ class ReadOnlyDialect(Dialect):
         """:raises StoreDenied: always."""
         raise StoreDenied(f"{self.uri} is read-only: {self.reason}")
 
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> t.NoReturn:
+    def stage(self, source: Source) -> t.NoReturn:
         self.refuse()
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+    def delete(self, key: str) -> None:
         self.refuse()
 
-    def upload_form(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> t.NoReturn:
+    def upload_form(self, claim: Claim) -> t.NoReturn:
         self.refuse()
 
-    def sweep(
-        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
-    ) -> Iterator[str]:
+    def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
         return iter(())  # nothing is ever left behind
 
 
@@ -54,13 +50,17 @@ class ChainedDialect(ReadOnlyDialect):
         options = inner.location.options
         if not isinstance(inner, ChainedDialect):
             options = {inner.uri.partition("://")[0]: options}
-        super().__init__(Location(location.protocol, location.root, options))
         self.inner = inner
         self.scope = inner.scope
+        super().__init__(Location(location.protocol, location.root, options))
         self.settings = inner.settings
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        return self.inner.alive(fs.target)
+    def alive(self) -> bool:
+        return self.inner.check_connection()
+
+    def disconnect(self) -> None:
+        super().disconnect()
+        self.inner.disconnect()
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         return self.inner.explain(exc, key)

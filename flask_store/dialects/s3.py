@@ -88,13 +88,13 @@ class S3Dialect(S3Writing):
         fs.retries = 1  # botocore tries again already; both together take minutes
         return fs
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
+    def stat(self, key: str) -> Stat:
         try:
-            head = self._head_object(fs, self.path(key))
+            head = self._head_object(self.path(key))
         except FileNotFoundError:
-            self._check_bucket(fs)
+            self._check_bucket()
             raise
-        headers = self._plain_headers(fs, head, self.absolute_path(key))
+        headers = self._plain_headers(head, self.absolute_path(key))
         return self._recorded(head, size_of(headers), key)
 
     def _recorded(self, reply: Mapping[str, t.Any], size: int, key: str) -> Stat:
@@ -102,11 +102,11 @@ class S3Dialect(S3Writing):
         found = replace(found, checksum=checksum(reply))
         return found.with_token((reply.get("Metadata") or {}).get(TOKEN))
 
-    def _check_bucket(self, fs: fsspec.AbstractFileSystem) -> None:
+    def _check_bucket(self) -> None:
         # A HEAD says 404 for a missing object and for a missing bucket alike.
         if not self._bucket_seen:
             try:
-                self._call(fs, "head_bucket", Bucket=self.bucket)
+                self._call("head_bucket", Bucket=self.bucket)
             except FileNotFoundError as exc:
                 raise self._no_bucket() from exc
             except PermissionError:
@@ -115,7 +115,6 @@ class S3Dialect(S3Writing):
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
@@ -125,7 +124,7 @@ class S3Dialect(S3Writing):
             asked["IfMatch"] = f'"{found.etag}"'
         try:
             reply, sent, body = self._get_object(
-                fs, span, **self._where(self.path(key)), **asked
+                span, **self._where(self.path(key)), **asked
             )
         except OutOfSpan:
             return None
@@ -144,29 +143,23 @@ class S3Dialect(S3Writing):
             )
         return Fetched(known, sent.start, sent.stop, body)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.get(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
-        for files, _ in self._pages(fs, prefix):
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        for files, _ in self._pages(prefix):
             yield from files
 
-    def first_page(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> tuple[list[Stat | Unreachable], bool]:
-        return next(self._pages(fs, prefix))
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        return next(self._pages(prefix))
 
-    def _pages(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[tuple[list[Stat | Unreachable], bool]]:
+    def _pages(self, prefix: str) -> Iterator[tuple[list[Stat | Unreachable], bool]]:
         """One request for every 1000 keys, made when its keys are asked for."""
         folder = self._where(self.path(prefix) if prefix else self.root)["Key"]
         asked = {"Bucket": self.bucket, "Prefix": f"{folder}/" if folder else ""}
         more: str | None = ""
         while more is not None:
-            objects, more = page(self._call(fs, "list_objects_v2", **asked), asked)
+            objects, more = page(self._call("list_objects_v2", **asked), asked)
             asked["ContinuationToken"] = more or ""
             yield list(self._records(objects)), more is not None
 
@@ -175,56 +168,51 @@ class S3Dialect(S3Writing):
         for found in contents:
             yield self.record({**found, "size": found["Size"]}, found["Key"][skip:])
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         return old == new  # an ETag is one of the content
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
-        self.stat(fs, key)  # S3 calls the deletion of nothing a success
-        self._delete_object(fs, self._where(self.path(key)))
+    def delete(self, key: str) -> None:
+        self.stat(key)  # S3 calls the deletion of nothing a success
+        self._delete_object(self._where(self.path(key)))
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        self._delete_object(fs, self._where(path))
+    def discard(self, path: str) -> None:
+        self._delete_object(self._where(path))
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+    def left(self) -> list[dict[str, t.Any]]:
         skip = len(naming.STAGING) + 1
         return [
             {"name": entry.name, "size": entry.size, "LastModified": entry.modified}
-            for entry in self.walk(fs, naming.STAGING)
+            for entry in self.walk(naming.STAGING)
             if isinstance(entry, Stat)
             and entry.name[skip:]
             and "/" not in entry.name[skip:]
         ]
 
-    def sweep(
-        self, fs: fsspec.AbstractFileSystem, before: dt.datetime, dry_run: bool
-    ) -> Iterator[str]:
+    def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
         """Also multipart uploads that nobody finished, but below our prefix only:
         the bucket may be shared."""
-        yield from super().sweep(fs, before, dry_run)
+        yield from super().sweep(before, dry_run)
         prefix = f"{self._prefix}/" if self._prefix else ""
         asked: dict[str, t.Any] = {"Bucket": self.bucket, "Prefix": prefix}
         while True:
             try:
-                page = self._call(fs, "list_multipart_uploads", **asked)
+                page = self._call("list_multipart_uploads", **asked)
             except FileNotFoundError:
-                self._check_bucket(fs)
+                self._check_bucket()
                 return  # rclone's answer when there are none
             for upload in page.get("Uploads", ()):
                 if utc(upload["Initiated"]) < before:  # type: ignore[operator]
                     if not dry_run:
-                        self._abort(fs, upload)
+                        self._abort(upload)
                     yield upload["Key"][len(prefix) :]
             if not page.get("IsTruncated"):
                 return
             asked["KeyMarker"] = page["NextKeyMarker"]
             asked["UploadIdMarker"] = page["NextUploadIdMarker"]
 
-    def _abort(
-        self, fs: fsspec.AbstractFileSystem, upload: Mapping[str, t.Any]
-    ) -> None:
+    def _abort(self, upload: Mapping[str, t.Any]) -> None:
         with suppress(FileNotFoundError):
             self._call(
-                fs,
                 "abort_multipart_upload",
                 Bucket=self.bucket,
                 Key=upload["Key"],

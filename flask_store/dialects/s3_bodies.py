@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
 
-import fsspec
 from werkzeug.http import parse_date
 
 from .. import ioloop
@@ -59,69 +58,63 @@ class S3Bodies(S3Requests):
     the question, s3fs asks once more, and what it gets is final.
     """
 
-    def read(self, fs: fsspec.AbstractFileSystem, key: str) -> bytes:
-        if self._is_direct(fs):
+    def read(self, key: str) -> bytes:
+        if self._is_direct():
             found = self._get_directly(None, **self._where(self.path(key)))
             if found is not None:
                 from .s3_direct import content
 
                 reply, sent = found
                 return content(reply, sent.size)
-        return super().read(fs, key)
+        return super().read(key)
 
-    def _get_object(
-        self, fs: fsspec.AbstractFileSystem, span: Span | None, **asked: str
-    ) -> Found:
+    def _get_object(self, span: Span | None, **asked: str) -> Found:
         """What a GetObject gives.
 
         :raises OutOfSpan: if there is not one byte of what was asked for.
         :raises NoAnswer: if the answer is not S3's, or to another question.
         """
-        if self._is_direct(fs):
+        if self._is_direct():
             found = self._get_directly(span, **asked)
             if found is not None:
                 from .s3_direct import pieces
 
                 body = pieces(found[0], FIRST, CHUNK)
                 return Found(_described(found[0]), found[1], body)
-        reply, piece = self._get_by_s3fs(fs, asked)
+        reply, piece = self._get_by_s3fs(asked)
         status = reply["ResponseMetadata"]["HTTPStatusCode"]
         try:
-            headers = self._plain_headers(fs, reply, asked["Key"])
+            headers = self._plain_headers(reply, asked["Key"])
             sent = s3_answers.extent(status, headers, span)
         except Exception:
-            fs.loop.call_soon_threadsafe(reply["Body"].close)
+            self.fs.loop.call_soon_threadsafe(reply["Body"].close)
             raise
-        return Found(reply, sent, self._pieces(fs, reply["Body"], piece))
+        return Found(reply, sent, self._pieces(reply["Body"], piece))
 
-    def _all_bytes(self, fs: fsspec.AbstractFileSystem, path: str) -> Iterator[bytes]:
+    def _all_bytes(self, path: str) -> Iterator[bytes]:
         """The bytes under a name, however many the answer says that they are.
 
         :raises FileNotFoundError: if there are none.
         :raises NoAnswer: if the answer is not S3's.
         """
-        reply, piece = self._get_by_s3fs(fs, self._where(path))
+        reply, piece = self._get_by_s3fs(self._where(path))
         s3_answers.refuse_foreign(headers_of(reply))
-        return self._pieces(fs, reply["Body"], piece)
+        return self._pieces(reply["Body"], piece)
 
-    def _head_object(
-        self, fs: fsspec.AbstractFileSystem, path: str
-    ) -> dict[str, t.Any]:
+    def _head_object(self, path: str) -> dict[str, t.Any]:
         """What is known of an object, by botocore's names. It is still to be looked
         at whether the answer is S3's, as far as that is needed.
 
         :raises FileNotFoundError: if there is no such object, or no bucket.
         """
-        if self._is_direct(fs):
+        if self._is_direct():
             found = self._look_directly(**self._where(path))
             if found is not None:
                 return _described(found)
-        reply = self._call(fs, "head_object", **self._where(path))
+        reply = self._call("head_object", **self._where(path))
         return t.cast("dict[str, t.Any]", reply)
 
-    def _plain_headers(
-        self, fs: fsspec.AbstractFileSystem, reply: Mapping[str, t.Any], key: str
-    ) -> dict[str, str]:
+    def _plain_headers(self, reply: Mapping[str, t.Any], key: str) -> dict[str, str]:
         """The headers of an answer about an object, without the Content-Encoding that
         the object was stored with.
 
@@ -131,7 +124,7 @@ class S3Bodies(S3Requests):
         headers = headers_of(reply)
         if answers.is_encoded(headers):
             asked = {"Bucket": self.bucket, "Prefix": key}
-            listing = self._call(fs, "list_objects_v2", MaxKeys=1, **asked)
+            listing = self._call("list_objects_v2", MaxKeys=1, **asked)
             for found in listing.get("Contents") or ():
                 if found["Key"] == key and found["Size"] == answers.whole_size(headers):
                     del headers["Content-Encoding"]
@@ -186,21 +179,17 @@ class S3Bodies(S3Requests):
 
     # -- the way of s3fs -----------------------------------------------------
 
-    def _get_by_s3fs(
-        self, fs: fsspec.AbstractFileSystem, asked: Mapping[str, str]
-    ) -> tuple[dict[str, t.Any], Piece]:
+    def _get_by_s3fs(self, asked: Mapping[str, str]) -> tuple[dict[str, t.Any], Piece]:
         try:
-            return ioloop.run(fs.loop, self._begin, fs, asked)
+            return ioloop.run(self.fs.loop, self._begin, asked)
         except Exception as exc:
             if status_of(exc) == 416:
                 raise OutOfSpan from exc
             raise
 
-    async def _begin(
-        self, fs: fsspec.AbstractFileSystem, asked: Mapping[str, str]
-    ) -> tuple[dict[str, t.Any], Piece]:
+    async def _begin(self, asked: Mapping[str, str]) -> tuple[dict[str, t.Any], Piece]:
         async with asyncio.timeout(self._limit) as timeout:
-            reply = await self._asked(fs, "get_object", **asked)
+            reply = await self._asked("get_object", **asked)
             _widen(reply["Body"])
             try:
                 patience = Patience(timeout, self._limit)
@@ -209,10 +198,8 @@ class S3Bodies(S3Requests):
                 reply["Body"].close()
                 raise
 
-    def _pieces(
-        self, fs: fsspec.AbstractFileSystem, body: t.Any, first: Piece
-    ) -> Generator[bytes]:
-        return pieces_of(fs.loop, first, body.read, body.close, self._limit)
+    def _pieces(self, body: t.Any, first: Piece) -> Generator[bytes]:
+        return pieces_of(self.fs.loop, first, body.read, body.close, self._limit)
 
 
 def _described(reply: urllib3.BaseHTTPResponse) -> dict[str, t.Any]:

@@ -8,8 +8,6 @@ from functools import cached_property
 from urllib.parse import quote
 from urllib.parse import urlsplit
 
-import fsspec
-
 from ..exceptions import NotConfiguredError
 from . import Dialect
 from . import Location
@@ -77,7 +75,6 @@ class S3Links(Dialect):
 
     def sign(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         period: Period,
         disposition: str,
@@ -99,9 +96,7 @@ class S3Links(Dialect):
 
     # -- uploads -------------------------------------------------------------
 
-    def upload_form(
-        self, fs: fsspec.AbstractFileSystem, claim: Claim
-    ) -> tuple[str, dict[str, str]]:
+    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]]:
         where = self._where(self.path(claim.staged))
         fields = {"key": where["Key"], "Content-Type": claim.content_type}
         fields |= self._acl()

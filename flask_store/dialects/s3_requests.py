@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from urllib.parse import urlsplit
 
-import fsspec
-
 from .. import ioloop
 from ..sources import CHUNK
 from ..sources import Window
@@ -45,62 +43,50 @@ class S3Requests(S3Links):
         """Seconds for a whole answer; a little more than one try may take."""
         return self._read_timeout + 0.5
 
-    def _call(
-        self, fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
-    ) -> t.Any:
+    def _call(self, method: str, **kwargs: t.Any) -> t.Any:
         """A request that a server answers at once."""
-        return ioloop.run(fs.loop, self._limited, fs, method, **kwargs)
+        return ioloop.run(self.fs.loop, self._limited, method, **kwargs)
 
-    def _call_slow(
-        self, fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
-    ) -> t.Any:
+    def _call_slow(self, method: str, **kwargs: t.Any) -> t.Any:
         """A request over which a server may think: it has to move a file."""
-        return ioloop.run(fs.loop, self._limited, fs, method, SLOW, **kwargs)
+        return ioloop.run(self.fs.loop, self._limited, method, SLOW, **kwargs)
 
     async def _limited(
         self,
-        fs: fsspec.AbstractFileSystem,
         method: str,
         times: int = 1,
         **kwargs: t.Any,
     ) -> t.Any:
         async with asyncio.timeout(self._limit * times):
-            return await self._asked(fs, method, **kwargs)
+            return await self._asked(method, **kwargs)
 
-    @staticmethod
-    async def _asked(
-        fs: fsspec.AbstractFileSystem, method: str, **kwargs: t.Any
-    ) -> t.Any:
+    async def _asked(self, method: str, **kwargs: t.Any) -> t.Any:
         """What the answer says.
 
         :raises NoAnswer: if it cannot be read.
         """
         try:
-            return await fs._call_s3(method, **kwargs)
+            return await self.fs._call_s3(method, **kwargs)
         except Exception as exc:
             if is_unreadable(exc):
                 raise NoAnswer("it is not what S3 answers") from exc
             raise
 
-    def _send(
-        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
-    ) -> t.Any:
+    def _send(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:
         """A request with a body."""
-        return ioloop.run(fs.loop, self._watched, fs, method, body, **kwargs)
+        return ioloop.run(self.fs.loop, self._watched, method, body, **kwargs)
 
-    async def _watched(
-        self, fs: fsspec.AbstractFileSystem, method: str, body: Window, **kwargs: t.Any
-    ) -> t.Any:
+    async def _watched(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:
         """Send a body, and give up when it does not move.
 
         aiohttp's timeouts begin when a request has been sent. Neither the wait for
         '100 Continue' nor a connection that takes no more bytes ever ends by itself.
         """
-        client = await self._client(fs)
+        client = await self._client()
         client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
         if body.size <= CHUNK:
-            return await self._limited(fs, method, Body=body, **kwargs)
-        task = asyncio.ensure_future(self._asked(fs, method, Body=body, **kwargs))
+            return await self._limited(method, Body=body, **kwargs)
+        task = asyncio.ensure_future(self._asked(method, Body=body, **kwargs))
         try:
             await self._moving(task, body)
             return task.result()
@@ -125,14 +111,14 @@ class S3Requests(S3Links):
 
     # -- the direct way ------------------------------------------------------
 
-    def _is_direct(self, fs: fsspec.AbstractFileSystem) -> bool:
+    def _is_direct(self) -> bool:
         """Whether a request is so ordinary that it needs no s3fs to be made."""
         if self._ordinary is None:
             from . import s3_direct
 
             self._ordinary = (
                 is_ordinary(self.location.options)
-                and bool(self._endpoint or self._is_amazon(fs))
+                and bool(self._endpoint or self._is_amazon())
                 and not s3_direct.is_proxied(self._server)
             )
         return self._ordinary and self._direct.may_wait()
@@ -150,15 +136,15 @@ class S3Requests(S3Links):
     def _server(self) -> str:
         return self._object("", self._region, self._endpoint)
 
-    def _is_amazon(self, fs: fsspec.AbstractFileSystem) -> bool:
+    def _is_amazon(self) -> bool:
         # The environment may name another endpoint, so the client itself is asked.
-        client = ioloop.run(fs.loop, self._client, fs)
+        client = ioloop.run(self.fs.loop, self._client)
         host = urlsplit(client.meta.endpoint_url).hostname or ""
         return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
-    async def _client(self, fs: fsspec.AbstractFileSystem) -> t.Any:
-        await fs.set_session()
-        return await fs.get_s3(self.bucket)
+    async def _client(self) -> t.Any:
+        await self.fs.set_session()
+        return await self.fs.get_s3(self.bucket)
 
 
 def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
 
-import fsspec
 import shortuuid
 
 from .. import naming
@@ -69,21 +68,20 @@ class S3Writing(S3Errors):
         self._conditional_copies: bool | None = None
 
     @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
+    def stage(self, source: Source) -> Iterator[Staged]:
         # A body that is signed has to be here as a whole before it can be sent.
-        at_once = self._is_direct(fs) and self._direct.encrypts
+        at_once = self._is_direct() and self._direct.encrypts
         with arriving(source) if at_once else source.rewindable() as rewindable:
             yield Staged(rewindable, source.token)
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+    def exclusive(self, staged: Staged) -> bool:
         if self.conditional == "auto":
             # Amazon's own S3 has had conditional writes since August 2024.
-            self.conditional = self._is_amazon(fs) or self._probe(fs)
+            self.conditional = self._is_amazon() or self._probe()
         return bool(self.conditional) and staged.source.size <= SINGLE_PUT_LIMIT
 
     def create(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
@@ -95,41 +93,39 @@ class S3Writing(S3Errors):
         if self._under_way.setdefault(mine, staged) is not staged:
             raise FileExistsError(path)
         try:
-            taken = self._put(fs, staged, path, content_type, exclusive=True)
+            taken = self._put(staged, path, content_type, exclusive=True)
             # A reply may get lost, here or at a proxy. Then the request is sent again
             # and finds the name taken, by ourselves.
-            if taken and self._token(fs, path) != staged.token:
+            if taken and self._token(path) != staged.token:
                 raise FileExistsError(path)
         finally:
             del self._under_way[mine]
 
     def replace(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
         if staged.source.size <= SINGLE_PUT_LIMIT:
-            self._put(fs, staged, path, content_type)
+            self._put(staged, path, content_type)
         else:
-            self._put_parts(fs, staged, path, content_type)
+            self._put_parts(staged, path, content_type)
 
     def _put(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
         exclusive: bool = False,
     ) -> bool:
         """One PUT. Whether it was refused because the name is taken."""
-        if self._is_direct(fs):
+        if self._is_direct():
             try:
                 status = self._put_directly(staged, path, content_type, exclusive)
             except NoAnswer:
                 staged.source.complete()
-                self._prove(fs, staged, path)
+                self._prove(staged, path)
                 return False
             if status in (200, *TAKEN):
                 return status != 200
@@ -137,7 +133,6 @@ class S3Writing(S3Errors):
         conditions = {"IfNoneMatch": "*"} if exclusive else {}
         try:
             reply = self._send(
-                fs,
                 "put_object",
                 Window(staged.source),
                 **self._where(path),
@@ -150,29 +145,27 @@ class S3Writing(S3Errors):
                 raise
             return True
         if not is_stored(headers_of(reply)):
-            self._prove(fs, staged, path)
+            self._prove(staged, path)
         return False
 
-    def _prove(self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str) -> None:
+    def _prove(self, staged: Staged, path: str) -> None:
         """Look whether an upload is there that something else than S3 has answered.
 
         :raises NoAnswer: if it is not.
         """
-        token = self._token(fs, path)
+        token = self._token(path)
         if token == staged.token:
             return
         # A server that keeps no metadata may still have kept the file.
-        if token is None and self._has_bytes(fs, staged.source, path):
+        if token is None and self._has_bytes(staged.source, path):
             return
         raise NoAnswer("an upload is answered by something else than S3")
 
-    def _has_bytes(
-        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
-    ) -> bool:
+    def _has_bytes(self, source: Source, path: str) -> bool:
         """Whether there is an object with the very bytes of an upload."""
         position = 0
         try:
-            for data in self._all_bytes(fs, path):
+            for data in self._all_bytes(path):
                 if source.read_at(position, len(data)) != data:
                     return False
                 position += len(data)
@@ -192,7 +185,6 @@ class S3Writing(S3Errors):
 
     def _put_parts(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
@@ -201,7 +193,6 @@ class S3Writing(S3Errors):
         where = self._where(path)
         upload = _given(
             self._call(
-                fs,
                 "create_multipart_upload",
                 **where,
                 ContentType=content_type,
@@ -216,7 +207,6 @@ class S3Writing(S3Errors):
             for number, start in enumerate(range(0, size, step), start=1):
                 body = Window(staged.source, start, min(step, size - start))
                 part = self._send(
-                    fs,
                     "upload_part",
                     body,
                     **where,
@@ -227,33 +217,31 @@ class S3Writing(S3Errors):
                     raise NoAnswer("a part is answered by something else than S3")
                 parts.append({"PartNumber": number, "ETag": part["ETag"]})
             reply = self._call_slow(
-                fs,
                 "complete_multipart_upload",
                 **where,
                 UploadId=upload,
                 MultipartUpload={"Parts": parts},
             )
             if not reply.get("ETag"):
-                self._prove(fs, staged, path)
+                self._prove(staged, path)
         except BaseException:
             # Parts that nobody completes are invisible, and paid for every month.
             with suppress(Exception):
-                self._call(fs, "abort_multipart_upload", **where, UploadId=upload)
+                self._call("abort_multipart_upload", **where, UploadId=upload)
             raise
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+    def adopt(self, claim: Claim, staged: Stat) -> None:
         source = self._where(self.path(claim.staged))
         conditions = {}
-        if self.exclusive(fs, _probe_of(b"")):
-            if not self._copies_exclusively(fs, source):
-                super().adopt(fs, claim, staged)
+        if self.exclusive(_probe_of(b"")):
+            if not self._copies_exclusively(source):
+                super().adopt(claim, staged)
                 return
             conditions["IfNoneMatch"] = "*"
-        elif self._is_there(fs, self.path(claim.key)):
+        elif self._is_there(self.path(claim.key)):
             raise FileExistsError(claim.key)
         try:
             reply = self._call_slow(
-                fs,
                 "copy_object",
                 **self._where(self.path(claim.key)),
                 CopySource=source,
@@ -264,42 +252,38 @@ class S3Writing(S3Errors):
             if status_of(exc) not in TAKEN:
                 raise
             # One of the two conditions, and not every server says which.
-            if self._is_there(fs, self.path(claim.key)):
+            if self._is_there(self.path(claim.key)):
                 raise FileExistsError(claim.key) from exc
             raise version_gone(claim.key) from exc
         _given(reply.get("CopyObjectResult") or {}, "ETag")
-        self._check_copy(fs, claim, staged)
+        self._check_copy(claim, staged)
 
-    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    def _is_there(self, path: str) -> bool:
         try:
-            self._head_object(fs, path)
+            self._head_object(path)
         except FileNotFoundError:
             return False
         return True
 
-    def _copies_exclusively(
-        self, fs: fsspec.AbstractFileSystem, source: dict[str, str]
-    ) -> bool:
+    def _copies_exclusively(self, source: dict[str, str]) -> bool:
         """Whether this server refuses to copy onto a name that is taken, by trying it.
         Some know the condition only for what is uploaded."""
         if self._conditional_copies is None:
             path = self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
-            self._put(fs, _probe_of(b"taken"), path, "text/plain")
+            self._put(_probe_of(b"taken"), path, "text/plain")
             try:
-                self._conditional_copies = self._refuses_copy(fs, path, source)
+                self._conditional_copies = self._refuses_copy(path, source)
             finally:
-                self._remove_probe(fs, self._where(path))
+                self._remove_probe(self._where(path))
         return self._conditional_copies
 
-    def _refuses_copy(
-        self, fs: fsspec.AbstractFileSystem, taken: str, source: dict[str, str]
-    ) -> bool:
+    def _refuses_copy(self, taken: str, source: dict[str, str]) -> bool:
         from botocore.exceptions import ParamValidationError
 
         where = self._where(taken)
         try:
             reply = self._call(
-                fs, "copy_object", **where, CopySource=source, IfNoneMatch="*"
+                "copy_object", **where, CopySource=source, IfNoneMatch="*"
             )
         except ParamValidationError:
             return False  # an older botocore does not know it
@@ -311,34 +295,32 @@ class S3Writing(S3Errors):
         _given(reply.get("CopyObjectResult") or {}, "ETag")
         return False
 
-    def _delete_object(
-        self, fs: fsspec.AbstractFileSystem, where: dict[str, str]
-    ) -> None:
-        reply = self._call(fs, "delete_object", **where)
+    def _delete_object(self, where: dict[str, str]) -> None:
+        reply = self._call("delete_object", **where)
         if reply["ResponseMetadata"]["HTTPStatusCode"] == 204:
             return
         # Some servers say 200, and so does a login page.
         with suppress(FileNotFoundError):
-            self._head_object(fs, f"{self.bucket}/{where['Key']}")
+            self._head_object(f"{self.bucket}/{where['Key']}")
             raise NoAnswer("a deletion was answered, and the file is still there")
 
     # -- whether conditions are honoured -------------------------------------
 
-    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool:
+    def _probe(self) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
         path = self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
         try:
             # The first one is refused if its answer got lost and it was sent again.
             honoured = any(
-                self._put(fs, probe, path, "text/plain", exclusive=True)
+                self._put(probe, path, "text/plain", exclusive=True)
                 for probe in (_probe_of(b"first"), _probe_of(b"second"))
             )
         except TimeoutError:
             raise  # whoever asks a silent server again waits again; sweep has the rest
         except BaseException:
-            self._remove_probe(fs, self._where(path))
+            self._remove_probe(self._where(path))
             raise
-        self._remove_probe(fs, self._where(path))
+        self._remove_probe(self._where(path))
         if not honoured:
             logger.warning(
                 "The server ignores If-None-Match: every name in %s will carry a UUID.",
@@ -346,17 +328,15 @@ class S3Writing(S3Errors):
             )
         return honoured
 
-    def _remove_probe(
-        self, fs: fsspec.AbstractFileSystem, where: dict[str, str]
-    ) -> None:
+    def _remove_probe(self, where: dict[str, str]) -> None:
         try:
-            self._delete_object(fs, where)
+            self._delete_object(where)
         except Exception as exc:  # keys that may only write are a good habit
             logger.warning("The tiny object %s is not deleted: %s", where["Key"], exc)
 
-    def _token(self, fs: fsspec.AbstractFileSystem, path: str) -> str | None:
+    def _token(self, path: str) -> str | None:
         try:
-            head = self._head_object(fs, path)
+            head = self._head_object(path)
         except FileNotFoundError:  # taken by an upload that is still going on
             return None
         return t.cast("str | None", head["Metadata"].get(TOKEN))

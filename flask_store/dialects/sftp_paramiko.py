@@ -63,32 +63,32 @@ class ParamikoDialect(SSHDialect):
     def connect(self) -> fsspec.AbstractFileSystem:
         return CheckedSFTPFileSystem(skip_instance_cache=True, **self.location.options)
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        transport = fs.client.get_transport()
+    def alive(self) -> bool:
+        transport = self.fs.client.get_transport()
         return transport is not None and bool(transport.is_active())
 
-    def _send(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
-        with fs.open(path, "wb") as file:
+    def _send(self, source: Source, path: str) -> None:
+        with self.fs.open(path, "wb") as file:
             # Otherwise every 32 KiB wait for an answer; close() has the first error.
             file.set_pipelined(True)
             source.write_into(file)
 
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        fs.ftp.rename(old, new)
+    def _rename(self, old: str, new: str) -> None:
+        self.fs.ftp.rename(old, new)
 
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+    def _rename_over(self, old: str, new: str) -> None:
         try:
-            fs.ftp.posix_rename(old, new)
+            self.fs.ftp.posix_rename(old, new)
         except OSError as exc:
-            if exc.errno is not None or not self._is_there(fs, old):
+            if exc.errno is not None or not self._is_there(old):
                 raise
-            self._replaces(fs, old, new)
+            self._replaces(old, new)
 
-    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        fs.ftp.remove(path)
+    def _remove(self, path: str) -> None:
+        self.fs.ftp.remove(path)
 
-    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
-        return t.cast("t.IO[bytes]", fs.ftp.open(path, "rb"))
+    def _open_handle(self, path: str) -> t.IO[bytes]:
+        return t.cast("t.IO[bytes]", self.fs.ftp.open(path, "rb"))
 
     def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
         return CheckedSFTPFileSystem._decode_stat(handle.stat())
@@ -97,9 +97,9 @@ class ParamikoDialect(SSHDialect):
     def _is_failure(exc: Exception) -> bool:
         return isinstance(exc, OSError) and exc.args == ("Failure",)
 
-    def _room(self, fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
+    def _room(self, path: str) -> tuple[int, int]:
         # paramiko has no method for it; this is how it sends posix-rename@openssh.com.
-        _, reply = fs.ftp._request(CMD_EXTENDED, "statvfs@openssh.com", path)
+        _, reply = self.fs.ftp._request(CMD_EXTENDED, "statvfs@openssh.com", path)
         numbers = [reply.get_int64() for _ in range(8)]
         # PROTOCOL of OpenSSH, section 4.4: f_frsize, f_bavail and f_favail.
         return numbers[1] * numbers[4], numbers[7]

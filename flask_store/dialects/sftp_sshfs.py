@@ -84,28 +84,29 @@ class SshfsDialect(SSHDialect):
         options.setdefault("loop", ioloop.get_loop())
         return LoopedSSHFileSystem(skip_instance_cache=True, **options)
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        return not fs.client.is_closed()
+    def alive(self) -> bool:
+        return not self.fs.client.is_closed()
 
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        self._ask(fs, lambda channel: channel.rename(old, new))
+    def _rename(self, old: str, new: str) -> None:
+        self._ask(lambda channel: channel.rename(old, new))
 
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+    def _rename_over(self, old: str, new: str) -> None:
         try:
-            self._ask(fs, lambda channel: channel.posix_rename(old, new))
+            self._ask(lambda channel: channel.posix_rename(old, new))
         except asyncssh.SFTPOpUnsupported:
-            self._replaces(fs, old, new)
+            self._replaces(old, new)
 
-    @staticmethod
-    def _ask(fs: fsspec.AbstractFileSystem, ask: Callable[[t.Any], Awaitable[T]]) -> T:
+    def _ask(self, ask: Callable[[t.Any], Awaitable[T]]) -> T:
+        fs = self.fs
+
         async def asking() -> T:
             async with fs._pool.get() as channel:
                 return await ask(channel)
 
         return ioloop.run(fs.loop, asking)
 
-    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
-        return t.cast("t.IO[bytes]", fs.open(path, "rb"))
+    def _open_handle(self, path: str) -> t.IO[bytes]:
+        return t.cast("t.IO[bytes]", self.fs.open(path, "rb"))
 
     def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
         found = ioloop.run(handle.loop, handle._file.stat)
@@ -115,8 +116,8 @@ class SshfsDialect(SSHDialect):
     def _is_failure(exc: Exception) -> bool:
         return isinstance(exc, asyncssh.SFTPFailure)
 
-    def _room(self, fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
-        found = self._ask(fs, lambda channel: channel.statvfs(path))
+    def _room(self, path: str) -> tuple[int, int]:
+        found = self._ask(lambda channel: channel.statvfs(path))
         return found.frsize * found.bavail, found.favail
 
     def _is_silent(self, exc: BaseException) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typing as t
 
-import fsspec
-
 from .records import Stat
 
 if t.TYPE_CHECKING:
@@ -22,7 +20,6 @@ class Signing:
 
     def sign(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         period: Period,
         disposition: str,
@@ -38,9 +35,7 @@ class Signing:
         """
         return None
 
-    def upload_form(
-        self, fs: fsspec.AbstractFileSystem, claim: Claim
-    ) -> tuple[str, dict[str, str]] | None:
+    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]] | None:
         """The address and the fields of a form that POSTs one file to the storage,
         at ``claim.staged``; ``None`` to upload through the application.
 
@@ -49,7 +44,7 @@ class Signing:
         """
         return None
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+    def adopt(self, claim: Claim, staged: Stat) -> None:
         """Publish a direct upload: give the private file ``claim.staged`` the key
         ``claim.key``, or a copy of it. The caller removes what is left of it.
 

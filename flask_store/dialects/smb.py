@@ -193,25 +193,25 @@ class SMBDialect(StagedDialect):
     def connect(self) -> fsspec.AbstractFileSystem:
         return PrivateSMBFileSystem(skip_instance_cache=True, **self.location.options)
 
-    def alive(self, fs: fsspec.AbstractFileSystem) -> bool:
-        return all(c.transport.connected for c in fs.connections.values())
+    def alive(self) -> bool:
+        return all(c.transport.connected for c in self.fs.connections.values())
 
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
-        with fs.open(path, "wb", block_size=CHUNK) as file:
+    def _upload(self, source: Source, path: str) -> None:
+        with self.fs.open(path, "wb", block_size=CHUNK) as file:
             source.write_into(file)
 
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        fs.link(old, new)
+    def _rename(self, old: str, new: str) -> None:
+        self.fs.link(old, new)
         # It has its name; the other one is sweep's, if need be.
         with suppress(Exception):
-            fs.rm_file(old)
+            self.fs.rm_file(old)
 
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        fs.replace(old, new)
+    def _rename_over(self, old: str, new: str) -> None:
+        self.fs.replace(old, new)
 
-    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
+    def _open_handle(self, path: str) -> t.IO[bytes]:
         # By default a reader would keep everybody else out.
-        file = fs.open(path, "rb", block_size=CHUNK, share_access="rwd")
+        file = self.fs.open(path, "rb", block_size=CHUNK, share_access="rwd")
         return t.cast("t.IO[bytes]", file)
 
     def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
@@ -228,17 +228,17 @@ class SMBDialect(StagedDialect):
         modified = EPOCH + dt.timedelta(microseconds=ticks // 10)
         return _file_info(sizes["end_of_file"].get_value(), modified)
 
-    def is_one_file(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str) -> bool:
         # Windows and Samba number their files; others say 0.
         try:
             with _builtin(old):
-                one = smbclient.stat(fs.unc(old), **fs.mine)
+                one = smbclient.stat(self.fs.unc(old), **self.fs.mine)
         except NOT_A_FILE:
             return False  # it is on another server
-        two = smbclient.stat(fs.unc(new), **fs.mine)
+        two = smbclient.stat(self.fs.unc(new), **self.fs.mine)
         if one.st_ino and two.st_ino:
             return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
-        return super().is_one_file(fs, old, new)
+        return super().is_one_file(old, new)
 
     def _is_silent(self, exc: BaseException) -> bool:
         lost = isinstance(exc, smb.SMBException) and "timeout" in str(exc)

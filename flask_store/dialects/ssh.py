@@ -7,7 +7,6 @@ import os
 import typing as t
 from collections.abc import Mapping
 
-import fsspec
 from fsspec.utils import infer_storage_options
 
 from ..exceptions import NotConfiguredError
@@ -45,33 +44,33 @@ class SSHDialect(StagedDialect):
         options = {**cls.defaults, **unquoted(found), **options_in(config)}
         return Location("sftp", root, options)
 
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _upload(self, source: Source, path: str) -> None:
         try:
-            self._send(fs, source, path)
+            self._send(source, path)
         except Exception as exc:
             # SSH_FX_FAILURE has no reason (draft-ietf-secsh-filexfer-02, section 7),
             # but the server may know statvfs@openssh.com.
-            if self._is_failure(exc) and self._is_full(fs, path):
+            if self._is_failure(exc) and self._is_full(path):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
             raise
 
-    def _is_full(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    def _is_full(self, path: str) -> bool:
         try:
-            space, files = self._room(fs, path)
+            space, files = self._room(path)
         except Exception:
             return False  # it does not know the extension
         return space < CHUNK or not files
 
-    def _send(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _send(self, source: Source, path: str) -> None:
         """Write a new file."""
-        super()._upload(fs, source, path)
+        super()._upload(source, path)
 
     @staticmethod
     def _is_failure(exc: Exception) -> bool:
         """Whether the server said no more than that something failed."""
         raise NotImplementedError
 
-    def _room(self, fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
+    def _room(self, path: str) -> tuple[int, int]:
         """How many bytes and how many files the disk of a path can take."""
         raise NotImplementedError
 
@@ -98,11 +97,10 @@ class SSHDialect(StagedDialect):
 
     def _replaces(
         self,
-        fs: fsspec.AbstractFileSystem,
         old: str,
         new: str,
     ) -> None:
         """Without the extension of OpenSSH there is a moment without the file."""
-        if self._is_there(fs, new):
-            self._remove(fs, new)
-        self._rename(fs, old, new)
+        if self._is_there(new):
+            self._remove(new)
+        self._rename(old, new)

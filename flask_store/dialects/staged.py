@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-import fsspec
-
 from .. import naming
 from ..exceptions import FileExists
 from ..exceptions import StoreError
@@ -75,14 +73,15 @@ class StagedDialect(Dialect):
     # -- writing -------------------------------------------------------------
 
     @contextmanager
-    def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
-        with self._private(fs) as staged:
-            self._upload_into(fs, source, staged.path)
+    def stage(self, source: Source) -> Iterator[Staged]:
+        with self._private() as staged:
+            self._upload_into(source, staged.path)
             yield staged
 
     @contextmanager
-    def _private(self, fs: fsspec.AbstractFileSystem) -> Iterator[Staged]:
+    def _private(self) -> Iterator[Staged]:
         """A new private path, at which nothing is left."""
+        self.reach()
         staged = Staged(self.staging_path())
         try:
             yield staged
@@ -90,24 +89,24 @@ class StagedDialect(Dialect):
             # Of a server that is silent nobody waits for more than one answer; sweep
             # removes the upload when it is back.
             if staged.there and not self._is_silent(exc):
-                self._take_back(fs, staged.path)
+                self._take_back(staged.path)
             raise
         if staged.there:
-            self._take_back(fs, staged.path)
+            self._take_back(staged.path)
 
-    def _take_back(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def _take_back(self, path: str) -> None:
         """Remove an upload, so that its bytes do not fill the disk of the server; by a
         new connection if this one is of no use any more."""
         # Whatever happened, it is more telling than what may happen here.
         with suppress(Exception):
             try:
-                self.discard(fs, path)
+                self.discard(path)
             except Exception:
-                self.discard(self.connect(), path)
+                self.anew().discard(path)
 
-    def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Staged) -> bool:
+    def exclusive(self, staged: Staged) -> bool:
         if self._refuses is None:
-            self._refuses = self._probe(fs)
+            self._refuses = self._probe()
             if self._refuses is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
@@ -118,37 +117,35 @@ class StagedDialect(Dialect):
 
     def create(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
         def rename() -> None:
             try:
-                self._rename(fs, staged.path, path)
+                self._rename(staged.path, path)
             except Exception as exc:
                 # Most servers say no more than that it failed.
-                if not self._is_lost(exc) and self._is_there(fs, path):
+                if not self._is_lost(exc) and self._is_there(path):
                     raise FileExistsError(path) from exc
                 raise
 
-        self._in_folder(fs, path, rename)
+        self._in_folder(path, rename)
         staged.there = False
 
     def replace(
         self,
-        fs: fsspec.AbstractFileSystem,
         staged: Staged,
         path: str,
         content_type: str,
     ) -> None:
-        self._in_folder(fs, path, lambda: self._rename_over(fs, staged.path, path))
+        self._in_folder(path, lambda: self._rename_over(staged.path, path))
         staged.there = False
 
-    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        self._give_key(fs, Staged(self.path(claim.staged)), claim)
+    def adopt(self, claim: Claim, staged: Stat) -> None:
+        self._give_key(Staged(self.path(claim.staged)), claim)
 
-    def _probe(self, fs: fsspec.AbstractFileSystem) -> bool | None:
+    def _probe(self) -> bool | None:
         """Whether a rename refuses a name that is taken, and no other, by trying it.
 
         :return: ``None`` if this try does not tell.
@@ -156,36 +153,33 @@ class StagedDialect(Dialect):
         """
         nothing = Source(io.BytesIO(), None)
         with (
-            self.stage(fs, nothing) as taken,
-            self.stage(fs, nothing) as other,
-            self._private(fs) as free,
+            self.stage(nothing) as taken,
+            self.stage(nothing) as other,
+            self._private() as free,
         ):
-            if self._renames(fs, other.path, taken.path):
+            if self._renames(other.path, taken.path):
                 return False
-            return self._renames(fs, other.path, free.path) or None
+            return self._renames(other.path, free.path) or None
 
-    def _renames(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> bool:
+    def _renames(self, old: str, new: str) -> bool:
         """Whether the server gives a file another name, and says so."""
         try:
-            self._rename(fs, old, new)
+            self._rename(old, new)
         except Exception as exc:
             if self._is_lost(exc):
                 raise
             return False
-        return not self._is_there(fs, old)
+        return not self._is_there(old)
 
-    def _upload_into(
-        self, fs: fsspec.AbstractFileSystem, source: Source, path: str
-    ) -> None:
+    def _upload_into(self, source: Source, path: str) -> None:
         if source.rewinds:
-            self._in_folder(fs, path, lambda: self._upload(fs, source, path), source)
+            self._in_folder(path, lambda: self._upload(source, path), source)
         else:
-            self._make_folder(fs, fs._parent(path))
-            self._upload(fs, source, path)
+            self._make_folder(self.fs._parent(path))
+            self._upload(source, path)
 
     def _in_folder(
         self,
-        fs: fsspec.AbstractFileSystem,
         path: str,
         call: t.Callable[[], None],
         source: Source | None = None,
@@ -201,7 +195,7 @@ class StagedDialect(Dialect):
                 raise
             if source and source.error:
                 raise
-            self._make_folder(fs, fs._parent(path))
+            self._make_folder(self.fs._parent(path))
             call()
 
     def _is_lost(self, exc: Exception) -> bool:
@@ -214,97 +208,94 @@ class StagedDialect(Dialect):
         reason = exc.__cause__ if isinstance(exc, StoreError) else exc
         return any("Timeout" in kind.__name__ for kind in type(reason).__mro__)
 
-    def _make_folder(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+    def _make_folder(self, folder: str) -> None:
         """Make a folder and those above it.
 
         :raises FileExists: if one of them is a file.
         """
         try:
-            kind = self._info(fs, folder)["type"]
+            kind = self._info(folder)["type"]
         except NOT_A_FILE:
-            parent = fs._parent(folder)
+            parent = self.fs._parent(folder)
             if parent != folder:
-                self._make_folder(fs, parent)
+                self._make_folder(parent)
             try:
-                self._mkdir(fs, folder)
+                self._mkdir(folder)
             except Exception:
-                if not self._is_there(fs, folder):  # another process was quicker
+                if not self._is_there(folder):  # another process was quicker
                     raise
             return
         if kind == "file":
             key = folder[len(self.root) + 1 :]
             raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
 
-    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    def _is_there(self, path: str) -> bool:
         try:
-            self._info(fs, path)
+            self._info(path)
         except NOT_A_FILE:
             return False
         return True
 
     # -- what a protocol has to say ------------------------------------------
 
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _upload(self, source: Source, path: str) -> None:
         """Write a new file. What is broken stays, and is removed by the caller."""
-        with fs.open(path, "wb") as file:
+        with self.fs.open(path, "wb") as file:
             source.write_into(file)
 
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+    def _rename(self, old: str, new: str) -> None:
         """Rename, and raise anything if the new name is taken."""
         raise NotImplementedError
 
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
+    def _rename_over(self, old: str, new: str) -> None:
         """Rename in place of what may be there."""
         raise NotImplementedError
 
-    def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
-        fs.mkdir(folder, create_parents=False)
+    def _mkdir(self, folder: str) -> None:
+        self.fs.mkdir(folder, create_parents=False)
 
-    def _mark(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        self._upload_into(fs, Source(io.BytesIO(), None), path)
+    def _mark(self, path: str) -> None:
+        self._upload_into(Source(io.BytesIO(), None), path)
 
-    def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
+    def _info(self, path: str) -> dict[str, t.Any]:
         """:raises FileNotFoundError: if there is nothing of this name."""
-        return t.cast("dict[str, t.Any]", fs.info(path))
+        return t.cast("dict[str, t.Any]", self.fs.info(path))
 
-    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def discard(self, path: str) -> None:
         with suppress(FileNotFoundError):
-            self._remove(fs, path)
+            self._remove(path)
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> t.Any:
-        return self.record(self._file(fs, key), key)
+    def stat(self, key: str) -> t.Any:
+        return self.record(self._file(key), key)
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        handle, known = self._handle(fs, key, found)
+        handle, known = self._handle(key, found)
         where = bounds(span, known.size)
         if where is None:
             handle.close()
             return None
         return Fetched(known, *where, self._bytes_of(handle, known, *where))
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        handle, known = self._handle(fs, key, None)
+    def open(self, key: str) -> t.IO[bytes]:
+        handle, known = self._handle(key, None)
         file = HandleFile(handle, known.size, lambda: self._check(handle, known))
         return t.cast("t.IO[bytes]", file)
 
-    def _handle(
-        self, fs: fsspec.AbstractFileSystem, key: str, found: Stat | None
-    ) -> tuple[t.IO[bytes], Stat]:
+    def _handle(self, key: str, found: Stat | None) -> tuple[t.IO[bytes], Stat]:
         """An open file of the server, and what is known of that very file.
 
         :raises VersionGone: if it is not the version *found*.
         """
         if found is None and self.looks_first:
-            self._file(fs, key)
-        handle = self._open_handle(fs, self.path(key))
+            self._file(key)
+        handle = self._open_handle(self.path(key))
         try:
             info = self._info_of(handle)
             if info["type"] != "file":
@@ -340,7 +331,7 @@ class StagedDialect(Dialect):
                 known.name,
             )
 
-    def _open_handle(self, fs: fsspec.AbstractFileSystem, path: str) -> t.IO[bytes]:
+    def _open_handle(self, path: str) -> t.IO[bytes]:
         """A file of the server, open for reading."""
         raise NotImplementedError
 
@@ -352,20 +343,20 @@ class StagedDialect(Dialect):
         """What it says of the file later."""
         return self._info_of(handle)
 
-    def _vanished(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+    def _vanished(self, folder: str) -> bool:
         if folder == self.root:
-            return not self._is_there(fs, folder)
-        return super()._vanished(fs, folder)
+            return not self._is_there(folder)
+        return super()._vanished(folder)
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
+    def delete(self, key: str) -> None:
         try:
-            self._remove(fs, self.path(key, follow=False))
+            self._remove(self.path(key, follow=False))
         except Exception:
-            self._file(fs, key)  # servers do not tell a folder from a refusal
+            self._file(key)  # servers do not tell a folder from a refusal
             raise
 
-    def _file(self, fs: fsspec.AbstractFileSystem, key: str) -> dict[str, t.Any]:
-        info = self._info(fs, self.path(key))
+    def _file(self, key: str) -> dict[str, t.Any]:
+        info = self._info(self.path(key))
         if info["type"] != "file":
             raise FileNotFoundError(key)
         return info

@@ -93,57 +93,52 @@ class WebDAVDialect(WebDAVWriting):
         size = 0 if info["type"] == "directory" else info["size"]
         return super().record({**info, "size": size, "content_type": None}, key)
 
-    def open(self, fs: fsspec.AbstractFileSystem, key: str) -> t.IO[bytes]:
-        return ranged(self, fs, self.get(fs, key))
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
 
     def get(
         self,
-        fs: fsspec.AbstractFileSystem,
         key: str,
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
         for attempt in range(1, ATTEMPTS + 1):
             # A server answers for a folder too, with a page.
-            known = self.stat(fs, key)
+            known = self.stat(key)
             if found is not None and known.version != found.version:
                 break
             if bounds(span, known.size) is None:
                 return None
             try:
-                return self._fetch(fs, known, span)
+                return self._fetch(known, span)
             except (VersionGone, FileNotFoundError):
                 # It was replaced since it was looked at.
                 if found is not None or attempt == ATTEMPTS:
                     raise
         raise version_gone(key)
 
-    def _fetch(
-        self, fs: fsspec.AbstractFileSystem, known: Stat, span: Span | None
-    ) -> Fetched:
+    def _fetch(self, known: Stat, span: Span | None) -> Fetched:
         headers = {"Accept-Encoding": "identity"}
         if span:
             headers["Range"] = f"bytes={span}"
         if known.etag:
             headers["If-Match"] = f'"{known.etag}"'
-        reply = begin(fs, self.path(known.name), headers)
+        reply = begin(self.fs, self.path(known.name), headers)
         try:
             sent = _sent(reply, known, span)
         except BaseException:
             reply.close()
             raise
-        body = self._pieces(fs, reply, known)
+        body = self._pieces(reply, known)
         return Fetched(known, sent.start, sent.stop, body)
 
-    def _pieces(
-        self, fs: fsspec.AbstractFileSystem, reply: httpx.Response, known: Stat
-    ) -> Iterator[bytes]:
+    def _pieces(self, reply: httpx.Response, known: Stat) -> Iterator[bytes]:
         with closing(reply):
             yield from reply.iter_raw(CHUNK)
         # Dates are of whole seconds, and only an ETag says which version this was.
         if not (known.etag and strong(reply.headers.get("ETag")) == known.etag):
             try:
-                after = self.stat(fs, known.name)
+                after = self.stat(known.name)
             except FileNotFoundError as exc:
                 raise version_gone(known.name) from exc
             if after.version != known.version:

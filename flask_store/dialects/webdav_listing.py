@@ -6,8 +6,6 @@ import typing as t
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-import fsspec
-
 from .. import naming
 from . import Dialect
 from . import Location
@@ -26,8 +24,8 @@ class WebDAVListing(Dialect):
         #: Whether the server has shown something of this store.
         self._seen = False
 
-    def _info(self, fs: fsspec.AbstractFileSystem, path: str) -> dict[str, t.Any]:
-        entries = propfind(fs, path, 0).entries
+    def _info(self, path: str) -> dict[str, t.Any]:
+        entries = propfind(self.fs, path, 0).entries
         found = _at(path, entries) or (entries if len(entries) == 1 else [])
         if not found:
             raise NoAnswer(f"it does not tell of {naming.quoted(path)}")
@@ -37,18 +35,15 @@ class WebDAVListing(Dialect):
     def _saw(self, path: str) -> None:
         self._seen = self._seen or f"{path}/".startswith(f"{self.root}/")
 
-    def walk(
-        self, fs: fsspec.AbstractFileSystem, prefix: str
-    ) -> Iterator[Stat | Unreachable]:
-        inside = self._list(fs, prefix)
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        inside = self._list(prefix)
         if inside is not None:
-            yield from self._files_below(fs, prefix, inside)
+            yield from self._files_below(prefix, inside)
         else:
-            self._refuse_missing(fs, prefix)
+            self._refuse_missing(prefix)
 
     def _files_below(
         self,
-        fs: fsspec.AbstractFileSystem,
         folder: str,
         inside: dict[str, dict[str, t.Any]],
     ) -> Iterator[Stat | Unreachable]:
@@ -61,32 +56,30 @@ class WebDAVListing(Dialect):
             elif info["type"] != "directory":
                 yield self.record(info, key)
             else:
-                deeper = self._list(fs, key)
+                deeper = self._list(key)
                 if deeper is not None:
-                    yield from self._files_below(fs, key, deeper)
+                    yield from self._files_below(key, deeper)
                 else:
-                    self._refuse_missing(fs, key)
+                    self._refuse_missing(key)
 
-    def _refuse_missing(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+    def _refuse_missing(self, folder: str) -> None:
         """Refuse to take a folder for missing that is there.
 
         :raises NoAnswer: if the folder above has it, or if the store's own folder was
             there before. A store that nothing was ever saved to has none.
         """
-        if self._seen if not folder else self._is_listed(fs, folder):
+        if self._seen if not folder else self._is_listed(folder):
             raise NoAnswer(f"it has no folder {naming.quoted(folder)}, which is there")
 
-    def _is_listed(self, fs: fsspec.AbstractFileSystem, folder: str) -> bool:
+    def _is_listed(self, folder: str) -> bool:
         """Whether the folder above has this folder."""
         above, _, name = folder.rpartition("/")
-        inside = self._list(fs, above)
+        inside = self._list(above)
         if inside is None:  # is that one missing too, or does somebody else answer?
-            return self._is_listed(fs, above) if above else self._seen
+            return self._is_listed(above) if above else self._seen
         return bool(inside.get(name, {}).get("type") == "directory")
 
-    def _list(
-        self, fs: fsspec.AbstractFileSystem, folder: str
-    ) -> dict[str, dict[str, t.Any]] | None:
+    def _list(self, folder: str) -> dict[str, dict[str, t.Any]] | None:
         """What is in a folder, by name.
 
         :return: ``None`` if there is no such folder.
@@ -94,7 +87,7 @@ class WebDAVListing(Dialect):
         """
         path = self.path(folder) if folder else self.root
         try:
-            entries = propfind(fs, f"{path}/", 1).entries
+            entries = propfind(self.fs, f"{path}/", 1).entries
         except FileNotFoundError:
             return None
         own = _at(path, entries)
@@ -117,8 +110,8 @@ class WebDAVListing(Dialect):
             inside[name] = entry.info
         return inside
 
-    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
-        inside = self._list(fs, naming.STAGING) or {}
+    def left(self) -> list[dict[str, t.Any]]:
+        inside = self._list(naming.STAGING) or {}
         return [{**info, "name": name} for name, info in inside.items()]
 
 

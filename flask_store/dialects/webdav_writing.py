@@ -7,8 +7,6 @@ import io
 from collections.abc import Iterator
 from urllib.parse import quote
 
-import fsspec
-
 from .. import naming
 from ..sources import Source
 from . import Location
@@ -42,74 +40,70 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         super().__init__(location)
         self._cuts: bool | None = None
 
-    def _upload(self, fs: fsspec.AbstractFileSystem, source: Source, path: str) -> None:
+    def _upload(self, source: Source, path: str) -> None:
         with source.rewindable() as rewindable:
             size = rewindable.size
             done = change(
-                fs,
+                self.fs,
                 "PUT",
                 path,
                 content=Body(rewindable),
                 headers={"Content-Length": str(size)},
             )
-            if not done and not self._has(fs, path, size):
+            if not done and not self._has(path, size):
                 raise NoAnswer("the status of PUT is 200, and the file is not there")
 
-    def _has(self, fs: fsspec.AbstractFileSystem, path: str, size: int) -> bool:
+    def _has(self, path: str, size: int) -> bool:
         try:
-            return bool(self._info(fs, path)["size"] == size)
+            return bool(self._info(path)["size"] == size)
         except FileNotFoundError:
             return False
 
-    def _rename(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        lock = Lock(fs, self._lock(new), lambda: self._is_there(fs, new))
+    def _rename(self, old: str, new: str) -> None:
+        lock = Lock(self.fs, self._lock(new), lambda: self._is_there(new))
         with lock.held():
-            self._move(fs, old, new, "F")
+            self._move(old, new, "F")
 
     def _lock(self, path: str) -> str:
         return self.path(
             f"{naming.STAGING}/{hashlib.sha256(path.encode()).hexdigest()}"
         )
 
-    def _rename_over(self, fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
-        self._move(fs, old, new, "T")
+    def _rename_over(self, old: str, new: str) -> None:
+        self._move(old, new, "T")
 
-    def _move(
-        self, fs: fsspec.AbstractFileSystem, old: str, new: str, overwrite: str
-    ) -> None:
-        if ";" in new.rpartition("/")[2] and self._cuts_destinations(fs):
+    def _move(self, old: str, new: str, overwrite: str) -> None:
+        if ";" in new.rpartition("/")[2] and self._cuts_destinations():
             new += "/"
-        self._move_as_is(fs, old, new, overwrite)
+        self._move_as_is(old, new, overwrite)
         self._saw(new)
 
-    def _move_as_is(
-        self, fs: fsspec.AbstractFileSystem, old: str, new: str, overwrite: str
-    ) -> None:
+    def _move_as_is(self, old: str, new: str, overwrite: str) -> None:
         target = self.location.options["base_url"] + quote(new)
         headers = {"Destination": target, "Overwrite": overwrite}
-        change(fs, "MOVE", old, headers=headers)
+        change(self.fs, "MOVE", old, headers=headers)
 
-    def _cuts_destinations(self, fs: fsspec.AbstractFileSystem) -> bool:
+    def _cuts_destinations(self) -> bool:
         """Whether this server takes what follows a ';' for no part of the name, by
         trying it. It then understands a slash behind it, which others might not."""
         if self._cuts is None:
             old, new = self.staging_path(), self.staging_path()
-            self._upload(fs, Source(io.BytesIO(), None), old)
-            self._move_as_is(fs, old, f"{new};x", "F")
-            whole, cut = (self._is_there(fs, name) for name in (f"{new};x", new))
+            self._upload(Source(io.BytesIO(), None), old)
+            self._move_as_is(old, f"{new};x", "F")
+            whole, cut = (self._is_there(name) for name in (f"{new};x", new))
             if whole == cut:
                 raise NoAnswer("it moves a file, and does not have it then")
-            self._remove(fs, new if cut else f"{new};x")
+            self._remove(new if cut else f"{new};x")
             self._cuts = cut
         return self._cuts
 
-    def _mkdir(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
-        change(fs, "MKCOL", folder)
+    def _mkdir(self, folder: str) -> None:
+        change(self.fs, "MKCOL", folder)
 
-    def _remove(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
-        if not change(fs, "DELETE", path) and self._is_there(fs, path):
+    def _remove(self, path: str) -> None:
+        if not change(self.fs, "DELETE", path) and self._is_there(path):
             raise NoAnswer("the status of DELETE is 200, and the file is still there")
 
-    def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
-        self._file(fs, key)  # DELETE takes a folder with all that is in it
-        self._remove(fs, self.path(key))
+    def delete(self, key: str) -> None:
+        self._file(key)  # DELETE takes a folder with all that is in it
+        self._remove(self.path(key))

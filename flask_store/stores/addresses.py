@@ -109,7 +109,7 @@ class AddressedStore(ReadableStore):
         # what somebody may have stored.
         said = shown["Content-Disposition"], shown["Content-Type"]
         with self._explained(key):
-            return self.dialect.sign(self.fs, key, period, *said)
+            return self.dialect.sign(key, period, *said)
 
     def presign_upload(
         self,

@@ -18,7 +18,6 @@ from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..sources import Source
 from . import BaseStore
-from .connection import Connection
 
 if t.TYPE_CHECKING:
     from flask import Flask
@@ -75,7 +74,6 @@ class ConfiguredStore(BaseStore):
     def configure(self, config: Mapping[str, t.Any]) -> None:
         self.check_config(config)
         self.dialect = open_dialect(self.url(config), config)
-        self.connection = Connection(self.dialect)
         # A storage that gives its objects an address serves them by itself.
         self.register_route = self.dialect.address("") is None
         super().configure(config)
@@ -111,7 +109,8 @@ class ConfiguredStore(BaseStore):
     @property
     def fs(self) -> AbstractFileSystem:
         """The real fsspec filesystem, of this process."""
-        return self.connection.get()
+        self.dialect.check_connection()
+        return self.dialect.fs
 
     @property
     def uri(self) -> str:
@@ -132,6 +131,7 @@ class ConfiguredStore(BaseStore):
         """What the filesystem raises becomes a :exc:`StoreError`; what the caller's
         own stream raises stays as it is."""
         try:
+            self.dialect.check_connection()
             yield
         except Exception as exc:
             if source is not None and source.error is not None:
@@ -139,7 +139,7 @@ class ConfiguredStore(BaseStore):
             explained = isinstance(exc, StoreError)
             error = exc if explained else self.dialect.explain(exc, key)
             if isinstance(error, StoreUnavailable):
-                self.connection.drop()
+                self.dialect.disconnect()
             options = self.dialect.location.options
             if not self.dialect.plain_files and secrecy.is_shown(exc, options):
                 # A library quotes a token or a password. Then it is not quoted in turn.

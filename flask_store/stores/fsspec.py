@@ -133,21 +133,20 @@ class FsspecStore(AddressedStore):
 
         def publish(write: t.Callable[..., None], key: str) -> str:
             kind = content_type or media_types.content_type(key)
-            write(fs, staged, dialect.path(key, follow=False), kind)
+            write(staged, dialect.path(key, follow=False), kind)
             return key
 
         with ExitStack() as stack:
             # Connecting can fail too, and then has to be explained.
             stack.enter_context(self._explained(key, source))
-            fs = self.fs
-            staged = stack.enter_context(dialect.stage(fs, source))
+            staged = stack.enter_context(dialect.stage(source))
             if on_conflict == "overwrite":
                 with self._still(key) as waiting:
                     publish(dialect.replace, key)
                     if waiting is not None:
                         waiting.remove()
                 return key
-            if dialect.exclusive(fs, staged):
+            if dialect.exclusive(staged):
                 return self._create(publish, key, on_conflict)
             if on_conflict == "error":
                 raise NotConfiguredError(
@@ -286,7 +285,7 @@ class FsspecStore(AddressedStore):
         if after.version != copied.version or type(theirs) is not type(mine):
             return False
         with self._explained(old.key):
-            return mine.is_one_file(self.fs, theirs.path(old.key), mine.path(new.key))
+            return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
 
     def _wrapped(self, source: str | FileWrapper) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.
@@ -306,7 +305,7 @@ class FsspecStore(AddressedStore):
         with self._explained(key):
             spool = self.background
             if spool is None or waiting is None or not spool.delete(waiting):
-                self.dialect.delete(self.fs, key)
+                self.dialect.delete(key)
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 
     def pending(self) -> list[Entry]:
@@ -328,7 +327,7 @@ class FsspecStore(AddressedStore):
         """
         before = dt.datetime.now(dt.UTC) - older_than
         with self._explained(naming.STAGING):
-            return list(self.dialect.sweep(self.fs, before, dry_run))
+            return list(self.dialect.sweep(before, dry_run))
 
 
 def _filename(filename: str | None, source: Source) -> str:

@@ -47,7 +47,7 @@ class ReadableStore(ConfiguredStore):
         key = self.key(name)
         with self._explained(key):
             waiting = self.background and self.background.find(key)
-            file = waiting[1] if waiting else self.dialect.open(self.fs, key)
+            file = waiting[1] if waiting else self.dialect.open(key)
         if not waiting and not self.dialect.plain_files:
             file = StoredFile(OpenedFile(file, lambda: self._explained(key)))
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
@@ -61,7 +61,7 @@ class ReadableStore(ConfiguredStore):
         with self._explained(key):
             waiting = self.background and self.background.find(key)
             if not waiting:
-                return self.dialect.read(self.fs, key)
+                return self.dialect.read(key)
             with waiting[1] as file:
                 return file.read()
 
@@ -134,13 +134,13 @@ class ReadableStore(ConfiguredStore):
             waiting = self.background and self.background.find(key)
             if waiting:
                 return self._spooled(*waiting, span)
-            fetched = self.dialect.get(self.fs, key, span, found)
+            fetched = self.dialect.get(key, span, found)
             if fetched is None:
                 return None
             where = bounds(span, fetched.found.size)
             if where is None:
                 part(fetched, 0, 0).close()
-                self.dialect.confirm_end(self.fs, key, t.cast(Span, span))
+                self.dialect.confirm_end(key, t.cast(Span, span))
                 return None
             body = part(fetched, *where, lambda: self._explained(key))
             return Fetched(fetched.found, *where, body)
@@ -178,7 +178,7 @@ class ReadableStore(ConfiguredStore):
                 entry, file = waiting
                 file.close()
                 return replace(_waiting(entry), name=name)
-            found = self.dialect.stat(self.fs, key)
+            found = self.dialect.stat(key)
         return found if name == key else replace(found, name=name)
 
     def ls(self, prefix: str = "") -> Listing:

@@ -6,52 +6,64 @@ import os
 import threading
 import typing as t
 import weakref
+from collections.abc import Callable
 
-from ..dialects import Dialect
 from ..greenlets import patched
 
 if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+#: Who may share one filesystem.
+Scope: t.TypeAlias = t.Literal["process", "thread"]
+
 
 class Connection:
-    """The filesystem of a store: made on first use, one for each process, or for
-    each thread where the dialect says so. None survives a fork, nor gevent's
-    patching, after which a thread is another thing."""
+    """The filesystem of a dialect: made on first use, one for each process, or for
+    each thread. None survives a fork, nor gevent's patching, after which a thread is
+    another thing.
 
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+    :param scope: ``"process"`` or ``"thread"``.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
         self.by_process: dict[tuple[int, bool], AbstractFileSystem] = {}
         self.by_thread: dict[bool, threading.local] = {}
 
-    def get(self) -> AbstractFileSystem:
-        key, mine = self._mine()
-        fs = mine.get(key)
-        if fs is not None and not self.dialect.alive(fs):
-            mine.pop(key, None)
-            fs = None
+    def get(self, connect: Callable[[], AbstractFileSystem]) -> AbstractFileSystem:
+        """The filesystem.
+
+        :param connect: makes one, if there is none.
+        """
+        key, shared = self._shared()
         # setdefault and no lock: a lock that is held during a fork stays locked.
-        return fs or mine.setdefault(key, self._connect())
+        return shared.get(key) or shared.setdefault(key, _watched(connect()))
+
+    def check(self, alive: Callable[[], bool]) -> bool:
+        """Forget a filesystem that has lost its connection. Whether nothing is lost."""
+        if not self.by_process and not self.by_thread:
+            return True
+        key, shared = self._shared()
+        if key not in shared or alive():
+            return True
+        shared.pop(key, None)
+        return False
 
     def drop(self) -> None:
-        """Forget a connection of this thread that may be in the middle of a reply."""
-        if self.dialect.scope == "thread":
-            key, mine = self._mine()
-            mine.pop(key, None)
+        """Forget the filesystem of this thread, if the thread has one of its own."""
+        if self.scope == "thread":
+            key, shared = self._shared()
+            shared.pop(key, None)
 
-    def _mine(self) -> tuple[tuple[int, bool], dict[t.Any, AbstractFileSystem]]:
+    def _shared(self) -> tuple[tuple[int, bool], dict[t.Any, AbstractFileSystem]]:
+        """The key of the filesystem, and what holds it."""
         key = (os.getpid(), patched())
-        if self.dialect.scope == "process":
+        if self.scope == "process":
             return key, self.by_process
         # A local that was made before the patching tells no greenlets apart.
         local = self.by_thread.get(key[1])
         local = local or self.by_thread.setdefault(key[1], threading.local())
         return key, local.__dict__
-
-    def _connect(self) -> AbstractFileSystem:
-        fs = self.dialect.connect()
-        _connected[id(fs)] = fs
-        return fs
 
 
 # A fork ends all threads but one, and what they alone hold would be closed in the
@@ -60,6 +72,11 @@ _connected: weakref.WeakValueDictionary[int, AbstractFileSystem] = (
     weakref.WeakValueDictionary()
 )
 _inherited: list[AbstractFileSystem] = []
+
+
+def _watched(fs: AbstractFileSystem) -> AbstractFileSystem:
+    _connected[id(fs)] = fs
+    return fs
 
 
 def _inherit() -> None:
