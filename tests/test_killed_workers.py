@@ -125,7 +125,7 @@ class Found:
         pairs = enumerate(zip(there, expected, strict=False))
         first = next((n for n, (a, b) in pairs if a != b), None)
         dialect = self.store.dialect
-        fs, where = self.store.fs, dialect._where(dialect.path(name))
+        where = dialect._where(dialect.path(name))
         token = dialect._call("head_object", **where)["Metadata"].get(TOKEN)
         return (
             f"{len(there)} bytes and not {len(expected)}, first difference at {first},"
