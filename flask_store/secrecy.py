@@ -6,10 +6,12 @@ logs have the messages of errors.
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import quote
 
 #: The names of settings and options whose values are secret, with all that is in them.
@@ -65,6 +67,10 @@ def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
             yield from _texts(value)
         elif isinstance(value, Mapping):
             yield from secrets_in(value)
+        elif isinstance(value, str) and value.lstrip().startswith("{"):
+            # Options that an environment variable has, as JSON.
+            with suppress(ValueError):
+                yield from secrets_in(json.loads(value))
 
 
 def _texts(value: object) -> Iterator[str]:
