@@ -268,11 +268,7 @@ def test_value_is_what_the_store_uses(name: str) -> None:
     """Whichever way it is written; and what was read once can be read again."""
     for given, expected in GOOD[name]:
         value = Settings({name: given})[name]
-        assert (
-            value == expected
-            and type(value) is type(expected)
-            or (isinstance(expected, dict) and value == expected)
-        ), given
+        assert value == expected and isinstance(value, type(expected)), given
         assert Settings({name: value})[name] == value, given
 
 
@@ -347,6 +343,33 @@ def test_dialects_do_not_change_the_settings() -> None:
         assert t.cast(t.Any, FsspecStore(None, settings).dialect).folder is not None
     LocalStore(None, Settings({"STORE_PATH": "uploads"}))
     assert TABLE["STORE_OPTIONS"].default == {}
+
+
+def test_stores_take_what_was_read(tmp_path: pathlib.Path) -> None:
+    """Text from an environment is the value that it stands for, wherever it is used."""
+    config: dict[str, t.Any] = {
+        "STORE_PATH": tmp_path / "files",
+        "STORE_FSYNC": "off",
+        "STORE_STREAM_UPLOADS": "no",
+        "STORE_SIGNED_URLS": "False",
+        "STORE_BACKGROUND": "False",
+        "STORE_URL_EXPIRES": dt.timedelta(hours=2),
+        "STORE_INLINE_TYPES": "image/*,text/plain",
+        "STORE_SPOOL_PATH": tmp_path / "spool",
+        "STORE_SPOOL_UPLOADS": "2",
+        "STORE_SPOOL_QUOTA": "1 MB",
+        "STORE_SPOOL_DRAIN": "0",
+    }
+    store = LocalStore.from_config(config)
+    assert store.background is None
+    assert (store.signed_urls, store.streams_uploads) == (False, False)
+    assert t.cast(t.Any, store.dialect)._fsync is False
+    assert store.url_expires == 7200
+    assert store.inline_types == ("image/*", "text/plain")
+    background = LocalStore.from_config({**config, "STORE_BACKGROUND": 1}).background
+    assert background is not None
+    assert (background.limit, background.drain) == (2, 0)
+    assert background.spool.quota.limit == 1_000_000
 
 
 def test_slips_are_pointed_out() -> None:
