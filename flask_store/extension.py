@@ -93,6 +93,7 @@ class Store:
             raise
 
     def _bind(self, app: Flask) -> None:
+        # Only the store without a name has its defaults in the configuration.
         if self.name is None:
             _forget_defaults(app)
         before = _copied(app.config)
@@ -107,7 +108,7 @@ class Store:
             # prefix, where it would hide a folder of the same name.
             bound._served_at = f"{cls._served_at}-{self.name}"
         store = bound._bound = bound.from_config(settings)
-        self._refuse_second(app, store)
+        self._refuse_shared_route(app, store)
         self._providers[app] = bound
         self.register_route(app)
         app.extensions[self._extension_name] = self
@@ -158,8 +159,8 @@ class Store:
         settings = Settings(config)
         cls.check_config(settings)
         messages = slips(config, getattr(cls, "REQUIRED_CONFIGURATION", ()))
-        on_disk = _is_on_disk(settings["STORE_PATH"])
-        if "STORE_S3_BUCKET" in given and on_disk and "STORE_PROVIDER" not in given:
+        no_provider = "STORE_S3_BUCKET" in given and "STORE_PROVIDER" not in given
+        if no_provider and _is_on_disk(settings["STORE_PATH"]):
             messages.append(
                 "STORE_S3_BUCKET is set, but files are stored on the local disk. Set"
                 " STORE_PROVIDER to 'flask_store.stores.s3.S3Store'."
@@ -168,7 +169,7 @@ class Store:
             warn(self._as_written(app, message))
         return settings
 
-    def _refuse_second(self, app: Flask, store: BaseStore) -> None:
+    def _refuse_shared_route(self, app: Flask, store: BaseStore) -> None:
         """:raises NotConfiguredError: if this store would take the route of another."""
         other = app.extensions.get(self._extension_name)
         if other is self or not isinstance(other, Store):
@@ -302,7 +303,7 @@ def _show_defaults(
 
 def _forget_defaults(app: Flask) -> None:
     """Take out what :func:`_show_defaults` put there, unless it was changed since."""
-    for key, value in app.extensions.pop(DEFAULTS, {}).items():
+    for key, value in app.extensions.get(DEFAULTS, {}).items():
         if app.config.get(key) is value:
             del app.config[key]
 

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import quote
 
+# Patterns are compiled when they are first used, so that importing is quick.
+
 #: The names of settings and options whose values are secret, with all that is in them.
-_SECRET = re.compile(
-    r"^(?!.*_ur[il]\Z).*(secret|passw|passphrase|token|credential|authorization|signature|access_key"
-    r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z)",
-    re.IGNORECASE,
+_SECRET = (
+    r"(?i)^(?!.*_ur[il]\Z).*(secret|passw|passphrase|token|credential|authorization|signature|access_key"
+    r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z)"
 )
 #: What is shorter stands in many words, and would be no secret for long.
 _SHORTEST = 6
@@ -28,9 +29,9 @@ _LONGEST_CHAIN = 40
 
 #: The user and the password of an address (RFC 3986, section 3.2.1), also if somebody
 #: forgot to encode a slash in them. What follows a host and its port is a path.
-_LOGIN = re.compile(r"(?<=://)([^\s'\"/@]*|[^\s'\"/@:\[]*:(?!\d+/)[^\s'\"]*)@")
+_LOGIN = r"(?<=://)([^\s'\"/@]*|[^\s'\"/@:\[]*:(?!\d+/)[^\s'\"]*)@"
 #: The query of an address: a signature or a key may be in it.
-_QUERY = re.compile(r"(://[^\s'\"?]*\?)[^\s'\"]+")
+_QUERY = r"(://[^\s'\"?]*\?)[^\s'\"]+"
 
 
 class Options(dict[str, t.Any]):
@@ -49,12 +50,12 @@ class Options(dict[str, t.Any]):
 
 def has_login(address: str) -> bool:
     """Whether an address, with or without its scheme, names a user or a password."""
-    return bool(_LOGIN.search(address if "://" in address else f"://{address}"))
+    return bool(re.search(_LOGIN, address if "://" in address else f"://{address}"))
 
 
 def without_logins(text: str) -> str:
     """A text whose addresses have neither a login nor a query."""
-    return _QUERY.sub(r"\1***", _LOGIN.sub("", text)) if "://" in text else text
+    return re.sub(_QUERY, r"\1***", re.sub(_LOGIN, "", text)) if "://" in text else text
 
 
 def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
@@ -63,7 +64,7 @@ def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
         if name == "connection_string" and isinstance(value, str):
             # "Configure Azure Storage connection strings": only some parts are secret.
             yield from secrets_in(dict(p.partition("=")[::2] for p in value.split(";")))
-        elif _SECRET.search(str(name)):
+        elif re.search(_SECRET, str(name)):
             yield from _texts(value)
         elif isinstance(value, Mapping):
             yield from secrets_in(value)
@@ -117,6 +118,6 @@ def is_shown(error: BaseException, options: Mapping[t.Any, t.Any]) -> bool:
         found = found.__cause__ or found.__context__
     secrets = _spelled(options)
     return any(
-        _LOGIN.search(text) or any(secret in text for secret in secrets)
+        re.search(_LOGIN, text) or any(secret in text for secret in secrets)
         for text in texts
     )

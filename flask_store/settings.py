@@ -15,7 +15,6 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from .exceptions import NotConfiguredError
 from .secrecy import has_login
@@ -60,16 +59,17 @@ SHOWN = (
 NO_LOGIN = "It belongs into no address of a file."
 S3_KEYS_BELONG = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
 
-_COUNT = re.compile(r"[0-9]{1,18}")
-_SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)")
-_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ADDRESS = re.compile(r"https?://[^/?#\s]+[^?#]*", re.IGNORECASE)
-_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)")
+# Compiled when they are first used, as those of secrecy.py.
+_COUNT = r"[0-9]{1,18}"
+_SIZE = r"([0-9]{1,18})\s*([a-z]*)"
+_NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+_CONTROL = r"[\x00-\x1f\x7f]"
+_ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
+_MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. The names
 #: that are registered begin with a letter, which tells them from a number of seconds.
 _DIRECTIVE = r"[a-z][a-z0-9-]*(=([a-z0-9.-]+|\"[^\"]*\"))?"
-_DIRECTIVES = re.compile(rf"{_DIRECTIVE}(\s*,\s*{_DIRECTIVE})*", re.IGNORECASE)
+_DIRECTIVES = rf"(?i){_DIRECTIVE}(\s*,\s*{_DIRECTIVE})*"
 
 
 # -- kinds ---------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def switch_or_auto(value: object) -> bool | str:
 
 def count(value: object) -> int:
     """A whole number, 1 at least, also as text."""
-    if isinstance(value, str) and _COUNT.fullmatch(value.strip()):
+    if isinstance(value, str) and re.fullmatch(_COUNT, value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError
@@ -105,7 +105,7 @@ def count(value: object) -> int:
 def size(value: object) -> int:
     """A number of bytes, 1 at least, also as text with a unit of :data:`UNITS`."""
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip().lower())
+        match = re.fullmatch(_SIZE, value.strip().lower())
         if match is None or match[2] not in UNITS:
             raise ValueError
         value = int(match[1]) * UNITS[match[2]]
@@ -116,7 +116,7 @@ def duration(value: object) -> int | float:
     """A number of seconds, 0 at least, also as text or as a timedelta."""
     if isinstance(value, dt.timedelta):
         value = value.total_seconds()
-    elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
@@ -129,7 +129,7 @@ def text(value: object) -> str:
     """Text without control characters."""
     if not isinstance(value, str):
         raise ValueError
-    if _CONTROL.search(value):
+    if re.search(_CONTROL, value):
         raise ValueError(
             "has a line break or another control character in it. Remove that, such as"
             " the line break at the end of a file."
@@ -164,7 +164,7 @@ def media_types(value: object) -> tuple[str, ...]:
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
         raise ValueError
     found = [item.strip().lower() if isinstance(item, str) else "" for item in value]
-    if not all(map(_MEDIA_TYPE.fullmatch, found)):
+    if not all(re.fullmatch(_MEDIA_TYPE, item) for item in found):
         raise ValueError
     return tuple(found)
 
@@ -197,7 +197,7 @@ def address(value: str) -> None:
     if "://" not in value:
         host = value.lstrip("/")
         raise ValueError(f"is {value!r}, which has no scheme. Write 'https://{host}'.")
-    if not _ADDRESS.fullmatch(value):
+    if not re.fullmatch(_ADDRESS, value):
         raise ValueError(
             f"is {value!r}; it must be an address without a query, such as"
             " 'https://example.com'."
@@ -248,7 +248,7 @@ def location(value: str) -> None:
 
 def cache_control(value: str) -> None:
     """The value of a ``Cache-Control`` header (RFC 9111, section 5.2)."""
-    if not _DIRECTIVES.fullmatch(value.strip()):
+    if not re.fullmatch(_DIRECTIVES, value.strip()):
         raise ValueError(
             f"is {value!r}; it must be what the header says, such as 'no-cache' or"
             " 'public, max-age=3600'."
@@ -264,8 +264,7 @@ def second_or_more(value: float) -> None:
 # -- the table -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(t.NamedTuple):
     """What a setting may be, the same for every setting of the kind.
 
     :param name: for people.
@@ -329,8 +328,7 @@ STYLE = Kind(
 )
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(t.NamedTuple):
     """One key.
 
     :param default: its value where nobody sets it. ``None`` is no value: the provider
@@ -493,7 +491,7 @@ class Settings(Mapping[str, t.Any]):
         values = {**config, **_DEFAULTS}
         for name in KEYS & config.keys():
             values[name] = TABLE[name].read(config)
-        self._values = Options(values)
+        self._values = values
 
     def __getitem__(self, name: str) -> t.Any:
         return self._values[name]

@@ -156,6 +156,9 @@ def test_last_init_of_one_store_counts(app: Flask) -> None:
     """init_app reads the settings anew, and forgets the defaults of the time before."""
     store = Store(app)
     assert app.config["STORE_PROVIDER"] == "flask_store.stores.local.LocalStore"
+    app.config["STORE_PATH"] = "nosuch://anew"
+    with pytest.raises(NotConfiguredError, match="^STORE_PATH names"):
+        store.init_app(app)
     app.config["STORE_PATH"] = "memory://anew"
     store.init_app(app)
     f = store.Provider().save(upload(b"new"))
