@@ -5,16 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
-import math
 import os
 import re
 import sys
 import typing as t
 import warnings
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from functools import partial
 
 from .exceptions import NotConfiguredError
 from .secrecy import has_login
@@ -48,7 +49,10 @@ for _power, _letter in enumerate("kmgt", start=1):
         f"{_letter}b": 1000**_power,
     }
 
-#: The longest value that a message shows.
+#: The longest duration, in seconds. Python's locks wait for 292 years at most.
+LONGEST_WAIT = 9_000_000_000
+
+#: The longest value that a message shows, in characters.
 LONGEST = 100
 
 #: What is said of an address with a login, and where that belongs instead.
@@ -74,12 +78,12 @@ _DIRECTIVES = rf"(?i){_DIRECTIVE}(\s*,\s*{_DIRECTIVE})*"
 
 # -- kinds ---------------------------------------------------------------------------
 #
-# A function of these takes what the application gives and returns the value that the
-# store uses. It raises ValueError: with what is wrong ("has a line break in it."), or
-# with nothing, and then the message says what the kind wants.
+# Each of these functions takes what the application gives and returns the value that
+# the store uses. It raises ValueError with what is wrong, such as "has a line break in
+# it.". Without a text, the message says what the kind wants.
 
 
-def switch(value: object) -> bool:
+def parse_switch(value: object) -> bool:
     """``True`` or ``False``, also as 1 or 0 or as one of :data:`SWITCH_WORDS`."""
     if isinstance(value, str):
         value = SWITCH_WORDS.get(value.strip().lower())
@@ -88,12 +92,12 @@ def switch(value: object) -> bool:
     raise ValueError
 
 
-def switch_or_auto(value: object) -> bool | str:
+def parse_switch_or_auto(value: object) -> bool | str:
     """A switch, or ``"auto"``."""
-    return "auto" if value == "auto" else switch(value)
+    return "auto" if value == "auto" else parse_switch(value)
 
 
-def count(value: object) -> int:
+def parse_count(value: object) -> int:
     """A whole number, 1 at least, also as text."""
     if isinstance(value, str) and re.fullmatch(_COUNT, value.strip()):
         value = int(value)
@@ -102,17 +106,17 @@ def count(value: object) -> int:
     return value
 
 
-def size(value: object) -> int:
+def parse_size(value: object) -> int:
     """A number of bytes, 1 at least, also as text with a unit of :data:`UNITS`."""
     if isinstance(value, str):
         match = re.fullmatch(_SIZE, value.strip().lower())
         if match is None or match[2] not in UNITS:
             raise ValueError
         value = int(match[1]) * UNITS[match[2]]
-    return count(value)
+    return parse_count(value)
 
 
-def duration(value: object) -> int | float:
+def parse_duration(value: object) -> int | float:
     """A number of seconds, 0 at least, also as text or as a timedelta."""
     if isinstance(value, dt.timedelta):
         value = value.total_seconds()
@@ -120,12 +124,12 @@ def duration(value: object) -> int | float:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value <= LONGEST_WAIT:  # "not" refuses NaN as well
         raise ValueError
     return int(value) if value == int(value) else value
 
 
-def text(value: object) -> str:
+def parse_text(value: object) -> str:
     """Text without control characters."""
     if not isinstance(value, str):
         raise ValueError
@@ -137,17 +141,17 @@ def text(value: object) -> str:
     return value
 
 
-def path(value: object) -> str:
+def parse_path(value: object) -> str:
     """Text, or an object that stands for a path."""
-    return text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    return parse_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
-def provider(value: object) -> str | type:
+def parse_provider(value: object) -> str | type:
     """A class or its dotted name."""
-    return value if isinstance(value, type) else text(value)
+    return value if isinstance(value, type) else parse_text(value)
 
 
-def options(value: object) -> Options:
+def parse_options(value: object) -> Options:
     """A dict of keyword arguments, also as a JSON object."""
     if isinstance(value, str):
         value = _json(value)
@@ -156,7 +160,7 @@ def options(value: object) -> Options:
     return Options(value)
 
 
-def media_types(value: object) -> tuple[str, ...]:
+def parse_media_types(value: object) -> tuple[str, ...]:
     """A list of media types, also as text with commas or as a JSON array."""
     if isinstance(value, str):
         is_json = value.strip().startswith("[")
@@ -169,15 +173,11 @@ def media_types(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def one_of(*known: str) -> Callable[[object], str]:
-    """A function that takes one of these words and no other value."""
-
-    def word(value: object) -> str:
-        if isinstance(value, str) and value in known:
-            return value
-        raise ValueError
-
-    return word
+def parse_choice(words: Collection[str], value: object) -> str:
+    """One of a few words."""
+    if isinstance(value, str) and value in words:
+        return value
+    raise ValueError
 
 
 def _json(value: str) -> object:
@@ -190,7 +190,7 @@ def _json(value: str) -> object:
 # -- checks of single keys -------------------------------------------------------------
 
 
-def address(value: str) -> None:
+def check_address(value: str) -> None:
     """The address of a server, which links and messages show."""
     if has_login(value):
         raise ValueError(f"{SHOWN} {NO_LOGIN}")
@@ -204,14 +204,14 @@ def address(value: str) -> None:
         )
 
 
-def s3_address(value: str) -> None:
+def check_s3_address(value: str) -> None:
     """The address of a server that speaks S3."""
     if has_login(value):
         raise ValueError(f"{SHOWN} {S3_KEYS_BELONG}")
-    address(value)
+    check_address(value)
 
 
-def url_prefix(value: str) -> None:
+def check_url_prefix(value: str) -> None:
     """A path, and no domain."""
     if "://" in value:
         raise ValueError(
@@ -220,7 +220,7 @@ def url_prefix(value: str) -> None:
         )
 
 
-def bucket(value: str) -> None:
+def check_bucket(value: str) -> None:
     """The name of a bucket, and no address."""
     if "://" in value:
         raise ValueError(
@@ -229,7 +229,7 @@ def bucket(value: str) -> None:
         )
 
 
-def folder(value: str) -> None:
+def check_folder(value: str) -> None:
     """A folder on this host, and no address."""
     if "://" in value:
         raise ValueError(
@@ -238,7 +238,7 @@ def folder(value: str) -> None:
         )
 
 
-def location(value: str) -> None:
+def check_location(value: str) -> None:
     """A location of nginx."""
     if not value.startswith("/"):
         raise ValueError(
@@ -246,7 +246,7 @@ def location(value: str) -> None:
         )
 
 
-def cache_control(value: str) -> None:
+def check_cache_control(value: str) -> None:
     """The value of a ``Cache-Control`` header (RFC 9111, section 5.2)."""
     if not re.fullmatch(_DIRECTIVES, value.strip()):
         raise ValueError(
@@ -255,7 +255,7 @@ def cache_control(value: str) -> None:
         )
 
 
-def second_or_more(value: float) -> None:
+def check_second_or_more(value: float) -> None:
     """The time for which a link is good."""
     if value < 1:
         raise ValueError(f"is {value!r}; it must be a number of seconds, 1 at least.")
@@ -284,47 +284,57 @@ QUOTES = (
     " is in double quotes"
 )
 
-SWITCH = Kind("switch", switch, "True or False; 'true' and 'false' will do, too")
-AUTO = Kind("switch or 'auto'", switch_or_auto, "one of 'auto', True, False")
-COUNT = Kind("count", count, "a whole number, 1 at least")
-SIZE = Kind("size", size, "a number of bytes, such as 1048576, '512 MiB' or '1 GB'")
-DURATION = Kind("duration", duration, "a number of seconds or a datetime.timedelta")
-TEXT = Kind("text", text, f"text.{QUOTES}")
-SECRET = Kind("secret", text, f"text.{QUOTES}", is_shown=False)
-ADDRESS = Kind("address", text, "an address, such as 'https://example.com'")
-URL_PATH = Kind("text", text, "a path, such as '/uploads'")
-HEADER = Kind("text", text, "what the header says, such as 'public, max-age=3600'")
+SWITCH = Kind("switch", parse_switch, "True or False; 'true' and 'false' will do, too")
+AUTO = Kind("switch or 'auto'", parse_switch_or_auto, "one of 'auto', True, False")
+COUNT = Kind("count", parse_count, "a whole number, 1 at least")
+SIZE = Kind(
+    "size", parse_size, "a number of bytes, such as 1048576, '512 MiB' or '1 GB'"
+)
+DURATION = Kind(
+    "duration", parse_duration, "a number of seconds or a datetime.timedelta"
+)
+TEXT = Kind("text", parse_text, f"text.{QUOTES}")
+SECRET = Kind("secret", parse_text, f"text.{QUOTES}", is_shown=False)
+ADDRESS = Kind("address", parse_text, "an address, such as 'https://example.com'")
+URL_PATH = Kind("text", parse_text, "a path, such as '/uploads'")
+HEADER = Kind(
+    "text", parse_text, "what the header says, such as 'public, max-age=3600'"
+)
 PATH = Kind(
     "path",
-    path,
+    parse_path,
     "a folder or a URL, such as '/srv/uploads' or 's3://bucket/folder', as text or a"
     f" pathlib.Path.{QUOTES}",
 )
 FOLDER = Kind(
-    "path", path, "a folder on a disk of this host, as text or as a pathlib.Path"
+    "path", parse_path, "a folder on a disk of this host, as text or as a pathlib.Path"
 )
 CLASS = Kind(
-    "class", provider, "a class or its name, such as 'flask_store.stores.s3.S3Store'"
+    "class",
+    parse_provider,
+    "a class or its name, such as 'flask_store.stores.s3.S3Store'",
 )
 OPTIONS = Kind(
     "options",
-    options,
+    parse_options,
     "a dict of options for the filesystem; a JSON object will do, too",
     is_shown=False,
 )
 MEDIA_TYPES = Kind(
     "list",
-    media_types,
+    parse_media_types,
     "a list of media types, such as ['image/*', 'application/pdf']; commas between them"
     " will do, too",
 )
 SERVE = Kind(
     "choice",
-    one_of("auto", "proxy", "redirect", "off"),
+    partial(parse_choice, ("auto", "proxy", "redirect", "off")),
     "one of 'auto', 'proxy', 'redirect', 'off'",
 )
 STYLE = Kind(
-    "choice", one_of("auto", "path", "virtual"), "one of 'auto', 'path', 'virtual'"
+    "choice",
+    partial(parse_choice, ("auto", "path", "virtual")),
+    "one of 'auto', 'path', 'virtual'",
 )
 
 
@@ -356,10 +366,8 @@ class Setting(t.NamedTuple):
             if self.check is not None:
                 self.check(value)
         except ValueError as exc:
-            wrong = (
-                str(exc) or f"is {self._shown(value)}; it must be {self.kind.wants}."
-            )
-            raise NotConfiguredError(f"{self.name} {wrong}") from None
+            usual = f"is {self._shown(value)}; it must be {self.kind.wants}."
+            raise NotConfiguredError(f"{self.name} {str(exc) or usual}") from None
         return value
 
     def _shown(self, value: object) -> str:
@@ -381,13 +389,15 @@ _ROWS = [
         "Whether large parts of a form are written to the disk of the store.",
     ),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
-    Setting("STORE_DOMAIN", ADDRESS, None, "What absolute URLs start with.", address),
+    Setting(
+        "STORE_DOMAIN", ADDRESS, None, "What absolute URLs start with.", check_address
+    ),
     Setting(
         "STORE_URL_PREFIX",
         URL_PATH,
         None,
         "The path between the domain and that of the file.",
-        url_prefix,
+        check_url_prefix,
     ),
     Setting("STORE_SERVE", SERVE, "auto", "Who serves the files."),
     Setting("STORE_SIGNED_URLS", SWITCH, False, "Whether only signed links read."),
@@ -396,7 +406,7 @@ _ROWS = [
         DURATION,
         3600,
         "How long a signed link is good.",
-        second_or_more,
+        check_second_or_more,
     ),
     Setting(
         "STORE_INLINE_TYPES", MEDIA_TYPES, INLINE_TYPES, "What a browser may show."
@@ -406,14 +416,14 @@ _ROWS = [
         HEADER,
         None,
         "The Cache-Control header of the files.",
-        cache_control,
+        check_cache_control,
     ),
     Setting(
         "STORE_X_ACCEL_REDIRECT",
         URL_PATH,
         None,
         "The location from which nginx sends the files.",
-        location,
+        check_location,
     ),
     Setting("STORE_BACKGROUND", SWITCH, False, "Whether to upload in the background."),
     Setting(
@@ -421,24 +431,24 @@ _ROWS = [
         FOLDER,
         None,
         "The folder for uploads on their way.",
-        folder,
+        check_folder,
     ),
     Setting("STORE_SPOOL_QUOTA", SIZE, 1024**3, "What waiting uploads may take."),
     Setting("STORE_SPOOL_UPLOADS", COUNT, 4, "How many uploads run at a time."),
     # gunicorn kills a worker after 30 seconds.
     Setting("STORE_SPOOL_DRAIN", DURATION, 10, "How long an exit waits for uploads."),
-    Setting("STORE_S3_BUCKET", TEXT, None, "The bucket.", bucket),
+    Setting("STORE_S3_BUCKET", TEXT, None, "The bucket.", check_bucket),
     Setting("STORE_S3_REGION", TEXT, None, "The region of the bucket."),
     Setting("STORE_S3_ACCESS_KEY", SECRET, None, "The access key."),
     Setting("STORE_S3_SECRET_KEY", SECRET, None, "The secret of the access key."),
     Setting("STORE_S3_SESSION_TOKEN", SECRET, None, "A token for temporary keys."),
-    Setting("STORE_S3_ENDPOINT_URL", ADDRESS, None, "The server.", s3_address),
+    Setting("STORE_S3_ENDPOINT_URL", ADDRESS, None, "The server.", check_s3_address),
     Setting(
         "STORE_S3_PUBLIC_ENDPOINT_URL",
         ADDRESS,
         None,
         "The server as browsers reach it.",
-        s3_address,
+        check_s3_address,
     ),
     Setting(
         "STORE_S3_ADDRESSING_STYLE",
@@ -489,8 +499,9 @@ class Settings(Mapping[str, t.Any]):
             if name.startswith("STORE_S3_") and name not in KEYS:
                 raise NotConfiguredError(_unknown(name, cutoff=0.6))
         values = {**config, **_DEFAULTS}
-        for name in KEYS & config.keys():
-            values[name] = TABLE[name].read(config)
+        for name, row in TABLE.items():
+            if name in config:
+                values[name] = row.read(config)
         self._values = values
 
     def __getitem__(self, name: str) -> t.Any:

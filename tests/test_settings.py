@@ -56,6 +56,9 @@ NO_DURATION = [
     "nan",
     float("inf"),
     float("nan"),
+    10**400,
+    "9" * 18,
+    dt.timedelta.max,
     dt.timedelta(seconds=-1),
     True,
     False,
@@ -83,6 +86,15 @@ NO_ADDRESS = [
     *NO_TEXT,
     *LINES,
 ]
+
+
+class BytesPath:
+    """A path as bytes, which no setting takes."""
+
+    def __fspath__(self) -> bytes:
+        return b"/srv/c"
+
+
 PATH: Good = [
     ("/srv/a", "/srv/a"),
     ("uploads", "uploads"),
@@ -181,7 +193,7 @@ GOOD: dict[str, Good] = {
 
 BAD: dict[str, list[t.Any]] = {
     "STORE_PROVIDER": [*NO_TEXT, *LINES],
-    "STORE_PATH": [*NO_TEXT, *LINES, f"s3://AK:{SECRET}@bucket/\n"],
+    "STORE_PATH": [BytesPath(), *NO_TEXT, *LINES, f"s3://AK:{SECRET}@bucket/\n"],
     "STORE_FSYNC": NO_SWITCH,
     "STORE_STREAM_UPLOADS": NO_SWITCH,
     "STORE_OPTIONS": NO_OPTIONS,
@@ -319,6 +331,9 @@ def test_message_says_what_to_write(config: dict[str, t.Any], words: str) -> Non
 
 def test_settings_cannot_be_changed() -> None:
     """Neither by those who have them nor by the application, and they show nothing."""
+    assert dict(Settings(Settings({"STORE_PATH": "x"}))) == Settings(
+        {"STORE_PATH": "x"}
+    )
     config = {"STORE_OPTIONS": {"secret": SECRET}, "STORE_SHELF": SECRET, "OTHER": 5}
     settings = Settings(config)
     config["STORE_SHELF"] = "changed"
