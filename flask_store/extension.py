@@ -109,11 +109,16 @@ class Store:
             bound._served_at = f"{cls._served_at}-{self.name}"
         store = bound._bound = bound.from_config(settings)
         self._refuse_shared_route(app, store)
+        replaced = self._providers.get(app)
         self._providers[app] = bound
         self.register_route(app)
         app.extensions[self._extension_name] = self
         if self.name is None:
             _show_defaults(app, cls, store, before)
+        if replaced is not None and replaced._bound is not None:
+            from . import uploads
+
+            uploads.uninstall(app, replaced._bound)
         store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:

@@ -161,6 +161,7 @@ def test_last_init_of_one_store_counts(app: Flask) -> None:
         store.init_app(app)
     app.config["STORE_PATH"] = "memory://anew"
     store.init_app(app)
+    assert t.cast(t.Any, app.request_class).stores == (store.Provider._bound,)
     f = store.Provider().save(upload(b"new"))
     assert f.uri == "memory:///anew/a.txt"
     assert app.test_client().get(f.absolute_url()).data == b"new"
