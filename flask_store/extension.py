@@ -65,6 +65,7 @@ class Store:
                 " consist of letters, digits and '_', such as 'avatars'."
             )
         self.name = name
+        self._prefix = f"{name.upper()}_" if name else ""
         self._providers: WeakKeyDictionary[Flask, type[BaseStore]] = WeakKeyDictionary()
         if app is not None:
             self.init_app(app)
@@ -234,16 +235,21 @@ class Store:
 
     def _given(self, app: Flask) -> dict[str, t.Any]:
         """The ``STORE_`` settings that are set for this store."""
+        found = self._plain(app)
+        if self.name is not None:
+            own = _starting(app.config, f"{self._prefix}STORE_")
+            found |= {key.removeprefix(self._prefix): own[key] for key in own}
+        return Options({key: value for key, value in found.items() if is_set(value)})
+
+    def _plain(self, app: Flask) -> dict[str, t.Any]:
+        """The settings without a prefix, as far as this store takes them."""
         found = _starting(app.config, "STORE_")
         if self.name is not None:
-            prefix = f"{self.name.upper()}_"
             for key, value in app.extensions.get(DEFAULTS, {}).items():
                 if found.get(key) is value:  # it is for the store without a name
                     del found[key]
             found.pop("STORE_URL_PREFIX", None)
-            own = _starting(app.config, f"{prefix}STORE_")
-            found |= {key.removeprefix(prefix): value for key, value in own.items()}
-        return Options({key: value for key, value in found.items() if is_set(value)})
+        return found
 
     @contextmanager
     def _own_names(self, app: Flask) -> Iterator[None]:
@@ -255,12 +261,13 @@ class Store:
             raise
 
     def _as_written(self, app: Flask, message: str) -> str:
-        if self.name is None:
-            return message
-        prefix = f"{self.name.upper()}_"
-        for key in _starting(app.config, f"{prefix}STORE_"):
-            name = key.removeprefix(prefix)
-            message = re.sub(rf"\b{re.escape(name)}\b", key, message)
+        """A message with the names that settings have for this store: with its prefix,
+        unless the plain setting is the one that is there."""
+        plain = self._plain(app)
+        for name in set(re.findall(r"\bSTORE_[A-Z0-9_]+", message)):
+            own = f"{self._prefix}{name}"
+            if own in app.config or name not in plain:
+                message = re.sub(rf"\b{name}\b", own, message)
         return message
 
     def __repr__(self) -> str:
