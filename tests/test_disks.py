@@ -483,6 +483,11 @@ def listed(store: LocalStore) -> tuple[list[str], dict[str, str]]:
     return files, {entry.name: entry.reason for entry in listing.unreachable}
 
 
+def path_of(folder: int | str) -> str:
+    """The path of a folder that may be open."""
+    return os.readlink(f"/proc/self/fd/{folder}") if isinstance(folder, int) else folder
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -508,7 +513,7 @@ def test_listing_is_whole_or_an_error(
     for name in ("a/1.txt", "b/c/2.txt", "d.txt"):
         store.put(name, b"x")
     error = OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
-    scandir, lstat = os.scandir, os.lstat
+    scandir, real = os.scandir, os.stat
 
     class Breaking:
         def __init__(self, entries: t.Any) -> None:
@@ -524,20 +529,20 @@ def test_listing_is_whole_or_an_error(
             yield from self.entries
             raise error
 
-    def scan(path: str) -> t.Any:
-        if not path.endswith("b/c") or moment == "looked at":
-            return scandir(path)
+    def scan(folder: int | str) -> t.Any:
+        if not path_of(folder).endswith("b/c") or moment == "looked at":
+            return scandir(folder)
         if moment == "opened":
             raise error
-        return Breaking(scandir(path))
+        return Breaking(scandir(folder))
 
-    def look(path: str) -> os.stat_result:
-        if moment == "looked at" and path.endswith("2.txt"):
+    def look(path: t.Any, **options: t.Any) -> os.stat_result:
+        if moment == "looked at" and path == "2.txt":
             raise error
-        return lstat(path)
+        return real(path, **options)
 
     monkeypatch.setattr(os, "scandir", scan)
-    monkeypatch.setattr(os, "lstat", look)
+    monkeypatch.setattr(os, "stat", look)
     for use in (
         lambda: names(store),
         lambda: names(store, "b"),
@@ -608,10 +613,10 @@ def test_lost_and_found(
     (root / place / "lost+found").mkdir(parents=True)
     scandir = os.scandir
 
-    def scan(path: str) -> t.Any:
-        if path.endswith("lost+found"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return scandir(path)
+    def scan(folder: int | str) -> t.Any:
+        if path_of(folder).endswith("lost+found"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", scan)
     if place:

@@ -17,6 +17,11 @@ import fsspec
 
 from .. import media_types
 from .. import naming
+from ..beneath import hold
+from ..beneath import hold_folder
+from ..beneath import LEADS_OUT
+from ..beneath import leads_out
+from ..beneath import Place
 from ..exceptions import FileExists
 from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
@@ -27,10 +32,11 @@ from ..secrecy import Options
 from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import BINARY
+from ..unnamed import FOLLOWS
 from ..unnamed import make_folders
 from ..unnamed import MODE
+from ..unnamed import NO_LINKS
 from ..unnamed import probe
-from ..unnamed import sync_folder
 from ..unnamed import Unnamed
 from . import DESTINATION_IS_FILE
 from . import Dialect
@@ -50,16 +56,14 @@ from .records import bounds
 if t.TYPE_CHECKING:
     from ..claims import Claim
 
-#: What link(2) answers on a filesystem without hard links, such as FAT.
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 #: What open(2) answers for a socket, and for a device without a driver.
 NO_DATA = (errno.ENXIO, errno.ENODEV)
+#: What a file is opened with.
+OPEN = (
+    os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+)
 #: The folder that ext2, ext3 and ext4 keep in the root of a disk, for root alone.
 LOST_AND_FOUND = "lost+found"
-LEADS_OUT = (
-    "leads outside the store through a symbolic link. Move the files into STORE_PATH,"
-    " or give their folder a store of its own."
-)
 GONE = (
     "STORE_PATH {!r} is not there any more: {}. If its disk is not mounted, mount it;"
     " nothing is stored or looked for below the mount point until then."
@@ -107,9 +111,10 @@ class LocalDialect(Dialect):
         return f"file://{self.root}"
 
     def path(self, key: str, *, follow: bool = True) -> str:
+        # Every operation looks again, when it opens the folders.
         self._check_root()
         path = os.path.join(self.root, *key.split("/"))
-        if self._leads_out(key, follow):
+        if leads_out(self.root, key, follow):
             raise InvalidName(f"{naming.quoted(key)} {LEADS_OUT}", key)
         return path
 
@@ -132,18 +137,9 @@ class LocalDialect(Dialect):
                 raise StoreUnavailable(GONE.format(self.root, "it is on another disk"))
             self._device = found.st_dev
 
-    def _leads_out(self, key: str, follow: bool) -> bool:
-        # What has no link below the root cannot lead out of it, wherever the root
-        # may lead itself.
-        path, linked = self.root, False
-        parts = key.split("/")
-        for part in parts if follow else parts[:-1]:
-            path = os.path.join(path, part)
-            linked = linked or os.path.islink(path)
-        if not linked:
-            return False
-        end, root = os.path.realpath(path), os.path.realpath(self.root)
-        return end != root and not end.startswith(os.path.join(root, ""))
+    def _key(self, path: str) -> str:
+        """The key of a path that :meth:`path` gave."""
+        return path[len(os.path.join(self.root, "")) :].replace(os.sep, "/")
 
     # -- writing -------------------------------------------------------------
 
@@ -209,7 +205,7 @@ class LocalDialect(Dialect):
 
     def exclusive(self, fs: fsspec.AbstractFileSystem, staged: Unnamed) -> bool:
         if self._links is None:
-            self._links = staged.name is None or _can_link(staged.name)
+            self._links = staged.can_link()
         return self._links
 
     def create(
@@ -231,74 +227,93 @@ class LocalDialect(Dialect):
         self._publish(Unnamed.replace, staged, path)
 
     def _publish(
-        self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
+        self, give_name: t.Callable[..., None], staged: Unnamed, path: str
     ) -> None:
-        folder = os.path.dirname(path)
-        try:
+        with self._hold_to_write(self._key(path)) as place:
             try:
-                give_name(staged, path)
-            except FileNotFoundError:
-                make_folders(folder, self._fsync)
-                give_name(staged, path)
+                give_name(staged, place.name, place.folder)
+            except OSError as exc:
+                if exc.errno != errno.EXDEV:
+                    raise
+                self._publish_there(give_name, staged, place)
+            if self._fsync:
+                place.sync()
+
+    @contextmanager
+    def _hold_to_write(self, key: str) -> Iterator[Place]:
+        """Hold the folder of a key for a new file, and make it if it is missing.
+
+        :raises FileExists: if it is, or lies below, a file.
+        """
+        try:
+            with hold(self.root, key, make=True, durable=self._fsync) as place:
+                yield place
+        except FileNotFoundError:
+            self._check_root()
+            raise
         except OSError as exc:
-            if exc.errno in (errno.ENOTDIR, errno.ELOOP):
-                key = os.path.relpath(folder, self.root).replace(os.sep, "/")
-                message = DESTINATION_IS_FILE.format(naming.quoted(key))
-                raise FileExists(message, key) from exc
-            if exc.errno != errno.EXDEV:
+            if exc.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            self._publish_there(give_name, staged, path)
-        if self._fsync:
-            sync_folder(folder)
+            folder = key.rpartition("/")[0]
+            message = DESTINATION_IS_FILE.format(naming.quoted(folder))
+            raise FileExists(message, folder) from exc
 
     def _publish_there(
-        self, give_name: t.Callable[[Unnamed, str], None], staged: Unnamed, path: str
+        self, give_name: t.Callable[..., None], staged: Unnamed, place: Place
     ) -> None:
         """Publish in a folder of the store that is a disk of its own."""
-        folder = os.path.dirname(path)
+        within = place.folder
+        folder = os.path.dirname(place.path) if within is None else "."
         private = os.path.join(folder, naming.STAGING)
-        near = Unnamed(folder, private, probe(folder, private), self._fsync)
+        nameless = probe(folder, private, False, within)
+        near = Unnamed(
+            folder, private, nameless, self._fsync, make=False, within=within
+        )
         try:
             with open(staged.fd, "rb", closefd=False) as source:
                 source.seek(0)
                 while data := source.read(CHUNK):
                     near.write(data)
             self._sync(near)
-            give_name(near, path)
+            give_name(near, place.name, within)
         finally:
             near.close()
 
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        old, new = self.path(claim.staged), self.path(claim.key, follow=False)
-        folder = os.path.dirname(new)
+        self._check_root()
         try:
-            try:
-                os.link(old, new)
-            except FileNotFoundError:
-                os.stat(old)
-                make_folders(folder, self._fsync)
-                os.link(old, new)
-        except FileExistsError:
-            # Perhaps by a call that was cut off before the name was safe.
-            if not os.path.samefile(old, new):
-                raise
-        except NotADirectoryError as exc:
-            key = claim.key.rpartition("/")[0]
-            raise FileExists(
-                DESTINATION_IS_FILE.format(naming.quoted(key)), key
-            ) from exc
+            with hold(self.root, claim.staged) as old:
+                found = old.stat()
+                _described(found, claim.staged)  # it is no link
+                with self._hold_to_write(claim.key) as new:
+                    self._link(old, new, found)
         except OSError as exc:
             if exc.errno not in (errno.EXDEV, *NO_LINKS):
                 raise
             super().adopt(fs, claim, staged)
-            return
+
+    def _link(self, old: Place, new: Place, found: os.stat_result) -> None:
+        try:
+            os.link(
+                old.name,
+                new.name,
+                src_dir_fd=old.folder,
+                dst_dir_fd=new.folder,
+                follow_symlinks=FOLLOWS,
+            )
+        except FileExistsError:
+            # Perhaps by a call that was cut off before the name was safe.
+            if not os.path.samestat(found, new.stat()):
+                raise
         if self._fsync:
-            sync_folder(folder)
+            new.sync()
 
     # -- reading -------------------------------------------------------------
 
     def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        return _described(os.stat(self.path(key)), key)
+        self._check_root()
+        with hold(self.root, key, follow=True) as place:
+            return _described(place.found, key)
 
     def get(
         self,
@@ -321,8 +336,12 @@ class LocalDialect(Dialect):
         return self._open_file(key)[0]
 
     def _open_file(self, key: str) -> tuple[t.BinaryIO, Stat]:
+        self._check_root()
+        with hold(self.root, key, follow=True) as place:
+            _described(place.found, key)
+            number = _open_at_once(place)
         file: t.BinaryIO = io.BufferedReader(
-            DiskFile(self.path(key), key, self.explain)
+            DiskFile(number, place.path, key, self.explain)
         )
         try:
             return file, _described(os.fstat(file.fileno()), key)
@@ -338,60 +357,71 @@ class LocalDialect(Dialect):
     ) -> Iterator[Stat | Unreachable]:
         # In the order of the disk: to sort a folder is to read all of it first.
         self._check_root()
-        folders = [(prefix, self.path(prefix) if prefix else self.root)]
+        folders = [prefix]
         while folders:
-            folder, path = folders.pop()
-            for entry in self._entries(folder, path):
-                if entry.name == naming.STAGING:
-                    continue
-                key = f"{folder}/{entry.name}" if folder else entry.name
-                found = self._listed(key, entry)
-                if found is None:
-                    continue
-                if isinstance(found, str):
-                    folders.append((key, found))
-                else:
-                    yield found
+            folder = folders.pop()
+            try:
+                for entry, place in self._entries(folder):
+                    found = self._listed(entry, place)
+                    if isinstance(found, str):
+                        folders.append(found)
+                    elif found is not None:
+                        yield found
+            except InvalidName:
+                # It was a folder when its name was read.
+                if folder == prefix:
+                    raise
+                yield Unreachable(folder, LEADS_OUT)
         # With its disk every folder would have vanished, and none was an error.
         self._check_root()
 
-    def _entries(self, folder: str, path: str) -> Iterator[os.DirEntry[str]]:
+    def _entries(self, folder: str) -> Iterator[tuple[os.DirEntry[str], Place]]:
         """What is in a folder, as it is read; nothing if it has vanished.
 
         :raises StoreError: if it cannot be read.
         """
         try:
-            with os.scandir(path) as entries:
-                yield from entries
+            with (
+                hold_folder(self.root, folder) as where,
+                os.scandir(where) as entries,
+            ):
+                for entry in entries:
+                    if entry.name != naming.STAGING:
+                        key = f"{folder}/{entry.name}" if folder else entry.name
+                        number = where if isinstance(where, int) else None
+                        # Of a folder that is open, entry.path is the name alone.
+                        yield entry, Place(entry.path, number, key)
         except OSError as exc:
             if isinstance(exc, NOT_A_FILE) or exc.errno == errno.ELOOP:
                 return
-            if isinstance(exc, PermissionError) and self._is_lost_and_found(path):
+            if isinstance(exc, PermissionError) and self._is_lost_and_found(folder):
                 return
             raise self._unlisted(exc, folder) from exc
 
-    def _is_lost_and_found(self, path: str) -> bool:
-        parent, name = os.path.split(path)
+    def _is_lost_and_found(self, folder: str) -> bool:
+        parent, _, name = folder.rpartition("/")
         return name == LOST_AND_FOUND and (
-            parent == self.root or os.path.ismount(parent)
+            not parent or os.path.ismount(os.path.join(self.root, parent))
         )
 
     def _listed(
-        self, key: str, entry: os.DirEntry[str]
+        self, entry: os.DirEntry[str], place: Place
     ) -> Stat | Unreachable | str | None:
         """What an entry of a folder is: a file, something that no key leads to, the
-        path of a folder, or ``None`` for what is none of these."""
+        key of a folder, or ``None`` for what is none of these."""
+        key = place.path
         try:
             # Unlike fsspec's, it does not follow a link out of the store.
             if entry.is_dir(follow_symlinks=False):
                 problem = naming.problem(key)
-                return Unreachable(key, problem) if problem else entry.path
+                return Unreachable(key, problem) if problem else key
             if not entry.is_symlink():
                 # Not entry.stat(), which knows no inode on Windows.
-                return _described(os.lstat(entry.path), key)
-            if self._leads_out(key, follow=True):
-                return Unreachable(key, LEADS_OUT)
-            return _described(os.stat(entry.path), key)
+                return _described(place.stat(), key)
+            with hold(self.root, key, follow=True) as target:
+                return _described(target.found, key)
+        except InvalidName:
+            return Unreachable(key, LEADS_OUT)
         except OSError as exc:
             # It has vanished, or is a pipe, a device, or a link that leads nowhere.
             if isinstance(exc, NOT_A_FILE) or exc.errno == errno.ELOOP:
@@ -421,10 +451,39 @@ class LocalDialect(Dialect):
         return sorted(files, key=lambda found: found.name), more
 
     def delete(self, fs: fsspec.AbstractFileSystem, key: str) -> None:
-        path = self.path(key, follow=False)
-        os.remove(path)
-        if self._fsync:  # or it would be there again after a cut of the power
-            sync_folder(os.path.dirname(path))
+        self._check_root()
+        with hold(self.root, key, durable=self._fsync) as place:
+            os.remove(place.name, dir_fd=place.folder)
+            if self._fsync:  # or it would be there again after a cut of the power
+                place.sync()
+
+    def left(self, fs: fsspec.AbstractFileSystem) -> list[dict[str, t.Any]]:
+        self._check_root()
+        found = []
+        try:
+            with (
+                hold_folder(self.root, naming.STAGING) as where,
+                os.scandir(where) as entries,
+            ):
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        is_file = entry.is_file(follow_symlinks=False)
+                        seen = entry.stat(follow_symlinks=False)
+                        if is_file:
+                            size, mtime = seen.st_size, seen.st_mtime
+                            found.append(
+                                {"name": entry.name, "size": size, "mtime": mtime}
+                            )
+        except NOT_A_FILE:
+            return []
+        return found
+
+    def discard(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        with (
+            suppress(FileNotFoundError),
+            hold(self.root, self._key(path)) as place,
+        ):
+            os.remove(place.name, dir_fd=place.folder)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         error = explained(exc, key, self.settings)
@@ -445,11 +504,12 @@ class DiskFile(io.FileIO):
 
     def __init__(
         self,
+        descriptor: int,
         path: str,
         key: str,
         explain: t.Callable[[Exception, str], StoreError | None],
     ) -> None:
-        self._descriptor = _open_at_once(path)
+        self._descriptor = descriptor
         # FileIO would warn of one that nobody has closed. Files of other stores do not.
         super().__init__(self._descriptor, "rb", closefd=False)
         self.name: str = path
@@ -475,8 +535,8 @@ class DiskFile(io.FileIO):
             raise (self._explain(exc, self._key) or exc) from exc
 
 
-def _described(found: os.stat_result, key: str) -> Stat:
-    if not stat.S_ISREG(found.st_mode):
+def _described(found: os.stat_result | None, key: str) -> Stat:
+    if found is None or not stat.S_ISREG(found.st_mode):
         raise FileNotFoundError(key)
     return Stat(
         name=key,
@@ -487,27 +547,15 @@ def _described(found: os.stat_result, key: str) -> Stat:
     )
 
 
-def _open_at_once(path: str) -> int:
+def _open_at_once(place: Place) -> int:
     try:
-        # A pipe in the folder would be waited for, for ever.
-        return os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0))
+        # A pipe that has taken the name would be waited for, for ever.
+        return os.open(place.name, OPEN, dir_fd=place.folder)
     except OSError as exc:
         if exc.errno in NO_DATA:
-            raise FileNotFoundError(exc.errno, exc.strerror, path) from exc
+            raise FileNotFoundError(exc.errno, exc.strerror, place.path) from exc
         raise
 
 
 def _version(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
-
-
-def _can_link(staged: str) -> bool:
-    second = f"{staged}.link"
-    try:
-        os.link(staged, second)
-    except OSError as exc:
-        if exc.errno in NO_LINKS:
-            return False
-        raise
-    os.unlink(second)
-    return True
