@@ -8,7 +8,6 @@ application saves elsewhere without a change, for example into memory::
 
 from __future__ import annotations
 
-import json
 import os
 
 from flask import Flask
@@ -20,9 +19,7 @@ app = Flask(__name__)
 
 for name, value in os.environ.items():
     if name.startswith("STORE_"):
-        # A variable is text, and some settings are a dict or a bool.
-        is_json = value.startswith("{") or value in ("true", "false")
-        app.config[name] = json.loads(value) if is_json else value
+        app.config[name] = value
 
 # This application serves the files itself, whatever the storage, so that the URL works
 # for a private bucket too. STORE_SERVE=off gives the object's own address instead.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 import typing as t
-import warnings
+from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 from flask import current_app
@@ -14,17 +15,25 @@ from flask import has_app_context
 from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
+from .exceptions import NotConfiguredError
 from .secrecy import Options
-from .settings import KEYS
-from .settings import refuse_unknown
+from .settings import is_set
+from .settings import Settings
+from .settings import slips
+from .settings import TABLE
+from .settings import warn
 
 if t.TYPE_CHECKING:
     from .stores import BaseStore
+    from .stores.fsspec import FsspecStore
 
 #: The provider when STORE_PATH is a path on disk, or missing.
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 #: The provider when STORE_PATH is a URL.
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
+
+#: Where an application keeps the defaults that were put into its configuration.
+DEFAULTS = "flask_store.defaults"
 
 
 class Store:
@@ -56,6 +65,7 @@ class Store:
                 " consist of letters, digits and '_', such as 'avatars'."
             )
         self.name = name
+        self._prefix = f"{name.upper()}_" if name else ""
         self._providers: WeakKeyDictionary[Flask, type[BaseStore]] = WeakKeyDictionary()
         if app is not None:
             self.init_app(app)
@@ -63,27 +73,53 @@ class Store:
     def init_app(self, app: Flask) -> None:
         """Read the configuration, prepare the provider and register the route.
 
-        Settings that change later are not seen. The storage is not contacted: an
-        application starts while S3 is down.
+        Settings that change later are not seen, unless this is called again: the last
+        call counts. The storage is not contacted: an application starts while S3 is
+        down. What the application does not set has its default in ``app.config``
+        afterwards.
 
         :param app: the application.
-        :raises NotConfiguredError: if a setting is missing or wrong.
+        :raises NotConfiguredError: if a setting is missing or wrong, or if another
+            ``Store`` of the same name has a route at this application. Nothing in
+            ``app.config`` has changed then.
         :raises ImportError: if ``STORE_PROVIDER`` cannot be imported.
         """
+        before = _copied(app.config)
+        try:
+            with self._own_names(app):
+                self._bind(app)
+        except Exception:
+            app.config.clear()
+            app.config.update(before)
+            raise
+
+    def _bind(self, app: Flask) -> None:
+        # Only the store without a name has its defaults in the configuration.
+        if self.name is None:
+            _forget_defaults(app)
+        before = _copied(app.config)
         cls = self.provider(app)
         if self.name is None:
             cls.app_defaults(app)
-        self.check_config(app)
+        settings = self._read(app, cls)
         attributes = {"__doc__": cls.__doc__, "__module__": cls.__module__}
         bound = t.cast("type[BaseStore]", type(cls.__name__, (cls,), attributes))
         if self.name is not None:
             # Two stores cannot share one route. The name is not put below the other
             # prefix, where it would hide a folder of the same name.
             bound._served_at = f"{cls._served_at}-{self.name}"
-        store = bound._bound = bound.from_config(self._config(app))
+        store = bound._bound = bound.from_config(settings)
+        self._refuse_shared_route(app, store)
+        replaced = self._providers.get(app)
         self._providers[app] = bound
-        app.extensions[self._extension_name] = self
         self.register_route(app)
+        app.extensions[self._extension_name] = self
+        if self.name is None:
+            _show_defaults(app, cls, store, before)
+        if replaced is not None and replaced._bound is not None:
+            from . import uploads
+
+            uploads.uninstall(app, replaced._bound)
         store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
@@ -95,39 +131,63 @@ class Store:
 
         :param app: the application.
         :raises ImportError: if the class or its module cannot be imported.
+        :raises NotConfiguredError: if one of the two settings cannot be.
         """
-        config = self._settings(app)
-        path = str(config.get("STORE_PATH") or "")
-        by_path = LOCAL_PROVIDER if _is_on_disk(path) else URL_PROVIDER
-        provider = config.get("STORE_PROVIDER") or by_path
-        if isinstance(provider, type):
-            return provider
-        return t.cast("type[BaseStore]", import_string(provider))
+        config = self._given(app)
+        provider = TABLE["STORE_PROVIDER"].read(config)
+        if provider is None:
+            path = TABLE["STORE_PATH"].read(config)
+            provider = LOCAL_PROVIDER if _is_on_disk(path) else URL_PROVIDER
+        if isinstance(provider, str):
+            provider = import_string(provider)
+        if not isinstance(provider, type):
+            raise NotConfiguredError(
+                f"STORE_PROVIDER is {provider!r}; it must be a class, such as"
+                " 'flask_store.stores.s3.S3Store'."
+            )
+        return t.cast("type[BaseStore]", provider)
 
     def check_config(self, app: Flask) -> None:
-        """Check that the settings the provider requires are there.
+        """Check that every setting can be what it is, and that those are there which
+        the provider requires.
 
         :param app: the application.
-        :raises NotConfiguredError: naming what is missing, or an unknown
-            ``STORE_S3_`` key.
+        :raises NotConfiguredError: naming the setting that is missing or wrong, or an
+            unknown ``STORE_S3_`` key.
         """
-        config = self._config(app)
-        self.provider(app).check_config(config)
-        refuse_unknown(config)
-        on_disk = _is_on_disk(str(config.get("STORE_PATH") or ""))
-        if "STORE_S3_BUCKET" in config and on_disk and "STORE_PROVIDER" not in config:
-            warnings.warn(
+        with self._own_names(app):
+            self._read(app, self.provider(app))
+
+    def _read(self, app: Flask, cls: type[BaseStore]) -> Settings:
+        """The settings with the provider's defaults below them, checked."""
+        given = self._given(app)
+        config = Options({**cls.defaults(app), **given})
+        settings = Settings(config)
+        cls.check_config(settings)
+        messages = slips(config, getattr(cls, "REQUIRED_CONFIGURATION", ()))
+        no_provider = "STORE_S3_BUCKET" in given and "STORE_PROVIDER" not in given
+        if no_provider and _is_on_disk(settings["STORE_PATH"]):
+            messages.append(
                 "STORE_S3_BUCKET is set, but files are stored on the local disk. Set"
-                " STORE_PROVIDER to 'flask_store.stores.s3.S3Store'.",
-                stacklevel=3,
+                " STORE_PROVIDER to 'flask_store.stores.s3.S3Store'."
             )
-        for key in config.keys() - KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.85)
-            if near:
-                warnings.warn(
-                    f"{key} is no setting of Flask-Store. Did you mean {near[0]}?",
-                    stacklevel=3,
-                )
+        for message in messages:
+            warn(self._as_written(app, message))
+        return settings
+
+    def _refuse_shared_route(self, app: Flask, store: BaseStore) -> None:
+        """:raises NotConfiguredError: if this store would take the route of another."""
+        other = app.extensions.get(self._extension_name)
+        if other is self or not isinstance(other, Store):
+            return
+        theirs = other._provider(app)._bound
+        if theirs is not None and _has_route(theirs) and _has_route(store):
+            raise NotConfiguredError(
+                f"{other!r} serves its files at the application {app.name!r}, and a"
+                " second one would take over its route. Use that one, or give this one"
+                " a name of its own: Store(app, name='photos') reads PHOTOS_STORE_PATH"
+                " and so on."
+            )
 
     def register_route(self, app: Flask) -> None:
         """Register the routes that serve the files and take uploads, if the store
@@ -135,16 +195,12 @@ class Store:
 
         :param app: the application.
         """
-        from .stores.fsspec import FsspecStore
-
         # Not by calling the provider: one of 0.0.4 wants a file.
         store = self._provider(app)._bound
-        if not isinstance(store, FsspecStore):
-            return
-        if store.serves or store.upload_prefix is not None:
+        if store is not None and _has_route(store):
             from . import routes
 
-            routes.register(app, store, self._extension_name)
+            routes.register(app, t.cast("FsspecStore", store), self._extension_name)
 
     @property
     def Provider(self) -> type[BaseStore]:
@@ -177,33 +233,98 @@ class Store:
     def _extension_name(self) -> str:
         return "store" if self.name is None else f"store.{self.name}"
 
-    def _config(self, app: Flask) -> dict[str, t.Any]:
-        """The settings with the provider's defaults below them."""
-        given = self._settings(app)
-        defaults = self.provider(app).defaults(app)
-        set_ = {key: value for key, value in given.items() if value is not None}
-        return Options({**defaults, **set_})
+    def _given(self, app: Flask) -> dict[str, t.Any]:
+        """The ``STORE_`` settings that are set for this store."""
+        found = self._plain(app)
+        if self.name is not None:
+            own = _starting(app.config, f"{self._prefix}STORE_")
+            found |= {key.removeprefix(self._prefix): own[key] for key in own}
+        return Options({key: value for key, value in found.items() if is_set(value)})
 
-    def _settings(self, app: Flask) -> dict[str, t.Any]:
-        """The ``STORE_`` settings as this store sees them."""
+    def _plain(self, app: Flask) -> dict[str, t.Any]:
+        """The settings without a prefix, as far as this store takes them."""
         found = _starting(app.config, "STORE_")
         if self.name is not None:
-            prefix = f"{self.name.upper()}_"
+            for key, value in app.extensions.get(DEFAULTS, {}).items():
+                if found.get(key) is value:  # it is for the store without a name
+                    del found[key]
             found.pop("STORE_URL_PREFIX", None)
-            own = _starting(app.config, f"{prefix}STORE_")
-            found |= {key.removeprefix(prefix): value for key, value in own.items()}
         return found
+
+    @contextmanager
+    def _own_names(self, app: Flask) -> Iterator[None]:
+        """Let an error name the settings as the application has them."""
+        try:
+            yield
+        except NotConfiguredError as exc:
+            exc.args = (self._as_written(app, str(exc)),)
+            raise
+
+    def _as_written(self, app: Flask, message: str) -> str:
+        """A message with the names that settings have for this store: with its prefix,
+        unless the plain setting is the one that is there."""
+        plain = self._plain(app)
+        for name in set(re.findall(r"\bSTORE_[A-Z0-9_]+", message)):
+            own = f"{self._prefix}{name}"
+            if own in app.config or name not in plain:
+                message = re.sub(rf"\b{name}\b", own, message)
+        return message
 
     def __repr__(self) -> str:
         return f"<Store {self.name!r}>" if self.name else "<Store>"
 
 
-def _is_on_disk(path: str) -> bool:
+def _is_on_disk(path: str | None) -> bool:
     # Filesystems are imported when an application has a store, and not before:
     # fsspec takes longer than all of this package.
     from .dialects.registry import protocol_of
 
-    return protocol_of(path) == "file"
+    return protocol_of(path or "") == "file"
+
+
+def _has_route(store: BaseStore) -> bool:
+    from .stores.fsspec import FsspecStore
+
+    return isinstance(store, FsspecStore) and (
+        store.serves or store.upload_prefix is not None
+    )
+
+
+def _show_defaults(
+    app: Flask, cls: type[BaseStore], store: BaseStore, before: Mapping[str, t.Any]
+) -> None:
+    """Put into ``app.config`` what the store without a name uses, where the application
+    says nothing.
+
+    :param before: the configuration as the application made it.
+    """
+    values = {
+        "STORE_PROVIDER": f"{cls.__module__}.{cls.__qualname__}",
+        "STORE_URL_PREFIX": store.url_prefix,
+        "STORE_DOMAIN": store.domain,
+    }
+    for key, value in values.items():
+        if not is_set(app.config.get(key)):
+            app.config[key] = value
+    app.extensions[DEFAULTS] = {
+        key: value
+        for key, value in _starting(app.config, "STORE_").items()
+        if key not in before or before[key] is not value
+    }
+
+
+def _forget_defaults(app: Flask) -> None:
+    """Take out what :func:`_show_defaults` put there, unless it was changed since."""
+    for key, value in app.extensions.get(DEFAULTS, {}).items():
+        if app.config.get(key) is value:
+            del app.config[key]
+
+
+def _copied(config: Mapping[str, t.Any]) -> Options:
+    """The same values, in a dict whose repr does not show them."""
+    copied = Options({})
+    copied.update(config)
+    return copied
 
 
 def _starting(config: Mapping[str, t.Any], prefix: str) -> dict[str, t.Any]:

@@ -13,12 +13,8 @@ from werkzeug.http import parse_options_header
 from werkzeug.utils import get_content_type
 
 from . import naming
-from .exceptions import NotConfiguredError
 from .media_types import UNKNOWN
-
-#: What a browser may show; everything else it is told to save. ``/*`` never includes
-#: code, nor a type of XML, such as SVG, because XML can carry scripts.
-INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
+from .settings import INLINE_TYPES
 
 #: What a page of the same site could load as its own code, whatever the disposition:
 #: JavaScript (WHATWG MIME Sniffing, section 4.6, "JavaScript MIME type"), style sheets
@@ -56,26 +52,8 @@ SANDBOX = _SOURCES + "sandbox"
 SANDBOX_MEDIA = _SOURCES + "sandbox allow-same-origin"
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+\Z")
-_PATTERN = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)\Z")
 # attr-char of RFC 5987, section 3.2.1, beside letters and digits.
 _ATTR_CHAR = "!#$&+-.^_`|~"
-
-
-def patterns(value: object) -> tuple[str, ...]:
-    """``STORE_INLINE_TYPES``, checked.
-
-    :raises NotConfiguredError: if it is no list of media types.
-    """
-    if value is None:
-        return INLINE_TYPES
-    given = tuple(value) if isinstance(value, Iterable) else ()
-    good = (isinstance(text, str) and _PATTERN.match(text.lower()) for text in given)
-    if isinstance(value, str) or not isinstance(value, Iterable) or not all(good):
-        raise NotConfiguredError(
-            f"STORE_INLINE_TYPES is {value!r}; it must be a list of media types, such"
-            " as ['image/*', 'application/pdf']."
-        )
-    return tuple(text.lower() for text in given)
 
 
 def essence(content_type: str) -> str:

@@ -6,17 +6,20 @@ logs have the messages of errors.
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import quote
 
+# Patterns are compiled when they are first used, so that importing is quick.
+
 #: The names of settings and options whose values are secret, with all that is in them.
-_SECRET = re.compile(
-    r"^(?!.*_ur[il]\Z).*(secret|passw|passphrase|token|credential|authorization|signature|access_key"
-    r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z)",
-    re.IGNORECASE,
+_SECRET = (
+    r"(?i)^(?!.*_ur[il]\Z).*(secret|passw|passphrase|token|credential|authorization|signature|access_key"
+    r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z)"
 )
 #: What is shorter stands in many words, and would be no secret for long.
 _SHORTEST = 6
@@ -26,12 +29,12 @@ _LONGEST_CHAIN = 40
 
 #: The user and the password of an address (RFC 3986, section 3.2.1), also if somebody
 #: forgot to encode a slash in them. What follows a host and its port is a path.
-_LOGIN = re.compile(r"(?<=://)([^\s'\"/@]*|[^\s'\"/@:\[]*:(?!\d+/)[^\s'\"]*)@")
+_LOGIN = r"(?<=://)([^\s'\"/@]*|[^\s'\"/@:\[]*:(?!\d+/)[^\s'\"]*)@"
 #: The address with which our own messages show the form of one. It has no secret.
 _EXAMPLE = "user@host/"
-_LOGIN_TO_HIDE = re.compile(rf"(?!{_EXAMPLE})(?:{_LOGIN.pattern})")
+_LOGIN_TO_HIDE = rf"(?!{_EXAMPLE})(?:{_LOGIN})"
 #: The query of an address: a signature or a key may be in it.
-_QUERY = re.compile(r"(://[^\s'\"?]*\?)[^\s'\"]+")
+_QUERY = r"(://[^\s'\"?]*\?)[^\s'\"]+"
 
 
 class Options(dict[str, t.Any]):
@@ -51,7 +54,7 @@ class Options(dict[str, t.Any]):
 
 def has_login(address: str) -> bool:
     """Whether an address, with or without its scheme, names a user or a password."""
-    return bool(_LOGIN.search(address if "://" in address else f"://{address}"))
+    return bool(re.search(_LOGIN, address if "://" in address else f"://{address}"))
 
 
 def without_logins(text: str) -> str:
@@ -61,7 +64,7 @@ def without_logins(text: str) -> str:
     """
     if "://" not in text:
         return text
-    return _QUERY.sub(r"\1***", _LOGIN_TO_HIDE.sub("", text))
+    return re.sub(_QUERY, r"\1***", re.sub(_LOGIN_TO_HIDE, "", text))
 
 
 def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
@@ -70,10 +73,14 @@ def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
         if name == "connection_string" and isinstance(value, str):
             # "Configure Azure Storage connection strings": only some parts are secret.
             yield from secrets_in(dict(p.partition("=")[::2] for p in value.split(";")))
-        elif _SECRET.search(str(name)):
+        elif re.search(_SECRET, str(name)):
             yield from _texts(value)
         elif isinstance(value, Mapping):
             yield from secrets_in(value)
+        elif isinstance(value, str) and value.lstrip().startswith("{"):
+            # Options that an environment variable has, as JSON.
+            with suppress(ValueError):
+                yield from secrets_in(json.loads(value))
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -120,6 +127,6 @@ def is_shown(error: BaseException, options: Mapping[t.Any, t.Any]) -> bool:
         found = found.__cause__ or found.__context__
     secrets = _spelled(options)
     return any(
-        _LOGIN.search(text) or any(secret in text for secret in secrets)
+        re.search(_LOGIN, text) or any(secret in text for secret in secrets)
         for text in texts
     )

@@ -1,63 +1,551 @@
-"""The names of all settings."""
+"""Every setting as a row of one table, and :class:`Settings`, which reads them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
+import json
+import os
+import re
+import sys
 import typing as t
+import warnings
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
+from functools import partial
 
 from .exceptions import NotConfiguredError
 from .secrecy import has_login
+from .secrecy import Options
+from .secrecy import without_logins
 
-#: Every ``STORE_S3_`` key there is; another one is an error, so that a slip in a
-#: security setting does not pass in silence.
-S3_KEYS = frozenset(
-    f"STORE_S3_{name}"
-    for name in (
-        "ACCESS_KEY",
-        "ACL",
-        "ADDRESSING_STYLE",
-        "BUCKET",
-        "CONDITIONAL_WRITES",
-        "ENDPOINT_URL",
-        "OPTIONS",
-        "PUBLIC_ENDPOINT_URL",
-        "REGION",
-        "SECRET_KEY",
-        "SESSION_TOKEN",
-    )
-)
+#: What a browser may show; everything else it is told to save. ``/*`` never includes
+#: code, nor a type of XML, such as SVG, because XML can carry scripts.
+INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
 
-#: Every setting; another ``STORE_`` key is a warning if it looks like one of these.
-KEYS = S3_KEYS | {
-    "STORE_BACKGROUND",
-    "STORE_CACHE_CONTROL",
-    "STORE_DOMAIN",
-    "STORE_FSYNC",
-    "STORE_INLINE_TYPES",
-    "STORE_OPTIONS",
-    "STORE_PATH",
-    "STORE_PROVIDER",
-    "STORE_SERVE",
-    "STORE_SIGNED_URLS",
-    "STORE_SPOOL_DRAIN",
-    "STORE_SPOOL_PATH",
-    "STORE_SPOOL_QUOTA",
-    "STORE_SPOOL_UPLOADS",
-    "STORE_STREAM_UPLOADS",
-    "STORE_URL_EXPIRES",
-    "STORE_URL_PREFIX",
-    "STORE_X_ACCEL_REDIRECT",
+#: The words for a switch, in lower case.
+SWITCH_WORDS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
 }
 
+#: The bytes in a unit, in lower case. "KiB" and so on are powers of 1024 and "kB" and
+#: so on powers of 1000 (IEC 80000-13). A letter alone is a power of 1024, as nginx,
+#: Docker and systemd read it.
+UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    UNITS |= {
+        _letter: 1024**_power,
+        f"{_letter}ib": 1024**_power,
+        f"{_letter}b": 1000**_power,
+    }
 
-def refuse_unknown(config: Mapping[str, t.Any]) -> None:
-    """:raises NotConfiguredError: naming the nearest key there is."""
-    for name in config:
-        if name.startswith("STORE_S3_") and name not in S3_KEYS:
-            near = difflib.get_close_matches(name, S3_KEYS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise NotConfiguredError(f"There is no setting {name}.{hint}")
+#: The longest duration, in seconds. Python's locks wait for 292 years at most.
+LONGEST_WAIT = 9_000_000_000
+
+#: The longest value that a message shows, in characters.
+LONGEST = 100
+
+#: What is said of an address with a login, and where that belongs instead.
+SHOWN = (
+    "has a user or a password in it, and links and messages would show it. Write"
+    " 'https://host' alone."
+)
+NO_LOGIN = "It belongs into no address of a file."
+S3_KEYS_BELONG = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
+
+# Compiled when they are first used, as those of secrecy.py.
+_COUNT = r"[0-9]{1,18}"
+_SIZE = r"([0-9]{1,18})\s*([a-z]*)"
+_NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+_CONTROL = r"[\x00-\x1f\x7f]"
+_ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
+_MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
+#: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. The names
+#: that are registered begin with a letter, which tells them from a number of seconds.
+_DIRECTIVE = r"[a-z][a-z0-9-]*(=([a-z0-9.-]+|\"[^\"]*\"))?"
+_DIRECTIVES = rf"(?i){_DIRECTIVE}(\s*,\s*{_DIRECTIVE})*"
+
+
+# -- kinds ---------------------------------------------------------------------------
+#
+# Each of these functions takes what the application gives and returns the value that
+# the store uses. It raises ValueError with what is wrong, such as "has a line break in
+# it.". Without a text, the message says what the kind wants.
+
+
+def parse_switch(value: object) -> bool:
+    """``True`` or ``False``, also as 1 or 0 or as one of :data:`SWITCH_WORDS`."""
+    if isinstance(value, str):
+        value = SWITCH_WORDS.get(value.strip().lower())
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise ValueError
+
+
+def parse_switch_or_auto(value: object) -> bool | str:
+    """A switch, or ``"auto"``."""
+    return "auto" if value == "auto" else parse_switch(value)
+
+
+def parse_count(value: object) -> int:
+    """A whole number, 1 at least, also as text."""
+    if isinstance(value, str) and re.fullmatch(_COUNT, value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError
+    return value
+
+
+def parse_size(value: object) -> int:
+    """A number of bytes, 1 at least, also as text with a unit of :data:`UNITS`."""
+    if isinstance(value, str):
+        match = re.fullmatch(_SIZE, value.strip().lower())
+        if match is None or match[2] not in UNITS:
+            raise ValueError
+        value = int(match[1]) * UNITS[match[2]]
+    return parse_count(value)
+
+
+def parse_duration(value: object) -> int | float:
+    """A number of seconds, 0 at least, also as text or as a timedelta."""
+    if isinstance(value, dt.timedelta):
+        value = value.total_seconds()
+    elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    if not 0 <= value <= LONGEST_WAIT:  # "not" refuses NaN as well
+        raise ValueError
+    return int(value) if value == int(value) else value
+
+
+def parse_text(value: object) -> str:
+    """Text without control characters."""
+    if not isinstance(value, str):
+        raise ValueError
+    if re.search(_CONTROL, value):
+        raise ValueError(
+            "has a line break or another control character in it. Remove that, such as"
+            " the line break at the end of a file."
+        )
+    return value
+
+
+def parse_path(value: object) -> str:
+    """Text, or an object that stands for a path."""
+    return parse_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def parse_provider(value: object) -> str | type:
+    """A class or its dotted name."""
+    return value if isinstance(value, type) else parse_text(value)
+
+
+def parse_options(value: object) -> Options:
+    """A dict of keyword arguments, also as a JSON object."""
+    if isinstance(value, str):
+        value = _json(value)
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+        raise ValueError
+    return Options(value)
+
+
+def parse_media_types(value: object) -> tuple[str, ...]:
+    """A list of media types, also as text with commas or as a JSON array."""
+    if isinstance(value, str):
+        is_json = value.strip().startswith("[")
+        value = _json(value) if is_json else filter(str.strip, value.split(","))
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise ValueError
+    found = [item.strip().lower() if isinstance(item, str) else "" for item in value]
+    if not all(re.fullmatch(_MEDIA_TYPE, item) for item in found):
+        raise ValueError
+    return tuple(found)
+
+
+def parse_choice(words: Collection[str], value: object) -> str:
+    """One of a few words."""
+    if isinstance(value, str) and value in words:
+        return value
+    raise ValueError
+
+
+def _json(value: str) -> object:
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError from None  # the error of json has the text, with its secrets
+
+
+# -- checks of single keys -------------------------------------------------------------
+
+
+def check_address(value: str) -> None:
+    """The address of a server, which links and messages show."""
+    if has_login(value):
+        raise ValueError(f"{SHOWN} {NO_LOGIN}")
+    if "://" not in value:
+        host = value.lstrip("/")
+        raise ValueError(f"is {value!r}, which has no scheme. Write 'https://{host}'.")
+    if not re.fullmatch(_ADDRESS, value):
+        raise ValueError(
+            f"is {value!r}; it must be an address without a query, such as"
+            " 'https://example.com'."
+        )
+
+
+def check_s3_address(value: str) -> None:
+    """The address of a server that speaks S3."""
+    if has_login(value):
+        raise ValueError(f"{SHOWN} {S3_KEYS_BELONG}")
+    check_address(value)
+
+
+def check_url_prefix(value: str) -> None:
+    """A path, and no domain."""
+    if "://" in value:
+        raise ValueError(
+            f"is {value!r}, which has a domain. Put that into STORE_DOMAIN, and only"
+            " the path here."
+        )
+
+
+def check_bucket(value: str) -> None:
+    """The name of a bucket, and no address."""
+    if "://" in value:
+        raise ValueError(
+            "is an address. Write the name of the bucket alone, or its address into"
+            " STORE_PATH."
+        )
+
+
+def check_folder(value: str) -> None:
+    """A folder on this host, and no address."""
+    if "://" in value:
+        raise ValueError(
+            "is an address. Write a private folder on a disk of this host, such as"
+            " '/var/spool/uploads'."
+        )
+
+
+def check_location(value: str) -> None:
+    """A location of nginx."""
+    if not value.startswith("/"):
+        raise ValueError(
+            f"is {value!r}; a location of nginx begins with a slash. Write '/{value}'."
+        )
+
+
+def check_cache_control(value: str) -> None:
+    """The value of a ``Cache-Control`` header (RFC 9111, section 5.2)."""
+    if not re.fullmatch(_DIRECTIVES, value.strip()):
+        raise ValueError(
+            f"is {value!r}; it must be what the header says, such as 'no-cache' or"
+            " 'public, max-age=3600'."
+        )
+
+
+def check_second_or_more(value: float) -> None:
+    """The time for which a link is good."""
+    if value < 1:
+        raise ValueError(f"is {value!r}; it must be a number of seconds, 1 at least.")
+
+
+# -- the table -------------------------------------------------------------------------
+
+
+class Kind(t.NamedTuple):
+    """What a setting may be, the same for every setting of the kind.
+
+    :param name: for people.
+    :param parse: one of the functions above.
+    :param wants: what a message says after "it must be".
+    :param is_shown: whether a message may show the value.
+    """
+
+    name: str
+    parse: Callable[[t.Any], t.Any]
+    wants: str
+    is_shown: bool = True
+
+
+QUOTES = (
+    " In an environment variable that from_prefixed_env() reads, a number is text if it"
+    " is in double quotes"
+)
+
+SWITCH = Kind("switch", parse_switch, "True or False; 'true' and 'false' will do, too")
+AUTO = Kind("switch or 'auto'", parse_switch_or_auto, "one of 'auto', True, False")
+COUNT = Kind("count", parse_count, "a whole number, 1 at least")
+SIZE = Kind(
+    "size", parse_size, "a number of bytes, such as 1048576, '512 MiB' or '1 GB'"
+)
+DURATION = Kind(
+    "duration", parse_duration, "a number of seconds or a datetime.timedelta"
+)
+TEXT = Kind("text", parse_text, f"text.{QUOTES}")
+SECRET = Kind("secret", parse_text, f"text.{QUOTES}", is_shown=False)
+ADDRESS = Kind("address", parse_text, "an address, such as 'https://example.com'")
+URL_PATH = Kind("text", parse_text, "a path, such as '/uploads'")
+HEADER = Kind(
+    "text", parse_text, "what the header says, such as 'public, max-age=3600'"
+)
+PATH = Kind(
+    "path",
+    parse_path,
+    "a folder or a URL, such as '/srv/uploads' or 's3://bucket/folder', as text or a"
+    f" pathlib.Path.{QUOTES}",
+)
+FOLDER = Kind(
+    "path", parse_path, "a folder on a disk of this host, as text or as a pathlib.Path"
+)
+CLASS = Kind(
+    "class",
+    parse_provider,
+    "a class or its name, such as 'flask_store.stores.s3.S3Store'",
+)
+OPTIONS = Kind(
+    "options",
+    parse_options,
+    "a dict of options for the filesystem; a JSON object will do, too",
+    is_shown=False,
+)
+MEDIA_TYPES = Kind(
+    "list",
+    parse_media_types,
+    "a list of media types, such as ['image/*', 'application/pdf']; commas between them"
+    " will do, too",
+)
+SERVE = Kind(
+    "choice",
+    partial(parse_choice, ("auto", "proxy", "redirect", "off")),
+    "one of 'auto', 'proxy', 'redirect', 'off'",
+)
+STYLE = Kind(
+    "choice",
+    partial(parse_choice, ("auto", "path", "virtual")),
+    "one of 'auto', 'path', 'virtual'",
+)
+
+
+class Setting(t.NamedTuple):
+    """One key.
+
+    :param default: its value where nobody sets it. ``None`` is no value: the provider
+        or the storage may have one then.
+    :param help: one line that says what it is for.
+    :param check: raises ValueError, as the functions of the kinds do.
+    """
+
+    name: str
+    kind: Kind
+    default: t.Any
+    help: str
+    check: Callable[[t.Any], None] | None = None
+
+    def read(self, config: Mapping[str, t.Any]) -> t.Any:
+        """The value that this setting has.
+
+        :raises NotConfiguredError: if it cannot be this.
+        """
+        value = config.get(self.name)
+        if not is_set(value):
+            return self.default
+        try:
+            value = self.kind.parse(value)
+            if self.check is not None:
+                self.check(value)
+        except ValueError as exc:
+            usual = f"is {self._shown(value)}; it must be {self.kind.wants}."
+            raise NotConfiguredError(f"{self.name} {str(exc) or usual}") from None
+        return value
+
+    def _shown(self, value: object) -> str:
+        """What a message says that the value is."""
+        if not self.kind.is_shown or isinstance(value, Mapping):
+            return f"of type {type(value).__name__!r}"
+        shown = without_logins(repr(value))
+        return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+
+
+_ROWS = [
+    Setting("STORE_PROVIDER", CLASS, None, "The provider class."),
+    Setting("STORE_PATH", PATH, None, "Where the files go: a folder or a URL."),
+    Setting("STORE_FSYNC", SWITCH, True, "Whether a save waits for the disk."),
+    Setting(
+        "STORE_STREAM_UPLOADS",
+        SWITCH,
+        True,
+        "Whether large parts of a form are written to the disk of the store.",
+    ),
+    Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
+    Setting(
+        "STORE_DOMAIN", ADDRESS, None, "What absolute URLs start with.", check_address
+    ),
+    Setting(
+        "STORE_URL_PREFIX",
+        URL_PATH,
+        None,
+        "The path between the domain and that of the file.",
+        check_url_prefix,
+    ),
+    Setting("STORE_SERVE", SERVE, "auto", "Who serves the files."),
+    Setting("STORE_SIGNED_URLS", SWITCH, False, "Whether only signed links read."),
+    Setting(
+        "STORE_URL_EXPIRES",
+        DURATION,
+        3600,
+        "How long a signed link is good.",
+        check_second_or_more,
+    ),
+    Setting(
+        "STORE_INLINE_TYPES", MEDIA_TYPES, INLINE_TYPES, "What a browser may show."
+    ),
+    Setting(
+        "STORE_CACHE_CONTROL",
+        HEADER,
+        None,
+        "The Cache-Control header of the files.",
+        check_cache_control,
+    ),
+    Setting(
+        "STORE_X_ACCEL_REDIRECT",
+        URL_PATH,
+        None,
+        "The location from which nginx sends the files.",
+        check_location,
+    ),
+    Setting("STORE_BACKGROUND", SWITCH, False, "Whether to upload in the background."),
+    Setting(
+        "STORE_SPOOL_PATH",
+        FOLDER,
+        None,
+        "The folder for uploads on their way.",
+        check_folder,
+    ),
+    Setting("STORE_SPOOL_QUOTA", SIZE, 1024**3, "What waiting uploads may take."),
+    Setting("STORE_SPOOL_UPLOADS", COUNT, 4, "How many uploads run at a time."),
+    # gunicorn kills a worker after 30 seconds.
+    Setting("STORE_SPOOL_DRAIN", DURATION, 10, "How long an exit waits for uploads."),
+    Setting("STORE_S3_BUCKET", TEXT, None, "The bucket.", check_bucket),
+    Setting("STORE_S3_REGION", TEXT, None, "The region of the bucket."),
+    Setting("STORE_S3_ACCESS_KEY", SECRET, None, "The access key."),
+    Setting("STORE_S3_SECRET_KEY", SECRET, None, "The secret of the access key."),
+    Setting("STORE_S3_SESSION_TOKEN", SECRET, None, "A token for temporary keys."),
+    Setting("STORE_S3_ENDPOINT_URL", ADDRESS, None, "The server.", check_s3_address),
+    Setting(
+        "STORE_S3_PUBLIC_ENDPOINT_URL",
+        ADDRESS,
+        None,
+        "The server as browsers reach it.",
+        check_s3_address,
+    ),
+    Setting(
+        "STORE_S3_ADDRESSING_STYLE",
+        STYLE,
+        "auto",
+        "Where requests name the bucket.",
+    ),
+    Setting("STORE_S3_ACL", TEXT, None, "The canned ACL of every object."),
+    Setting(
+        "STORE_S3_CONDITIONAL_WRITES",
+        AUTO,
+        "auto",
+        "Whether the server honours If-None-Match on a PUT.",
+    ),
+    Setting("STORE_S3_OPTIONS", OPTIONS, Options({}), "More arguments, for s3fs."),
+]
+
+#: Every setting by its name.
+TABLE: t.Final = {row.name: row for row in _ROWS}
+KEYS: t.Final = frozenset(TABLE)
+
+_DEFAULTS = {row.name: row.default for row in _ROWS}
+
+
+# -- reading ---------------------------------------------------------------------------
+
+
+def is_set(value: object) -> bool:
+    """Whether a setting has a value. ``None`` is none, and neither is the empty text,
+    which an environment variable has that nobody filled in."""
+    return value is not None and value != ""
+
+
+class Settings(Mapping[str, t.Any]):
+    """The settings of one store: every key of the table, read and checked, and whatever
+    else the configuration has as it is there. Nothing in it changes.
+
+    It holds secrets, and its repr shows the names alone.
+
+    :param config: a mapping with the documented keys.
+    :raises NotConfiguredError: naming the first setting that cannot be, or an unknown
+        ``STORE_S3_`` key.
+    """
+
+    def __init__(self, config: Mapping[str, t.Any]) -> None:
+        # A slip in a security setting must not pass in silence.
+        for name in config:
+            if name.startswith("STORE_S3_") and name not in KEYS:
+                raise NotConfiguredError(_unknown(name, cutoff=0.6))
+        values = {**config, **_DEFAULTS}
+        for name, row in TABLE.items():
+            if name in config:
+                values[name] = row.read(config)
+        self._values = values
+
+    def __getitem__(self, name: str) -> t.Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<Settings {', '.join(self)}>"
+
+
+def slips(config: Mapping[str, t.Any], known: Iterable[str] = ()) -> list[str]:
+    """What to warn of: each key that is no setting, but looks like one.
+
+    :param known: more keys that are settings, of a provider of one's own.
+    """
+    unknown = config.keys() - KEYS - {*known}
+    names = [name for name in unknown if name.startswith("STORE_")]
+    found = [_unknown(name, cutoff=0.85) for name in sorted(names)]
+    return [message for message in found if message.endswith("?")]
+
+
+def _unknown(name: str, cutoff: float) -> str:
+    near = difflib.get_close_matches(name, TABLE, n=1, cutoff=cutoff)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{name} is no setting of Flask-Store.{hint}"
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the application that led here."""
+    # From Python 3.12 on, skip_file_prefixes does this.
+    package = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe()
+    while frame.f_back and _package_of(frame.f_globals) == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+def _package_of(module: Mapping[str, t.Any]) -> str:
+    return str(module.get("__name__")).partition(".")[0]
 
 
 def refuse_login(setting: str, address: object, instead: str) -> None:
@@ -67,7 +555,4 @@ def refuse_login(setting: str, address: object, instead: str) -> None:
     :raises NotConfiguredError: if it names a user or a password.
     """
     if isinstance(address, str) and has_login(address):
-        raise NotConfiguredError(
-            f"{setting} has a user or a password in it, and links and messages would"
-            f" show it. Write 'https://host' alone. {instead}"
-        )
+        raise NotConfiguredError(f"{setting} {SHOWN} {instead}")

@@ -24,6 +24,7 @@ from .forms import FormParser
 from .unnamed import Unnamed
 
 if t.TYPE_CHECKING:
+    from .stores import BaseStore
     from .stores.fsspec import FsspecStore
 
 logger = logging.getLogger(__name__)
@@ -169,3 +170,10 @@ def install(app: Flask, store: FsspecStore) -> None:
         own = type(own.__name__, (StreamingRequest, own), attributes)
         app.request_class = own
     own.stores += (store,)
+
+
+def uninstall(app: Flask, store: BaseStore) -> None:
+    """Let them write no more files for a store that another one has replaced."""
+    own: t.Any = app.request_class
+    if issubclass(own, StreamingRequest):
+        own.stores = tuple(other for other in own.stores if other is not store)

@@ -7,9 +7,11 @@ uploads gets one, and has to serve it. Other languages, such as ``text``, are no
 
 from __future__ import annotations
 
+import ast
 import contextvars
 import doctest
 import io
+import os
 import pathlib
 import re
 import textwrap
@@ -21,7 +23,9 @@ import pytest
 from flask import Flask
 
 from flask_store import Store
+from flask_store.dialects import s3_options
 from flask_store.settings import KEYS
+from flask_store.settings import TABLE
 
 from .servers import ROOT
 
@@ -45,8 +49,10 @@ def blocks(page: pathlib.Path) -> list[tuple[int, str, str]]:
 def nothing_left_from_elsewhere(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Relative paths end in a folder of the test's own, and memory is empty."""
+    """Relative paths end in a folder of the test's own, and memory is empty. What a
+    page puts into the environment is gone when it is read."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setattr(fsspec.filesystem("memory").__class__, "store", {})
     monkeypatch.setattr(fsspec.filesystem("memory").__class__, "pseudo_dirs", [""])
 
@@ -118,6 +124,42 @@ def test_every_setting_has_its_entry() -> None:
     page = (ROOT / "docs" / "config.rst").read_text(encoding="utf-8")
     entries = re.findall(r"^\.\. data:: (\w+)$", page, re.M)
     assert sorted(entries) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_default_is_the_table_s(name: str) -> None:
+    """What the configuration page states is what the store has where nothing is set;
+    a default that the provider or the storage chooses is said in words."""
+    page = (ROOT / "docs" / "config.rst").read_text(encoding="utf-8")
+    entry = page.split(f".. data:: {name}\n")[1].split(".. data::")[0]
+    (said,) = re.findall(r"^    Default: ((?:``(.+?)``)?.*)$", entry, re.M)
+    default = TABLE[name].default
+    if default == {}:
+        assert said[0] == "none."
+    elif default is not None:
+        assert TABLE[name].read({name: ast.literal_eval(said[1])}) == default
+
+
+def test_kinds_are_the_table_s() -> None:
+    """The page on the environment names each setting once, beside its kind."""
+    page = (ROOT / "docs" / "environment.rst").read_text(encoding="utf-8")
+    table = page.split("      - Settings\n")[1].split("Anything else")[0]
+    rows = [row.split("\n      - ") for row in table.split("    * - ")[1:]]
+    stated = {
+        name: kind for kind, _, settings in rows for name in WORDS.findall(settings)
+    }
+    assert stated == {name: row.kind.name for name, row in TABLE.items()}
+    assert len(WORDS.findall(table)) == len(KEYS)
+
+
+def test_time_limits_of_s3_are_those_of_the_code() -> None:
+    """Both pages state them in seconds."""
+    connect, read = s3_options.CONNECT_TIMEOUT, s3_options.READ_TIMEOUT
+    config = (ROOT / "docs" / "config.rst").read_text(encoding="utf-8")
+    assert f"{connect} s to connect, {read} s" in config
+    limits = (ROOT / "docs" / "s3.rst").read_text(encoding="utf-8")
+    assert re.search(rf"^to connect +{connect} seconds$", limits, re.M)
+    assert re.search(rf"^for an answer.* {read} seconds; {read + 0.5:g} ", limits, re.M)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

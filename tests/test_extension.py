@@ -122,16 +122,51 @@ def test_one_store_serves_two_applications(make: Make) -> None:
     assert two.test_client().get("/one/a.txt").status_code == 404
 
 
-def test_two_unnamed_stores_on_one_application(app: Flask) -> None:
-    """Both work; the application's own is the last one, and so is the route."""
+@pytest.mark.parametrize("prefix", [None, "/elsewhere"])
+@pytest.mark.parametrize("name", [None, "photos"])
+def test_second_store_of_one_name_is_refused(
+    app: Flask, prefix: str | None, name: str | None
+) -> None:
+    """It would take over the route, and the addresses of the first store's files would
+    lead to its own. The first one goes on, and so does the configuration."""
+    first = Store(app, name=name)
+    f = first.Provider().save(upload(b"first"))
+    app.config["STORE_PATH"] += "2"
+    app.config["STORE_URL_PREFIX"] = app.config["PHOTOS_STORE_URL_PREFIX"] = prefix
+    before = dict(app.config)
+    with pytest.raises(NotConfiguredError, match=r"Store\(app, name='photos'\)"):
+        Store(app, name=name)
+    assert app.config == before
+    assert app.test_client().get(f.absolute_url()).data == b"first"
+    assert first.Provider().file("a.txt") == f
+
+
+def test_second_store_without_a_route(make: Make) -> None:
+    """Two stores that the application does not serve are in nobody's way."""
+    app = make(STORE_SERVE="off")
     first = Store(app)
-    before = first.Provider().save(upload(b"first"))
     app.config["STORE_PATH"] += "2"
     second = Store(app)
-    f = second.Provider().save(upload(b"second"))
+    assert first.Provider().save(upload(b"1")).read() == b"1"
+    assert second.Provider().save(upload(b"2")).read() == b"2"
     assert app.extensions["store"] is second
-    assert app.test_client().get(f.absolute_url()).data == b"second"
-    assert before.read() == first.Provider().file("a.txt").read() == b"first"
+
+
+def test_last_init_of_one_store_counts(app: Flask) -> None:
+    """init_app reads the settings anew, and forgets the defaults of the time before."""
+    store = Store(app)
+    assert app.config["STORE_PROVIDER"] == "flask_store.stores.local.LocalStore"
+    app.config["STORE_PATH"] = "nosuch://anew"
+    with pytest.raises(NotConfiguredError, match="^STORE_PATH names"):
+        store.init_app(app)
+    app.config["STORE_PATH"] = "memory://anew"
+    store.init_app(app)
+    assert t.cast(t.Any, app.request_class).stores == (store.Provider._bound,)
+    f = store.Provider().save(upload(b"new"))
+    assert f.uri == "memory:///anew/a.txt"
+    assert app.test_client().get(f.absolute_url()).data == b"new"
+    assert app.config["STORE_PROVIDER"] == "flask_store.stores.fsspec.FsspecStore"
+    f.delete()
 
 
 def test_application_that_is_gone_is_forgotten(make: Make) -> None:
@@ -230,6 +265,165 @@ def test_app_defaults_keep_what_is_set(make: Make) -> None:
     assert app.config["STORE_PATH"] == os.path.join(app.instance_path, "uploads")
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            {},
+            {
+                "STORE_PROVIDER": "flask_store.stores.local.LocalStore",
+                "STORE_PATH": "instance/uploads",
+                "STORE_URL_PREFIX": "/flaskstore",
+                "STORE_DOMAIN": None,
+            },
+        ),
+        (
+            {"STORE_PATH": "memory://x", "STORE_URL_PREFIX": ""},
+            {
+                "STORE_PROVIDER": "flask_store.stores.fsspec.FsspecStore",
+                "STORE_PATH": "memory://x",
+                "STORE_URL_PREFIX": "/flaskstore",
+                "STORE_DOMAIN": None,
+            },
+        ),
+        (
+            {"STORE_PROVIDER": S3Store, "STORE_S3_BUCKET": "b"},
+            {
+                "STORE_PROVIDER": S3Store,
+                "STORE_PATH": "/",
+                "STORE_URL_PREFIX": "",
+                "STORE_DOMAIN": None,
+            },
+        ),
+        (
+            {"STORE_PROVIDER": Shelf, "STORE_SHELF": "top"},
+            {"STORE_PROVIDER": Shelf, "STORE_URL_PREFIX": "", "STORE_DOMAIN": None},
+        ),
+    ],
+)
+def test_configuration_has_the_defaults(
+    tmp_path: pathlib.Path, config: dict[str, t.Any], expected: dict[str, t.Any]
+) -> None:
+    """After init_app the application finds there what its store uses."""
+    app = Flask("app", instance_path=str(tmp_path / "instance"))
+    app.config.update(config)
+    Store(app)
+    if expected.get("STORE_PATH") == "instance/uploads":
+        expected = {**expected, "STORE_PATH": str(tmp_path / "instance" / "uploads")}
+    assert {key: app.config[key] for key in expected} == expected
+
+
+def test_defaults_of_one_store_are_not_those_of_another(make: Make) -> None:
+    """What was put into the configuration for the store without a name is no setting
+    that a named one falls back to."""
+    app = make(
+        AVATARS_STORE_PATH="memory://avatars",
+        PHOTOS_STORE_PROVIDER=S3Store,
+        PHOTOS_STORE_S3_BUCKET="b",
+    )
+    app.config["STORE_PATH"] = None
+    Store(app)
+    avatars, photos = Store(app, name="avatars"), Store(app, name="photos")
+    assert avatars.Provider().uri == "memory:///avatars"
+    assert photos.Provider().uri == "s3://b"
+
+
+def test_init_that_fails_changes_no_setting(make: Make) -> None:
+    """So that the next try begins where this one did."""
+    app = make(STORE_SERVE="never")
+    app.config["STORE_PATH"] = None
+    before = dict(app.config)
+    with pytest.raises(NotConfiguredError, match="STORE_SERVE"):
+        Store(app)
+    assert app.config == before
+    app.config["STORE_SERVE"] = "off"
+    Store(app)
+
+
+def test_one_pass_over_the_settings(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider is found once, and what it requires is checked once."""
+    calls: list[str] = []
+
+    class Counted(LocalStore):
+        @classmethod
+        def check_config(cls, config: t.Mapping[str, t.Any]) -> None:
+            calls.append("check")
+            super().check_config(config)
+
+        def configure(self, config: t.Mapping[str, t.Any]) -> None:
+            calls.append("configure")
+            super().configure(config)
+
+    find = Store.provider
+
+    def provider(self: Store, app: Flask) -> type[BaseStore]:
+        calls.append("provider")
+        return find(self, app)
+
+    monkeypatch.setattr(Store, "provider", provider)
+    Store(make(STORE_PROVIDER=Counted))
+    assert calls == ["provider", "check", "configure"]
+    calls.clear()
+    Counted.from_config({"STORE_PATH": "uploads"})
+    assert calls == ["check", "configure"]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "words"),
+    [
+        (
+            "photos",
+            {"PHOTOS_STORE_SPOOL_UPLOADS": "1G"},
+            "^PHOTOS_STORE_SPOOL_UPLOADS ",
+        ),
+        ("photos", {"STORE_SPOOL_UPLOADS": "1G"}, "^STORE_SPOOL_UPLOADS "),
+        ("photos", {"PHOTOS_STORE_PATH": "nosuch://x"}, "^PHOTOS_STORE_PATH names"),
+        (
+            "photos",
+            {"PHOTOS_STORE_PATH": "s3://"},
+            "^PHOTOS_STORE_PATH names no bucket",
+        ),
+        ("photos", {"PHOTOS_STORE_S3_BUKET": "b"}, "^PHOTOS_STORE_S3_BUKET is no"),
+        (
+            "photos",
+            {"PHOTOS_STORE_PROVIDER": S3Store},
+            "^S3Store needs PHOTOS_STORE_S3_BUCKET",
+        ),
+        (
+            "photos",
+            {"PHOTOS_STORE_PATH": "s3://b", "PHOTOS_STORE_S3_ACCESS_KEY": "AK"},
+            "PHOTOS_STORE_S3_SECRET_KEY is missing",
+        ),
+        (
+            "photos",
+            {"PHOTOS_STORE_URL_PREFIX": "https://example.com/x"},
+            "^PHOTOS_STORE_URL_PREFIX is .* into PHOTOS_STORE_DOMAIN",
+        ),
+        (None, {"STORE_SPOOL_QUOTA": -1}, "^STORE_SPOOL_QUOTA is -1"),
+    ],
+)
+def test_error_names_the_setting_as_it_was_written(
+    make: Make, name: str | None, config: dict[str, t.Any], words: str
+) -> None:
+    """An error of a named store has the key with its prefix, unless the plain key is
+    what is set."""
+    app = make()
+    app.config.update(config)
+    with pytest.raises(NotConfiguredError, match=words):
+        Store(app, name=name)
+    with pytest.raises(NotConfiguredError, match=words):
+        Store(name=name).init_app(app)
+
+
+def test_provider_that_is_no_class(make: Make) -> None:
+    """A module is none, and a number cannot be its name."""
+    for wrong in ("flask_store.stores.s3", 5):
+        with pytest.raises(NotConfiguredError, match="STORE_PROVIDER is .* class"):
+            Store(make(STORE_PROVIDER=wrong))
+
+
 def test_path_may_be_an_object(make: Make, tmp_path: pathlib.Path) -> None:
     """STORE_PATH may be a pathlib.Path."""
     app = make()
@@ -307,9 +501,15 @@ def test_unknown_s3_setting_is_an_error(make: Make) -> None:
 )
 def test_near_miss_is_a_warning(make: Make, key: str, near: str) -> None:
     """A key that looks like one of ours is pointed out, at the caller's line."""
-    app = make(**{key: "x"})
-    with pytest.warns(UserWarning, match=f"{key} .* Did you mean {near}?"):
-        Store(app)
+    warned = pytest.warns(UserWarning, match=f"{key} .* Did you mean {near}?")
+    with warned as caught:
+        Store(make(**{key: "x"}))
+        Store().init_app(make(**{key: "x"}))
+        Store().check_config(make(**{key: "x"}))
+        LocalStore.from_config({"STORE_PATH": "uploads", key: "x"})
+    assert [warning.filename for warning in caught] == [__file__] * 4
+    with pytest.warns(UserWarning, match=f"AVATARS_{key} .* mean .*{near}?"):
+        Store(make(**{f"AVATARS_{key}": "x"}), name="avatars")
 
 
 def test_other_peoples_settings_are_left_alone(make: Make) -> None:

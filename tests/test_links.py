@@ -459,7 +459,7 @@ def test_s3_through_the_application(
     else:
         assert signed.startswith(seaweedfs_server.endpoint_url)
     app.config["STORE_SIGNED_URLS"] = False
-    Store(app)
+    store.init_app(app)
     reply = client.get("/flaskstore/a.txt")
     if serve == "redirect":
         assert (reply.status_code, reply.headers["Cache-Control"]) == (302, "no-store")

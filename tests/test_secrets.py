@@ -18,6 +18,7 @@ import pytest
 from flask import Flask
 
 from flask_store import secrecy
+from flask_store import settings
 from flask_store import Store
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreError
@@ -218,7 +219,8 @@ def test_what_is_made_for_a_moment_shows_no_secret() -> None:
     with app.app_context():
         form = provider().presign_upload("a.txt", max_size=9)
         dialect = provider().dialect
-        made = [form, dialect._keys(), dialect.connect_options(), store._config(app)]
+        made = [form, dialect._keys(), dialect.connect_options(), store._given(app)]
+        made.append(settings.Settings(app.config))
     assert [text for text in map(repr, made) if SECRET in text] == []
 
 

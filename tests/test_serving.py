@@ -551,7 +551,7 @@ def test_file_is_not_loaded_as_code(
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"STORE_INLINE_TYPES": "image/png"}, "list of media types"),
+        ({"STORE_INLINE_TYPES": "png"}, "list of media types"),
         ({"STORE_INLINE_TYPES": ["png"]}, "list of media types"),
         ({"STORE_INLINE_TYPES": 5}, "list of media types"),
         ({"STORE_URL_EXPIRES": "1h"}, "number of seconds"),
@@ -701,7 +701,7 @@ def counted(seaweedfs_server: S3Server) -> t.Iterator[tuple[Flask, Proxy]]:
     with Proxy(seaweedfs_server.endpoint_url) as proxy:
         app = make_s3_app(seaweedfs_server)
         app.config["STORE_S3_ENDPOINT_URL"] = proxy.endpoint_url
-        Store(app)
+        app.extensions["store"].init_app(app)
         yield app, proxy
 
 

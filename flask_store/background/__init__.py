@@ -49,20 +49,14 @@ T = t.TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: The bytes that waiting uploads may take, unless STORE_SPOOL_QUOTA says else.
-QUOTA = 1024**3
-#: How many uploads of a process run at a time.
-UPLOADS = 4
-#: Seconds that the exit waits for uploads; gunicorn kills a worker after 30.
-DRAIN = 10.0
-
 
 class Background:
     """The uploads of one store, in whichever process.
 
     :param store: the store that has them in the end.
     :param greenlets: whether they run in greenlets even where gevent has not patched.
-    :raises NotConfiguredError: if the settings cannot be.
+    :param config: the settings, read and checked.
+    :raises NotConfiguredError: if no uploads can wait with these settings.
     """
 
     def __init__(
@@ -73,11 +67,10 @@ class Background:
         self.store = store
         self.greenlets = greenlets
         self.app: Flask | None = None
-        self.limit = int(config.get("STORE_SPOOL_UPLOADS") or UPLOADS)
-        self.drain = float(config.get("STORE_SPOOL_DRAIN") or DRAIN)
-        quota = config.get("STORE_SPOOL_QUOTA")
-        quota = QUOTA if quota is None else int(quota)
-        self.spool = Spool(_folder(store, config), quota, store.uri)
+        self.limit: int = config["STORE_SPOOL_UPLOADS"]
+        self.drain: float = config["STORE_SPOOL_DRAIN"]
+        folder = _folder(store, config["STORE_SPOOL_PATH"])
+        self.spool = Spool(folder, config["STORE_SPOOL_QUOTA"], store.uri)
         self._workers: dict[tuple[int, bool], Worker] = {}
         _every.add(self)
 
@@ -288,18 +281,17 @@ class Background:
             signals.upload_failed.send(self.app, file=file, error=upload.error)
 
 
-def _folder(store: FsspecStore, config: Mapping[str, t.Any]) -> str:
+def _folder(store: FsspecStore, path: str | None) -> str:
     if os.name != "posix":
         raise NotConfiguredError(
             "Uploads in the background need a POSIX system, such as Linux or macOS."
         )
-    path = config.get("STORE_SPOOL_PATH")
     if not path:
         raise NotConfiguredError(
             "Uploads in the background need STORE_SPOOL_PATH, a private folder on this"
             " host's disk. With an application it defaults to its instance folder."
         )
-    folder: str = os.path.realpath(path)
+    folder = os.path.realpath(path)
     if store.dialect.location.protocol in ("file", "local"):
         root = os.path.realpath(store.dialect.root)
         if os.path.commonpath([root, folder]) == root:

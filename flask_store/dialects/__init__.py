@@ -44,8 +44,6 @@ from .errors import undisguised
 from .errors import version_gone
 from .handles import HandleFile
 from .places import Location as Location
-from .places import options_in as options_in
-from .places import switch_in as switch_in
 from .records import bounds as bounds
 from .records import Fetched as Fetched
 from .records import first as first
@@ -106,6 +104,7 @@ class Dialect(Signing):
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
         """What *url* and the configuration say about the place of a store.
 
+        :param config: every setting, read: :class:`~flask_store.settings.Settings`.
         :raises NotConfiguredError: if they cannot mean one.
         """
         protocol = urlsplit(url).scheme
@@ -116,7 +115,7 @@ class Dialect(Signing):
             if isinstance(options.get(secret), str):
                 options[secret] = unquote(options[secret])
         root = t.cast(str, filesystem._strip_protocol(url)).rstrip("/")
-        return Location(protocol, root, {**options, **options_in(config)})
+        return Location(protocol, root, {**options, **config["STORE_OPTIONS"]})
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""

@@ -25,12 +25,12 @@ from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..secrecy import Options
 from ..sources import CHUNK
 from ..sources import Source
 from ..sources import Window
 from . import Fetched
 from . import Location
-from . import options_in
 from . import Span
 from . import Stat
 from . import TIMEOUT
@@ -102,7 +102,7 @@ class AzureDialect(AzureLinks):
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
         place = url.split("://", 1)[1]
         host, _, path = place.partition("/")
-        options = options_in(config)
+        options = Options(config["STORE_OPTIONS"])
         # The form of Microsoft's tools: container@account.dfs.core.windows.net
         container, _, account = host.partition("@")
         if not container or ":" in host:

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 from .. import naming
 from ..exceptions import NotConfiguredError
+from ..secrecy import Options
 from . import Dialect
-from . import options_in
 from .archive import ZipDialect
 from .cache import SimpleCacheDialect
 
@@ -44,7 +44,7 @@ def open_chained(url: str, config: Mapping[str, t.Any], open_inner: Open) -> Dia
         )
     protocol, folder, target = link["protocol"], link["folder"] or "", link["url"]
     if protocol == "simplecache":
-        options = options_in(config)
+        options = Options(config["STORE_OPTIONS"])
         where = options.pop("cache_storage", None)
         inner = open_inner(target, {**config, "STORE_OPTIONS": options})
         return SimpleCacheDialect(inner, where and os.path.abspath(where))

@@ -28,7 +28,6 @@ from ..secrecy import Options
 from ..settings import refuse_login
 from . import Fetched
 from . import Location
-from . import options_in
 from . import Span
 from . import Stat
 from . import TIMEOUT
@@ -77,7 +76,7 @@ class GCSDialect(GCSWriting):
                 "STORE_PATH names no bucket. Write 'gs://bucket/folder'; credentials"
                 " belong into STORE_OPTIONS."
             )
-        options = options_in(config)
+        options = Options(config["STORE_OPTIONS"])
         endpoint = options.get("endpoint_url") or gcsfs.core._location()
         refuse_login("The option endpoint_url", endpoint, "See token in STORE_OPTIONS.")
         options["endpoint_url"] = endpoint.rstrip("/")

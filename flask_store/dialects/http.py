@@ -23,7 +23,6 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from . import Fetched
 from . import Location
-from . import options_in
 from . import Span
 from . import Stat
 from . import TIMEOUT
@@ -74,7 +73,7 @@ class HTTPDialect(ReadOnlyDialect):
         options: dict[str, t.Any] = {
             # The addresses are percent-encoded here.
             "encoded": True,
-            **options_in(config),
+            **config["STORE_OPTIONS"],
         }
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")

@@ -26,6 +26,7 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
+from ..secrecy import Options
 from ..sources import CHUNK
 from ..sources import Source
 from ..unnamed import BINARY
@@ -41,10 +42,8 @@ from . import Fetched
 from . import first_of
 from . import Location
 from . import NOT_A_FILE
-from . import options_in
 from . import Span
 from . import Stat
-from . import switch_in
 from . import Unreachable
 from . import utc
 from .bodies import FilePart
@@ -101,8 +100,8 @@ class LocalDialect(Dialect):
                     f" Write three slashes: 'file:///{host}{parts.path}'."
                 )
             root = parts.path
-        options = options_in(config)
-        options["fsync"] = switch_in(config, "STORE_FSYNC", True)
+        options = Options(config["STORE_OPTIONS"])
+        options["fsync"] = config["STORE_FSYNC"]
         return Location("file", os.path.abspath(root), options)
 
     @property

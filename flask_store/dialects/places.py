@@ -1,4 +1,4 @@
-"""Where a store keeps its files, and the settings that say so."""
+"""Where a store keeps its files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..exceptions import NotConfiguredError
 from ..secrecy import Options
 
 
@@ -36,25 +35,3 @@ class Location:
         user, at, rest = self.root.partition("@")
         has_password = at and ":" in user and "/" not in user
         return f"{self.protocol}://{rest if has_password else self.root}"
-
-
-def options_in(config: Mapping[str, t.Any], name: str = "STORE_OPTIONS") -> Options:
-    """The options that a setting passes on to the filesystem."""
-    options = config.get(name) or {}
-    if not isinstance(options, Mapping):
-        raise NotConfiguredError(
-            f"{name} must be a dict of options for the filesystem, not"
-            f" {type(options).__name__!r}."
-        )
-    return Options(options)
-
-
-def switch_in(config: Mapping[str, t.Any], name: str, default: bool) -> bool:
-    """A setting that is on or off. A string such as ``"False"`` is not taken for a
-    truth."""
-    value = config.get(name)
-    if value is None:
-        return default
-    if value not in (True, False):
-        raise NotConfiguredError(f"{name} is {value!r}; it must be True or False.")
-    return bool(value)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from ..exceptions import NotConfiguredError
 from ..settings import refuse_login
-from ..settings import refuse_unknown
-from . import options_in
+from ..settings import S3_KEYS_BELONG
 
 #: Seconds to connect, and to wait for the next byte of an answer; every request is
 #: tried twice at most. botocore's own 60 s with five tries would hold a worker for
@@ -16,7 +15,6 @@ from . import options_in
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 8.5
 TIMEOUTS = ("connect_timeout", "read_timeout")
-KEYS = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
 
 
 def s3_options(
@@ -26,60 +24,46 @@ def s3_options(
 
     :param key: the access key that the URL carries, if any.
     :param secret: the secret that the URL carries, if any.
-    :raises NotConfiguredError: for an unknown ``STORE_S3_`` key, half a key pair
-        or a value that cannot be.
+    :raises NotConfiguredError: for half a key pair.
     """
-    refuse_unknown(config)
-
-    def get(name: str) -> t.Any:
-        return config.get(f"STORE_S3_{name}") or None
-
-    key = key or get("ACCESS_KEY")
-    secret = secret or get("SECRET_KEY")
+    key = key or config["STORE_S3_ACCESS_KEY"]
+    secret = secret or config["STORE_S3_SECRET_KEY"]
     if bool(key) != bool(secret):
         missing = "STORE_S3_SECRET_KEY" if key else "STORE_S3_ACCESS_KEY"
         raise NotConfiguredError(
             f"Half a key pair: {missing} is missing. Set both, or neither to use the"
             " server's own AWS credentials (environment, profile or role)."
         )
-    endpoint, public = get("ENDPOINT_URL"), get("PUBLIC_ENDPOINT_URL")
-    for name, url in (("ENDPOINT_URL", endpoint), ("PUBLIC_ENDPOINT_URL", public)):
-        refuse_login(f"STORE_S3_{name}", url, KEYS)
-        if url and "://" not in url:
-            raise NotConfiguredError(
-                f"STORE_S3_{name} {url!r} has no scheme. Write 'https://{url}'."
-            )
-    acl = get("ACL")
+    region, acl = config["STORE_S3_REGION"], config["STORE_S3_ACL"]
     mine = {
         "key": key,
         "secret": secret,
-        "token": get("SESSION_TOKEN"),
-        "endpoint_url": endpoint,
-        "public_endpoint_url": public,
-        "client_kwargs": {"region_name": get("REGION")} if get("REGION") else None,
+        "token": config["STORE_S3_SESSION_TOKEN"],
+        "endpoint_url": config["STORE_S3_ENDPOINT_URL"],
+        "public_endpoint_url": config["STORE_S3_PUBLIC_ENDPOINT_URL"],
+        "client_kwargs": {"region_name": region} if region else None,
         # New buckets refuse an ACL, so none is sent unless one is asked for.
         "s3_additional_kwargs": {"ACL": acl} if acl else None,
         # With it, a file that another process wrote or deleted is seen too late.
         "use_listings_cache": False,
-        "conditional_writes": _one_of(
-            config, "CONDITIONAL_WRITES", "auto", True, False
-        ),
+        "conditional_writes": config["STORE_S3_CONDITIONAL_WRITES"],
     }
     options = {name: value for name, value in mine.items() if value is not None}
     for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
-        options = _merged(options, options_in(config, extra))
+        options = _merged(options, config[extra])
     for name in ("endpoint_url", "public_endpoint_url"):
-        refuse_login(f"The option {name}", options.get(name), KEYS)
+        refuse_login(f"The option {name}", options.get(name), S3_KEYS_BELONG)
     inner = options.get("client_kwargs", {}).get("endpoint_url")
-    refuse_login("The option endpoint_url in client_kwargs", inner, KEYS)
-    return {**options, "config_kwargs": client_config(config, options)}
+    refuse_login("The option endpoint_url in client_kwargs", inner, S3_KEYS_BELONG)
+    style = config["STORE_S3_ADDRESSING_STYLE"]
+    return {**options, "config_kwargs": client_config(style, options)}
 
 
-def client_config(
-    config: Mapping[str, t.Any], options: Mapping[str, t.Any]
-) -> dict[str, t.Any]:
-    """The keywords of :class:`botocore.config.Config`; the application's go last."""
-    style = _one_of(config, "ADDRESSING_STYLE", "auto", "path", "virtual")
+def client_config(style: str, options: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The keywords of :class:`botocore.config.Config`; the application's go last.
+
+    :param style: where requests name the bucket.
+    """
     found: dict[str, t.Any] = {
         "signature_version": "s3v4",
         "connect_timeout": CONNECT_TIMEOUT,
@@ -102,20 +86,14 @@ def is_ordinary(options: Mapping[str, t.Any]) -> bool:
     plain = {"key", "secret", "token", "endpoint_url", "use_listings_cache"}
     inner = {"client_kwargs": {"region_name"}, "s3_additional_kwargs": {"ACL"}}
     config = options["config_kwargs"]
-    usual = client_config(
-        {"STORE_S3_ADDRESSING_STYLE": _style(options)},
-        {"endpoint_url": options.get("endpoint_url")},
-    )
+    style = config.get("s3", {}).get("addressing_style")
+    usual = client_config(style, {"endpoint_url": options.get("endpoint_url")})
     return (
-        options.keys() <= plain | inner.keys() | {"config_kwargs"}
+        style in ("auto", "path", "virtual")
+        and options.keys() <= plain | inner.keys() | {"config_kwargs"}
         and all(options.get(name, {}).keys() <= known for name, known in inner.items())
         and {**config, **{name: usual[name] for name in TIMEOUTS}} == usual
     )
-
-
-def _style(options: Mapping[str, t.Any]) -> str | None:
-    style: str | None = options["config_kwargs"].get("s3", {}).get("addressing_style")
-    return style
 
 
 def _merged(ours: dict[str, t.Any], theirs: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -126,17 +104,3 @@ def _merged(ours: dict[str, t.Any], theirs: Mapping[str, t.Any]) -> dict[str, t.
         if isinstance(ours[name], dict) and isinstance(theirs[name], Mapping):
             found[name] = _merged(ours[name], theirs[name])
     return found
-
-
-def _one_of(config: Mapping[str, t.Any], name: str, *known: t.Any) -> t.Any:
-    """The setting's value, by default the first known one. A string such as
-    ``"False"`` is not taken for a truth."""
-    value = config.get(f"STORE_S3_{name}")
-    if value is None or value == "":
-        return known[0]
-    if value not in known or isinstance(value, int) != isinstance(value, bool):
-        choices = ", ".join(map(repr, known))
-        raise NotConfiguredError(
-            f"STORE_S3_{name} is {value!r}; it must be one of {choices}."
-        )
-    return value

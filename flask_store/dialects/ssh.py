@@ -14,7 +14,6 @@ from ..exceptions import StoreError
 from ..sources import CHUNK
 from ..sources import Source
 from . import Location
-from . import options_in
 from .staged import StagedDialect
 from .staged import unquoted
 
@@ -41,7 +40,7 @@ class SSHDialect(StagedDialect):
             )
         root = found.pop("path").rstrip("/")
         found.pop("protocol")
-        options = {**cls.defaults, **unquoted(found), **options_in(config)}
+        options = {**cls.defaults, **unquoted(found), **config["STORE_OPTIONS"]}
         return Location("sftp", root, options)
 
     def _upload(self, source: Source, path: str) -> None:

@@ -23,7 +23,6 @@ from ..settings import refuse_login
 from ..sources import CHUNK
 from . import Fetched
 from . import Location
-from . import options_in
 from . import Span
 from . import Stat
 from . import TIMEOUT
@@ -69,7 +68,7 @@ class WebDAVDialect(WebDAVWriting):
         if parts.username is not None:
             mine["auth"] = (unquote(parts.username), unquote(parts.password or ""))
         root = "/" + unquote(parts.path).strip("/")
-        options = {**mine, **options_in(config)}
+        options = {**mine, **config["STORE_OPTIONS"]}
         instead = "They belong into STORE_PATH, as 'webdav+https://user:password@host'."
         refuse_login("The option base_url", options["base_url"], instead)
         return Location("webdav", root.rstrip("/"), options)

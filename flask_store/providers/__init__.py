@@ -17,6 +17,7 @@ from flask import Flask
 from werkzeug.datastructures import FileStorage
 
 from .. import naming
+from ..settings import is_set
 from ..stores.fsspec import FsspecStore
 
 #: What a provider is made with: an upload, or the name of a stored file.
@@ -58,7 +59,7 @@ class Provider:
         """Put the defaults into the application's configuration, where an
         application of that time may look for them."""
         for key, value in cls.defaults(app).items():
-            if not app.config.get(key):
+            if not is_set(app.config.get(key)):
                 app.config[key] = value
 
     @classmethod
@@ -78,7 +79,7 @@ class Provider:
         """The store that does the work."""
         if self._store is None:
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-            given = {key: value for key, value in app.config.items() if value}
+            given = {k: value for k, value in app.config.items() if is_set(value)}
             self._store = self.from_config({**self.defaults(app), **given})
         return self._store
 

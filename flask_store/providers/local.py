@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from flask import Flask
 
+from ..settings import TABLE
 from ..stores.fsspec import FsspecStore
 from ..stores.local import LocalStore
 from . import Provider
@@ -32,7 +33,7 @@ class LocalProvider(Provider):
     def from_config(
         cls, config: Mapping[str, t.Any], destination: str | None = None
     ) -> FsspecStore:
-        serve = config.get("STORE_SERVE") or "auto"
+        serve = TABLE["STORE_SERVE"].read(config)
         if serve == "auto" and _is_working_directory(config.get("STORE_PATH")):
             logger.error(
                 "STORE_PATH is not set, or is the working directory. Files are stored"

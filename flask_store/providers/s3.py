@@ -3,10 +3,6 @@ configured."""
 
 from __future__ import annotations
 
-import typing as t
-
-from flask import Flask
-
 from ..stores import s3
 from . import Provider
 
@@ -15,11 +11,6 @@ class S3Provider(Provider):
     """An object in the bucket ``STORE_S3_BUCKET``."""
 
     store_class = s3.S3Store
-
-    @classmethod
-    def defaults(cls, app: Flask) -> dict[str, t.Any]:
-        """The bucket's root."""
-        return {**super().defaults(app), "STORE_PATH": "/"}
 
 
 class S3GeventProvider(S3Provider):

@@ -11,9 +11,11 @@ from flask import current_app
 from flask import Flask
 
 from .. import naming
-from .. import presentation
 from ..exceptions import NotConfiguredError
-from ..settings import refuse_login
+from ..settings import is_set
+from ..settings import Settings
+from ..settings import slips
+from ..settings import warn
 
 if t.TYPE_CHECKING:
     from ..accepting import Upload
@@ -23,12 +25,6 @@ if t.TYPE_CHECKING:
 #: Under which address stored files are served, unless STORE_URL_PREFIX says else.
 URL_PREFIX = "/flaskstore"
 
-#: What STORE_SERVE may be.
-SERVE = ("auto", "proxy", "redirect", "off")
-
-#: How long a signed link is good unless STORE_URL_EXPIRES says else, in seconds.
-URL_EXPIRES = 3600
-
 
 class BaseStore:
     """What all providers inherit from. Override :meth:`save`, :meth:`exists` and
@@ -36,7 +32,8 @@ class BaseStore:
 
     :param destination: the folder, inside the store, for what this provider saves.
     :param config: a mapping with the ``STORE_`` settings; by default those of the
-        current application.
+        current application. :class:`~flask_store.settings.Settings` are read and
+        checked already.
     :raises InvalidName: if the destination leads out of the store.
     :raises NotConfiguredError: if a setting is missing or wrong.
     """
@@ -61,7 +58,13 @@ class BaseStore:
         if config is None and self._bound is not None:
             self.__dict__.update(self._bound.__dict__)
         else:
-            self.configure(current_app.config if config is None else config)
+            config = current_app.config if config is None else config
+            if not isinstance(config, Settings):
+                config = Settings(config)
+                self.check_config(config)
+                for message in slips(config, self.REQUIRED_CONFIGURATION):
+                    warn(message)
+            self.configure(config)
         self.destination = naming.clean_destination(destination)
 
     @classmethod
@@ -71,7 +74,7 @@ class BaseStore:
         :param app: the application, at init.
         """
         for key, value in cls.defaults(app).items():
-            if app.config.get(key) is None:
+            if not is_set(app.config.get(key)):
                 app.config[key] = value
 
     @classmethod
@@ -100,35 +103,26 @@ class BaseStore:
         return cls(destination, config)
 
     def configure(self, config: Mapping[str, t.Any]) -> None:
-        """Read the settings, once. Override to read more; call this one first."""
-        self.check_config(config)
-        serve = config.get("STORE_SERVE") or "auto"
-        if serve not in SERVE:
-            known = ", ".join(map(repr, SERVE))
-            raise NotConfiguredError(f"STORE_SERVE is {serve!r}; it must be {known}.")
-        self.serve: str = serve
-        self.serves = serve in ("proxy", "redirect") or (
-            serve == "auto" and self.register_route
+        """Take the settings, once. Override to take more; call this one first.
+
+        :param config: the settings, read and checked. Keys of your own are there as the
+            application gives them.
+        """
+        self.serve: str = config["STORE_SERVE"]
+        self.serves = self.serve in ("proxy", "redirect") or (
+            self.serve == "auto" and self.register_route
         )
-        self.domain: str | None = config.get("STORE_DOMAIN") or None
-        refuse_login(
-            "STORE_DOMAIN", self.domain, "It belongs into no address of a file."
-        )
+        self.domain: str | None = config["STORE_DOMAIN"]
         # Also when a web server in front does the serving, under the same addresses.
         ours = self.serves or self.register_route
-        self.url_prefix: str = config.get("STORE_URL_PREFIX") or (
+        self.url_prefix: str = config["STORE_URL_PREFIX"] or (
             self._served_at if ours else ""
         )
-        if "://" in self.url_prefix:
-            raise NotConfiguredError(
-                f"STORE_URL_PREFIX {self.url_prefix!r} has a domain. Put that into"
-                " STORE_DOMAIN, and only the path here."
-            )
-        self.signed_urls = bool(config.get("STORE_SIGNED_URLS"))
-        self.url_expires = _seconds(config.get("STORE_URL_EXPIRES", URL_EXPIRES))
-        self.inline_types = presentation.patterns(config.get("STORE_INLINE_TYPES"))
-        self.cache_control: str | None = config.get("STORE_CACHE_CONTROL")
-        self.x_accel_redirect: str | None = config.get("STORE_X_ACCEL_REDIRECT")
+        self.signed_urls: bool = config["STORE_SIGNED_URLS"]
+        self.url_expires: float = config["STORE_URL_EXPIRES"]
+        self.inline_types: tuple[str, ...] = config["STORE_INLINE_TYPES"]
+        self.cache_control: str | None = config["STORE_CACHE_CONTROL"]
+        self.x_accel_redirect: str | None = config["STORE_X_ACCEL_REDIRECT"]
 
     def attach(self, app: Flask) -> None:
         """Called once, when the store is configured for an application. Override
@@ -193,12 +187,3 @@ class BaseStore:
     def absolute_url(self, name: str) -> str:
         """The file's URL, with STORE_DOMAIN in front if there is one."""
         return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"
-
-
-def _seconds(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise NotConfiguredError(
-            f"STORE_URL_EXPIRES is {value!r}; it must be a number of seconds, such as"
-            f" {URL_EXPIRES}."
-        )
-    return value

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from .. import secrecy
 from ..dialects import Dialect
-from ..dialects import switch_in
 from ..dialects.registry import open_dialect
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -72,15 +71,14 @@ class ConfiguredStore(BaseStore):
         return cls.from_config(config, destination)
 
     def configure(self, config: Mapping[str, t.Any]) -> None:
-        self.check_config(config)
         self.dialect = open_dialect(self.url(config), config)
         # A storage that gives its objects an address serves them by itself.
         self.register_route = self.dialect.address("") is None
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
-        self.streams_uploads = switch_in(config, "STORE_STREAM_UPLOADS", True)
-        if self.in_greenlets or config.get("STORE_BACKGROUND"):
+        self.streams_uploads: bool = config["STORE_STREAM_UPLOADS"]
+        if self.in_greenlets or config["STORE_BACKGROUND"]:
             if self.dialect.read_only:
                 raise NotConfiguredError(
                     f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
@@ -102,9 +100,9 @@ class ConfiguredStore(BaseStore):
             )
 
     @classmethod
-    def url(cls, config: Mapping[str, t.Any]) -> str | os.PathLike[str]:
+    def url(cls, config: Mapping[str, t.Any]) -> str:
         """The place of the store as one URL or path."""
-        return t.cast("str | os.PathLike[str]", config["STORE_PATH"])
+        return t.cast(str, config["STORE_PATH"])
 
     @property
     def fs(self) -> AbstractFileSystem:

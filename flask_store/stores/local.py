@@ -28,8 +28,8 @@ class LocalStore(FsspecStore):
         }
 
     @classmethod
-    def url(cls, config: Mapping[str, t.Any]) -> str | os.PathLike[str]:
-        path = os.fspath(super().url(config))
+    def url(cls, config: Mapping[str, t.Any]) -> str:
+        path = super().url(config)
         if protocol_of(path) not in ("file", "local"):
             raise NotConfiguredError(
                 "LocalStore needs a folder in STORE_PATH, not the URL of another"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from collections.abc import Mapping
+
+from flask import Flask
 
 from ..dialects.registry import protocol_of
 from ..exceptions import NotConfiguredError
@@ -18,8 +19,13 @@ class S3Store(FsspecStore):
     REQUIRED_CONFIGURATION = ()
 
     @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The root of the bucket."""
+        return {**super().defaults(app), "STORE_PATH": "/"}
+
+    @classmethod
     def check_config(cls, config: Mapping[str, t.Any]) -> None:
-        url = os.fspath(config.get("STORE_PATH") or "")
+        url = str(config.get("STORE_PATH") or "")
         if not config.get("STORE_S3_BUCKET") and "://" not in url:
             raise NotConfiguredError(
                 f"{cls.__name__} needs STORE_S3_BUCKET. Set it in the application's"
@@ -28,7 +34,7 @@ class S3Store(FsspecStore):
 
     @classmethod
     def url(cls, config: Mapping[str, t.Any]) -> str:
-        path = os.fspath(config.get("STORE_PATH") or "")
+        path: str = config["STORE_PATH"] or ""
         if "://" in path:
             if protocol_of(path) not in ("s3", "s3a"):
                 raise NotConfiguredError(
