@@ -37,7 +37,7 @@ def put(store: FsspecStore, source: Source, name: str, content_type: str) -> Non
     with dialect.stage(source) as staged:
         exclusive = dialect.exclusive(staged)
         publish = dialect.create if exclusive else dialect.replace
-        publish(staged, dialect.path(name), content_type)
+        publish(staged, name, content_type)
 
 
 def leave(store: FsspecStore, name: str) -> bool:
@@ -77,7 +77,7 @@ def alone(store: FsspecStore, name: str) -> Iterator[None]:
         with dialect.stage(Source(io.BytesIO(), None)) as staged:
             exclusive = dialect.exclusive(staged)
             if not exclusive:
-                dialect.replace(staged, dialect.path(mine), UNKNOWN)
+                dialect.replace(staged, mine, UNKNOWN)
         if not exclusive and not _is_alone(store, name, mine):
             raise NotAlone(name)
         yield

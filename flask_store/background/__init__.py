@@ -5,6 +5,7 @@
   ``quota.py``: how much disk they take. ``copying.py``: the way there.
 - ``worker.py``: one upload, from try to try. ``sending.py``: one try. ``turns.py``:
   whose turn it is. ``runners.py``: in what it runs.
+- ``files.py``: the files of a store, some of which wait here.
 - ``holding.py``: a write in the foreground of a file that waits.
 - ``upload.py``: ``f.upload``.
 """
@@ -25,7 +26,6 @@ from flask import Flask
 
 from .. import signals
 from ..exceptions import NotConfiguredError
-from ..files import FileWrapper
 from ..greenlets import lock
 from ..greenlets import patched
 from ..sources import Source
@@ -43,7 +43,11 @@ from .worker import Job
 from .worker import Worker
 
 if t.TYPE_CHECKING:
-    from ..stores.fsspec import FsspecStore
+    from collections.abc import Callable
+
+    from ..dialects import Dialect
+    from ..dialects.files import Explained
+    from ..files import FileWrapper
 
 T = t.TypeVar("T")
 
@@ -53,24 +57,33 @@ logger = logging.getLogger(__name__)
 class Background:
     """The uploads of one store, in whichever process.
 
-    :param store: the store that has them in the end.
-    :param greenlets: whether they run in greenlets even where gevent has not patched.
+    :param stored: the dialect that has them in the end.
     :param config: the settings, read and checked.
+    :param greenlets: whether they run in greenlets even where gevent has not patched.
+    :param explained: the context for whatever asks the storage.
+    :param uploaded: makes the file for a signal, of its key and its upload.
     :raises NotConfiguredError: if no uploads can wait with these settings.
     """
 
     def __init__(
-        self, store: FsspecStore, config: Mapping[str, t.Any], greenlets: bool
+        self,
+        stored: Dialect,
+        config: Mapping[str, t.Any],
+        greenlets: bool,
+        explained: Explained,
+        uploaded: Callable[[str, Upload], FileWrapper],
     ) -> None:
         if greenlets:
             require_gevent()
-        self.store = store
+        self.stored = stored
+        self.explained = explained
+        self._uploaded = uploaded
         self.greenlets = greenlets
         self.app: Flask | None = None
         self.limit: int = config["STORE_SPOOL_UPLOADS"]
         self.drain: float = config["STORE_SPOOL_DRAIN"]
-        folder = _folder(store, config["STORE_SPOOL_PATH"])
-        self.spool = Spool(folder, config["STORE_SPOOL_QUOTA"], store.uri)
+        folder = _folder(stored, config["STORE_SPOOL_PATH"])
+        self.spool = Spool(folder, config["STORE_SPOOL_QUOTA"], stored.uri)
         self._workers: dict[tuple[int, bool], Worker] = {}
         _every.add(self)
 
@@ -181,7 +194,7 @@ class Background:
         :raises StoreUnavailable: if it runs, and does not stop.
         """
         with ExitStack() as stack:
-            with self.store._explained(key):  # the spool's disk may be full
+            with self.explained(key):  # the spool's disk may be full
                 held = stack.enter_context(self.spool.still(key))
             yield held
         if held is not None and held.over:
@@ -252,7 +265,10 @@ class Background:
 
     def _is_left_over(self, key: str) -> bool:
         with self.spool.still(key) as held:
-            return held is not None and Sending(self.store, held).is_stored()
+            return held is not None and self._sending(held).is_stored()
+
+    def _sending(self, held: Held) -> Sending:
+        return Sending(self.stored, self.explained, held)
 
     # -- what the worker asks for --------------------------------------------
 
@@ -261,13 +277,13 @@ class Background:
             source = job.upload.source(
                 file, held.entry.token, held.files.is_asked_to_stop
             )
-            return Sending(self.store, held).send(source)
+            return self._sending(held).send(source)
 
     def take_back(self, held: Held) -> None:
-        Sending(self.store, held).take_back()
+        self._sending(held).take_back()
 
     def ended(self, job: Job) -> None:
-        stored = FileWrapper(job.entry.key, self.store.at(None), job.upload)
+        stored = self._uploaded(job.entry.key, job.upload)
         if self.app is None:
             self._tell(stored, job.upload)
         else:
@@ -281,7 +297,7 @@ class Background:
             signals.upload_failed.send(self.app, file=file, error=upload.error)
 
 
-def _folder(store: FsspecStore, path: str | None) -> str:
+def _folder(stored: Dialect, path: str | None) -> str:
     if os.name != "posix":
         raise NotConfiguredError(
             "Uploads in the background need a POSIX system, such as Linux or macOS."
@@ -292,8 +308,8 @@ def _folder(store: FsspecStore, path: str | None) -> str:
             " host's disk. With an application it defaults to its instance folder."
         )
     folder = os.path.realpath(path)
-    if store.dialect.location.protocol in ("file", "local"):
-        root = os.path.realpath(store.dialect.root)
+    if stored.location.protocol in ("file", "local"):
+        root = os.path.realpath(stored.root)
         if os.path.commonpath([root, folder]) == root:
             raise NotConfiguredError(
                 "STORE_SPOOL_PATH lies inside STORE_PATH, where its files would be"

@@ -22,7 +22,8 @@ from ..sources import Source
 from .holding import Held
 
 if t.TYPE_CHECKING:
-    from ..stores.fsspec import FsspecStore
+    from ..dialects import Dialect
+    from ..dialects.files import Explained
 
 
 class DamagedError(StoreError):
@@ -44,13 +45,14 @@ class Found(enum.Enum):
 class Sending:
     """One upload on its way, or on its way back.
 
-    :param store: the store that has it in the end.
+    :param stored: the dialect that has it in the end.
+    :param explained: the context for whatever asks the storage.
     :param held: the upload, which nobody else works on meanwhile.
     """
 
-    def __init__(self, store: FsspecStore, held: Held) -> None:
-        self.store = store
-        self.dialect = store.dialect
+    def __init__(self, stored: Dialect, explained: Explained, held: Held) -> None:
+        self.dialect = stored
+        self.explained = explained
         self.held = held
         self.key = held.entry.key
 
@@ -69,10 +71,9 @@ class Sending:
                 f" {entry.size}. Something else has written to the spool.",
                 self.key,
             )
-        with self.store._explained(self.key, source):
+        with self.explained(self.key, source):
             with dialect.stage(source) as staged:
-                path = dialect.path(self.key, follow=False)
-                if not self._publish(staged, path):
+                if not self._publish(staged):
                     return False
             return self._is_stored()
 
@@ -82,7 +83,7 @@ class Sending:
         :raises StoreError: if the storage fails.
         """
         # Somebody else may delete it at the same moment.
-        with suppress(FileNotFoundError), self.store._explained(self.key):
+        with suppress(FileNotFoundError), self.explained(self.key):
             if self._look() in (Found.OURS, Found.PART):
                 self.dialect.delete(self.key)
 
@@ -91,15 +92,15 @@ class Sending:
 
         :raises StoreError: if the storage fails.
         """
-        with self.store._explained(self.key):
+        with self.explained(self.key):
             return self._look() in (Found.OURS, Found.PART)
 
-    def _publish(self, staged: t.Any, path: str) -> bool:
+    def _publish(self, staged: t.Any) -> bool:
         """Give the upload its name. Whether it has it, now or by an earlier try."""
         dialect, kind = self.dialect, self.held.entry.content_type
         if dialect.exclusive(staged):
             try:
-                dialect.create(staged, path, kind)
+                dialect.create(staged, self.key, kind)
                 return True
             except FileExists:  # one of its folders is a file
                 raise
@@ -112,7 +113,7 @@ class Sending:
         else:
             found = self._look()
         if found in (Found.NOTHING, Found.PART):
-            dialect.replace(staged, path, kind)
+            dialect.replace(staged, self.key, kind)
         return found is not Found.FOREIGN
 
     def _is_stored(self) -> bool:
@@ -146,7 +147,7 @@ class Sending:
     def _stat(self) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
         # Not every filesystem has Python's own error for that.
-        with self.store._explained(self.key):
+        with self.explained(self.key):
             return self.dialect.stat(self.key)
 
     def _compared(self, found: Stat) -> Found:

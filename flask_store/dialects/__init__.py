@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from contextlib import suppress
 from urllib.parse import unquote
 from urllib.parse import urlsplit
@@ -42,6 +43,8 @@ from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
 from .errors import undisguised
 from .errors import version_gone
+from .files import Files as Files
+from .files import Hold as Hold
 from .handles import HandleFile
 from .places import Location as Location
 from .records import bounds as bounds
@@ -90,6 +93,8 @@ class Dialect(Signing):
     #: The metadata by which a save knows its own file again; ``None`` where the
     #: protocol keeps no metadata.
     token_name: t.ClassVar[str | None] = None
+    #: Whether :meth:`sign` gives links.
+    signs: t.ClassVar[bool] = False
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -232,15 +237,16 @@ class Dialect(Signing):
         """
         return False
 
-    def create(self, staged: t.Any, path: str, content_type: str) -> None:
+    def create(self, staged: t.Any, key: str, content_type: str) -> None:
         """Publish under a name that is free, in one step.
 
         :raises FileExistsError: if the name is taken.
         """
         raise NotImplementedError
 
-    def replace(self, staged: t.Any, path: str, content_type: str) -> None:
+    def replace(self, staged: t.Any, key: str, content_type: str) -> None:
         """Publish under a name, in place of what may be there."""
+        path = self.path(key, follow=False)
         # A filesystem that renames, or copies, for itself gets the whole file under a
         # private name first. fsspec's own mv copies by the filesystem's cp_file.
         kind, base = type(self.fs), fsspec.AbstractFileSystem
@@ -279,13 +285,12 @@ class Dialect(Signing):
 
     def _give_key(self, staged: t.Any, claim: Claim) -> None:
         """Publish a direct upload under its key, if that is free."""
-        path = self.path(claim.key, follow=False)
         if self.exclusive(staged):
-            self.create(staged, path, claim.content_type)
-        elif self._is_there(path):
-            raise FileExistsError(path)
+            self.create(staged, claim.key, claim.content_type)
+        elif self._is_there(self.path(claim.key, follow=False)):
+            raise FileExistsError(claim.key)
         else:
-            self.replace(staged, path, claim.content_type)
+            self.replace(staged, claim.key, claim.content_type)
 
     def _check_copy(self, claim: Claim, staged: Stat) -> None:
         """Look whether the copy of a direct upload is whole, and remove it if not.
@@ -553,6 +558,10 @@ class Dialect(Signing):
             elif key != naming.STAGING:
                 more = True
         return files, more
+
+    def hold(self, key: str) -> AbstractContextManager[Hold]:
+        """A file that is to be deleted; nobody else of ours writes it meanwhile."""
+        return nullcontext(Hold(self, key))
 
     def delete(self, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""

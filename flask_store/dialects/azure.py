@@ -95,6 +95,7 @@ class AzureDialect(AzureLinks):
     """Put Blob, or Put Block List, with ``If-None-Match: *``."""
 
     protocols = ("abfs", "abfss", "az")
+    signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN
 
@@ -136,9 +137,10 @@ class AzureDialect(AzureLinks):
     def create(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         for _ in range(TRIES):
             try:
                 self._put(staged, path, content_type, overwrite=False)
@@ -161,9 +163,10 @@ class AzureDialect(AzureLinks):
     def replace(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         self._put(staged, path, content_type, overwrite=True)
 
     def _put(

@@ -63,6 +63,7 @@ class GCSDialect(GCSWriting):
     """One exclusive upload, and whole or ranged downloads."""
 
     protocols = ("gs", "gcs")
+    signs = True
     settings = "STORE_PATH and the token in STORE_OPTIONS"
 
     #: Whether a request has found the bucket, so that a 404 is about an object.

@@ -54,9 +54,10 @@ class GCSWriting(GCSLinks):
     def create(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         for _ in range(TRIES):
             try:
                 self._put(staged, path, content_type, ifGenerationMatch=0)
@@ -76,9 +77,10 @@ class GCSWriting(GCSLinks):
     def replace(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         self._put(staged, path, content_type)
 
     def _put(

@@ -209,23 +209,24 @@ class LocalDialect(Dialect):
     def create(
         self,
         staged: Unnamed,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
-        self._publish(Unnamed.link, staged, path)
+        self._publish(Unnamed.link, staged, key)
 
     def replace(
         self,
         staged: Unnamed,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
-        self._publish(Unnamed.replace, staged, path)
+        self._publish(Unnamed.replace, staged, key)
 
     def _publish(
-        self, give_name: t.Callable[..., None], staged: Unnamed, path: str
+        self, give_name: t.Callable[..., None], staged: Unnamed, key: str
     ) -> None:
-        with self._hold_to_write(self._key(path)) as place:
+        self._check_root()
+        with self._hold_to_write(key) as place:
             try:
                 give_name(staged, place.name, place.folder)
             except OSError as exc:

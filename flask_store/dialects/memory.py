@@ -41,20 +41,22 @@ class MemoryDialect(Dialect):
     def exclusive(self, staged: bytes) -> bool:
         return True
 
-    def create(self, staged: bytes, path: str, content_type: str) -> None:
+    def create(self, staged: bytes, key: str, content_type: str) -> None:
+        path = self.path(key, follow=False)
         with _lock:
             if self.fs.exists(path):
                 raise FileExistsError(path)
-            self.replace(staged, path, content_type)
+            self.replace(staged, key, content_type)
 
-    def replace(self, staged: bytes, path: str, content_type: str) -> None:
+    def replace(self, staged: bytes, key: str, content_type: str) -> None:
+        path = self.path(key, follow=False)
         with _lock:
             self._ready(path)
             self.fs.pipe_file(path, staged)
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
         data = self.fs.cat_file(self.path(claim.staged))
-        self.create(data, self.path(claim.key), claim.content_type)
+        self.create(data, claim.key, claim.content_type)
 
     def _ready(self, path: str) -> None:
         folder = self.fs._parent(path)

@@ -42,6 +42,7 @@ class S3Dialect(S3Writing):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     protocols = ("s3", "s3a")
+    signs = True
     settings = (
         "STORE_S3_ENDPOINT_URL, STORE_S3_REGION, STORE_S3_BUCKET and the keys"
         " STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY"

@@ -83,9 +83,10 @@ class S3Writing(S3Errors):
     def create(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         # Servers let writers of one name wait for each other, SeaweedFS in steps of
         # seconds, or refuse all but one with 409, as Amazon's. A name under way here
         # is as good as taken.
@@ -104,9 +105,10 @@ class S3Writing(S3Errors):
     def replace(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         if staged.source.size <= SINGLE_PUT_LIMIT:
             self._put(staged, path, content_type)
         else:

@@ -118,9 +118,11 @@ class StagedDialect(Dialect):
     def create(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
+
         def rename() -> None:
             try:
                 self._rename(staged.path, path)
@@ -136,9 +138,10 @@ class StagedDialect(Dialect):
     def replace(
         self,
         staged: Staged,
-        path: str,
+        key: str,
         content_type: str,
     ) -> None:
+        path = self.path(key, follow=False)
         self._in_folder(path, lambda: self._rename_over(staged.path, path))
         staged.there = False
 

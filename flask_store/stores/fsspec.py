@@ -1,47 +1,196 @@
-"""``FsspecStore``: what changes a store, on the generic filesystem API."""
+"""``FsspecStore``: a store on any filesystem that fsspec knows."""
 
 from __future__ import annotations
 
 import datetime as dt
+import io
+import os
 import typing as t
-from contextlib import AbstractContextManager
-from contextlib import ExitStack
-from contextlib import nullcontext
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
 from contextlib import suppress
+from dataclasses import replace
+from urllib.parse import quote
 
 from flask import current_app
+from flask import Flask
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
 from .. import media_types
 from .. import naming
+from .. import secrecy
 from .. import signals
+from .. import usage
 from ..accepting import open_source
 from ..accepting import Upload
+from ..dialects import Fetched
+from ..dialects import Files
+from ..dialects import Hold
+from ..dialects import part
+from ..dialects import Span
+from ..dialects import Stat
+from ..dialects.errors import version_gone
+from ..dialects.records import bounds
+from ..dialects.registry import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..files import FileWrapper
+from ..listing import Listing
+from ..secrecy import Options
 from ..sources import Source
+from ..sources import StoredFile
+from ..sources import Streamed
 from ..unnamed import Unnamed
-from .addresses import AddressedStore
+from . import BaseStore
+from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
-    from ..background.entries import Entry
-    from ..background.holding import Held
-    from ..background.upload import Upload as BackgroundUpload
-    from ..dialects import Stat
+    from fsspec import AbstractFileSystem
 
+    from ..background import Background
+    from ..background.entries import Entry
+    from ..background.upload import Upload as BackgroundUpload
+    from ..direct import DirectUpload
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
 ATTEMPTS = 5
 
+#: The folder, in the application's instance folder, for uploads in the background.
+SPOOL = "flask-store-spool"
 
-class FsspecStore(AddressedStore):
+
+class FsspecStore(BaseStore):
     """A store on any filesystem that fsspec knows, chosen by ``STORE_PATH``."""
+
+    # -- configuration -------------------------------------------------------
+
+    REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ("STORE_PATH",)
+    #: Whether uploads always go on in the background, in greenlets.
+    in_greenlets: t.ClassVar[bool] = False
+
+    #: The uploads that go on after save(), where STORE_BACKGROUND asks for that.
+    background: Background | None = None
+
+    @classmethod
+    def defaults(cls, app: Flask) -> dict[str, t.Any]:
+        """The spool is private, and not in a folder that anything serves."""
+        return {"STORE_SPOOL_PATH": os.path.join(app.instance_path, SPOOL)}
+
+    def attach(self, app: Flask) -> None:
+        if self.background is not None:
+            self.background.attach(app)
+        if self.streams_uploads:
+            from .. import uploads
+
+            uploads.install(app, self)
+
+    @classmethod
+    def from_url(
+        cls, url: str, destination: str | None = None, **options: t.Any
+    ) -> t.Self:
+        """A store with no application, for scripts and notebooks.
+
+        :param url: as ``STORE_PATH``, such as ``s3://photos/2026``.
+        :param options: as ``STORE_OPTIONS``: what the filesystem is made with.
+        """
+        config = {"STORE_PATH": url, "STORE_OPTIONS": options}
+        return cls.from_config(config, destination)
+
+    def configure(self, config: Mapping[str, t.Any]) -> None:
+        self.dialect = open_dialect(self.url(config), config)
+        #: What the verbs of the store call, and what they call for a new file.
+        self.files: Files = self.dialect
+        self.incoming: Files = self.dialect
+        # A storage that gives its objects an address serves them by itself.
+        self.register_route = self.dialect.address("") is None
+        super().configure(config)
+        self.url_prefix = self.url_prefix or self.dialect.prefix
+        self._check_serving()
+        self.streams_uploads: bool = config["STORE_STREAM_UPLOADS"]
+        if self.in_greenlets or config["STORE_BACKGROUND"]:
+            if self.dialect.read_only:
+                raise NotConfiguredError(
+                    f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
+                )
+            from ..background import Background
+            from ..background.files import SpooledFiles
+            from ..background.files import WaitingFiles
+
+            self.background = Background(
+                self.dialect, config, self.in_greenlets, self.explained, self._uploaded
+            )
+            self.files = WaitingFiles(self.dialect, self.background)
+            self.incoming = SpooledFiles(self.dialect, self.background)
+
+    def _check_serving(self) -> None:
+        if self.serve == "redirect" and not self.dialect.signs:
+            raise NotConfiguredError(
+                f"STORE_SERVE is 'redirect', but {self.dialect.location.protocol!r}"
+                " has no links of its own to redirect to. Use 'proxy'."
+            )
+        if self.x_accel_redirect and self.dialect.location.protocol != "file":
+            raise NotConfiguredError(
+                "STORE_X_ACCEL_REDIRECT lets nginx send files from the local disk;"
+                f" {self.uri} is none. Remove it."
+            )
+
+    @classmethod
+    def url(cls, config: Mapping[str, t.Any]) -> str:
+        """The place of the store as one URL or path."""
+        return t.cast(str, config["STORE_PATH"])
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The real fsspec filesystem, of this process."""
+        self.dialect.check_connection()
+        return self.dialect.fs
+
+    @property
+    def uri(self) -> str:
+        """The store's root as an fsspec URL, without credentials."""
+        return self.dialect.uri
+
+    @property
+    def storage_options(self) -> dict[str, t.Any]:
+        """What pandas and others want beside a file's
+        :attr:`~flask_store.files.FileWrapper.uri`.
+
+        It holds the credentials. Its repr has the names of the options only.
+        """
+        return Options(self.dialect.location.options)
+
+    @contextmanager
+    def explained(self, key: str, source: Source | None = None) -> Iterator[None]:
+        """What the filesystem raises becomes a :exc:`StoreError`; what the caller's
+        own stream raises stays as it is."""
+        try:
+            self.dialect.check_connection()
+            yield
+        except Exception as exc:
+            if source is not None and source.error is not None:
+                raise source.error from None
+            explained = isinstance(exc, StoreError)
+            error = exc if explained else self.dialect.explain(exc, key)
+            if isinstance(error, StoreUnavailable):
+                self.dialect.disconnect()
+            options = self.dialect.location.options
+            if not self.dialect.plain_files and secrecy.is_shown(exc, options):
+                # A library quotes a token or a password. Then it is not quoted in turn.
+                error = error or StoreError(f"{type(exc).__name__}: {exc}", key)
+                error.args = (secrecy.redacted(str(error), options),)
+                raise error from None
+            if error is None or error is exc:
+                raise
+            raise error from exc
+
+    # -- saving --------------------------------------------------------------
 
     def save(
         self,
@@ -73,16 +222,11 @@ class FsspecStore(AddressedStore):
             )
         with open_source(file) as source:
             source.report_to(callback)
-            name = naming.clean(_filename(filename, source))
-            key, upload = self.key(name), None
-            if self.background is not None and on_conflict == "rename":
-                key = naming.unique(key)
-                with source.rewindable(any_thread=False) as source:
-                    upload = self._spool(source, key, content_type)
-                    if upload is None:
-                        self._store(source, key, "overwrite", content_type)
-            else:
-                key = self._store(source, key, on_conflict, content_type)
+            key = self.key(naming.clean(_filename(filename, source)))
+            # The background takes only a name that may change: whether it is free need
+            # not be asked before save() returns.
+            files = self.incoming if on_conflict == "rename" else self.files
+            key, upload = self._store(files, source, key, on_conflict, content_type)
         stored = FileWrapper(key, self.at(None), upload)
         try:
             signals.file_saved.send(_application(), file=stored)
@@ -95,14 +239,8 @@ class FsspecStore(AddressedStore):
             raise
         return stored
 
-    def _spool(
-        self, source: Source, key: str, content_type: str | None
-    ) -> BackgroundUpload | None:
-        assert self.background is not None
-        kind = content_type or media_types.content_type(key)
-        with self._explained(key, source):
-            self.dialect.path(key, follow=False)  # refuses before anything is promised
-            return self.background.accept(source, key, kind)
+    def _uploaded(self, key: str, upload: BackgroundUpload) -> FileWrapper:
+        return FileWrapper(key, self.at(None), upload)
 
     def upload(self, name: str) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
@@ -116,66 +254,35 @@ class FsspecStore(AddressedStore):
         :raises StoreError: if none can be made.
         :raises OSError: if the spool cannot be written.
         """
-        if self.background is not None:
-            return self.background.unnamed()
-        with self._explained(naming.STAGING):
-            return self.dialect.unnamed()
+        with self.explained(naming.STAGING):
+            return self.incoming.unnamed()
 
     def _store(
         self,
+        files: Files,
         source: Source,
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
-    ) -> str:
-        """Publish under *key* or, if it is taken, under a name of its own."""
-        dialect = self.dialect
+    ) -> tuple[str, BackgroundUpload | None]:
+        """Publish under *key* or, if it is taken, under a name of its own.
 
-        def publish(write: t.Callable[..., None], key: str) -> str:
-            kind = content_type or media_types.content_type(key)
-            write(staged, dialect.path(key, follow=False), kind)
-            return key
-
-        with ExitStack() as stack:
-            # Connecting can fail too, and then has to be explained.
-            stack.enter_context(self._explained(key, source))
-            staged = stack.enter_context(dialect.stage(source))
+        :return: the name, and what is still to be done.
+        """
+        kind = content_type or media_types.content_type(key)
+        with self.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
-                with self._still(key) as waiting:
-                    publish(dialect.replace, key)
-                    if waiting is not None:
-                        waiting.remove()
-                return key
-            if dialect.exclusive(staged):
-                return self._create(publish, key, on_conflict)
+                return key, files.replace(staged, key, kind)
+            if files.exclusive(staged):
+                return _create(files, staged, key, on_conflict, kind), None
             if on_conflict == "error":
                 raise NotConfiguredError(
                     f"{self!r} cannot tell in one step that a name is free, so"
                     " on_conflict='error' cannot be kept. Use 'rename' (every name"
                     " gets a UUID) or 'overwrite'."
                 )
-            return publish(dialect.replace, naming.unique(key))
-
-    def _create(
-        self, publish: t.Callable[..., str], key: str, on_conflict: OnConflict
-    ) -> str:
-        candidate = key
-        for _ in range(ATTEMPTS):
-            try:
-                if self.background is not None:
-                    self.background.make_way(candidate)
-                return publish(self.dialect.create, candidate)
-            except FileExists:
-                raise
-            except FileExistsError:
-                if on_conflict == "error":
-                    raise
-                candidate = naming.unique(key)
-        raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
-
-    def _still(self, key: str) -> AbstractContextManager[Held | None]:
-        """Hold what the spool has of a file, while the file is written or deleted."""
-        return nullcontext() if self.background is None else self.background.still(key)
+            key = naming.unique(key)
+            return key, files.replace(staged, key, kind)
 
     def put(
         self,
@@ -195,7 +302,7 @@ class FsspecStore(AddressedStore):
         """
         key = self.key(key)
         with open_source(file) as source:
-            self._store(source, key, on_conflict, content_type)
+            self._store(self.files, source, key, on_conflict, content_type)
         return FileWrapper(key, self.at(None))
 
     def copy(
@@ -249,15 +356,15 @@ class FsspecStore(AddressedStore):
         if on_conflict == "overwrite" and old == self.file(target):
             old.stat()
             return old
-        with old.provider._still(old.key) as waiting:
+        with old.provider.files.hold(old.key) as hold:
             before = old.stat()
             new = self._copy(old, before, target, on_conflict)
             if new != old:
-                self._delete_moved(old, before, new, waiting)
+                self._delete_moved(old, before, new, hold)
         return new
 
     def _delete_moved(
-        self, old: FileWrapper, before: Stat, new: FileWrapper, waiting: Held | None
+        self, old: FileWrapper, before: Stat, new: FileWrapper, hold: Hold
     ) -> None:
         """Delete a file that has been copied, if its copy is another file."""
         copied, after = new.stat(), old.stat()
@@ -276,7 +383,7 @@ class FsspecStore(AddressedStore):
                 f" {naming.quoted(old.key)} and {naming.quoted(new.key)} are kept.",
                 old.key,
             )
-        old.provider._delete(old.key, waiting)
+        old.provider._delete(old.key, hold)
 
     def _is_one_file(
         self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
@@ -284,7 +391,7 @@ class FsspecStore(AddressedStore):
         theirs, mine = old.provider.dialect, self.dialect
         if after.version != copied.version or type(theirs) is not type(mine):
             return False
-        with self._explained(old.key):
+        with self.explained(old.key):
             return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
 
     def _wrapped(self, source: str | FileWrapper) -> FileWrapper:
@@ -297,15 +404,12 @@ class FsspecStore(AddressedStore):
         :raises FileNotFound: if it is not there.
         """
         key = self.key(name)
-        with self._still(key) as waiting:
-            self._delete(key, waiting)
+        with self.files.hold(key) as hold:
+            self._delete(key, hold)
 
-    def _delete(self, key: str, waiting: Held | None) -> None:
-        """:param waiting: what the spool has of the file, held."""
-        with self._explained(key):
-            spool = self.background
-            if spool is None or waiting is None or not spool.delete(waiting):
-                self.dialect.delete(key)
+    def _delete(self, key: str, hold: Hold) -> None:
+        with self.explained(key):
+            hold.delete()
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 
     def pending(self) -> list[Entry]:
@@ -326,8 +430,339 @@ class FsspecStore(AddressedStore):
         :return: the private names of what was removed.
         """
         before = dt.datetime.now(dt.UTC) - older_than
-        with self._explained(naming.STAGING):
+        with self.explained(naming.STAGING):
             return list(self.dialect.sweep(before, dry_run))
+
+    # -- reading -------------------------------------------------------------
+
+    def file(self, name: str) -> FileWrapper:
+        """A stored file by its name, without looking whether it is there."""
+        return FileWrapper(name, self)
+
+    def open(self, name: str, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
+        """A stored file, for reading; ``"r"`` reads it as UTF-8 text.
+
+        :raises FileNotFound: if it is not there.
+        """
+        if mode not in ("r", "rb"):
+            raise ValueError(
+                f"mode is {mode!r}; open() reads: 'rb' or 'r'. See save()."
+            )
+        key = self.key(name)
+        with self.explained(key):
+            file = self.files.open(key)
+        if not self.dialect.plain_files:
+            file = StoredFile(OpenedFile(file, lambda: self.explained(key)))
+        return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a stored file.
+
+        :raises FileNotFound: if it is not there.
+        """
+        key = self.key(name)
+        with self.explained(key):
+            return self.files.read(key)
+
+    def stream(
+        self, name: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]:
+        """The bytes from *start* up to *stop*, in pieces of at most 1 MiB.
+
+        :raises FileNotFound: if there is no such file, with the first piece.
+        :raises StoreUnavailable: if the storage breaks off.
+        """
+        if start or stop is not None:
+            if stop is not None and stop <= start:
+                return
+            span: Span | None = Span.between(start, stop)
+        else:
+            span = None
+        fetched = self._get(self.key(name), span)
+        if fetched is not None:
+            try:
+                yield from fetched.body
+            finally:
+                fetched.body.close()
+
+    def stream_version(self, found: Stat, start: int, stop: int) -> Iterator[bytes]:
+        """A part of the very version that *found* describes. It is opened at once,
+        so that what goes wrong there is raised here.
+
+        :param found: what :meth:`stat` said.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        if start == stop:
+            return iter(())
+        key = self.key(found.name)
+        whole = (start, stop) == (0, found.size)
+        span = None if whole else Span.between(start, stop)
+        fetched = self._get(key, span, replace(found, name=key))
+        if fetched is None or fetched.found.size != found.size:
+            raise version_gone(key)
+        return t.cast("Iterator[bytes]", fetched.body)
+
+    def _open_version(self, found: Stat) -> t.IO[bytes]:
+        """The version of a file that *found* describes, to be read once, from its
+        start to its end.
+
+        :param found: what :meth:`stat` said.
+        :raises VersionGone: if the file has been replaced since.
+        """
+        stream = self.stream_version(found, 0, found.size)
+        return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
+
+    def fetch(self, name: str, span: Span | None = None) -> Fetched | None:
+        """What :meth:`stat` says, and the file, opened.
+
+        :param span: which part of it is wanted.
+        :return: ``None`` if there is no such part.
+        :raises FileNotFound: if there is no such file.
+        """
+        key = self.key(name)
+        fetched = self._get(key, span)
+        if fetched is None or name == key:
+            return fetched
+        return fetched._replace(found=replace(fetched.found, name=name))
+
+    def _get(
+        self, key: str, span: Span | None, found: Stat | None = None
+    ) -> Fetched | None:
+        """The very bytes that *span* asks for, counted and explained."""
+        with self.explained(key):
+            fetched = self.files.get(key, span, found)
+            if fetched is None:
+                return None
+            where = bounds(span, fetched.found.size)
+            if where is None:
+                part(fetched, 0, 0).close()
+                self.files.confirm_end(key, t.cast(Span, span))
+                return None
+            body = part(fetched, *where, lambda: self.explained(key))
+            return Fetched(fetched.found, *where, body)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file *name*.
+
+        :raises StoreUnavailable: if the storage does not answer; only an answer
+            that there is no such file is ``False``.
+        """
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def stat(self, name: str) -> Stat:
+        """Size, date, ETag and content type.
+
+        :raises FileNotFound: if there is no such file.
+        """
+        key = self.key(name)
+        with self.explained(key):
+            found = self.files.stat(key)
+        return found if name == key else replace(found, name=name)
+
+    def ls(self, prefix: str = "") -> Listing:
+        """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
+        names are relative to the provider's destination.
+
+        :param prefix: the folder; by default the provider's destination.
+        :return: a listing that asks the storage while it is iterated over.
+        """
+        return Listing(self, prefix)
+
+    def usage(self, prefix: str = "", by: usage.By = "prefix") -> usage.Usage:
+        """How much is stored, from the largest group to the smallest.
+
+        :param prefix: the folder; by default the provider's destination.
+        :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
+        """
+        return usage.measure(self.ls(prefix), by)
+
+    # Without it, Python would iterate by store[0], store[1] and so on.
+    __iter__: t.ClassVar[None] = None
+
+    def __getitem__(self, name: str) -> FileWrapper:
+        return self.file(name)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.ls().names()
+
+    def join(self, *parts: str) -> str:
+        """The parts of a path, joined with ``/``.
+
+        :raises InvalidName: if a part leads upwards.
+        """
+        return naming.join(*parts)
+
+    def absolute_path(self, name: str) -> str:
+        """The path on disk; for an object store the key with its prefix."""
+        return self.dialect.absolute_path(self.key(name))
+
+    # -- addresses -----------------------------------------------------------
+
+    @property
+    def identity(self) -> str:
+        """What sets this store apart in whatever an application signs for it: where
+        it is served, and where its files are. Applications may share a key."""
+        return f"{self.url_prefix if self.serves else ''} {self.uri}"
+
+    @property
+    def upload_prefix(self) -> str | None:
+        """Below which address the application takes direct uploads, or ``None`` if
+        nobody needs it to, or it must not."""
+        if self.serve == "off" or self.dialect.takes_forms or self.dialect.read_only:
+            return None
+        return self.url_prefix if self.serves else self._served_at
+
+    def upload_url(self, key: str) -> str:
+        """The address at the application that takes the upload of one key.
+
+        :raises NotConfiguredError: if there is none.
+        """
+        if self.upload_prefix is None:
+            raise NotConfiguredError(
+                f"{self!r} takes no forms by itself, and with STORE_SERVE"
+                f" {self.serve!r} the application does not either. Set STORE_SERVE to"
+                " 'auto' or 'proxy'."
+            )
+        if self.serves:
+            return self.at(None).public_url(key)
+        return f"/{quote(naming.join(self.upload_prefix.strip('/'), key))}"
+
+    def public_url(self, name: str) -> str:
+        """The URL, unsigned, below the domain or at the application."""
+        return super().absolute_url(name)
+
+    def signed_url(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str:
+        """A link by which anybody may read the file for some time.
+
+        A storage with signatures of its own signs it, everything else the
+        application. For a quarter of *expires* the link stays the same, so that
+        browsers can keep the file; it is good for that much longer.
+
+        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
+        :param download_as: the name under which a browser is to save the file, even
+            if it could show it.
+        :raises NotConfiguredError: if the application has to sign and has no
+            ``SECRET_KEY``, or nobody serves the file.
+        """
+        from .. import links
+
+        key = self.key(name)
+        link = None
+        if self.serve != "proxy":
+            link = self.storage_link(name, expires, download_as)
+        if link is not None:
+            return link
+        if not self.serves:
+            raise NotConfiguredError(
+                f"{self!r} cannot sign links by itself, and with STORE_SERVE"
+                f" {self.serve!r} the application does not serve its files. Set"
+                " STORE_SERVE to 'proxy'."
+            )
+        period = links.period(self.url_expires if expires is None else expires)
+        query = links.query(self.identity, key, period.end, download_as)
+        return f"{self.public_url(name)}?{query}"
+
+    def storage_link(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str | None:
+        """Like :meth:`signed_url`, but signed by the storage itself, or ``None``."""
+        from .. import links
+        from .. import presentation
+
+        key = self.key(name)
+        shown = presentation.headers(
+            key.rpartition("/")[2],
+            media_types.content_type(key),
+            self.inline_types,
+            download_as,
+        )
+        period = links.period(self.url_expires if expires is None else expires)
+        # The type is said, too: that of the name, which the disposition is for, and not
+        # what somebody may have stored.
+        said = shown["Content-Disposition"], shown["Content-Type"]
+        with self.explained(key):
+            return self.dialect.sign(key, period, *said)
+
+    def presign_upload(
+        self,
+        filename: str,
+        content_type: str | None = None,
+        *,
+        max_size: int,
+        expires: int = 3600,
+    ) -> DirectUpload:
+        """Let a browser send one file straight to where it will be stored.
+
+        :param filename: as the client calls it; the key gets a UUID.
+        :param content_type: by default what the name's extension says.
+        :param max_size: in bytes.
+        :param expires: in seconds, until when the upload has to be confirmed.
+        :return: what to give to the browser.
+        """
+        from .. import direct
+
+        return direct.presign(self, filename, content_type, max_size, expires)
+
+    def confirm(self, token: str) -> FileWrapper:
+        """Take over a file that a browser has sent, and publish it. This works once.
+
+        Whatever cuts it off before it returns, it may be called again.
+
+        :param token: that of :meth:`presign_upload`, of a provider with the same
+            destination in the same application.
+        :raises AlreadyConfirmed: if it was confirmed before, by whichever process on
+            whichever host.
+        :raises BadLink: if the token is not good here, or has expired.
+        :raises FileNotFound: if nothing was uploaded.
+        :raises TooLarge: if it has more bytes than agreed.
+        :raises WrongType: if it is stored as another type than agreed.
+        """
+        from .. import direct
+
+        return direct.confirm(self, token)
+
+    def absolute_url(self, name: str) -> str:
+        if self.signed_urls:
+            return self.signed_url(name)
+        if self.domain is None and not self.serves:
+            address = self.dialect.address(self.key(name))
+            if address is not None:
+                return address
+        return super().absolute_url(name)
+
+    def __repr__(self) -> str:
+        folder = f"/{self.destination}" if self.destination else ""
+        return f"<{type(self).__name__} {self.uri + folder!r}>"
+
+
+def _create(
+    files: Files, staged: t.Any, key: str, on_conflict: OnConflict, content_type: str
+) -> str:
+    """Publish under a name that is free, and return it."""
+    candidate = key
+    for _ in range(ATTEMPTS):
+        try:
+            files.create(staged, candidate, content_type)
+            return candidate
+        except FileExists:
+            raise
+        except FileExistsError:
+            if on_conflict == "error":
+                raise
+            candidate = naming.unique(key)
+    raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
 
 
 def _filename(filename: str | None, source: Source) -> str:

@@ -1,0 +1,76 @@
+"""What a store asks of its files."""
+
+from __future__ import annotations
+
+import typing as t
+from contextlib import AbstractContextManager
+
+from ..sources import Source
+from ..unnamed import Unnamed
+from .records import Fetched
+from .records import Span
+from .records import Stat
+
+if t.TYPE_CHECKING:
+    from ..background.upload import Upload
+
+
+class Explained(t.Protocol):
+    """The context for whatever asks the storage about a key: what goes wrong in it
+    becomes a :exc:`~flask_store.exceptions.StoreError`."""
+
+    def __call__(
+        self, key: str, source: Source | None = None
+    ) -> AbstractContextManager[None]: ...
+
+
+class Hold:
+    """A file that no upload of this host writes meanwhile.
+
+    :param files: those among which it is stored.
+    :param key: its key.
+    """
+
+    def __init__(self, files: Removable, key: str) -> None:
+        self._files = files
+        self._key = key
+
+    def delete(self) -> None:
+        """:raises FileNotFoundError: if there is no such file."""
+        self._files.delete(self._key)
+
+
+class Removable(t.Protocol):
+    """Files that can be deleted."""
+
+    def delete(self, key: str) -> None: ...
+
+
+class Files(t.Protocol):
+    """The verbs of a store: those of a :class:`~flask_store.dialects.Dialect`, or of
+    what stands in front of one. The dialect has their documentation."""
+
+    def stage(self, source: Source) -> AbstractContextManager[t.Any]: ...
+
+    def unnamed(self) -> Unnamed | None: ...
+
+    def exclusive(self, staged: t.Any) -> bool: ...
+
+    def create(self, staged: t.Any, key: str, content_type: str) -> None: ...
+
+    def replace(self, staged: t.Any, key: str, content_type: str) -> Upload | None:
+        """:return: the upload, if it goes on in the background."""
+
+    def hold(self, key: str) -> AbstractContextManager[Hold]: ...
+
+    def stat(self, key: str) -> Stat: ...
+
+    def get(
+        self, key: str, span: Span | None = None, found: Stat | None = None
+    ) -> Fetched | None: ...
+
+    def confirm_end(self, key: str, span: Span) -> None: ...
+
+    def read(self, key: str) -> bytes: ...
+
+    def open(self, key: str) -> t.IO[bytes]: ...
