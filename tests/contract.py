@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import enum
 import io
 import os
 import pathlib
@@ -30,6 +31,41 @@ from .corpus import SAMPLE
 from .corpus import SECRET
 from .reachable import search
 from .reachable import spelled
+
+
+class Promise(enum.StrEnum):
+    """What stores promise, in the words of the tables in the documentation."""
+
+    NEVER_OVERWRITES = "Never overwrites"
+    ALL_OR_NOTHING = "All or nothing"
+    NOTHING_ESCAPES = "Nothing escapes"
+    BOUNDED_MEMORY = "Bounded memory"
+    CONTENT = "Bytes, type and name"
+    REST = "The rest"
+    REFUSES_TO_WRITE = "Refuses to write"
+
+
+Test = t.TypeVar("Test", bound=t.Callable[..., object])
+
+
+def holds(promise: Promise) -> t.Callable[[Test], Test]:
+    """Say which promise a test of a contract checks, for the tables."""
+
+    def mark(test: Test) -> Test:
+        setattr(test, "promise", promise)  # noqa: B010
+        return test
+
+    return mark
+
+
+def promised(contract: type) -> dict[Promise, set[str]]:
+    """The names of a contract's own tests, by what they check."""
+    tests: dict[Promise, set[str]] = {}
+    for name, member in vars(contract).items():
+        if name.startswith("test_"):
+            promise = getattr(member, "promise", Promise.REST)
+            tests.setdefault(promise, set()).add(name)
+    return {promise: tests[promise] for promise in Promise if promise in tests}
 
 
 def upload(data: bytes = b"data", filename: str | None = "a.txt") -> FileStorage:
@@ -95,6 +131,7 @@ class StoreContract:
 
     # -- saving --------------------------------------------------------------
 
+    @holds(Promise.CONTENT)
     @pytest.mark.parametrize("size", [0, 1, 10_240, 3_000_000])
     def test_save_stores_the_bytes(self, store: FsspecStore, size: int) -> None:
         """What was uploaded comes back byte for byte, also nothing at all."""
@@ -104,6 +141,7 @@ class StoreContract:
         assert f.read() == data
         assert f.size == size
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_save_never_overwrites(self, store: FsspecStore) -> None:
         """A second file of one name gets a name of its own."""
         first = store.save(upload(b"first", "localfile.jpg"))
@@ -116,11 +154,13 @@ class StoreContract:
         assert stem.startswith("localfile_")
         assert len(stem) == len("localfile_") + 22
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_save_never_overwrites_an_empty_file(self, store: FsspecStore) -> None:
         """A file of 0 bytes is a file: neither lost nor taken for a free name."""
         names = {store.save(upload(b"", "e.txt")).filename for _ in range(3)}
         assert len(names) == 3
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_renamed_archive_keeps_its_extension(self, store: FsspecStore) -> None:
         """The UUID goes in front of the whole of '.tar.gz'."""
         store.save(upload(filename="archive.tar.gz"))
@@ -128,6 +168,7 @@ class StoreContract:
         assert second.filename.startswith("archive_")
         assert second.filename.endswith(".tar.gz")
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_on_conflict_error(self, store: FsspecStore) -> None:
         """'error' raises and keeps what is there."""
         f = store.save(upload(b"first"), on_conflict="error")
@@ -135,6 +176,7 @@ class StoreContract:
             store.save(upload(b"second"), on_conflict="error")
         assert f.read() == b"first"
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_on_conflict_overwrite(self, store: FsspecStore) -> None:
         """'overwrite' replaces the file under its very name."""
         store.save(upload(b"first"), on_conflict="overwrite")
@@ -148,6 +190,7 @@ class StoreContract:
         with pytest.raises(ValueError, match="'rename', 'error' or 'overwrite'"):
             store.save(upload(), on_conflict="replace")  # type: ignore[arg-type]
 
+    @holds(Promise.BOUNDED_MEMORY)
     def test_stream_is_left_as_it_was(self, store: FsspecStore) -> None:
         """The caller's stream is read from its start, left open where it was, and
         can be saved a second time."""
@@ -158,6 +201,7 @@ class StoreContract:
         assert file.stream.tell() == 4
         assert not file.stream.closed
 
+    @holds(Promise.CONTENT)
     def test_what_can_be_saved(
         self, store: FsspecStore, tmp_path: pathlib.Path
     ) -> None:
@@ -175,6 +219,7 @@ class StoreContract:
         with open(reader, "rb") as pipe:
             assert store.save(pipe, filename="pipe.csv").read() == b"a,b"
 
+    @holds(Promise.ALL_OR_NOTHING)
     @pytest.mark.parametrize("file", [None, upload(b"", ""), upload(b"", None)])
     def test_no_file_is_a_client_error(
         self, store: FsspecStore, file: FileStorage | None
@@ -185,6 +230,7 @@ class StoreContract:
         assert caught.value.code == 400
         assert list(store.ls()) == []
 
+    @holds(Promise.ALL_OR_NOTHING)
     @pytest.mark.parametrize(
         "make",
         [
@@ -204,6 +250,7 @@ class StoreContract:
         assert list(store.ls()) == []
         assert self.leftovers(store) == []
 
+    @holds(Promise.ALL_OR_NOTHING)
     def test_nothing_is_left_behind(self, store: FsspecStore) -> None:
         """Saving, colliding, replacing and deleting leave only the files."""
         store.save(upload())
@@ -211,6 +258,7 @@ class StoreContract:
         store.save(upload(), on_conflict="overwrite").delete()
         assert self.leftovers(store) == []
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_threads_lose_nothing(self, store: FsspecStore) -> None:
         """16 threads that save one name at once get 16 files, each its own."""
         stored: list[tuple[str, bytes]] = []
@@ -232,6 +280,7 @@ class StoreContract:
 
     # -- names ---------------------------------------------------------------
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_hostile_names_do_not_escape(self, store: FsspecStore) -> None:
         """Whatever the name, the file is one component in the store and is found
         under the name that save returned."""
@@ -249,6 +298,7 @@ class StoreContract:
             assert key.count("/") == 1
             assert store.file(key).read() == data
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_hostile_destinations_do_not_escape(self, store: FsspecStore) -> None:
         """A destination is cleaned by the same rules, or refused with a 400."""
         for name in self.hostile:
@@ -261,6 +311,7 @@ class StoreContract:
                 assert f.read() == b"data"
         assert all(found.name.startswith("inner/") for found in store.ls())
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_hostile_keys_do_not_escape(self, store: FsspecStore) -> None:
         """Reading, asking and deleting by a hostile key finds nothing or refuses."""
         f = store.save(upload(filename="stored.bin"))
@@ -271,6 +322,7 @@ class StoreContract:
                         raise FileNotFound(name)
         assert f.read() == b"data"
 
+    @holds(Promise.CONTENT)
     @pytest.mark.parametrize(
         "name", ["фото.jpg", "男孩.jpg", "\U0001f606.lol", "a b (1).txt", "[x]{y}.txt"]
     )
@@ -284,6 +336,7 @@ class StoreContract:
         f.delete()
         assert [found.size for found in store.ls()] == [5]
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_destination(self, store: FsspecStore) -> None:
         """A destination is a folder of the store; names are relative to it."""
         avatars = store.at("users/7")
@@ -296,12 +349,14 @@ class StoreContract:
         assert [found.name for found in avatars.ls()] == [f.filename]
         assert [found.name for found in store.ls("users")] == [str(f)]
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_ls_does_not_reach_siblings(self, store: FsspecStore) -> None:
         """A prefix is a folder: 'x' does not list 'x_sibling'."""
         inside = store.at("x").save(upload())
         store.at("x_sibling").save(upload())
         assert [found.name for found in store.ls("x")] == [str(inside)]
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_names_like_the_private_folder_are_ordinary(
         self, store: FsspecStore
     ) -> None:
@@ -309,6 +364,7 @@ class StoreContract:
         f = store.at("my.flask-store").save(upload(filename="x.flask-store.txt"))
         assert [found.name for found in store.ls()] == [str(f)]
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_destination_that_is_a_file(self, store: FsspecStore) -> None:
         """A file cannot be a folder, and stays what it is."""
         f = store.save(upload(b"file", "taken.txt"), on_conflict="overwrite")
@@ -321,6 +377,7 @@ class StoreContract:
 
     # -- reading -------------------------------------------------------------
 
+    @holds(Promise.CONTENT)
     def test_stat(self, store: FsspecStore) -> None:
         """Size, date, type and an ETag that changes with the content."""
         before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=5)
@@ -333,6 +390,7 @@ class StoreContract:
         store.save(upload(b"54321!", "r.pdf"), on_conflict="overwrite")
         assert f.etag != found.etag or found.etag is None
 
+    @holds(Promise.CONTENT)
     def test_content_type_is_that_of_the_stored_name(self, store: FsspecStore) -> None:
         """The client's claim is not believed; the application's is."""
         file = FileStorage(io.BytesIO(b"x"), "a.txt", content_type="text/html")
@@ -341,6 +399,7 @@ class StoreContract:
             store.save(upload(filename="x.tar.gz")).content_type == "application/gzip"
         )
 
+    @holds(Promise.BOUNDED_MEMORY)
     def test_read_from_and_to(self, store: FsspecStore) -> None:
         """A range is that range, at the start, inside and at the end."""
         data = os.urandom(2_500_000)
@@ -349,6 +408,7 @@ class StoreContract:
             assert b"".join(f.stream(start, stop)) == data[start:stop]
         assert all(len(piece) <= 1024 * 1024 for piece in f.stream())
 
+    @holds(Promise.CONTENT)
     def test_open(self, store: FsspecStore) -> None:
         """A file opens for bytes and for text, seeks, and has one position each."""
         f = store.save(upload("zwei\nfünf\n".encode(), "t.txt"))
@@ -361,6 +421,7 @@ class StoreContract:
         with pytest.raises(ValueError, match="See save"):
             f.open("wb")  # type: ignore[arg-type]
 
+    @holds(Promise.CONTENT)
     def test_download(self, store: FsspecStore, tmp_path: pathlib.Path) -> None:
         """A file is copied to a path or into a folder; nothing else is left there."""
         f = store.save(upload(b"content", "d.txt"), on_conflict="overwrite")
@@ -401,6 +462,7 @@ class StoreContract:
         with pytest.raises(FileNotFound):
             f.delete()
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_copy_and_move(self, store: FsspecStore) -> None:
         """Both lead into folders, keep bytes and type, and never overwrite."""
         f = store.save(upload(b"content", "a.png"))
@@ -415,6 +477,7 @@ class StoreContract:
         with pytest.raises(InvalidName):
             store.copy(moved, "../up.png")
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:
         """A FileWrapper is that file, also for a provider with a destination."""
         inner = store.at("inner")
@@ -424,12 +487,14 @@ class StoreContract:
         assert inner.move(f, "d.txt").relative_path().startswith("inner/d")
         assert not f.exists()
 
+    @holds(Promise.NEVER_OVERWRITES)
     def test_safe_filename(self, store: FsspecStore) -> None:
         """A free name is only cleaned, a taken one gets a UUID."""
         f = store.save(upload())
         assert store.safe_filename("../new.txt") == "new.txt"
         assert store.safe_filename(f.filename) != f.filename
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_join(self, store: FsspecStore) -> None:
         """Parts are joined with one slash, and none leads upwards."""
         assert store.join("a", "b/", "c.jpg") == "a/b/c.jpg"
@@ -438,6 +503,7 @@ class StoreContract:
 
     # -- addresses -----------------------------------------------------------
 
+    @holds(Promise.CONTENT)
     def test_url_is_encoded_once(self, store: FsspecStore) -> None:
         """The URL's path, decoded once, ends in the file's path."""
         f = store.at("ü b").save(upload(filename="50% #1?&+.txt"))
@@ -446,12 +512,14 @@ class StoreContract:
         assert not f.relative_url().startswith("/")
         assert f.absolute_url().endswith(f.relative_url())
 
+    @holds(Promise.CONTENT)
     def test_uri_opens_with_fsspec(self, store: FsspecStore) -> None:
         """The URI and the store's options open the same file, as in pandas."""
         f = store.save(upload(b"a,b\n", "t.csv"))
         with fsspec.open(f.uri, **store.storage_options) as file:
             assert file.read() == b"a,b\n"
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_secrets_are_not_shown(self, store: FsspecStore) -> None:
         """No representation, address or error message shows a secret."""
         f = store.save(upload())
@@ -461,6 +529,7 @@ class StoreContract:
         shown += [str(caught.value), repr(caught.value), repr(store.fs)]
         assert not any(SECRET in text for text in shown)
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_nothing_reachable_shows_a_secret(self, store: FsspecStore) -> None:
         """Nor does anything that leads from a store that works: its connection, a file
         that is open, bytes on their way, a listing, a form."""

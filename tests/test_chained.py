@@ -25,6 +25,8 @@ from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
 
+from .contract import holds
+from .contract import Promise
 from .contract import StoreContract
 from .contract import upload
 from .corpus import HOSTILE
@@ -71,6 +73,7 @@ class ReaderContract:
         """A store in which FILES are."""
         return FsspecStore.from_config(config)
 
+    @holds(Promise.CONTENT)
     @pytest.mark.parametrize("name", list(FILES))
     def test_read(self, store: FsspecStore, name: str) -> None:
         """Every file comes back byte for byte, and once more."""
@@ -79,6 +82,7 @@ class ReaderContract:
         assert f.read() == FILES[name]
         assert f.read() == FILES[name]
 
+    @holds(Promise.CONTENT)
     def test_read_from_and_to(self, store: FsspecStore) -> None:
         """A range is that range, in pieces of 1 MiB at most."""
         f, data = store.file("folder/r.bin"), FILES["folder/r.bin"]
@@ -86,6 +90,7 @@ class ReaderContract:
             assert b"".join(f.stream(start, stop)) == data[start:stop]
         assert all(len(piece) <= 1024 * 1024 for piece in f.stream())
 
+    @holds(Promise.CONTENT)
     def test_open(self, store: FsspecStore) -> None:
         """A file opens for bytes and for text, seeks, and has one position each."""
         f = store.file("folder/below/t.txt")
@@ -96,6 +101,7 @@ class ReaderContract:
         with f.open("r") as text:
             assert list(text) == ["zwei\n", "fünf\n"]
 
+    @holds(Promise.CONTENT)
     def test_stat(self, store: FsspecStore) -> None:
         """Size, date, type and an ETag of its own for each content."""
         found = store.stat("folder/r.bin")
@@ -104,6 +110,7 @@ class ReaderContract:
         assert store.stat("a.txt").content_type == "text/plain"
         assert found.etag != store.stat("a.txt").etag
 
+    @holds(Promise.CONTENT)
     def test_ls(self, store: FsspecStore) -> None:
         """Everything is listed, and a folder without its siblings."""
         assert sorted(found.name for found in store.ls()) == sorted(FILES)
@@ -114,6 +121,7 @@ class ReaderContract:
         assert [found.name for found in inside.ls()] == ["t.txt"]
         assert inside.exists("t.txt")
 
+    @holds(Promise.CONTENT)
     def test_route(self, config: dict[str, t.Any]) -> None:
         """The application serves the files, ranges and conditions included."""
         app = Flask(__name__)
@@ -132,11 +140,13 @@ class ReaderContract:
         assert client.get(odd).data == b"photo"
         assert client.get(f"{url}.no").status_code == 404
 
+    @holds(Promise.CONTENT)
     def test_download(self, store: FsspecStore, tmp_path: pathlib.Path) -> None:
         """A file is copied to a path."""
         store.file("folder/r.bin").download(tmp_path / "copy")
         assert (tmp_path / "copy").read_bytes() == FILES["folder/r.bin"]
 
+    @holds(Promise.CONTENT)
     def test_missing_file(self, store: FsspecStore) -> None:
         """What is not there, and what is a folder, is FileNotFound."""
         for name in ("no.txt", "folder", "a.txt/below"):
@@ -145,6 +155,7 @@ class ReaderContract:
                 with pytest.raises(FileNotFound, match=f"'{name}'"):
                     use(name)
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_hostile_keys_do_not_escape(self, store: FsspecStore) -> None:
         """Reading and asking by a hostile key finds nothing or refuses."""
         for name in set(HOSTILE) - set(FILES):
@@ -153,6 +164,7 @@ class ReaderContract:
                     if use(name) is False:
                         raise FileNotFound(name)
 
+    @holds(Promise.CONTENT)
     def test_uri_opens_with_fsspec(self, store: FsspecStore) -> None:
         """The URI and the store's options open the same file, as in pandas."""
         f = store.file("folder/below/t.txt")
@@ -162,6 +174,7 @@ class ReaderContract:
             with fsspec.open(f.uri, **store.storage_options) as file:
                 assert file.read() == FILES[str(f)]
 
+    @holds(Promise.NOTHING_ESCAPES)
     def test_secrets_are_not_shown(
         self, store: FsspecStore, config: dict[str, t.Any]
     ) -> None:
@@ -172,6 +185,7 @@ class ReaderContract:
         shown = [repr(store), store.uri, store.file("a.txt").uri, str(caught.value)]
         assert not any(secret in text for text in shown)
 
+    @holds(Promise.REFUSES_TO_WRITE)
     @pytest.mark.parametrize(
         "write",
         [
@@ -199,6 +213,7 @@ class ReaderContract:
             assert sorted(found.name for found in store.ls()) == sorted(FILES)
             assert store.sweep() == []
 
+    @holds(Promise.REFUSES_TO_WRITE)
     def test_background_is_refused(
         self, config: dict[str, t.Any], tmp_path: pathlib.Path
     ) -> None:
