@@ -59,7 +59,7 @@ def write(folder: pathlib.Path, files: t.Mapping[str, bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def site() -> t.Iterator[tuple[str, pathlib.Path]]:
+def nginx_site() -> t.Iterator[tuple[str, pathlib.Path]]:
     """nginx with an index of each folder, and what it serves."""
     with tempfile.TemporaryDirectory(prefix="flask-store-") as name:
         folder = pathlib.Path(name)
@@ -76,16 +76,16 @@ class TestNginx(ReaderContract):
     """The files of nginx, by its index."""
 
     @pytest.fixture
-    def config(self, site: tuple[str, pathlib.Path]) -> dict[str, t.Any]:
-        return {"STORE_PATH": f"{site[0]}/files"}
+    def config(self, nginx_site: tuple[str, pathlib.Path]) -> dict[str, t.Any]:
+        return {"STORE_PATH": f"{nginx_site[0]}/files"}
 
 
 class TestNginxWithPassword(ReaderContract):
     """The same behind a password, which is shown nowhere."""
 
     @pytest.fixture
-    def config(self, site: tuple[str, pathlib.Path]) -> dict[str, t.Any]:
-        url = site[0].replace("://", "://somebody:pass%23%2Fword@")
+    def config(self, nginx_site: tuple[str, pathlib.Path]) -> dict[str, t.Any]:
+        url = nginx_site[0].replace("://", "://somebody:pass%23%2Fword@")
         return {"STORE_PATH": f"{url}/private?token=quite%20secret"}
 
     def test_neither_password_nor_query_is_shown(
@@ -317,9 +317,9 @@ def test_replaced_while_it_is_read(etags: bool, ranges: bool) -> None:
                 file.read(10)
 
 
-def test_part_behind_the_end(site: tuple[str, pathlib.Path]) -> None:
+def test_part_behind_the_end(nginx_site: tuple[str, pathlib.Path]) -> None:
     """A range that the file does not have is empty."""
-    store = FsspecStore.from_url(f"{site[0]}/files")
+    store = FsspecStore.from_url(f"{nginx_site[0]}/files")
     assert b"".join(store.stream("a.txt", 100)) == b""
     assert b"".join(store.stream("sibling/of/folder", 0, 5)) == b""
 

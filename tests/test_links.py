@@ -468,6 +468,7 @@ def test_s3_through_the_application(
         assert reply.data == b"x"
 
 
+@pytest.mark.far
 def test_azure_link() -> None:
     """Azure itself checks the link, and answers with the name that was signed."""
     with started(azurite) as place:
