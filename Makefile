@@ -7,7 +7,7 @@ BIN = .venv/bin
 # Most tests wait for a server: a few more of them than there are cores pay.
 JOBS = 3
 # The others import what this environment does not have.
-MIN = $(shell grep -l lower_bounds tests/test_*.py)
+MIN = $(shell grep -l lower_bounds tests/*/test_*.py)
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 # The tests start hundreds of processes. Where this is set, each compiles all that it
@@ -26,8 +26,8 @@ test: .venv/test
 # Every fault at every request and every system call, not a choice of them: for a night.
 test-long: .venv/test
 	FLASK_STORE_FAULTS=all FLASK_STORE_MODEL=120 $(BIN)/pytest -n $(JOBS) \
-		--dist loadfile --no-loadscope-reorder tests/test_faults_*.py \
-		tests/test_calls.py tests/test_sqla_model.py
+		--dist loadfile --no-loadscope-reorder tests/hard/test_faults_*.py \
+		tests/hard/test_calls.py tests/hard/test_sqla_model.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

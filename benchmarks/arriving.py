@@ -26,8 +26,8 @@ from werkzeug.datastructures import FileStorage
 
 from flask_store import Store
 from tests import tls
-from tests.servers import S3Server
-from tests.servers import seaweedfs
+from tests.support.servers import S3Server
+from tests.support.servers import seaweedfs
 
 from .measure import arguments
 from .measure import Comparison

@@ -9,12 +9,12 @@ import typing as t
 
 import pytest
 
-from tests import databases
-from tests import gevent_table
-from tests import protocol_table
-from tests import servers
-from tests import serving_table
-from tests.servers import IN_CI
+from tests.support import databases
+from tests.support import gevent_table
+from tests.support import protocol_table
+from tests.support import servers
+from tests.support import serving_table
+from tests.support.servers import IN_CI
 
 #: The files that take longest, mostly because they wait for processes and servers. They
 #: begin before all others, so that none of them is still running when the others have

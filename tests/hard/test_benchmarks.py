@@ -18,9 +18,8 @@ from benchmarks.apps import our_settings
 from benchmarks.measure import Comparison
 from benchmarks.measure import interleaved
 from benchmarks.relay import distant
-
-from .conftest import missing
-from .servers import ROOT
+from tests.conftest import missing
+from tests.support.servers import ROOT
 
 #: Who is compared, and the module that has to be there for it.
 PEERS = {

@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import pytest
 
-from . import calls
-from .conftest import missing
-from .servers import ROOT
+from tests.conftest import missing
+from tests.support import system_calls
+from tests.support.servers import ROOT
 
 #: Each so many of the calls that fail, in each of so many ways; all of them at night.
 EVERY = 1 if os.environ.get("FLASK_STORE_FAULTS") == "all" else 4
@@ -30,7 +30,13 @@ def tried(*options: str) -> tuple[list[Found], dict[str, int]]:
     if shutil.which("strace") is None:
         missing("strace (apt-get install strace)")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.calls", *options, *calls.VARIANTS],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.system_calls",
+            *options,
+            *system_calls.VARIANTS,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -60,18 +66,18 @@ def check(done: Tried, operation: str, option: str = "") -> None:
     """Nothing was found of this operation."""
     found = [f for f in done[0] if f["trial"].startswith(f"{operation}:")]
     told = "\n".join(f"{f['trial']} {f['kind']}: {f['text']}" for f in found)
-    again = f"python -m tests.calls {option}{operation} --only NAME"
+    again = f"python -m tests.support.system_calls {option}{operation} --only NAME"
     assert not found, f"{told}\nOne of them again, by its name: {again}"
 
 
-@pytest.mark.parametrize("operation", calls.VARIANTS)
+@pytest.mark.parametrize("operation", system_calls.VARIANTS)
 def test_kill_at_every_call(killed: Tried, operation: str) -> None:
     """What was answered is there, a name shows a whole file or none, a move leaves one
     of its names, and after sweep() nothing private is left."""
     check(killed, operation)
 
 
-@pytest.mark.parametrize("operation", calls.VARIANTS)
+@pytest.mark.parametrize("operation", system_calls.VARIANTS)
 def test_failure_of_every_call(failing: Tried, operation: str) -> None:
     """EIO, ENOSPC, EMFILE, EROFS and EDQUOT are StoreErrors or do no harm, and nothing
     is lost or left."""

@@ -14,10 +14,9 @@ from flask_store import Store
 from flask_store.direct import DirectUpload
 from flask_store.exceptions import BadLink
 from flask_store.stores.fsspec import FsspecStore
-
-from .protocols import started
-from .rows import new
-from .rows import ROWS
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.server_contract import started
 
 PROCESSES = 2
 THREADS = 8

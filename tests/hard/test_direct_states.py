@@ -30,12 +30,11 @@ from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreUnavailable
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
-
-from .protocols import started
-from .rows import new
-from .rows import ROWS
-from .servers import serve
-from .servers_gcs import account
+from tests.support.gcs_server import account
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.server_contract import started
+from tests.support.servers import serve
 
 FIRST, SECOND = b"the first", b"the second"
 

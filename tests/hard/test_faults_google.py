@@ -1,10 +1,10 @@
-"""Google Cloud Storage, behind a proxy that spoils its answers: see ``faults.py``."""
+"""Google Cloud Storage, behind a proxy that spoils its answers: see ``fault_trials.py``."""
 
 from __future__ import annotations
 
 import pytest
 
-from .fault_contract import FaultContract
+from tests.support.fault_contract import FaultContract
 
 # A library does not always close a connection that was reset under it.
 pytestmark = [

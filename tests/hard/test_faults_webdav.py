@@ -1,10 +1,10 @@
-"""WebDAV, behind a proxy that spoils its answers: see ``faults.py``."""
+"""WebDAV, behind a proxy that spoils its answers: see ``fault_trials.py``."""
 
 from __future__ import annotations
 
 import pytest
 
-from .fault_contract import FaultContract
+from tests.support.fault_contract import FaultContract
 
 # A library does not always close a connection that was reset under it.
 pytestmark = [

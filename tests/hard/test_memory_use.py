@@ -11,10 +11,10 @@ import typing as t
 
 import pytest
 
-from .conftest import missing
-from .servers import ROOT
-from .servers import S3Server
-from .test_s3 import settings
+from tests.conftest import missing
+from tests.storages.test_s3 import settings
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
 
 MIB = 1024**2
 #: How much a process may grow while it saves, whatever the size of the file.
@@ -46,7 +46,14 @@ def test_memory_does_not_grow_with_the_file(
         missing("a kernel that counts the peak of a process's memory (Linux)")
     label, config = backend
     done = subprocess.run(
-        [sys.executable, "-m", "tests.peak", json.dumps(config), str(size), kind],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.memory_peak",
+            json.dumps(config),
+            str(size),
+            kind,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

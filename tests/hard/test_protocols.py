@@ -10,18 +10,17 @@ import typing as t
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-
-from .contract import upload
-from .protocols import behind
-from .protocols import EachRow
-from .protocols import Record
-from .protocols import served
-from .protocols import shared
-from .protocols import worker
-from .relay import Relay
-from .rows import new
-from .rows import ROWS
-from .servers_protocols import Place
+from tests.support.contract import upload
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.protocol_servers import Place
+from tests.support.relay import Relay
+from tests.support.server_contract import behind
+from tests.support.server_contract import EachRow
+from tests.support.server_contract import Record
+from tests.support.server_contract import served
+from tests.support.server_contract import shared
+from tests.support.server_contract import worker
 
 
 def trips(relay: Relay, use: t.Callable[[], object]) -> int:

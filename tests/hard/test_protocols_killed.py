@@ -13,19 +13,18 @@ import time
 
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.unnamed import probe
-
-from .contract import upload
-from .protocol_worker import PART
-from .protocol_worker import SIZE
-from .protocols import behind
-from .protocols import EachRow
-from .protocols import Record
-from .protocols import shared
-from .protocols import worker
-from .relay import Relay
-from .rows import new
-from .rows import ROWS
-from .servers_protocols import Place
+from tests.support.contract import upload
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.protocol_servers import Place
+from tests.support.protocol_worker import PART
+from tests.support.protocol_worker import SIZE
+from tests.support.relay import Relay
+from tests.support.server_contract import behind
+from tests.support.server_contract import EachRow
+from tests.support.server_contract import Record
+from tests.support.server_contract import shared
+from tests.support.server_contract import worker
 
 #: How many processes each row loses in one run.
 KILLS = int(os.environ.get("FLASK_STORE_KILLS", "20"))

@@ -12,16 +12,15 @@ import typing as t
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-
-from . import protocol_worker
-from .protocol_worker import NAMES
-from .protocol_worker import THREADS
-from .protocols import EachRow
-from .protocols import Record
-from .protocols import worker
-from .rows import new
-from .rows import ROWS
-from .servers_protocols import Place
+from tests.support import protocol_worker
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.protocol_servers import Place
+from tests.support.protocol_worker import NAMES
+from tests.support.protocol_worker import THREADS
+from tests.support.server_contract import EachRow
+from tests.support.server_contract import Record
+from tests.support.server_contract import worker
 
 PROCESSES = 4
 #: How often each row races in one run.

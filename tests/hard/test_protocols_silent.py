@@ -14,16 +14,15 @@ import pytest
 
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
-
-from .conftest import missing
-from .contract import upload
-from .protocols import behind
-from .proxy import Proxy
-from .relay import Relay
-from .rows import new
-from .rows import ROWS
-from .servers import NotInstalledError
-from .servers_protocols import Place
+from tests.conftest import missing
+from tests.support.contract import upload
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.protocol_servers import Place
+from tests.support.proxy import Proxy
+from tests.support.relay import Relay
+from tests.support.server_contract import behind
+from tests.support.servers import NotInstalledError
 
 #: What a server that is dead or silent may cost, in seconds: the promise is 10, and
 #: a busy machine gets some more.

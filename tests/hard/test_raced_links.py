@@ -24,8 +24,7 @@ from flask import Flask
 from flask_store import Store
 from flask_store.exceptions import StoreError
 from flask_store.stores.local import LocalStore
-
-from .conftest import missing
+from tests.conftest import missing
 
 #: Seconds for each of the operations.
 TIME = float(os.environ.get("FLASK_STORE_RACE", "0.15"))

@@ -18,9 +18,8 @@ from flask_store.stores import BaseStore
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
-
-from .servers import S3Server
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.servers import S3Server
 
 PROCESSES = 4
 THREADS = 16

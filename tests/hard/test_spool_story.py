@@ -19,19 +19,18 @@ from flask_store.background.holding import Held
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
-
-from .protocols import started
-from .servers import ROOT
-from .servers import S3Server
-from .servers_background import s3_settings
-from .servers_protocols import ftp
-from .servers_protocols import Place
-from .spool_actions import act
-from .spool_actions import ACTIONS
-from .spool_actions import opened
-from .spool_actions import seen
-from .test_spool import spooled
-from .test_spool import wait_for
+from tests.local.test_spool import spooled
+from tests.local.test_spool import wait_for
+from tests.support.background_servers import s3_settings
+from tests.support.protocol_servers import ftp
+from tests.support.protocol_servers import Place
+from tests.support.server_contract import started
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
+from tests.support.spool_actions import act
+from tests.support.spool_actions import ACTIONS
+from tests.support.spool_actions import opened
+from tests.support.spool_actions import seen
 
 OLD = b"OLD" * 1000
 STORES = ["s3", "s3, unconditional", "s3, greenlets", "local", "ftp"]
@@ -126,7 +125,7 @@ class Other:
 
     def __init__(self, settings: dict[str, t.Any]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.spool_actions"],
+            [sys.executable, "-m", "tests.support.spool_actions"],
             cwd=ROOT,
             env={**os.environ, "SETTINGS": json.dumps(settings)},
             stdin=subprocess.PIPE,

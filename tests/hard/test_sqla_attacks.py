@@ -33,23 +33,22 @@ from flask_store.sqla import StoredFile
 from flask_store.sqla import sweep
 from flask_store.sqla import transactions
 from flask_store.stores.fsspec import FsspecStore
-
-from . import databases
-from . import test_sqla_databases as common
-from .contract import upload
-from .servers import S3Server
-from .test_sqla_databases import Album
-from .test_sqla_databases import COVER
-from .test_sqla_databases import cover
-from .test_sqla_databases import Database
-from .test_sqla_databases import engine_of
-from .test_sqla_databases import files
-from .test_sqla_databases import get
-from .test_sqla_databases import on
-from .test_sqla_databases import paths
-from .test_sqla_databases import recover
-from .test_sqla_databases import Review
-from .test_sqla_databases import seed
+from tests.hard import test_sqla_databases as common
+from tests.hard.test_sqla_databases import Album
+from tests.hard.test_sqla_databases import COVER
+from tests.hard.test_sqla_databases import cover
+from tests.hard.test_sqla_databases import Database
+from tests.hard.test_sqla_databases import engine_of
+from tests.hard.test_sqla_databases import files
+from tests.hard.test_sqla_databases import get
+from tests.hard.test_sqla_databases import on
+from tests.hard.test_sqla_databases import paths
+from tests.hard.test_sqla_databases import recover
+from tests.hard.test_sqla_databases import Review
+from tests.hard.test_sqla_databases import seed
+from tests.support import databases
+from tests.support.contract import upload
+from tests.support.servers import S3Server
 
 server = common.server
 store = databases.store

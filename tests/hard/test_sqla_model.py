@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 import pytest
 
-from . import servers
-from .sqla_model import Report
-from .sqla_model import Run
+from tests.support import servers
+from tests.support.sqla_model import Report
+from tests.support.sqla_model import Run
 
 SECONDS = float(os.environ.get("FLASK_STORE_MODEL", "4"))
 SEED = os.environ.get("FLASK_STORE_MODEL_SEED", "1")
@@ -82,7 +82,13 @@ def test_processes_that_are_killed(
     request: pytest.FixtureRequest, url: str, config: dict[str, t.Any], figures: Figures
 ) -> None:
     """SIGKILL in the middle of the steps leaves files, and no row without one."""
-    command = [sys.executable, "-m", "tests.sqla_model", url, json.dumps(config)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.sqla_model",
+        url,
+        json.dumps(config),
+    ]
     command += ["--seed", SEED, "--seconds", str(SECONDS / 2), "--kills"]
     done = subprocess.run(
         command,

@@ -23,11 +23,10 @@ from flask_store.cli import store as group
 from flask_store.sources import Source
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
-
-from .servers import ROOT
-from .servers import S3Server
-from .servers import SCRIPTS
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
+from tests.support.servers import SCRIPTS
 
 
 class Shell:

@@ -16,16 +16,15 @@ from flask_store.exceptions import FileExists
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
-
-from .conftest import missing
-from .servers import NotInstalledError
-from .servers import S3Server
-from .servers import SCRIPTS
-from .servers_cli import rclone_program
-from .servers_cli import rclone_s3
-from .test_cli import application
-from .test_cli import Shell
-from .test_s3 import settings
+from tests.conftest import missing
+from tests.local.test_cli import application
+from tests.local.test_cli import Shell
+from tests.storages.test_s3 import settings
+from tests.support.rclone_server import rclone_program
+from tests.support.rclone_server import rclone_s3
+from tests.support.servers import NotInstalledError
+from tests.support.servers import S3Server
+from tests.support.servers import SCRIPTS
 
 #: How many files the run has that is killed, and how often.
 FILES = int(os.environ.get("FLASK_STORE_SYNC_FILES", "500"))

@@ -31,9 +31,8 @@ from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.local import LocalStore
 from flask_store.unnamed import Unnamed
-
-from .conftest import missing
-from .servers import ROOT
+from tests.conftest import missing
+from tests.support.servers import ROOT
 
 
 @pytest.fixture
@@ -214,7 +213,7 @@ def test_disk_that_is_unmounted(tmp_path: pathlib.Path, below: str) -> None:
     shelf.mkdir()
     script = f"""
 import os, subprocess
-from tests.test_disks import refused, OPERATIONS
+from tests.local.test_disks import refused, OPERATIONS
 from flask_store.stores.local import LocalStore
 store = LocalStore.from_config({{"STORE_PATH": {str(disk / below)!r}}})
 store.save(b"old", "a.txt")

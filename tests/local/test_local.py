@@ -19,11 +19,10 @@ from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
-
-from .conftest import missing
-from .contract import StoreContract
-from .contract import upload
-from .corpus import HOSTILE
+from tests.conftest import missing
+from tests.support.contract import StoreContract
+from tests.support.contract import upload
+from tests.support.hostile_names import HOSTILE
 
 
 @pytest.fixture

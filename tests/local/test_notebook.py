@@ -15,12 +15,12 @@ from flask_store.exceptions import StoreUnavailable
 from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from tests.storages.test_s3 import settings
+from tests.support.proxy import Proxy
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
 
-from .proxy import Proxy
-from .servers import S3Server
-from .test_s3 import settings
-
-DOCS = pathlib.Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 EVIL = "<img src=x onerror=alert(1)>.txt"
 
 

@@ -29,10 +29,9 @@ from flask_store.providers.local import LocalProvider
 from flask_store.providers.s3 import S3GeventProvider
 from flask_store.providers.s3 import S3Provider
 from flask_store.providers.temp import TemporaryStore
-
-from .contract import upload
-from .servers import S3Server
-from .servers import serve
+from tests.support.contract import upload
+from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 LOCAL = "flask_store.providers.local.LocalProvider"
 S3 = "flask_store.providers.s3.S3Provider"

@@ -23,11 +23,10 @@ from flask_store import Provider
 from flask_store import Store
 from flask_store import StoreProvider
 from flask_store.stores import BaseStore
-
-from .servers import Credentials
-from .servers import ROOT
-from .servers import S3Server
-from .servers import serve
+from tests.support.servers import Credentials
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(range(256)) * 400 + b"\xff\xd9"
 

@@ -34,15 +34,14 @@ from flask_store.exceptions import StoreDenied
 from flask_store.sources import Source
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
-
-from .contract import DyingSeekable
-from .contract import Hangup
-from .contract import upload
-from .proxy import Proxy
-from .servers import ROOT
-from .servers import S3Server
-from .servers_background import restartable_s3
-from .servers_background import s3_settings
+from tests.support.background_servers import restartable_s3
+from tests.support.background_servers import s3_settings
+from tests.support.contract import DyingSeekable
+from tests.support.contract import Hangup
+from tests.support.contract import upload
+from tests.support.proxy import Proxy
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
 
 KINDS = {"greenlets": "S3GeventStore", "threads": "S3Store"}
 

@@ -36,17 +36,16 @@ from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.sources import Source
 from flask_store.stores.fsspec import FsspecStore
-
-from .protocols import started
-from .rows import ROWS
-from .servers import S3Server
-from .servers_background import s3_settings
-from .spool_actions import opened
-from .test_spool import spooled
-from .test_spool import wait_for
-from .test_spool_locks import run
-from .test_spool_story import directed
-from .test_spool_story import Owner
+from tests.hard.test_spool_story import directed
+from tests.hard.test_spool_story import Owner
+from tests.local.test_spool import spooled
+from tests.local.test_spool import wait_for
+from tests.local.test_spool_locks import run
+from tests.support.background_servers import s3_settings
+from tests.support.protocol_rows import ROWS
+from tests.support.server_contract import started
+from tests.support.servers import S3Server
+from tests.support.spool_actions import opened
 
 
 @pytest.fixture(autouse=True)

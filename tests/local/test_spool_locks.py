@@ -19,16 +19,15 @@ from flask_store.background.spool import Spool
 from flask_store.sources import Source
 from flask_store.stores.s3 import S3Store
 from flask_store.unnamed import Unnamed
-
-from .contract import upload
-from .servers import ROOT
-from .servers import S3Server
-from .servers_background import s3_settings
-from .test_spool import make
-from .test_spool import proxy
-from .test_spool import settings_for
-from .test_spool import spooled
-from .test_spool import wait_for
+from tests.local.test_spool import make
+from tests.local.test_spool import proxy
+from tests.local.test_spool import settings_for
+from tests.local.test_spool import spooled
+from tests.local.test_spool import wait_for
+from tests.support.background_servers import s3_settings
+from tests.support.contract import upload
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
 
 __all__ = ["proxy"]
 

@@ -19,9 +19,8 @@ from flask_store.background.locks import hold
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
-
-from .test_spool import make
-from .test_spool import wait_for
+from tests.local.test_spool import make
+from tests.local.test_spool import wait_for
 
 
 class Storage:

@@ -32,11 +32,10 @@ from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
-
-from .contract import upload
-from .servers import ROOT
-from .servers import S3Server
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.contract import upload
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
 
 PLAIN = upload(b"another", "ann.png")
 NOW = dt.timedelta(seconds=-60)
@@ -488,7 +487,7 @@ CRASH = """
 import pathlib, sys
 from flask import Flask
 from flask_store import Store
-from tests.test_sqla import *
+from tests.local.test_sqla import *
 engine = engine_at(pathlib.Path(sys.argv[1]))
 app = Flask(__name__)
 app.config["STORE_PATH"] = sys.argv[2]

@@ -26,9 +26,8 @@ from flask_store.stores.local import LocalStore
 from flask_store.unnamed import Unnamed
 from flask_store.uploads import IN_MEMORY
 from flask_store.uploads import StreamedUpload
-
-from .test_local import on_a_disk_of_its_own
-from .test_local import staged
+from tests.local.test_local import on_a_disk_of_its_own
+from tests.local.test_local import staged
 
 #: More than stays in memory, and no multiple of any buffer.
 LARGE = os.urandom(IN_MEMORY + 70_001)

@@ -13,19 +13,18 @@ from flask import Flask
 from flask import Response
 
 from flask_store.stores.fsspec import FsspecStore
-
-from .conftest import missing
-from .protocols import started
-from .servers import NotInstalledError
-from .servers import ROOT
-from .servers import S3Server
-from .servers import serve
-from .servers_gcs import account
-from .servers_gcs import fake_gcs
-from .servers_protocols import azurite
-from .servers_serving import chromium
-from .servers_serving import Tab
-from .test_s3 import settings
+from tests.conftest import missing
+from tests.storages.test_s3 import settings
+from tests.support.gcs_server import account
+from tests.support.gcs_server import fake_gcs
+from tests.support.nginx_and_chromium import chromium
+from tests.support.nginx_and_chromium import Tab
+from tests.support.protocol_servers import azurite
+from tests.support.server_contract import started
+from tests.support.servers import NotInstalledError
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 MAX_SIZE = 1_000_000
 #: Bytes of every value, as Python and JavaScript both write them down.

@@ -11,19 +11,19 @@ import typing as t
 
 import pytest
 
-from . import tls
-from .gevent_table import PROPERTY
-from .gevent_table import STORES
-from .protocols import started
-from .proxy import Proxy
-from .servers import ROOT
-from .servers import S3Server
-from .servers_background import s3_settings
-from .servers_gcs import fake_gcs
-from .servers_protocols import azurite
-from .servers_protocols import Place
-from .servers_sftp import ssh_server
-from .test_sftp import by
+from tests.storages.test_sftp import by
+from tests.support import tls
+from tests.support.background_servers import s3_settings
+from tests.support.gcs_server import fake_gcs
+from tests.support.gevent_table import PROPERTY
+from tests.support.gevent_table import STORES
+from tests.support.protocol_servers import azurite
+from tests.support.protocol_servers import Place
+from tests.support.proxy import Proxy
+from tests.support.server_contract import started
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
+from tests.support.sftp_server import ssh_server
 
 #: How long one process may take; nearly all of it is for slow machines.
 PATIENCE = 100
@@ -39,7 +39,7 @@ def run(mode: str, case: str, settings: dict[str, t.Any], **env: str) -> t.Any:
     """What a case finds in a process of its own, which it leaves as it was: using a
     store neither patches anything nor starts fsspec's own event loop."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.gevent_cases", mode, case],
+        [sys.executable, "-m", "tests.support.gevent_cases", mode, case],
         cwd=ROOT,
         env={**os.environ, "SETTINGS": json.dumps(settings), **env},
         capture_output=True,

@@ -11,25 +11,24 @@ import pytest
 import requests
 
 from flask_store.stores.s3 import S3Store
-
-from .gevent_table import PROPERTY
-from .gevent_table import STORES
-from .proxy import Proxy
-from .servers import S3Server
-from .servers_background import running
-from .servers_background import settings_of
-from .servers_background import WORKERS
-from .test_gevent import azure
-from .test_gevent import azure_server
-from .test_gevent import gcs
-from .test_gevent import gcs_server
-from .test_gevent import local
-from .test_gevent import OPERATIONS
-from .test_gevent import s3
-from .test_gevent import s3_background
-from .test_gevent import s3_tls
-from .test_gevent import sftp
-from .test_gevent import sftp_server
+from tests.servers.test_gevent import azure
+from tests.servers.test_gevent import azure_server
+from tests.servers.test_gevent import gcs
+from tests.servers.test_gevent import gcs_server
+from tests.servers.test_gevent import local
+from tests.servers.test_gevent import OPERATIONS
+from tests.servers.test_gevent import s3
+from tests.servers.test_gevent import s3_background
+from tests.servers.test_gevent import s3_tls
+from tests.servers.test_gevent import sftp
+from tests.servers.test_gevent import sftp_server
+from tests.support.background_servers import running
+from tests.support.background_servers import settings_of
+from tests.support.background_servers import WORKERS
+from tests.support.gevent_table import PROPERTY
+from tests.support.gevent_table import STORES
+from tests.support.proxy import Proxy
+from tests.support.servers import S3Server
 
 __all__ = [
     "azure",

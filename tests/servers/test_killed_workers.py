@@ -19,10 +19,9 @@ import requests
 from flask_store.background.boxes import name_of
 from flask_store.dialects.s3_writing import TOKEN
 from flask_store.stores.s3 import S3Store
-
-from .servers import S3Server
-from .servers_background import running
-from .servers_background import settings_of
+from tests.support.background_servers import running
+from tests.support.background_servers import settings_of
+from tests.support.servers import S3Server
 
 #: How often workers are killed; set it to 100 for the whole story.
 ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "3"))

@@ -17,12 +17,11 @@ import requests
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
-
-from .conftest import missing
-from .servers import gunicorn
-from .servers import NotInstalledError
-from .servers import S3Server
-from .test_s3 import settings
+from tests.conftest import missing
+from tests.storages.test_s3 import settings
+from tests.support.servers import gunicorn
+from tests.support.servers import NotInstalledError
+from tests.support.servers import S3Server
 
 UPLOADS = 200
 CLIENTS = 16
@@ -63,7 +62,7 @@ def test_gunicorn_preload(
     args = ["--preload", "--workers=2", "--threads=8", "--worker-class=gthread"]
     env = {"PREFORK_CONFIG": json.dumps(config)}
     try:
-        with gunicorn("tests.prefork_app:app", *args, env=env) as running:
+        with gunicorn("tests.support.prefork_app:app", *args, env=env) as running:
             with ThreadPoolExecutor(CLIENTS) as pool:
                 started = time.monotonic()
                 done = list(pool.map(post, range(UPLOADS)))

@@ -21,12 +21,11 @@ from werkzeug.exceptions import ClientDisconnected
 
 from flask_store import Store
 from flask_store.exceptions import NoLength
-
-from .conftest import missing
-from .servers import gunicorn
-from .servers import NotInstalledError
-from .servers_wsgi import NAMES
-from .servers_wsgi import wsgi_server
+from tests.conftest import missing
+from tests.support.servers import gunicorn
+from tests.support.servers import NotInstalledError
+from tests.support.wsgi_servers import NAMES
+from tests.support.wsgi_servers import wsgi_server
 
 DATA = os.urandom(1_000_000)
 
@@ -55,7 +54,9 @@ def stored(root: str) -> list[str]:
 
 def test_client_that_hangs_up(config: dict[str, t.Any]) -> None:
     """On a server that takes the end of a connection for the end of the body."""
-    with gunicorn("tests.raw_app:app", env={"RAW_CONFIG": json.dumps(config)}) as run:
+    with gunicorn(
+        "tests.support.raw_app:app", env={"RAW_CONFIG": json.dumps(config)}
+    ) as run:
         answer = requests.put(f"{run.url}/whole.bin", data=DATA, timeout=10)
         assert answer.text == "whole.bin"
         parts = urlsplit(run.url)

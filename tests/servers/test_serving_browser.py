@@ -16,16 +16,15 @@ from flask import Response
 from flask_store import media_types
 from flask_store import Store
 from flask_store.stores.fsspec import FsspecStore
-
-from . import media
-from .conftest import missing
-from .contract import upload
-from .media import JAVASCRIPT
-from .servers import NotInstalledError
-from .servers import serve
-from .servers_serving import Chromium
-from .servers_serving import chromium
-from .servers_serving import nginx
+from tests.conftest import missing
+from tests.support import media_files
+from tests.support.contract import upload
+from tests.support.media_files import JAVASCRIPT
+from tests.support.nginx_and_chromium import Chromium
+from tests.support.nginx_and_chromium import chromium
+from tests.support.nginx_and_chromium import nginx
+from tests.support.servers import NotInstalledError
+from tests.support.servers import serve
 
 ALARM = "fetch('/alarm', {method: 'POST', mode: 'no-cors'})"
 HOSTILE = {
@@ -223,7 +222,7 @@ def test_gif_is_a_script(browser: Chromium, site: Site) -> None:
 
 def test_jpeg_is_shown(browser: Chromium, site: Site) -> None:
     """A JPEG is a picture in a page of its own."""
-    site.store.save(media.JPEG, "red.jpg")
+    site.store.save(media_files.JPEG, "red.jpg")
     with browser.tab() as tab:
         assert not tab.open(f"{site.url}/flaskstore/red.jpg")
         assert tab.wait_for("document.images[0]?.naturalWidth") == 16
@@ -231,7 +230,7 @@ def test_jpeg_is_shown(browser: Chromium, site: Site) -> None:
 
 def test_pdf_is_shown(browser: Chromium, site: Site) -> None:
     """A PDF is loaded by the browser's viewer, with its one page."""
-    site.store.save(media.pdf(), "red.pdf")
+    site.store.save(media_files.pdf(), "red.pdf")
     with browser.tab() as tab:
         assert not tab.open(f"{site.url}/flaskstore/red.pdf")
         viewer = tab.frame("chrome-extension://")
@@ -241,7 +240,7 @@ def test_pdf_is_shown(browser: Chromium, site: Site) -> None:
 
 def test_video_is_shown(browser: Chromium, site: Site) -> None:
     """A video plays in a page of its own, and seeks."""
-    site.store.save(media.WEBM, "red.webm")
+    site.store.save(media_files.WEBM, "red.webm")
     with browser.tab() as tab:
         assert not tab.open(f"{site.url}/flaskstore/red.webm")
         video = "document.querySelector('video')"
@@ -252,7 +251,7 @@ def test_video_is_shown(browser: Chromium, site: Site) -> None:
 
 def test_seeking_fetches_a_part(browser: Chromium, site: Site) -> None:
     """Seeking in a long recording asks for its end, without what lies between."""
-    site.store.save(media.wav(600), "long.wav")
+    site.store.save(media_files.wav(600), "long.wav")
     with browser.tab() as tab:
         tab.open(f"{site.url}/flaskstore/long.wav")
         sound = "document.querySelector('video, audio')"

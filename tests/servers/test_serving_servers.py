@@ -12,11 +12,10 @@ import pytest
 from flask import Flask
 
 from flask_store import Store
-
-from .conftest import missing
-from .servers import NotInstalledError
-from .servers_wsgi import NAMES
-from .servers_wsgi import wsgi_server
+from tests.conftest import missing
+from tests.support.servers import NotInstalledError
+from tests.support.wsgi_servers import NAMES
+from tests.support.wsgi_servers import wsgi_server
 
 SIZE = 500_001
 DATA = random.Random(7).randbytes(SIZE)

@@ -17,17 +17,16 @@ from flask import Flask
 from flask_store import Store
 from flask_store.dialects import Fetched
 from flask_store.stores.fsspec import FsspecStore
-
-from .contract import upload
-from .proxy import Proxy
-from .servers import gunicorn
-from .servers import S3Server
-from .servers import serve
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.contract import upload
+from tests.support.proxy import Proxy
+from tests.support.servers import gunicorn
+from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 MB = 1024 * 1024
 #: Where gunicorn finds the application.
-WHERE = "tests.test_serving_storage:create_app()"
+WHERE = "tests.servers.test_serving_storage:create_app()"
 
 
 def create_app() -> Flask:
@@ -179,7 +178,7 @@ def test_memory_is_constant(
     path.unlink()
     args = ["--worker-class=gthread", "--threads=4", "--timeout=200"]
     with gunicorn(
-        "tests.test_serving_storage:create_app()", *args, env=environment(app)
+        "tests.servers.test_serving_storage:create_app()", *args, env=environment(app)
     ) as server:
         pid = int(requests.get(server.url, timeout=10).text)
         requests.get(f"{server.url}/flaskstore/small.bin", timeout=60)

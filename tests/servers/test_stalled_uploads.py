@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from .conftest import missing
-from .peak import resident
-from .servers import gunicorn
+from tests.conftest import missing
+from tests.support.memory_peak import resident
+from tests.support.servers import gunicorn
 
 COUNT = 200
 HEAD = (
@@ -38,7 +38,9 @@ def growth(sent: int, env: dict[str, str]) -> int:
     """By how many bytes a server grows while uploads wait for more than was sent."""
     with contextlib.ExitStack() as stack:
         args = ("-k", "gevent", "--workers=1")
-        running = stack.enter_context(gunicorn("tests.stalled_app:app", *args, env=env))
+        running = stack.enter_context(
+            gunicorn("tests.support.stalled_app:app", *args, env=env)
+        )
         parent = running.process.pid
         children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text()
         worker = int(children.split()[-1])

@@ -21,11 +21,10 @@ from flask_store.arriving import Arriving
 from flask_store.files import FileWrapper
 from flask_store.sources import Source
 from flask_store.stores.fsspec import FsspecStore
-
-from . import tls
-from .relay import Relay
-from .servers import S3Server
-from .servers_background import s3_settings
+from tests.support import tls
+from tests.support.background_servers import s3_settings
+from tests.support.relay import Relay
+from tests.support.servers import S3Server
 
 MB = 1024**2
 DATA = os.urandom(16 * MB + 1)

@@ -23,19 +23,18 @@ from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
-
-from .between import Between
-from .between import between
-from .between import DATA
-from .between import PAGES
-from .between import reads
-from .between import trickling
-from .contract import upload
-from .protocols import ServerContract
-from .protocols import started
-from .proxy import Proxy
-from .servers_protocols import azurite
-from .servers_protocols import Place
+from tests.support.contract import upload
+from tests.support.protocol_servers import azurite
+from tests.support.protocol_servers import Place
+from tests.support.proxy import Proxy
+from tests.support.rewriting_proxy import Between
+from tests.support.rewriting_proxy import between
+from tests.support.rewriting_proxy import DATA
+from tests.support.rewriting_proxy import PAGES
+from tests.support.rewriting_proxy import reads
+from tests.support.rewriting_proxy import trickling
+from tests.support.server_contract import ServerContract
+from tests.support.server_contract import started
 
 
 @pytest.fixture(scope="module")

@@ -24,14 +24,13 @@ from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
-
-from .contract import holds
-from .contract import Promise
-from .contract import StoreContract
-from .contract import upload
-from .corpus import HOSTILE
-from .servers import S3Server
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.contract import holds
+from tests.support.contract import Promise
+from tests.support.contract import StoreContract
+from tests.support.contract import upload
+from tests.support.hostile_names import HOSTILE
+from tests.support.servers import S3Server
 
 FILES = {
     "a.txt": b"data",

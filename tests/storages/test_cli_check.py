@@ -14,13 +14,12 @@ from flask import Response
 
 from flask_store.dialects.local import LocalDialect
 from flask_store.stores.fsspec import FsspecStore
-
-from . import servers
-from .servers import S3Server
-from .servers_cli import rclone_s3
-from .test_cli import application
-from .test_cli import Shell
-from .test_s3 import settings
+from tests.local.test_cli import application
+from tests.local.test_cli import Shell
+from tests.storages.test_s3 import settings
+from tests.support import servers
+from tests.support.rclone_server import rclone_s3
+from tests.support.servers import S3Server
 
 STEPS = (
     "versions store connect names write read range type exclusive clock delete"

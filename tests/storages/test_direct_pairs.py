@@ -22,10 +22,9 @@ from flask_store.exceptions import BadLink
 from flask_store.signals import file_saved
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
-
-from .servers import S3Server
-from .servers import serve
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 
 def make_app(path: object, name: str = "shop", **config: t.Any) -> Flask:

@@ -27,15 +27,14 @@ from flask_store.exceptions import TooLarge
 from flask_store.exceptions import WrongType
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
-
-from .protocols import started
-from .servers import S3Server
-from .servers import serve
-from .servers_gcs import account
-from .servers_gcs import fake_gcs
-from .servers_protocols import azurite
-from .servers_protocols import Place
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.gcs_server import account
+from tests.support.gcs_server import fake_gcs
+from tests.support.protocol_servers import azurite
+from tests.support.protocol_servers import Place
+from tests.support.server_contract import started
+from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 
 def make_app(**config: t.Any) -> Flask:

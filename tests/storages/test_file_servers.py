@@ -23,14 +23,13 @@ from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
-
-from .conftest import missing
-from .protocols import behind
-from .protocols import started
-from .relay import Relay
-from .rows import ROWS
-from .servers import IN_CI
-from .servers_protocols import Place
+from tests.conftest import missing
+from tests.support.protocol_rows import ROWS
+from tests.support.protocol_servers import Place
+from tests.support.relay import Relay
+from tests.support.server_contract import behind
+from tests.support.server_contract import started
+from tests.support.servers import IN_CI
 
 MB = 1024 * 1024
 

@@ -20,14 +20,13 @@ from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
-
-from .ftp_server import AbstractedFS
-from .ftp_server import serving
-from .ftp_server import without
-from .protocols import started
-from .protocols import UuidContract
-from .servers_protocols import ftp
-from .servers_protocols import Place
+from tests.support.ftp_server import AbstractedFS
+from tests.support.ftp_server import serving
+from tests.support.ftp_server import without
+from tests.support.protocol_servers import ftp
+from tests.support.protocol_servers import Place
+from tests.support.server_contract import started
+from tests.support.server_contract import UuidContract
 
 MB = 1024 * 1024
 

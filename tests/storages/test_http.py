@@ -24,13 +24,12 @@ from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
 from flask_store.sync import Sync
-
-from .protocols import started
-from .servers import serve
-from .servers_serving import nginx
-from .test_chained import FILES
-from .test_chained import ReaderContract
-from .test_chained import zipped
+from tests.storages.test_chained import FILES
+from tests.storages.test_chained import ReaderContract
+from tests.storages.test_chained import zipped
+from tests.support.nginx_and_chromium import nginx
+from tests.support.server_contract import started
+from tests.support.servers import serve
 
 #: What a silent or slow server may cost in these tests, in seconds.
 LIMIT = 10

@@ -19,12 +19,11 @@ from flask_store.exceptions import BadLink
 from flask_store.exceptions import NotConfiguredError
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
-
-from .contract import upload
-from .protocols import started
-from .servers import S3Server
-from .servers_protocols import azurite
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support.contract import upload
+from tests.support.protocol_servers import azurite
+from tests.support.server_contract import started
+from tests.support.servers import S3Server
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import uuid
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-
-from .contract import StoreContract
-from .corpus import HOSTILE
+from tests.support.contract import StoreContract
+from tests.support.hostile_names import HOSTILE
 
 
 @pytest.mark.lower_bounds

@@ -10,13 +10,12 @@ import pytest
 
 from flask_store.exceptions import VersionGone
 from flask_store.stores.s3 import S3Store
-
-from .proxy import Proxy
-from .relay import Relay
-from .servers import S3Server
-from .test_s3 import proxy as proxy
-from .test_s3 import settings
-from .test_s3 import store as store
+from tests.storages.test_s3 import proxy as proxy
+from tests.storages.test_s3 import settings
+from tests.storages.test_s3 import store as store
+from tests.support.proxy import Proxy
+from tests.support.relay import Relay
+from tests.support.servers import S3Server
 
 MB = 1024**2
 DATA = os.urandom(40 * MB + 1)

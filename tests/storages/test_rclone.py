@@ -8,12 +8,11 @@ import typing as t
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-
-from .contract import upload
-from .protocols import started
-from .protocols import UuidContract
-from .servers_protocols import Place
-from .servers_protocols import rclone
+from tests.support.contract import upload
+from tests.support.protocol_servers import Place
+from tests.support.protocol_servers import rclone
+from tests.support.server_contract import started
+from tests.support.server_contract import UuidContract
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,13 @@ from flask_store.exceptions import StoreUnavailable
 from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
-
-from .contract import DyingSeekable
-from .contract import Hangup
-from .contract import StoreContract
-from .contract import upload
-from .corpus import HOSTILE
-from .proxy import Proxy
-from .servers import S3Server
+from tests.support.contract import DyingSeekable
+from tests.support.contract import Hangup
+from tests.support.contract import StoreContract
+from tests.support.contract import upload
+from tests.support.hostile_names import HOSTILE
+from tests.support.proxy import Proxy
+from tests.support.servers import S3Server
 
 
 def settings(server: S3Server, bucket: str, **more: t.Any) -> dict[str, t.Any]:

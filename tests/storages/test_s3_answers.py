@@ -37,17 +37,16 @@ from flask_store.stores.s3 import S3Store
 from flask_store.sync import Journal
 from flask_store.sync import Sync
 from flask_store.table import visible
-
-from .fake_s3 import Answer
-from .fake_s3 import answer
-from .fake_s3 import error
-from .fake_s3 import FakeS3
-from .fake_s3 import healthy
-from .fake_s3 import Request
-from .servers import S3Server
-from .test_cli import application
-from .test_cli import Shell
-from .test_s3 import settings
+from tests.local.test_cli import application
+from tests.local.test_cli import Shell
+from tests.storages.test_s3 import settings
+from tests.support.fake_s3 import Answer
+from tests.support.fake_s3 import answer
+from tests.support.fake_s3 import error
+from tests.support.fake_s3 import FakeS3
+from tests.support.fake_s3 import healthy
+from tests.support.fake_s3 import Request
+from tests.support.servers import S3Server
 
 DATA = b"only copy " * 5_000
 PAGE = b"<!doctype html><title>Sign in</title><br>Who are you?"

@@ -14,14 +14,13 @@ from flask_store.dialects.s3_direct import Direct
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.s3 import S3Store
-
-from .contract import upload
-from .proxy import Proxy
-from .relay import Relay
-from .servers import S3Server
-from .test_s3 import proxy as proxy
-from .test_s3 import settings
-from .test_s3 import store as store
+from tests.storages.test_s3 import proxy as proxy
+from tests.storages.test_s3 import settings
+from tests.storages.test_s3 import store as store
+from tests.support.contract import upload
+from tests.support.proxy import Proxy
+from tests.support.relay import Relay
+from tests.support.servers import S3Server
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import urllib.request
 import flask
 import pytest
 
-from tests import servers
-from tests.proxy import Proxy
+from tests.support import servers
+from tests.support.proxy import Proxy
 
 
 def status_of(url: str) -> int:

@@ -30,20 +30,19 @@ from flask_store.dialects import Stat
 from flask_store.exceptions import NotConfiguredError
 from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
-
-from . import serving_table
-from .contract import upload
-from .media import JAVASCRIPT
-from .protocols import started
-from .proxy import Proxy
-from .servers import S3Server
-from .servers_gcs import fake_gcs
-from .servers_protocols import azurite
-from .servers_protocols import Place
-from .servers_protocols import samba
-from .servers_protocols import webdav
-from .servers_sftp import ssh_server
-from .test_s3 import settings
+from tests.storages.test_s3 import settings
+from tests.support import serving_table
+from tests.support.contract import upload
+from tests.support.gcs_server import fake_gcs
+from tests.support.media_files import JAVASCRIPT
+from tests.support.protocol_servers import azurite
+from tests.support.protocol_servers import Place
+from tests.support.protocol_servers import samba
+from tests.support.protocol_servers import webdav
+from tests.support.proxy import Proxy
+from tests.support.server_contract import started
+from tests.support.servers import S3Server
+from tests.support.sftp_server import ssh_server
 
 DATA = bytes(range(256)) * 40
 SIZE = len(DATA)

@@ -9,15 +9,14 @@ import pytest
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.stores.fsspec import FsspecStore
-
-from . import rows
-from .conftest import missing
-from .contract import upload
-from .protocols import ServerContract
-from .protocols import started
-from .servers import NotInstalledError
-from .servers_protocols import Place
-from .servers_sftp import ssh_server
+from tests.conftest import missing
+from tests.support import protocol_rows
+from tests.support.contract import upload
+from tests.support.protocol_servers import Place
+from tests.support.server_contract import ServerContract
+from tests.support.server_contract import started
+from tests.support.servers import NotInstalledError
+from tests.support.sftp_server import ssh_server
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def server() -> t.Iterator[Place]:
 def by(driver: str, place: Place) -> Place:
     """The place in the words of one of the libraries."""
     try:
-        return rows.by(driver, place)
+        return protocol_rows.by(driver, place)
     except NotInstalledError as error:
         missing(str(error))
 

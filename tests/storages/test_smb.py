@@ -8,12 +8,11 @@ import pytest
 
 from flask_store.exceptions import StoreDenied
 from flask_store.stores.fsspec import FsspecStore
-
-from .contract import upload
-from .protocols import ServerContract
-from .protocols import started
-from .servers_protocols import Place
-from .servers_protocols import samba
+from tests.support.contract import upload
+from tests.support.protocol_servers import Place
+from tests.support.protocol_servers import samba
+from tests.support.server_contract import ServerContract
+from tests.support.server_contract import started
 
 
 @pytest.fixture(scope="module")

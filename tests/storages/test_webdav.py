@@ -29,17 +29,16 @@ from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
 from flask_store.sync import Sync
-
-from .contract import upload
-from .protocols import ServerContract
-from .protocols import started
-from .servers import serve
-from .servers_protocols import Place
-from .servers_protocols import webdav
-from .test_http import LIMIT
-from .test_http import QUICK
-from .test_http import raw
-from .test_http import trickling
+from tests.storages.test_http import LIMIT
+from tests.storages.test_http import QUICK
+from tests.storages.test_http import raw
+from tests.storages.test_http import trickling
+from tests.support.contract import upload
+from tests.support.protocol_servers import Place
+from tests.support.protocol_servers import webdav
+from tests.support.server_contract import ServerContract
+from tests.support.server_contract import started
+from tests.support.servers import serve
 
 
 @pytest.fixture(scope="module")

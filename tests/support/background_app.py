@@ -36,7 +36,7 @@ def save() -> str:
 @app.get("/operations")
 def operations() -> dict[str, t.Any]:
     """Try every operation, in this worker."""
-    from tests.gevent_cases import every_operation
+    from tests.support.gevent_cases import every_operation
 
     found = every_operation(store.Provider(), app)
     return {"patched": patched(), "found": found}

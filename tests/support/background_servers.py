@@ -8,7 +8,7 @@ import pathlib
 import tempfile
 import typing as t
 
-from tests import servers
+from tests.support import servers
 
 
 class RestartableS3:
@@ -104,7 +104,7 @@ def running(
         **env,
     }
     with servers.gunicorn(
-        "tests.background_app:app",
+        "tests.support.background_app:app",
         "--graceful-timeout=20",
         *WORKERS[workers],
         env=environment,

@@ -27,10 +27,10 @@ from flask_store.exceptions import NoFile
 from flask_store.secrecy import secrets_in
 from flask_store.stores.fsspec import FsspecStore
 
-from .corpus import SAMPLE
-from .corpus import SECRET
-from .reachable import search
-from .reachable import spelled
+from .hostile_names import SAMPLE
+from .hostile_names import SECRET
+from .reachable_objects import search
+from .reachable_objects import spelled
 
 
 class Promise(enum.StrEnum):

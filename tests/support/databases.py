@@ -17,12 +17,12 @@ from flask import Flask
 from flask_store import Store
 from flask_store.stores.fsspec import FsspecStore
 
+from .protocol_servers import _program_of_system
+from .protocol_servers import listens
 from .servers import _directory
 from .servers import _free_ports
 from .servers import _process
 from .servers import NotInstalledError
-from .servers_protocols import _program_of_system
-from .servers_protocols import listens
 
 
 @pytest.fixture

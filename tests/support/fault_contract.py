@@ -1,6 +1,6 @@
 """The tests of one storage behind the proxy that spoils its answers.
 
-What is tried, and how to do it by hand, is in ``faults.py``. All trials of a storage
+What is tried, and how to do it by hand, is in ``fault_trials.py``. All trials of a storage
 run first; each test then looks at those of one fault.
 """
 
@@ -10,8 +10,9 @@ import typing as t
 
 import pytest
 
-from . import faults
-from .conftest import missing
+from tests.conftest import missing
+
+from . import fault_trials
 from .fault_proxy import FAULTS
 from .servers import NotInstalledError
 
@@ -24,17 +25,17 @@ class FaultContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def report(cls) -> faults.Report:
+    def report(cls) -> fault_trials.Report:
         """What came of the trials."""
         try:
-            return faults.run(cls.storage)
+            return fault_trials.run(cls.storage)
         except NotInstalledError as error:
             missing(str(error))
 
     @pytest.mark.parametrize("fault", ["none", *FAULTS])
     def test_fault(
         self,
-        report: faults.Report,
+        report: fault_trials.Report,
         fault: str,
         figures: t.Callable[[str], None],
     ) -> None:
@@ -44,5 +45,5 @@ class FaultContract:
             figures(f"{self.storage}: {report.summary()}")
         found = [finding for finding in report.findings if finding.fault == fault]
         told = "\n".join(map(str, found))
-        again = f"python -m tests.faults {self.storage} --only NAME --verbose"
-        assert not found, f"{told}\nOne of them again, by its name: {again}"
+        again = f"{fault_trials.__name__} {self.storage} --only NAME --verbose"
+        assert not found, f"{told}\nOne of them again, by its name: python -m {again}"

@@ -18,17 +18,17 @@ directly, and what must not be is a *finding*:
 The tests (``test_faults_*.py``) do a seeded choice of the trials. Do more by hand,
 from the project's folder::
 
-    python -m tests.faults s3                       # as the test does
-    python -m tests.faults s3 --all                 # every trial, some minutes
-    python -m tests.faults s3 s3fs azure --all -j 8 # so many at a time
-    python -m tests.faults s3 --only 'move:*'       # those with such names
-    python -m tests.faults s3 --only 'read:body_cut@0' --verbose
+    python -m tests.support.fault_trials s3  # as the test does
+    python -m tests.support.fault_trials s3 --all  # every trial, some minutes
+    python -m tests.support.fault_trials s3 s3fs azure --all -j 8  # so many at a time
+    python -m tests.support.fault_trials s3 --only 'move:*'  # those with such names
+    python -m tests.support.fault_trials s3 --only 'read:body_cut@0' --verbose
 
 It prints the findings as a table and ends with status 1 if there are any. In pytest
 FLASK_STORE_FAULTS is ``all``, the number of trials, or a pattern as for ``--only``, and
 FLASK_STORE_FAULTS_SEED chooses others (``make test-long`` does everything)::
 
-    FLASK_STORE_FAULTS='save:*' .venv/bin/pytest tests/test_faults_s3.py
+    FLASK_STORE_FAULTS='save:*' .venv/bin/pytest tests/hard/test_faults_s3.py
 
 A storage is a row of ``STORAGES``, an operation one of ``OPERATIONS``, and the faults
 are in ``fault_proxy.py``.
@@ -81,17 +81,17 @@ from flask_store.sync import Journal
 from flask_store.sync import Outcome
 from flask_store.sync import Sync
 
+from . import gcs_server
+from . import protocol_servers as protocols
 from . import servers
-from . import servers_gcs
-from . import servers_protocols as protocols
 from .fault_proxy import Armed
 from .fault_proxy import Fault
 from .fault_proxy import FaultProxy
 from .fault_proxy import FAULTS
 from .fault_proxy import NOT_FOUND
 from .fault_proxy import Seen
-from .rows import s3
-from .servers_protocols import Place
+from .protocol_rows import s3
+from .protocol_servers import Place
 
 #: Seconds that an operation may take: the promise is 10 for a server that is silent,
 #: and a busy machine gets some more.
@@ -149,8 +149,8 @@ class _Everything:
 def google() -> Iterator[Place]:
     """The emulator, for a service account, which can sign forms."""
     token = Response('{"access_token": "x", "expires_in": 3600}')
-    with servers_gcs.fake_gcs() as place, servers.serve(token) as url:
-        account = {"token": servers_gcs.account(url)}
+    with gcs_server.fake_gcs() as place, servers.serve(token) as url:
+        account = {"token": gcs_server.account(url)}
         yield dataclasses.replace(place, options={**place.options, **account})
 
 
@@ -1024,7 +1024,7 @@ def _print(finding: Finding) -> None:
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Run it as a command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.fault_trials")
     parser.add_argument("storage", nargs="+", choices=STORAGES)
     parser.add_argument("--all", action="store_const", const="all", dest="choice")
     parser.add_argument("--only", dest="choice", metavar="PATTERN")

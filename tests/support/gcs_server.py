@@ -10,12 +10,12 @@ import pathlib
 import typing as t
 import urllib.request
 
+from .protocol_servers import listens
+from .protocol_servers import Place
 from .servers import _directory
 from .servers import _free_ports
 from .servers import _process
 from .servers import NotInstalledError
-from .servers_protocols import listens
-from .servers_protocols import Place
 
 # The class that fsspec gives others asks Google's gRPC interface first what kind of
 # bucket this is, for a minute, which no emulator answers. Read when gcsfs is imported.

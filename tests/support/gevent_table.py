@@ -1,7 +1,7 @@
 """Writes docs/gevent_table.inc from what the tests of gevent have shown.
 
-``FLASK_STORE_GEVENT_TABLE=docs/gevent_table.inc pytest tests/test_gevent.py
-tests/test_gevent_servers.py -k every_operation``
+``FLASK_STORE_GEVENT_TABLE=docs/gevent_table.inc pytest tests/servers/test_gevent.py
+tests/servers/test_gevent_servers.py -k every_operation``
 """
 
 from __future__ import annotations

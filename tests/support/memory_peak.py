@@ -1,7 +1,7 @@
 """Save one file in a fresh process and print how far its memory grew, in bytes.
 
-``python -m tests.peak '{"STORE_PATH": ...}' SIZE file|pipe``. Linux only: the kernel
-keeps the peak, so that no sampling can miss it.
+``python -m tests.support.memory_peak '{"STORE_PATH": ...}' SIZE file|pipe``. Linux
+only: the kernel keeps the peak, so that no sampling can miss it.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import types
 import typing as t
 import uuid
 
+from . import gcs_server
+from . import protocol_servers as protocols
 from . import servers
-from . import servers_gcs
-from . import servers_protocols as protocols
-from . import servers_sftp
+from . import sftp_server
+from .protocol_servers import Place
 from .servers import NotInstalledError
-from .servers_protocols import Place
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def s3(run: t.Callable[[], t.ContextManager[servers.S3Server]]) -> t.Iterator[Pl
 @contextlib.contextmanager
 def sftp(driver: str) -> t.Iterator[Place]:
     """An SFTP server, in the words of one of the libraries."""
-    with servers_sftp.ssh_server() as place:
+    with sftp_server.ssh_server() as place:
         yield by(driver, place)
 
 
@@ -147,7 +147,7 @@ ROWS = {
         trips=Trips(1, 1, 1),
     ),
     "gs": Row(
-        servers_gcs.fake_gcs,
+        gcs_server.fake_gcs,
         "fake-gcs-server",
         "gcsfs",
         "one upload, ifGenerationMatch=0",

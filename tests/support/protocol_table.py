@@ -1,7 +1,7 @@
 """Writes docs/protocols_table.inc from what the tests of the protocols have shown.
 
-``FLASK_STORE_TABLE=docs/protocols_table.inc pytest $(python -m tests.protocol_table)``,
-where the latter names the files of tests that fill it.
+``FLASK_STORE_TABLE=docs/protocols_table.inc pytest $(python -m
+tests.support.protocol_table)``, where the latter names the files of tests that fill it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pytest
 from .contract import Promise
 from .contract import promised
 from .contract import StoreContract
-from .rows import READERS
-from .rows import ROWS
+from .protocol_rows import READERS
+from .protocol_rows import ROWS
 
 #: The promises, and the names of the tests that check each of them: those of the
 #: contract, and test_memory, which needs a process of its own.
@@ -29,7 +29,7 @@ CONTRACT[Promise.BOUNDED_MEMORY].add("test_memory")
 def read_only() -> dict[Promise, set[str]]:
     """The same for stores that only read. Archives have a test of their own."""
     # It is in a module of tests, which imports more than each run should.
-    from .test_chained import ReaderContract
+    from tests.storages.test_chained import ReaderContract
 
     tests = promised(ReaderContract)
     tests[Promise.NOTHING_ESCAPES].add("test_hostile_entries")
@@ -165,6 +165,7 @@ def table_row(cells: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = {row.contract.partition("::")[0] for row in {**ROWS, **READERS}.values()}
-    found |= {path.stem for path in pathlib.Path("tests").glob("test_protocols*.py")}
-    print(*(f"tests/{stem}.py" for stem in sorted(found)))
+    stems = {row.contract.partition("::")[0] for row in {**ROWS, **READERS}.values()}
+    for path in sorted(pathlib.Path("tests").glob("*/test_*.py")):
+        if path.stem in stems or path.stem.startswith("test_protocols"):
+            print(path)

@@ -1,7 +1,7 @@
 """What the tests of the protocols do in processes of their own.
 
-``python -m tests.protocol_worker race|nursery|fork|peak URL OPTIONS``: what is done
-goes to the standard output, one JSON value a line.
+``python -m tests.support.protocol_worker race|nursery|fork|peak URL OPTIONS``: what is
+done goes to the standard output, one JSON value a line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import fsspec
 
 from flask_store.stores.fsspec import FsspecStore
 
-from .peak import growth
+from .memory_peak import growth
 
 NAMES = [f"name-{number}.txt" for number in range(5)]
 THREADS = 16

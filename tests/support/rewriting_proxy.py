@@ -12,8 +12,8 @@ from werkzeug import Response
 
 from flask_store.stores.fsspec import FsspecStore
 
+from .protocol_servers import Place
 from .servers import serve
-from .servers_protocols import Place
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "date", "server"}
 

@@ -13,14 +13,14 @@ import pytest
 
 from flask_store.exceptions import NotConfiguredError
 from flask_store.stores.fsspec import FsspecStore
+from tests.conftest import missing
 
-from .conftest import missing
 from .contract import StoreContract
 from .contract import upload
+from .protocol_rows import ROWS
+from .protocol_servers import Place
 from .relay import Relay
-from .rows import ROWS
 from .servers import NotInstalledError
-from .servers_protocols import Place
 
 #: How long another process may take for all that it does, in seconds.
 PATIENCE = 400
@@ -99,7 +99,7 @@ def shared(place: Place) -> None:
 @contextlib.contextmanager
 def worker(what: str, url: str, place: Place) -> t.Iterator[subprocess.Popen[str]]:
     """Another process that does something with the store."""
-    args = [sys.executable, "-m", "tests.protocol_worker", what, url]
+    args = [sys.executable, "-m", "tests.support.protocol_worker", what, url]
     process = subprocess.Popen(
         [*args, json.dumps(place.options)],
         stdin=subprocess.PIPE,

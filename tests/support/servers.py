@@ -28,7 +28,7 @@ import urllib.request
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 SCRIPTS = pathlib.Path(sysconfig.get_path("scripts"))
 # SeaweedFS listens for gRPC 10000 above each port. Both must stay below the ephemeral
 # ports (32768 on Linux), one of which any client may hold at any time.

@@ -1,6 +1,7 @@
 """Writes docs/serving_table.inc from what the tests of the route have shown.
 
-``FLASK_STORE_SERVING_TABLE=docs/serving_table.inc pytest tests/test_serving.py``
+``FLASK_STORE_SERVING_TABLE=docs/serving_table.inc pytest
+tests/storages/test_serving.py``
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Real SFTP servers, for the user that runs the tests, by a key of its own.
 
-``python -m tests.servers_sftp PORT HOST_KEY CLIENT_KEY`` is asyncssh's.
+``python -m tests.support.sftp_server PORT HOST_KEY CLIENT_KEY`` is asyncssh's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import sys
 import textwrap
 import typing as t
 
+from .protocol_servers import _program_of_system
+from .protocol_servers import listens
+from .protocol_servers import Place
 from .servers import _directory
 from .servers import _free_ports
 from .servers import _process
 from .servers import IN_CI
 from .servers import NotInstalledError
 from .servers import ROOT
-from .servers_protocols import _program_of_system
-from .servers_protocols import listens
-from .servers_protocols import Place
 
 
 @contextlib.contextmanager
@@ -90,7 +90,7 @@ def asyncssh_server() -> t.Iterator[Place]:
             key = asyncssh.generate_private_key("ssh-ed25519")
             key.write_private_key(folder / name)
             key.write_public_key(folder / f"{name}.pub")
-        args = [sys.executable, "-m", "tests.servers_sftp", str(port)]
+        args = [sys.executable, "-m", "tests.support.sftp_server", str(port)]
         args += [folder / "host", folder / "client.pub"]
         env = {"PYTHONPATH": str(ROOT)}
         with _process(args, folder, env=env, grace=0) as running:

@@ -1,7 +1,7 @@
 """What an application does with a file that still waits for its upload.
 
-``python -m tests.spool_actions``, with SETTINGS in the environment, does in a process
-of its own what it reads, and answers with one JSON value a line.
+``python -m tests.support.spool_actions``, with SETTINGS in the environment, does in a
+process of its own what it reads, and answers with one JSON value a line.
 """
 
 from __future__ import annotations

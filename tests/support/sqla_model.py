@@ -5,8 +5,8 @@ committed says which files must be there, and with which bytes.
 
 A run consists of rounds, each with a seed of its own, so that one can be repeated::
 
-    python -m tests.sqla_model sqlite:////tmp/rows.db '{"STORE_PATH": "/tmp/files"}' \\
-        --seed 1 --seconds 60
+    python -m tests.support.sqla_model sqlite:////tmp/rows.db \\
+        '{"STORE_PATH": "/tmp/files"}' --seed 1 --seconds 60
 
 ``--kills`` runs the rounds in processes that are killed in their middle by SIGKILL.
 """

@@ -3,7 +3,7 @@
 A process is traced by strace(1), which kills it (``kill -9``) when it enters the nth
 call of a name, or lets that call fail. ``save:linkat#1=KILL`` is a save that is killed
 before its first linkat(2), ``save:write#2=ENOSPC`` one whose second write(2) finds the
-disk full. Afterwards the disk is looked at. What must not be is as in ``faults.py``
+disk full. Afterwards the disk is looked at. What must not be is as in ``fault_trials.py``
 (``lost``, ``wrong``, ``partial``, ``hang``, ``bare``, ``broken``), ``left`` is a
 private file that sweep() does not remove, and ``burnt`` a direct upload that can be
 confirmed no more.
@@ -12,10 +12,10 @@ This module is a program, because it forks for each trial, which a process with 
 should not do. The tests run it, with a choice of the calls. By hand, from the project's
 folder::
 
-    python -m tests.calls save move             # killed at each call
-    python -m tests.calls --fail save           # each call fails, in each way
-    python -m tests.calls --only 'save:linkat#*' save
-    python -m tests.calls --every 3 move        # each third trial
+    python -m tests.support.system_calls save move  # killed at each call
+    python -m tests.support.system_calls --fail save  # each call fails, in each way
+    python -m tests.support.system_calls --only 'save:linkat#*' save
+    python -m tests.support.system_calls --every 3 move  # each third trial
 
 It prints each finding as a line of JSON, and at last the number of trials, and of those
 in which something was killed, or failed.
@@ -54,11 +54,11 @@ from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 
-from .faults import NEW
-from .faults import OLD
-from .faults import Operation
-from .faults import OPERATIONS
-from .faults import unlike
+from .fault_trials import NEW
+from .fault_trials import OLD
+from .fault_trials import Operation
+from .fault_trials import OPERATIONS
+from .fault_trials import unlike
 
 #: Seconds after which a process hangs.
 LIMIT = 20.0
@@ -489,7 +489,7 @@ def warm_up(folder: pathlib.Path) -> None:
 
 def main() -> None:
     """Run it as a command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.calls")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.system_calls")
     parser.add_argument("operation", nargs="+", choices=VARIANTS)
     parser.add_argument("--fail", action="store_true", help="let calls fail")
     parser.add_argument("--every", type=int, default=1, help="each so many trials")

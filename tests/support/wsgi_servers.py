@@ -15,18 +15,18 @@ from .servers import _process
 from .servers import gunicorn
 from .servers import NotInstalledError
 
-APP = "tests.wsgi_app:app"
+APP = "tests.support.wsgi_app:app"
 
 #: Werkzeug's server answers one request on each connection unless it speaks HTTP/1.1.
 WERKZEUG = """
 from werkzeug.serving import WSGIRequestHandler, run_simple
-from tests.wsgi_app import app
+from tests.support.wsgi_app import app
 WSGIRequestHandler.protocol_version = "HTTP/1.1"
 run_simple("127.0.0.1", {port}, app, threaded=True)
 """
 GEVENT = """
 from gevent.pywsgi import WSGIServer
-from tests.wsgi_app import app
+from tests.support.wsgi_app import app
 WSGIServer(("127.0.0.1", {port}), app).serve_forever()
 """
 #: uWSGI starts sys.argv[0] anew when it forks.
@@ -59,7 +59,7 @@ PACKAGES = {"uwsgi": "pyuwsgi"}
 
 @contextlib.contextmanager
 def wsgi_server(name: str, root: str) -> t.Iterator[tuple[str, int]]:
-    """Run a server on :mod:`tests.wsgi_app` and yield its address.
+    """Run a server on :mod:`tests.support.wsgi_app` and yield its address.
 
     :param root: the folder of the application's store.
     :raises NotInstalledError: if the server is not on this machine.

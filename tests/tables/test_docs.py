@@ -26,8 +26,7 @@ from flask_store import Store
 from flask_store.dialects import s3_options
 from flask_store.settings import KEYS
 from flask_store.settings import TABLE
-
-from .servers import ROOT
+from tests.support.servers import ROOT
 
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 BLOCK = re.compile(
@@ -179,9 +178,9 @@ def test_readme_and_first_page_begin_with_the_same_sentence() -> None:
 
 def test_serving_table_is_of_these_tests() -> None:
     """The table of the route has every row, for every store, and each was shown."""
-    from .serving_table import STORES
-    from .test_serving import CASES
-    from .test_serving import HEADERS
+    from tests.storages.test_serving import CASES
+    from tests.storages.test_serving import HEADERS
+    from tests.support.serving_table import STORES
 
     text = (ROOT / "docs/serving_table.inc").read_text()
     _, *rows = (entry.split("\n     - ") for entry in text.split("\n   * - ")[1:])

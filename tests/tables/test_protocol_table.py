@@ -6,13 +6,13 @@ import typing as t
 
 import pytest
 
-from . import protocol_table
-from . import test_chained
-from . import test_protocols
-from .contract import StoreContract
-from .rows import READERS
-from .rows import ROWS
-from .servers import ROOT
+from tests.hard import test_protocols
+from tests.storages import test_chained
+from tests.support import protocol_table
+from tests.support.contract import StoreContract
+from tests.support.protocol_rows import READERS
+from tests.support.protocol_rows import ROWS
+from tests.support.servers import ROOT
 
 TABLE = ROOT / "docs" / "protocols_table.inc"
 

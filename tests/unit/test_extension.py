@@ -28,10 +28,9 @@ from flask_store.stores import BaseStore
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
-
-from .contract import upload
-from .corpus import HOSTILE
-from .corpus import SECRET
+from tests.support.contract import upload
+from tests.support.hostile_names import HOSTILE
+from tests.support.hostile_names import SECRET
 
 Make = t.Callable[..., Flask]
 

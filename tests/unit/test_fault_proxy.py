@@ -11,10 +11,10 @@ import pytest
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response
 
-from .fault_proxy import FaultProxy
-from .fault_proxy import FAULTS
-from .fault_proxy import PAGE
-from .servers import serve
+from tests.support.fault_proxy import FaultProxy
+from tests.support.fault_proxy import FAULTS
+from tests.support.fault_proxy import PAGE
+from tests.support.servers import serve
 
 WHOLE = bytes(range(200)) * 5
 #: A limit for what is silent, in seconds.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from .servers import ROOT
+from tests.support.servers import ROOT
 
 OPTIONAL = {
     "IPython",

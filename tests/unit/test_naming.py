@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ntpath
 import os
 import random
@@ -19,18 +18,9 @@ import pytest
 from flask_store import media_types
 from flask_store import naming
 from flask_store.exceptions import InvalidName
+from tests.support.hostile_names import HOSTILE
 
 UUID = r"[2-9A-HJ-NP-Za-km-z]{22}"
-
-
-def _corpus() -> list[str]:
-    data = json.loads(Path(__file__).with_name("hostile_names.json").read_text("utf-8"))
-    names = [name for group in data.values() for name in group]
-    # Long names are written as [what, how often, what then].
-    return [n if isinstance(n, str) else n[0] * n[1] + n[2] for n in names]
-
-
-CORPUS = _corpus()
 
 
 def _is_uuid(name: str) -> bool:
@@ -66,7 +56,7 @@ def _assert_safe(name: str) -> None:
     assert naming.clean(name) == name
 
 
-@pytest.mark.parametrize("name", CORPUS, ids=lambda name: ascii(name[:40]))
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:40]))
 def test_clean_makes_every_hostile_name_safe(name):
     """Whatever the client sends, the result is one safe component."""
     _assert_safe(naming.clean(name))
@@ -75,7 +65,7 @@ def test_clean_makes_every_hostile_name_safe(name):
 def test_clean_makes_random_names_safe():
     """20,000 names put together from hostile pieces are made safe, always alike."""
     rng = random.Random(20150405)
-    pieces = list('/\\.%:*?<>|"~-_ \0\t\n\r\x85\x9f') + [name[:40] for name in CORPUS]
+    pieces = list('/\\.%:*?<>|"~-_ \0\t\n\r\x85\x9f') + [name[:40] for name in HOSTILE]
     pieces += ["..", "CON", "nul.", "LPT¹", ".tar.gz", ".jpg", "é", "e\u0301", "2f"]
     for _ in range(20_000):
         parts = [
@@ -356,7 +346,7 @@ def test_unique(name, pattern):
     assert naming.unique(name) != result
 
 
-@pytest.mark.parametrize("name", CORPUS, ids=lambda name: ascii(name[:40]))
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:40]))
 def test_unique_names_are_safe(name):
     """A renamed file's name is as safe as the name it comes from."""
     _assert_safe(naming.unique(naming.clean(name)))
@@ -396,7 +386,7 @@ def test_clean_destination_refuses(destination):
         naming.clean_destination(destination)
 
 
-@pytest.mark.parametrize("name", CORPUS, ids=lambda name: ascii(name[:40]))
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:40]))
 def test_clean_destination_is_safe_or_refused(name):
     """No hostile destination leads outside of the store."""
     try:

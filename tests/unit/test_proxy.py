@@ -13,8 +13,8 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from tests.proxy import Exchange
-from tests.proxy import Proxy
+from tests.support.proxy import Exchange
+from tests.support.proxy import Proxy
 
 
 class Origin(BaseHTTPRequestHandler):

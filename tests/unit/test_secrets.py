@@ -25,11 +25,10 @@ from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.secrecy import Options
 from flask_store.stores.fsspec import FsspecStore
-
-from .corpus import SECRET
-from .reachable import search
-from .reachable import spelled
-from .servers_gcs import account
+from tests.support.gcs_server import account
+from tests.support.hostile_names import SECRET
+from tests.support.reachable_objects import search
+from tests.support.reachable_objects import spelled
 
 #: With everything that an address has to quote.
 PASSWORD = f"{SECRET}@:/%"
