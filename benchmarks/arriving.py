@@ -25,7 +25,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from flask_store import Store
-from tests import tls
+from tests.support import tls
 from tests.support.servers import S3Server
 from tests.support.servers import seaweedfs
 

@@ -17,7 +17,7 @@ import typing as t
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import servers  # noqa: E402
+from tests.support import servers  # noqa: E402
 from tests.support.background_servers import s3_settings  # noqa: E402
 
 CALLERS = 200

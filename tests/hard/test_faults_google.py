@@ -1,4 +1,4 @@
-"""Google Cloud Storage, behind a proxy that spoils its answers: see ``fault_trials.py``."""
+"""Google Cloud Storage, behind a proxy that spoils answers: see ``fault_trials.py``."""
 
 from __future__ import annotations
 

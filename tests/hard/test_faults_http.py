@@ -1,4 +1,4 @@
-"""A read-only web server, behind a proxy that spoils its answers: see ``fault_trials.py``."""
+"""A web server, behind a proxy that spoils its answers: see ``fault_trials.py``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tests of one storage behind the proxy that spoils its answers.
 
-What is tried, and how to do it by hand, is in ``fault_trials.py``. All trials of a storage
-run first; each test then looks at those of one fault.
+What is tried, and how to do it by hand, is in ``fault_trials.py``. All trials of a
+storage run first; each test then looks at those of one fault.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A process is traced by strace(1), which kills it (``kill -9``) when it enters the nth
 call of a name, or lets that call fail. ``save:linkat#1=KILL`` is a save that is killed
 before its first linkat(2), ``save:write#2=ENOSPC`` one whose second write(2) finds the
-disk full. Afterwards the disk is looked at. What must not be is as in ``fault_trials.py``
+disk full. Afterwards the disk is looked at. What must not be is as in ``fault_trials``
 (``lost``, ``wrong``, ``partial``, ``hang``, ``bare``, ``broken``), ``left`` is a
 private file that sweep() does not remove, and ``burnt`` a direct upload that can be
 confirmed no more.
