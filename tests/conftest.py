@@ -146,14 +146,16 @@ def mariadb() -> t.Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what a test needs, so that it can be chosen or left out by ``-m``, and put
-    the files that take longest first."""
+    """Mark each test by its folder and by what it needs, so that ``-m`` can choose it,
+    and put the files that take longest first."""
     items.sort(key=lambda item: _rank(item.path.name))
     for item in items:
+        folder = item.path.parent.name
+        item.add_marker(folder)
         used = _used(item)
         if S3_FIXTURES & used:
             item.add_marker(pytest.mark.s3)
-        if FAR & used:
+        if FAR & used and folder not in ("unit", "tables"):
             item.add_marker(pytest.mark.far)
 
 
