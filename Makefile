@@ -36,9 +36,10 @@ test-rest: .venv/test
 test-all: test test-rest
 
 # Every fault at every request and every system call, not a choice of them: for a night.
+# FLASK_STORE_ROUNDS=30 lets all that is random do 30 times its rounds, in any test.
 test-long: .venv/test
-	FLASK_STORE_FAULTS=all FLASK_STORE_MODEL=120 $(PYTEST) tests/hard/test_faults_*.py \
-		tests/hard/test_calls.py tests/hard/test_sqla_model.py
+	FLASK_STORE_FAULTS=all FLASK_STORE_ROUNDS=30 $(PYTEST) \
+		tests/hard/test_faults_*.py tests/hard/test_calls.py tests/hard/test_sqla_model.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

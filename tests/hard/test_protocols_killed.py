@@ -20,6 +20,7 @@ from tests.support.protocol_servers import Place
 from tests.support.protocol_worker import PART
 from tests.support.protocol_worker import SIZE
 from tests.support.relay import Relay
+from tests.support.rounds import rounds
 from tests.support.server_contract import behind
 from tests.support.server_contract import EachRow
 from tests.support.server_contract import Record
@@ -27,7 +28,7 @@ from tests.support.server_contract import shared
 from tests.support.server_contract import worker
 
 #: How many processes each row loses in one run.
-KILLS = int(os.environ.get("FLASK_STORE_KILLS", "20"))
+KILLS = rounds(20)
 
 
 def killed(process: subprocess.Popen[str], relay: Relay | None) -> bool:

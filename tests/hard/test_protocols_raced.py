@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import random
 import typing as t
 
@@ -18,13 +17,14 @@ from tests.support.protocol_rows import ROWS
 from tests.support.protocol_servers import Place
 from tests.support.protocol_worker import NAMES
 from tests.support.protocol_worker import THREADS
+from tests.support.rounds import rounds
 from tests.support.server_contract import EachRow
 from tests.support.server_contract import Record
 from tests.support.server_contract import worker
 
 PROCESSES = 4
 #: How often each row races in one run.
-RACES = int(os.environ.get("FLASK_STORE_RACES", "3"))
+RACES = rounds(3)
 
 #: How many files there must be after one.
 EXPECTED = PROCESSES * THREADS * len(NAMES)

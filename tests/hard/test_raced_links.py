@@ -25,9 +25,10 @@ from flask_store import Store
 from flask_store.exceptions import StoreError
 from flask_store.stores.local import LocalStore
 from tests.conftest import missing
+from tests.support.rounds import TIMES
 
 #: Seconds for each of the operations.
-TIME = float(os.environ.get("FLASK_STORE_RACE", "0.15"))
+TIME = 0.15 * TIMES
 NO_CALL = 3
 #: Exchanges each pair of paths, by renameat2(2), until its input ends.
 RACER = f"""

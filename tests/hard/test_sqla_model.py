@@ -1,8 +1,8 @@
 """Random steps over rows with files: none is without its file or has wrong bytes, and
 a sweep removes what is left, exactly.
 
-FLASK_STORE_MODEL is for how many seconds each pair of database and store is tried, and
-FLASK_STORE_MODEL_SEED chooses other steps (``make test-long`` takes some minutes).
+FLASK_STORE_MODEL_SEED chooses other steps, and FLASK_STORE_ROUNDS how many times longer
+each pair of database and store is tried (``make test-long`` takes some minutes).
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import servers
+from tests.support.rounds import TIMES
 from tests.support.sqla_model import Report
 from tests.support.sqla_model import Run
 
-SECONDS = float(os.environ.get("FLASK_STORE_MODEL", "4"))
+#: How long each pair of a database and a store is tried.
+SECONDS = 4 * TIMES
 SEED = os.environ.get("FLASK_STORE_MODEL_SEED", "1")
 
 DATABASES = ["sqlite", "psycopg", "asyncpg", "mariadb"]

@@ -22,13 +22,14 @@ from tests.local.test_cli import Shell
 from tests.storages.test_s3 import settings
 from tests.support.rclone_server import rclone_program
 from tests.support.rclone_server import rclone_s3
+from tests.support.rounds import rounds
 from tests.support.servers import NotInstalledError
 from tests.support.servers import S3Server
 from tests.support.servers import SCRIPTS
 
 #: How many files the run has that is killed, and how often.
 FILES = int(os.environ.get("FLASK_STORE_SYNC_FILES", "500"))
-KILLS = int(os.environ.get("FLASK_STORE_SYNC_KILLS", "1"))
+KILLS = rounds(1)
 
 ODD = ["фото.jpg", "a b/c#d?e.txt", "100%25.txt", "-x", "~y", "con.txt", "empty"]
 

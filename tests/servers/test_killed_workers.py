@@ -21,10 +21,11 @@ from flask_store.dialects.s3_writing import TOKEN
 from flask_store.stores.s3 import S3Store
 from tests.support.background_servers import running
 from tests.support.background_servers import settings_of
+from tests.support.rounds import rounds
 from tests.support.servers import S3Server
 
-#: How often workers are killed; set it to 100 for the whole story.
-ROUNDS = int(os.environ.get("FLASK_STORE_KILL_ROUNDS", "3"))
+#: How often workers are killed.
+ROUNDS = rounds(3)
 
 #: "mixed" has what gunicorn sends to a worker that is to stop, and to a silent one.
 SIGNALS = {

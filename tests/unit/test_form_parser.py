@@ -15,6 +15,7 @@ from flask_store import pieces
 from flask_store.forms import FormParser
 from flask_store.forms import PADDING_SIZE
 from flask_store.pieces import LARGE as READ
+from tests.support.rounds import rounds
 
 pytestmark = pytest.mark.lower_bounds
 
@@ -99,7 +100,7 @@ def uncollected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("uncollected")
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(rounds(200)))
 def test_finds_what_werkzeug_finds(seed: int) -> None:
     """In the whole form, also in one that is none, wherever it is cut."""
     chance = random.Random(seed)
