@@ -70,6 +70,7 @@ class TestSeaweedFS(S3Contract):
         )
 
 
+@pytest.mark.slow
 class TestSeaweedFSByURL(S3Contract):
     """The same by URL and STORE_OPTIONS, at the bucket's root."""
 
@@ -84,6 +85,7 @@ class TestSeaweedFSByURL(S3Contract):
         )
 
 
+@pytest.mark.slow
 class TestSeaweedFSUnconditional(S3Contract):
     """A server that ignores If-None-Match: every name carries a UUID."""
 
@@ -105,6 +107,7 @@ class TestSeaweedFSUnconditional(S3Contract):
         assert list(store.ls()) == []
 
 
+@pytest.mark.slow
 class TestMoto(S3Contract):
     """moto stands for what only Amazon does."""
 

@@ -65,7 +65,7 @@ def test_clean_makes_every_hostile_name_safe(name):
 
 @pytest.mark.slow
 def test_clean_makes_random_names_safe():
-    """Random names that are put together from hostile pieces are made safe, always alike."""
+    """Random names, made of hostile pieces, are made safe, always alike."""
     rng = random.Random(20150405)
     pieces = list('/\\.%:*?<>|"~-_ \0\t\n\r\x85\x9f') + [name[:40] for name in HOSTILE]
     pieces += ["..", "CON", "nul.", "LPT¹", ".tar.gz", ".jpg", "é", "e\u0301", "2f"]
