@@ -261,6 +261,7 @@ Store(app, name="target")
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(
     tmp_path: pathlib.Path, seaweedfs_server: S3Server, seaweedfs_bucket: str
 ) -> None:

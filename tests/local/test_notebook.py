@@ -429,6 +429,7 @@ def kinds(notebook: t.Any) -> list[list[str]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client")
 @pytest.mark.parametrize("where", ["as documented", "local", "seaweedfs"])

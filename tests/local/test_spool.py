@@ -310,6 +310,7 @@ def test_deleted_before_it_is_stored(
 OUTAGE = float(os.environ.get("FLASK_STORE_OUTAGE", "3"))
 
 
+@pytest.mark.slow
 def test_restart_of_the_server(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,6 +442,7 @@ for n in range(20):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["patched", "unpatched"])
 def test_exit_finishes_what_is_waiting(
     settings: dict[str, t.Any], behind: S3Store, mode: str

@@ -109,6 +109,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_forked_child_does_not_upload_for_its_parent(
     seaweedfs_server: S3Server, seaweedfs_bucket: str, tmp_path: pathlib.Path
 ) -> None:

@@ -373,6 +373,7 @@ def small(request: pytest.FixtureRequest) -> t.Iterator[Place]:
             subprocess.run(["umount", "-l", running.folder], check=True)
 
 
+@pytest.mark.slow
 def test_save_that_does_not_fit(small: Place) -> None:
     """It is StoreFull, the old file stays, and what fits is stored afterwards."""
     store, folder = make(small)

@@ -166,6 +166,16 @@ def store(request: pytest.FixtureRequest) -> FsspecStore:
     return make(request.param)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap() -> t.Iterator[None]:
+    """Let the collector, which everything() runs, pass over what other tests have left:
+    it would spend a second of each test there."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def everything(store: FsspecStore) -> dict[str, bytes]:
     """What is stored, whoever sees it, after a collection of garbage."""
     gc.collect()

@@ -245,6 +245,7 @@ def test_two_sizes_of_one_version_are_no_answer(s3: FakeS3, store: S3Store) -> N
 # -- in time -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_answer_that_trickles_is_given_up(
     s3: FakeS3, store: S3Store, part: str
