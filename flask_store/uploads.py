@@ -61,7 +61,7 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         memory = t.cast("io.BytesIO", self._file)
         self._file = open(self._staged.fd, "rb+", closefd=False)
         self._rolled = True
-        with self._store.explained(naming.STAGING):
+        with self._store.dialect.explained(naming.STAGING):
             self._file.write(memory.getbuffer())
             self._file.seek(memory.tell())
 
@@ -85,7 +85,7 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             self.rollover()  # before rather than after: what comes is not copied twice
         if self._store is None or self._staged is None:
             return super().write(data)
-        with self._store.explained(naming.STAGING):
+        with self._store.dialect.explained(naming.STAGING):
             count = super().write(data)
         self._staged.begin(self._file.tell())
         return count

@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
 from urllib.parse import unquote
@@ -29,8 +30,10 @@ from .. import claims
 from .. import ioloop
 from .. import media_types
 from .. import naming
+from .. import secrecy
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..sources import Source
 from ..sources import Streamed
@@ -651,6 +654,30 @@ class Dialect(Signing):
             self.fs.rm_file(path)
 
     # -- what went wrong -----------------------------------------------------
+
+    @contextmanager
+    def explained(self, key: str, source: Source | None = None) -> Iterator[None]:
+        """What the filesystem raises becomes a :exc:`StoreError`; what the caller's
+        own stream raises stays as it is."""
+        try:
+            self.check_connection()
+            yield
+        except Exception as exc:
+            if source is not None and source.error is not None:
+                raise source.error from None
+            explained = isinstance(exc, StoreError)
+            error = exc if explained else self.explain(exc, key)
+            if isinstance(error, StoreUnavailable):
+                self.disconnect()
+            options = self.location.options
+            if not self.plain_files and secrecy.is_shown(exc, options):
+                # A library quotes a token or a password. Then it is not quoted in turn.
+                error = error or StoreError(f"{type(exc).__name__}: {exc}", key)
+                error.args = (secrecy.redacted(str(error), options),)
+                raise error from None
+            if error is None or error is exc:
+                raise
+            raise error from exc
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""

@@ -15,15 +15,6 @@ if t.TYPE_CHECKING:
     from ..background.upload import Upload
 
 
-class Explained(t.Protocol):
-    """The context for whatever asks the storage about a key: what goes wrong in it
-    becomes a :exc:`~flask_store.exceptions.StoreError`."""
-
-    def __call__(
-        self, key: str, source: Source | None = None
-    ) -> AbstractContextManager[None]: ...
-
-
 class Hold:
     """A file that no upload of this host writes meanwhile.
 
