@@ -145,6 +145,12 @@ class Decoder(MultipartDecoder):
     ) -> None:
         super().__init__(boundary, max_form_memory_size, max_parts=max_parts)
         self._mark = b"--" + boundary
+        # As Werkzeug's, but padding is not tried again in each shorter length ("*+"):
+        # what follows it is no padding.
+        self.boundary_re = re.compile(
+            rb"(?:\r\n|\r|\n)%s(--[%s]*+(?:\r\n|\r|\n)?|[%s]*+(?:\r\n|\r|\n))"
+            % (re.escape(self._mark), PADDING, PADDING)
+        )
         # A line that ends a part, but for its own end.
         self._longest = len(b"\r\n") + len(self._mark) + PADDING_SIZE
         self._slice = SLICE
