@@ -10,6 +10,10 @@ JOBS = 3
 MIN = $(shell grep -l lower_bounds tests/test_*.py)
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
+# The tests start hundreds of processes. Where this is set, each compiles all that it
+# imports anew, which takes longer than most tests.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-long test-min lint docs dist clean
 
 demo: .venv/demo
@@ -17,12 +21,13 @@ demo: .venv/demo
 	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1
 
 test: .venv/test
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Every fault at every request and every system call, not a choice of them: for a night.
 test-long: .venv/test
-	FLASK_STORE_FAULTS=all $(BIN)/pytest -n $(JOBS) --dist loadfile \
-		tests/test_faults_*.py tests/test_calls.py
+	FLASK_STORE_FAULTS=all FLASK_STORE_MODEL=120 $(BIN)/pytest -n $(JOBS) \
+		--dist loadfile --no-loadscope-reorder tests/test_faults_*.py \
+		tests/test_calls.py tests/test_sqla_model.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

@@ -1,36 +1,45 @@
 """Direct uploads: a browser sends one file straight to where it is stored.
 
-The key is chosen here and carries a UUID, so that no two uploads meet. A storage with
-forms of its own, such as S3, gets the file in its private folder, from where
-:func:`confirm` takes it, once: the form can be sent again until it expires, and must
-not reach the file that was confirmed. Everything else comes through the application,
-once.
+Each is a small state machine, whose states are files in the storage:
+
+- *issued*: a token names the key, which carries a UUID; nothing is stored.
+- *arriving*: bytes come in, where no name shows them.
+- *arrived*: the upload lies in the private folder, whole.
+- *confirmed*: it has its key, and a mark says so. This is final.
+
+:func:`confirm` publishes first and leaves the mark after it, so that whatever cuts it
+off, the next call takes it up. Publishing refuses a key that is taken, and the mark has
+one winner: nothing replaces a file that was confirmed, and nobody has it twice.
 """
 
 from __future__ import annotations
 
-import os
 import time
 import typing as t
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 import shortuuid
 from flask import current_app
 
 from . import links
+from . import marks
 from . import media_types
 from . import naming
 from . import signals
 from .claims import Claim
+from .exceptions import AlreadyConfirmed
 from .exceptions import BadLink
+from .exceptions import FileExists
 from .exceptions import FileNotFound
-from .exceptions import StoreError
+from .exceptions import StoreUnavailable
 from .exceptions import TooLarge
+from .exceptions import VersionGone
 from .exceptions import WrongType
-from .once import once
 from .presentation import essence
+from .sources import Source
 
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
@@ -38,6 +47,26 @@ if t.TYPE_CHECKING:
     from .dialects import Stat
     from .files import FileWrapper
     from .stores.fsspec import FsspecStore
+
+#: How often an upload is looked at that changes while it is confirmed.
+TRIES = 3
+
+ARRIVED = (
+    "This upload has arrived already. A token is good once: ask for a new one, or let"
+    " the application confirm what has arrived."
+)
+CONFIRMED = (
+    "This upload has been confirmed already. A token is good once: ask for a new one."
+)
+BUSY = "This upload is being confirmed at this moment. Confirm it again in a moment."
+CHANGES = (
+    "{} is being sent again while it is confirmed. Confirm an upload when the browser"
+    " has had its answer."
+)
+MISSING = (
+    "{} has not been uploaded, or only in part. Confirm an upload when the browser has"
+    " had its answer."
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +84,8 @@ class DirectUpload:
 
     url: str
     key: str
-    token: str
-    fields: dict[str, str]
+    token: str = field(repr=False)
+    fields: dict[str, str] = field(repr=False)
     max_size: int
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)
@@ -77,14 +106,16 @@ def presign(
     key = store.key(naming.unique(naming.clean(filename)))
     claim = Claim(
         key=key,
+        destination=store.destination,
         id=shortuuid.uuid(),
         content_type=essence(content_type or media_types.content_type(key)),
         max_size=max_size,
         expires=int(time.time()) + expires,
     )
-    token = links.make_token(store.identity, vars(claim))
     with store._explained(key):
         form = store.dialect.upload_form(store.fs, claim)
+    claim = replace(claim, form=form is not None)
+    token = links.make_token(store.identity, vars(claim))
     if form is None:
         # In the address, so that it is known before the form is read.
         url = f"{store.upload_url(key)}?token={token}"
@@ -92,75 +123,123 @@ def presign(
     return DirectUpload(form[0], key, token, form[1], max_size)
 
 
+def read(store: FsspecStore, token: str) -> Claim:
+    """:raises BadLink: if the token is not good here."""
+    return Claim(**links.read_token(store.identity, token))
+
+
+def check_unused(store: FsspecStore, claim: Claim) -> None:
+    """Look whether an upload may come through the application, before it is read.
+
+    :raises BadLink: if it has arrived already, or the storage itself takes it.
+    :raises AlreadyConfirmed: if it was confirmed.
+    """
+    if claim.form:
+        raise BadLink(links.REFUSED, claim.key)
+    if _is_there(store, claim.mark):
+        raise _confirmed(store, claim)
+    if _is_there(store, claim.staged):
+        raise BadLink(ARRIVED, claim.key)
+
+
 def receive(
     store: FsspecStore, claim: Claim, file: FileStorage, content_type: str | None
 ) -> None:
-    """Take an upload through the application, once.
+    """Take an upload through the application, into the private folder.
 
     :param content_type: the form's, if it has one.
     :raises TooLarge: if the file is larger than agreed.
     :raises WrongType: if the form says another type than agreed.
-    :raises BadLink: if the token was used already.
+    :raises BadLink: if another upload was quicker.
     """
-    _check(claim, file.stream.seek(0, os.SEEK_END), content_type or claim.content_type)
-    folder, _, name = claim.key.rpartition("/")
-    with once(store, claim.mark("sent"), claim.key):
-        # Nobody else writes under this name. Not every storage could tell that.
-        store.at(folder).save(file, name, "overwrite", claim.content_type)
-
-
-def read(store: FsspecStore, token: str, key: str | None = None) -> Claim:
-    """:raises BadLink: if the token is not good here, or not for this key."""
-    claim = Claim(**links.read_token(store.identity, token))
-    if key is not None and claim.key != key:
-        raise BadLink(links.REFUSED, key)
-    return claim
+    source = Source(file.stream, None)
+    _check_size(claim, source.size)
+    _check_type(claim, content_type or claim.content_type)
+    try:
+        with store._explained(claim.key, source):
+            marks.put(store, source, claim.staged, claim.content_type)
+    except FileExists as exc:
+        raise BadLink(ARRIVED, claim.key) from exc
 
 
 def confirm(store: FsspecStore, token: str) -> FileWrapper:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`."""
-    claim = read(store, token)
-    whole = store.at(None)
-    with once(whole, claim.mark("confirmed"), claim.key):
-        with whole._explained(claim.key):
-            staged = whole.dialect.staged(whole.fs, claim)
-        if staged is not None:
-            _check(claim, staged.size, staged.content_type)
-            _adopt(whole, claim, staged)
-        elif not whole.exists(claim.key):
-            raise FileNotFound(
-                f"{naming.quoted(claim.key)} has not been uploaded, or only in part."
-                " Confirm an upload when the browser has had its answer.",
-                claim.key,
-            )
+    claim, whole = read(store, token), store.at(None)
+    if claim.destination != store.destination:
+        raise BadLink(
+            f"This upload was made for the destination {claim.destination!r}, and is"
+            f" confirmed for {store.destination!r}. Use the same provider for both.",
+            claim.key,
+        )
+    if _is_there(whole, claim.mark):
+        raise _confirmed(whole, claim)
+    try:
+        with whole._explained(claim.key), marks.alone(whole, claim.mark):
+            _publish(whole, claim)
+            if not marks.leave(whole, claim.mark):
+                raise _confirmed(whole, claim)
+    except marks.NotAlone as exc:
+        raise BadLink(BUSY, claim.key) from exc
     f = whole.file(claim.key)
-    if staged is not None:  # of any other one save() has told
-        application = current_app._get_current_object()  # type: ignore[attr-defined]
-        signals.file_saved.send(application, file=f)
+    # A receiver may raise. Nothing is undone then: the story of the token is over.
+    application = current_app._get_current_object()  # type: ignore[attr-defined]
+    signals.file_saved.send(application, file=f)
     return f
 
 
-def _adopt(store: FsspecStore, claim: Claim, staged: Stat) -> None:
-    """Give an upload its name, and remove it from the private folder.
+def _publish(store: FsspecStore, claim: Claim) -> None:
+    """Give an upload its key, and remove it from the private folder.
 
-    :raises StoreError: if the copy is not whole; the upload stays then.
+    A confirm that was cut off may have done so before, and one beside may do it now.
     """
     dialect, fs = store.dialect, store.fs
-    with store._explained(claim.key):
-        dialect.adopt(fs, claim, staged)
-        if not dialect.stat(fs, claim.key).holds(staged):
-            raise StoreError(
-                f"The storage has not copied all of the upload of"
-                f" {naming.quoted(claim.key)}. Confirm it again.",
-                claim.key,
-            )
+    for _ in range(TRIES):
+        staged = _stat(store, claim.staged)
+        if staged is None:
+            if _is_there(store, claim.key):
+                return
+            raise FileNotFound(MISSING.format(naming.quoted(claim.key)), claim.key)
+        _check_size(claim, staged.size)
+        if claim.form:  # what came through the application was checked there
+            _check_type(claim, staged.content_type)
+        try:
+            with store._explained(claim.key):
+                dialect.adopt(fs, claim, staged)
+        except (VersionGone, FileNotFound):
+            continue
+        except FileExists as exc:
+            if exc.key != claim.key:
+                raise  # a folder of the key is a file
+            if not _is_there(store, claim.key):
+                raise StoreUnavailable(BUSY, claim.key) from exc
         with suppress(Exception):  # the file is where it belongs; sweep has the rest
             dialect.discard(fs, dialect.path(claim.staged))
+        return
+    raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
 
 
-def _check(claim: Claim, size: int, content_type: str) -> None:
+def _stat(store: FsspecStore, key: str) -> Stat | None:
+    try:
+        with store._explained(key):
+            return store.dialect.stat(store.fs, key)
+    except FileNotFound:
+        return None
+
+
+def _is_there(store: FsspecStore, key: str) -> bool:
+    return _stat(store, key) is not None
+
+
+def _confirmed(store: FsspecStore, claim: Claim) -> AlreadyConfirmed:
+    return AlreadyConfirmed(CONFIRMED, claim.key, store.file(claim.key))
+
+
+def _check_size(claim: Claim, size: int) -> None:
     if size > claim.max_size:
         raise too_large(claim)
+
+
+def _check_type(claim: Claim, content_type: str) -> None:
     if essence(content_type) != claim.content_type:
         raise WrongType(
             f"The file is {content_type!r}, and {claim.content_type!r} was agreed.",

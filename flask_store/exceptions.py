@@ -14,6 +14,7 @@
         ├── NoFile (400)                         no file, or a file part without a name
         ├── InvalidName (ValueError, 400)        a name that cannot be used
         ├── BadLink (403)                        a link or token that is not good here
+        │   └── AlreadyConfirmed                 an upload that was confirmed before
         ├── NoLength (411)                       a body of which nobody knows the end
         ├── TooLarge (413)                       more bytes than were agreed
         └── WrongType (415)                      another media type than was agreed
@@ -25,14 +26,21 @@ Werkzeug HTTP exception, so a view need not catch it: Flask answers with its cod
 from __future__ import annotations
 
 import errno
+import typing as t
 
 from werkzeug.exceptions import HTTPException
+
+from . import secrecy
+
+if t.TYPE_CHECKING:
+    from .files import FileWrapper
 
 
 class StoreError(Exception):
     """Anything that goes wrong in a store.
 
-    :param message: what happened and what to do about it.
+    :param message: what happened and what to do about it. Addresses in it lose their
+        logins and queries.
     :param key: the name of the file concerned, if there is one.
     """
 
@@ -40,7 +48,7 @@ class StoreError(Exception):
     key: str | None = None
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(secrecy.without_logins(message))
         self.key = key
 
 
@@ -106,6 +114,23 @@ class BadLink(ClientError):
     """A signed link or an upload's token that is not good here, or no longer."""
 
     code = 403
+
+
+class AlreadyConfirmed(BadLink):
+    """A direct upload that was confirmed before.
+
+    :param file: the stored file, as the first ``confirm()`` returned it. Whoever
+        confirmed it may have been killed before it could do anything with the file.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        key: str | None = None,
+        file: FileWrapper | None = None,
+    ) -> None:
+        super().__init__(message, key)
+        self.file = file
 
 
 class NoLength(ClientError):

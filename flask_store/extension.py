@@ -14,6 +14,7 @@ from flask import has_app_context
 from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
+from .secrecy import Options
 from .settings import KEYS
 from .settings import refuse_unknown
 
@@ -138,7 +139,9 @@ class Store:
 
         # Not by calling the provider: one of 0.0.4 wants a file.
         store = self._provider(app)._bound
-        if isinstance(store, FsspecStore) and store.upload_prefix is not None:
+        if not isinstance(store, FsspecStore):
+            return
+        if store.serves or store.upload_prefix is not None:
             from . import routes
 
             routes.register(app, store, self._extension_name)
@@ -178,10 +181,8 @@ class Store:
         """The settings with the provider's defaults below them."""
         given = self._settings(app)
         defaults = self.provider(app).defaults(app)
-        return {
-            **defaults,
-            **{key: value for key, value in given.items() if value is not None},
-        }
+        set_ = {key: value for key, value in given.items() if value is not None}
+        return Options({**defaults, **set_})
 
     def _settings(self, app: Flask) -> dict[str, t.Any]:
         """The ``STORE_`` settings as this store sees them."""

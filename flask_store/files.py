@@ -11,6 +11,9 @@ import typing as t
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
+from . import naming
+from .exceptions import StoreError
+
 if t.TYPE_CHECKING:
     from .background.upload import Upload
     from .dialects import Stat
@@ -36,6 +39,37 @@ class FileWrapper:
         # The key says it all, so the store is taken without its destination.
         self.provider = provider.at(None)
         self._upload = upload
+        #: What is wrong with the key, as a row may hold any.
+        self._problem = ""
+
+    @classmethod
+    def of_row(cls, path: str, provider: FsspecStore) -> FileWrapper:
+        """The file whose path a row holds, whatever that is.
+
+        A path that no store accepts is complained of when the file is used, so that
+        one such row does not spoil a query. Rows that 0.0.4 wrote may begin with the
+        slash of their location.
+        """
+        file = cls.__new__(cls)
+        file.key = path.removeprefix("/")
+        file.provider = provider.at(None)
+        file._upload = None
+        file._problem = naming.problem(file.key)
+        return file
+
+    @property
+    def _name(self) -> str:
+        """The key, for whatever uses the file.
+
+        :raises StoreError: if it is none; the client is not to blame for that.
+        """
+        if self._problem:
+            raise StoreError(
+                f"The row's path {naming.quoted(self.key)} {self._problem} Correct the"
+                " row.",
+                self.key,
+            )
+        return self.key
 
     @property
     def filename(self) -> str:
@@ -47,25 +81,25 @@ class FileWrapper:
         """The upload in the background: its state, error, progress, and a way to
         wait for it. ``None`` if this process has none of this file."""
         if self._upload is None:
-            self._upload = self.provider.upload(self.key)
+            self._upload = self.provider.upload(self._name)
         return self._upload
 
     def relative_path(self) -> str:
         """The path in the store, such as ``avatars/me.jpg``."""
-        return self.key
+        return self._name
 
     def absolute_path(self) -> str:
         """The path on disk; for an object store the key with its prefix."""
-        return self.provider.absolute_path(self.key)
+        return self.provider.absolute_path(self._name)
 
     def relative_url(self) -> str:
         """The URL without the domain and without a leading slash, percent-encoded."""
-        return self.provider.relative_url(self.key)
+        return self.provider.relative_url(self._name)
 
     def absolute_url(self) -> str:
         """The URL: the domain if there is one, the prefix, the destination and the
         name, percent-encoded."""
-        return self.provider.absolute_url(self.key)
+        return self.provider.absolute_url(self._name)
 
     def signed_url(
         self, expires: float | None = None, download_as: str | None = None
@@ -76,31 +110,31 @@ class FileWrapper:
         :param download_as: the name under which a browser is to save the file.
         :raises NotConfiguredError: if the application has no ``SECRET_KEY``.
         """
-        return self.provider.signed_url(self.key, expires, download_as)
+        return self.provider.signed_url(self._name, expires, download_as)
 
     @property
     def uri(self) -> str:
         """The fsspec URL, without credentials; pandas takes it together with the
         store's options."""
-        return self.provider.dialect.uri_of(self.key)
+        return self.provider.dialect.uri_of(self._name)
 
     def open(self, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
         """The file, for reading; ``"r"`` reads it as UTF-8 text.
 
         :raises FileNotFound: if it is not there.
         """
-        return self.provider.open(self.key, mode)
+        return self.provider.open(self._name, mode)
 
     def read(self) -> bytes:
         """The whole content.
 
         :raises FileNotFound: if it is not there.
         """
-        return self.provider.read(self.key)
+        return self.provider.read(self._name)
 
     def stream(self, start: int = 0, stop: int | None = None) -> t.Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB."""
-        return self.provider.stream(self.key, start, stop)
+        return self.provider.stream(self._name, start, stop)
 
     def download(
         self, path: str | os.PathLike[str], callback: Callback = NO_CALLBACK
@@ -130,21 +164,21 @@ class FileWrapper:
 
         :raises StoreUnavailable: if the storage does not answer.
         """
-        return self.provider.exists(self.key)
+        return self.provider.exists(self._name)
 
     def delete(self) -> None:
         """Remove the file.
 
         :raises FileNotFound: if it is not there.
         """
-        self.provider.delete(self.key)
+        self.provider.delete(self._name)
 
     def stat(self) -> Stat:
         """Size, date, ETag and content type, by one request.
 
         :raises FileNotFound: if it is not there.
         """
-        return self.provider.stat(self.key)
+        return self.provider.stat(self._name)
 
     @property
     def size(self) -> int:

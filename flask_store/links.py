@@ -115,11 +115,14 @@ _KIND: dict[str, t.Any] = {"key_derivation": "hmac", "digest_method": hashlib.sh
 
 
 def _tokens(store: str) -> URLSafeSerializer:
-    return URLSafeSerializer(_secrets(), salt=_salt(UPLOAD, store), signer_kwargs=_KIND)
+    keys = _secrets()
+    # Applications that share a key, and a store, may trust their clients differently.
+    salt = _salt(UPLOAD, store, current_app.name)
+    return URLSafeSerializer(keys, salt=salt, signer_kwargs=_KIND)
 
 
-def _salt(purpose: str, store: str) -> bytes:
-    return json.dumps(["flask-store", purpose, store]).encode()
+def _salt(*purpose: str) -> bytes:
+    return json.dumps(["flask-store", *purpose]).encode()
 
 
 def _text(key: str, said: Mapping[str, str]) -> bytes:

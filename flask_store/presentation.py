@@ -16,15 +16,32 @@ from . import naming
 from .exceptions import NotConfiguredError
 from .media_types import UNKNOWN
 
-#: What a browser may show; everything else it is told to save. ``/*`` never
-#: includes a type of XML, such as SVG, because XML can carry scripts.
+#: What a browser may show; everything else it is told to save. ``/*`` never includes
+#: code, nor a type of XML, such as SVG, because XML can carry scripts.
 INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
 
-#: What a page of the same site could load as its own code, whatever the disposition
-#: (WHATWG MIME Sniffing, "JavaScript MIME type"). It is sent as a type that nosniff
-#: keeps from being run.
+#: What a page of the same site could load as its own code, whatever the disposition:
+#: JavaScript (WHATWG MIME Sniffing, section 4.6, "JavaScript MIME type"), style sheets
+#: and WebAssembly. It is sent as a type that nosniff keeps from being run. JSON, a
+#: manifest included, only describes something to a page that asks for it.
 CODE = re.compile(
-    r"(text|application)/(x-)?(java|ecma|live|j)script[0-9.]*\Z|text/css\Z"
+    r"(text|application)/(x-)?(java|ecma|live|j)script[0-9.]*\Z"
+    r"|text/(css|xsl)\Z|application/(wasm|xslt\+xml)\Z"
+)
+
+#: What a browser is about to do with a file that it takes for code (Fetch, "request
+#: destination", as ``Sec-Fetch-Dest`` names it). For XSLT it looks at no type.
+CODE_DESTINATIONS = frozenset(
+    {
+        "audioworklet",
+        "paintworklet",
+        "script",
+        "serviceworker",
+        "sharedworker",
+        "style",
+        "worker",
+        "xslt",
+    }
 )
 
 # A browser shows an image or a video in a page that it makes for it, which has a
@@ -73,7 +90,8 @@ def is_inline(content_type: str, allowed: Iterable[str] = INLINE_TYPES) -> bool:
     if kind in allowed:
         return True
     family = f"{kind.partition('/')[0]}/*"
-    return family in allowed and not kind.endswith(("+xml", "/xml"))
+    plain = not kind.endswith(("+xml", "/xml")) and not CODE.match(kind)
+    return family in allowed and plain
 
 
 def headers(
@@ -90,7 +108,9 @@ def headers(
     """
     kind = essence(content_type)
     shown = is_inline(kind, allowed) and download_as is None
-    sent = UNKNOWN if CODE.match(kind) and not shown else kind
+    sent = kind
+    if CODE.match(kind):
+        sent = "text/plain" if shown else UNKNOWN
     media = kind.startswith(("audio/", "video/"))
     return {
         "Content-Type": get_content_type(sent, "utf-8"),

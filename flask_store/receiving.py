@@ -11,7 +11,9 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 
 from . import direct
+from .exceptions import BadLink
 from .exceptions import NoLength
+from .links import REFUSED
 from .refusals import refusals
 
 if t.TYPE_CHECKING:
@@ -31,12 +33,15 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     if token is None:
         raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"] if store.serves else [])
     with refusals():
-        claim = direct.read(store, token, key)
+        claim = direct.read(store, token)
+        if claim.key != key:
+            raise BadLink(REFUSED, key)
         # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length is None:
             raise NoLength(NO_LENGTH)
         if request.content_length > claim.max_size + FORM_OVERHEAD:
             raise direct.too_large(claim)
+        direct.check_unused(store, claim)
         file = request.files.get("file")
         if file is None:
             abort(400, description="The form has no file in its field 'file'.")

@@ -27,18 +27,20 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except (FileNotFound, InvalidName):
-        _refuse(404)
+        refuse(404)
     except ClientError as exc:
-        _refuse(exc.code, exc.description)
+        refuse(exc.code, exc.description)
     except StoreUnavailable as exc:
         logger.error("%s", exc)
-        _refuse(503, "The storage does not answer. Try again in a moment.")
+        refuse(503, "The storage does not answer. Try again in a moment.")
     except StoreError as exc:
         logger.error("%s", exc)
-        _refuse(502, "The storage refused, or is not set up. See the log.")
+        refuse(502, "The storage refused, or is not set up. See the log.")
 
 
-def _refuse(code: int, text: str | None = None) -> t.NoReturn:
+def refuse(code: int, text: str | None = None) -> t.NoReturn:
+    """Answer with a status, and let no cache keep that."""
+
     @after_this_request
     def no_store(response: AnyResponse) -> AnyResponse:
         response.headers["Cache-Control"] = "no-store"

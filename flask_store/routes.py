@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from flask import Flask
@@ -48,9 +49,27 @@ def register(app: Flask, store: FsspecStore, name: str) -> None:
         return receiving.take(store, key, kind)
 
     if store.serves:
+        _refuse_own_folders(app, store)
         _add(app, store.url_prefix, f"flask_{name}.file", file, "GET")
     if store.upload_prefix is not None:
         _add(app, store.upload_prefix, f"flask_{name}.upload", upload, "POST")
+
+
+def _refuse_own_folders(app: Flask, store: FsspecStore) -> None:
+    """:raises NotConfiguredError: if the application lies in the store's folder."""
+    if store.dialect.location.protocol != "file":
+        return
+    root = os.path.realpath(store.dialect.root)
+    for own in (app.root_path, app.instance_path):
+        own = os.path.realpath(own)
+        if own == root or own.startswith(os.path.join(root, "")):
+            raise NotConfiguredError(
+                f"STORE_PATH {store.dialect.root!r} holds {own!r}, a folder of the"
+                " application itself: its code, its configuration or its database would"
+                " be served. Set STORE_PATH to a folder that holds nothing but uploads."
+                " Or set STORE_SERVE to 'off': then the files are stored there and not"
+                " served."
+            )
 
 
 def _add(

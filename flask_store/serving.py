@@ -25,6 +25,7 @@ from .dialects.bodies import FilePart
 from .exceptions import StoreUnavailable
 from .exceptions import VersionGone
 from .refusals import refusals
+from .refusals import refuse
 
 if t.TYPE_CHECKING:
     from .dialects import Fetched
@@ -54,6 +55,8 @@ SENDERS = frozenset(
 
 def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     """The answer to GET and HEAD."""
+    if request.headers.get("Sec-Fetch-Dest") in presentation.CODE_DESTINATIONS:
+        refuse(403, "What was uploaded is not loaded as the code of a page.")
     with refusals():
         until = _check_link(store, key)
         download_as = request.args.get("download_as") if until else None

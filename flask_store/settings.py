@@ -7,6 +7,7 @@ import typing as t
 from collections.abc import Mapping
 
 from .exceptions import NotConfiguredError
+from .secrecy import has_login
 
 #: Every ``STORE_S3_`` key there is; another one is an error, so that a slip in a
 #: security setting does not pass in silence.
@@ -57,3 +58,16 @@ def refuse_unknown(config: Mapping[str, t.Any]) -> None:
             near = difflib.get_close_matches(name, S3_KEYS, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise NotConfiguredError(f"There is no setting {name}.{hint}")
+
+
+def refuse_login(setting: str, address: object, instead: str) -> None:
+    """Refuse an address that is shown in links and messages, if it has a login.
+
+    :param instead: where the login belongs.
+    :raises NotConfiguredError: if it names a user or a password.
+    """
+    if isinstance(address, str) and has_login(address):
+        raise NotConfiguredError(
+            f"{setting} has a user or a password in it, and links and messages would"
+            f" show it. Write 'https://host' alone. {instead}"
+        )

@@ -8,7 +8,8 @@ _signals = Namespace()
 
 #: Sent when a file has been stored, or is safe in the spool. The sender is the
 #: application, or ``None`` outside of one; ``file`` is the
-#: :class:`~flask_store.files.FileWrapper`.
+#: :class:`~flask_store.files.FileWrapper`. A receiver that raises refuses the file,
+#: which is removed again, unless it was to overwrite another one.
 file_saved = _signals.signal("file-saved")
 
 #: Sent when a file has been deleted; the same arguments.

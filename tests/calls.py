@@ -4,8 +4,9 @@ A process is traced by strace(1), which kills it (``kill -9``) when it enters th
 call of a name, or lets that call fail. ``save:linkat#1=KILL`` is a save that is killed
 before its first linkat(2), ``save:write#2=ENOSPC`` one whose second write(2) finds the
 disk full. Afterwards the disk is looked at. What must not be is as in ``faults.py``
-(``lost``, ``wrong``, ``partial``, ``hang``, ``bare``, ``broken``), and ``left`` is a
-private file that sweep() does not remove.
+(``lost``, ``wrong``, ``partial``, ``hang``, ``bare``, ``broken``), ``left`` is a
+private file that sweep() does not remove, and ``burnt`` a direct upload that can be
+confirmed no more.
 
 This module is a program, because it forks for each trial, which a process with threads
 should not do. The tests run it, with a choice of the calls. By hand, from the project's
@@ -26,6 +27,7 @@ import argparse
 import contextlib
 import datetime as dt
 import fnmatch
+import io
 import json
 import logging
 import os
@@ -41,10 +43,14 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 
+from flask import Flask
+
 from benchmarks.strace import program
+from flask_store import Store
 from flask_store.background import worker
 from flask_store.background.spool import Spool
 from flask_store.background.turns import Turns
+from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 
@@ -77,11 +83,13 @@ class Variant(t.NamedTuple):
     """An operation on the disk, and how its store is set up.
 
     :param named: whether a file has a private name until it gets its own.
+    :param direct: whether it is a step of a direct upload.
     """
 
     operation: Operation
     named: bool = False
     background: bool = False
+    direct: bool = False
 
 
 def _nested(trial: t.Any) -> str:
@@ -109,6 +117,20 @@ def _taken_up(trial: t.Any) -> None:
         trial.store.background.worker().drain(PATIENCE)
 
 
+def _received(trial: t.Any) -> str:
+    """The application takes the form of a direct upload."""
+    status = trial.send(NEW)
+    if status >= 400:
+        # An error of the store is answered with one of these.
+        kind = StoreError if status in (502, 503, 507) else RuntimeError
+        raise kind(f"the status is {status}")
+    return str(trial.form.key)
+
+
+def _confirmed(trial: t.Any) -> str:
+    return str(trial.confirm())
+
+
 _STORED: dict[str, t.Any] = {"done": {"*": NEW}, "failed": {"new.bin": {NEW, None}}}
 
 VARIANTS = {
@@ -127,6 +149,9 @@ VARIANTS = {
         Operation(_nested, done={"*": NEW}, failed={"a/b/new.bin": {NEW, None}})
     ),
     # Under its name only when the next process has been there; see Trial.
+    "receive": Variant(Operation(_received), direct=True),
+    "confirm": Variant(Operation(_confirmed), direct=True),
+    "receive_named": Variant(Operation(_received), direct=True, named=True),
     "accept": Variant(Operation(_accepted), background=True),
     "take_up": Variant(Operation(_taken_up), background=True),
 }
@@ -184,6 +209,14 @@ class Trial:
             (self.root / name).write_bytes(data)
         if variant.operation.act is _taken_up:
             _wait_for(_fork(self._leave))
+        if variant.direct:
+            self.app = Flask(__name__)
+            self.app.config.update(SECRET_KEY="x", STORE_PATH=str(self.root))
+            Store(self.app)
+            with self.app.app_context():
+                self.form = self._provider().presign_upload("new.bin", max_size=10**6)
+        if variant.operation.act is _confirmed:
+            assert _wait_for(_fork(lambda: self.send(NEW))) == 0
 
     def connect(self) -> FsspecStore:
         """The store, of this process."""
@@ -191,6 +224,19 @@ class Trial:
         if self.variant.background:
             config |= {"STORE_BACKGROUND": True, "STORE_SPOOL_PATH": str(self.spool)}
         return FsspecStore.from_config(config)
+
+    def _provider(self) -> FsspecStore:
+        return t.cast("FsspecStore", self.app.extensions["store"].Provider("in"))
+
+    def send(self, data: bytes) -> int:
+        """Send the form of the direct upload, and return the status."""
+        file = {**self.form.fields, "file": (io.BytesIO(data), "x")}
+        return self.app.test_client().post(self.form.url, data=file).status_code
+
+    def confirm(self) -> str:
+        """Confirm the direct upload, and return its key."""
+        with self.app.app_context():
+            return str(self._provider().confirm(self.form.token).key)
 
     def tell(self, *what: t.Any) -> None:
         """Let the parent know, also if this process is killed next."""
@@ -265,12 +311,15 @@ class Trial:
             yield "bare", str(said.error)
         if self.variant.background:
             yield from self._judge_background(said)
+        elif self.variant.direct:
+            yield from self._judge_direct(said)
         else:
             there = self._files()
             operation = self.variant.operation
             yield from unlike(operation, there, said.answer, said.answered)
         store = self.connect()
-        store.sweep(older_than=dt.timedelta(seconds=-5))
+        # Also what is kept until the token of a direct upload has expired.
+        store.sweep(older_than=-dt.timedelta(hours=2))
         left = [
             str(path.relative_to(self.root))
             for path in self.root.rglob("*")
@@ -285,6 +334,29 @@ class Trial:
         else:
             if stored.read() != NEW:
                 yield "broken", "afterwards another content is stored"
+
+    def _judge_direct(self, said: Said) -> Iterator[tuple[str, str]]:
+        """Nothing shows before it is confirmed. The token is good until it is, and
+        then for nothing."""
+        confirms = self.variant.operation.act is _confirmed
+        if self._files() and not confirms:
+            yield "partial", f"{sorted(self._files())} shows before the confirm"
+        if not confirms and not said.answered and self.send(NEW) not in (204, 403):
+            yield "burnt", "it cannot be sent again"
+        try:
+            self.confirm()
+        except AlreadyConfirmed:
+            if not (confirms and (said.answered or said.killed)):
+                yield "burnt", "it says that it is confirmed"
+        except Exception as exc:
+            yield "burnt", repr(exc)
+        else:
+            if confirms and said.answered:
+                yield "wrong", "it is confirmed twice"
+        if self.send(OLD) != 403:
+            yield "wrong", "it can be sent again"
+        if self._files() != {self.form.key: NEW}:
+            yield "lost", f"there is {sorted(self._files())}"
 
     def _judge_background(self, said: Said) -> Iterator[tuple[str, str]]:
         """The next process stores what was accepted, and the spool is empty."""
@@ -410,6 +482,9 @@ def warm_up(folder: pathlib.Path) -> None:
         store.put("a.bin", OLD)
     store.delete("b.bin")
     store.sweep()
+    trial = Trial(VARIANTS["receive"], folder / "direct")
+    trial.send(NEW)
+    trial.confirm()
 
 
 def main() -> None:

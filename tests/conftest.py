@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import typing as t
 
 import pytest
 
+from tests import databases
 from tests import gevent_table
 from tests import protocol_table
 from tests import servers
 from tests import serving_table
 from tests.servers import IN_CI
+
+#: The files that take longest, mostly because they wait for processes and servers. They
+#: begin before all others, so that none of them is still running when the others have
+#: ended. make test keeps pytest-xdist from putting files with few tests last.
+LONGEST = (
+    "test_benchmarks.py",
+    "test_calls.py",
+    "test_protocols_raced.py",
+    "test_protocols_killed.py",
+    "test_spool_story.py",
+    "test_gevent_servers.py",
+    "test_serving_storage.py",
+    "test_notebook.py",
+    "test_gevent.py",
+    "test_faults_webdav.py",
+    "test_faults_s3.py",
+    "test_faults_azure.py",
+    "test_faults_google.py",
+    "test_faults_http.py",
+    "test_s3.py",
+    "test_spool_locks.py",
+    "test_direct_states.py",
+    "test_protocols_silent.py",
+    "test_spool_faults.py",
+    "test_protocols.py",
+    "test_memory_use.py",
+    "test_killed_workers.py",
+    "test_naming.py",
+    "test_cli_sync.py",
+    "test_serving_browser.py",
+    "test_direct_browser.py",
+    "test_spool_trouble.py",
+)
 
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
@@ -24,6 +59,19 @@ def missing(part: str) -> t.NoReturn:
     pytest.skip(f"{part} is missing")
 
 
+T = t.TypeVar("T")
+
+
+def running(server: t.Callable[[], t.ContextManager[T]], name: str) -> t.Iterator[T]:
+    """Run a server, or leave the test out and say what it needs."""
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(server())
+        except servers.NotInstalledError as error:
+            missing(f"{name} ({error})")
+        yield place
+
+
 @pytest.fixture
 def figures(
     record_property: t.Callable[[str, object], None],
@@ -32,26 +80,35 @@ def figures(
     return lambda line: record_property("figure", line)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_loader() -> t.Iterator[None]:
+    """Let all botocore sessions of the process share one loader.
+
+    Most S3 stores of the tests have a session of their own, since each has a bucket of
+    its own. Each would parse the same descriptions of Amazon's services again.
+    """
+    try:
+        from botocore import loaders
+        from botocore import session
+    except ImportError:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        create = functools.cache(loaders.create_loader)
+        patch.setattr(session, "create_loader", create)
+        yield
+
+
 @pytest.fixture(scope="session")
 def seaweedfs_server() -> t.Iterator[servers.S3Server]:
     """Run one SeaweedFS for the whole session; it takes seconds to start."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.seaweedfs())
-        except servers.NotInstalledError as error:
-            missing(f"SeaweedFS ({error})")
-        yield server
+    yield from running(servers.seaweedfs, "SeaweedFS")
 
 
 @pytest.fixture(scope="session")
 def moto_server() -> t.Iterator[servers.S3Server]:
     """Run one moto server for the whole session."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.moto())
-        except servers.NotInstalledError as error:
-            missing(f"moto ({error})")
-        yield server
+    yield from running(servers.moto, "moto")
 
 
 @pytest.fixture
@@ -66,11 +123,29 @@ def moto_bucket(moto_server: servers.S3Server) -> str:
     return moto_server.make_bucket()
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> t.Iterator[str]:
+    """Run one PostgreSQL for the whole session; the value is its URL."""
+    yield from running(databases.postgresql, "PostgreSQL")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> t.Iterator[str]:
+    """Run one MariaDB for the whole session; the value is its URL."""
+    yield from running(databases.mariadb, "MariaDB")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses an S3 server, so that it can be chosen or left out by ``-m``."""
+    """Mark what uses an S3 server, so that it can be chosen or left out by ``-m``, and
+    put the files that take longest first."""
+    items.sort(key=lambda item: _rank(item.path.name))
     for item in items:
         if S3_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.s3)
+
+
+def _rank(name: str) -> int:
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

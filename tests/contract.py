@@ -6,6 +6,7 @@ fixture, and overrides only what differs.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import os
@@ -22,10 +23,13 @@ from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NoFile
+from flask_store.secrecy import secrets_in
 from flask_store.stores.fsspec import FsspecStore
 
-from .corpus import HOSTILE
+from .corpus import SAMPLE
 from .corpus import SECRET
+from .reachable import search
+from .reachable import spelled
 
 
 def upload(data: bytes = b"data", filename: str | None = "a.txt") -> FileStorage:
@@ -67,6 +71,9 @@ class StoreContract:
     """The promises. ``exclusive`` is false where every name carries a UUID."""
 
     exclusive: t.ClassVar[bool] = True
+    #: How clients call their files. Names are cleaned before a protocol sees them, so
+    #: that only some stores are tried with all of them.
+    hostile: t.ClassVar[list[str]] = SAMPLE
     #: Whether a name may be a file and a folder at once, as keys of objects may.
     flat: t.ClassVar[bool] = False
 
@@ -230,7 +237,7 @@ class StoreContract:
         under the name that save returned."""
         inner = store.at("inner")
         stored = []
-        for number, name in enumerate(HOSTILE):
+        for number, name in enumerate(self.hostile):
             data = f"{number}".encode()
             f = inner.save(upload(data, name))
             stored.append((f.relative_path(), data))
@@ -244,7 +251,7 @@ class StoreContract:
 
     def test_hostile_destinations_do_not_escape(self, store: FsspecStore) -> None:
         """A destination is cleaned by the same rules, or refused with a 400."""
-        for name in HOSTILE:
+        for name in self.hostile:
             try:
                 f = store.at(f"inner/{name}").save(upload(filename="stored.bin"))
             except InvalidName as exc:
@@ -257,7 +264,7 @@ class StoreContract:
     def test_hostile_keys_do_not_escape(self, store: FsspecStore) -> None:
         """Reading, asking and deleting by a hostile key finds nothing or refuses."""
         f = store.save(upload(filename="stored.bin"))
-        for name in HOSTILE:
+        for name in self.hostile:
             for use in (store.exists, store.open, store.delete, store.stat):
                 with pytest.raises((InvalidName, FileNotFound)):
                     if use(name) is False:
@@ -453,3 +460,16 @@ class StoreContract:
         shown = [repr(store), repr(f), str(f), f.uri, f.absolute_url(), store.uri]
         shown += [str(caught.value), repr(caught.value), repr(store.fs)]
         assert not any(SECRET in text for text in shown)
+
+    def test_nothing_reachable_shows_a_secret(self, store: FsspecStore) -> None:
+        """Nor does anything that leads from a store that works: its connection, a file
+        that is open, bytes on their way, a listing, a form."""
+        f = store.save(upload(b"x" * 3_000_000))
+        stream, listing = store.stream(f.key), store.ls()
+        with f.open() as file, contextlib.closing(stream):
+            next(iter(listing))
+            file.read(1), next(stream)
+            found = [store, type(store), f, file, stream, listing]
+            walked = search(found, spelled(SECRET, *secrets_in(store.storage_options)))
+        assert walked.leaks == [], walked.leaks
+        assert walked.compared > 100, walked

@@ -71,6 +71,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from flask_store import Store
 from flask_store.background import worker
+from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreError
@@ -397,13 +398,15 @@ def _confirm(trial: Trial) -> str:
 def _confirmed(trial: Trial) -> None:
     """What was not confirmed can be confirmed now."""
     store, name = trial.bench.direct, trial.key
-    if trial.error is not None and not store.exists(name):
+    if trial.error is not None:
         try:
             trial.store.confirm(trial.token)
-        except Exception as exc:
-            # Where nothing is answered any more, nobody can take the mark back.
+        except AlreadyConfirmed as exc:
+            # Where nothing is answered any more, not even whether the mark is there.
             if trial.name.at is not None:
                 trial.found("burnt", repr(exc))
+        except Exception as exc:
+            trial.found("burnt", repr(exc))
             return
     content = store.read(name) if store.exists(name) else None
     if content != NEW:

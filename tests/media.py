@@ -70,3 +70,12 @@ def pdf() -> bytes:
         + b"xref\n0 5\n0000000000 65535 f \n%s" % table
         + b"trailer<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(text)
     )
+
+
+#: WHATWG MIME Sniffing, section 4.6: every type that a browser takes for JavaScript.
+JAVASCRIPT = [
+    *("application/ecmascript", "application/javascript", "application/x-ecmascript"),
+    *("application/x-javascript", "text/ecmascript", "text/javascript"),
+    *(f"text/javascript1.{minor}" for minor in range(6)),
+    *("text/jscript", "text/livescript", "text/x-ecmascript", "text/x-javascript"),
+]

@@ -45,6 +45,7 @@ CONTRACT = {
         "test_destination",
         "test_join",
         "test_secrets_are_not_shown",
+        "test_nothing_reachable_shows_a_secret",
     },
     "Bounded memory": {
         "test_memory",

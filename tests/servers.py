@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -58,6 +59,14 @@ class Credentials(t.NamedTuple):
     secret_key: str
 
 
+@functools.cache
+def _botocore_session() -> t.Any:
+    """One for the process: the first client of a session reads the service's model."""
+    from botocore.session import Session
+
+    return Session()
+
+
 @dataclasses.dataclass
 class S3Server:
     """A running S3 server and who may use it.
@@ -92,10 +101,9 @@ class S3Server:
     ) -> t.Any:
         """Make a botocore client, for what a test does behind the library's back."""
         from botocore.config import Config
-        from botocore.session import Session
 
         access_key, secret_key = who or self.app
-        return Session().create_client(
+        return _botocore_session().create_client(
             "s3",
             endpoint_url=endpoint_url or self.endpoint_url,
             region_name=self.region,
@@ -112,10 +120,12 @@ class S3Server:
         """Create an empty bucket and return its name."""
         kind = "public" if public else "private"
         name = f"{kind}-{next(self._numbers)}-{secrets.token_hex(4)}"
-        client = self.client(self.admin)
-        client.create_bucket(Bucket=name)
-        client.close()
+        self._admin_client.create_bucket(Bucket=name)
         return name
+
+    @functools.cached_property
+    def _admin_client(self) -> t.Any:
+        return self.client(self.admin)
 
 
 @contextlib.contextmanager

@@ -323,7 +323,7 @@ def test_unknown_errors_show_no_secret(
 
     monkeypatch.setattr(FsspecStore, "stat", fail)
     said = local("info", "x", code=1).stderr
-    assert said == "Error: RuntimeError: no *** at sftp://me:***@host/\n"
+    assert said == "Error: RuntimeError: no *** at sftp://host/\n"
 
 
 def test_import_does_not_load_the_terminal() -> None:

@@ -33,13 +33,20 @@ BUILTINS = {
     "ClientError": (),
     "NoFile": (),
     "InvalidName": (ValueError,),
+    "AlreadyConfirmed": (),
     "BadLink": (),
     "NoLength": (),
     "TooLarge": (),
     "WrongType": (),
 }
 
-CODES = {"BadLink": 403, "NoLength": 411, "TooLarge": 413, "WrongType": 415}
+CODES = {
+    "AlreadyConfirmed": 403,
+    "BadLink": 403,
+    "NoLength": 411,
+    "TooLarge": 413,
+    "WrongType": 415,
+}
 
 
 def test_the_tree_is_complete() -> None:

@@ -21,6 +21,7 @@ PUBLIC = {
         "StoreProvider",
     },
     "flask_store.exceptions": {
+        "AlreadyConfirmed",
         "BadLink",
         "ClientError",
         "FileExists",
@@ -65,6 +66,7 @@ MEMBERS = {
         "exists",
         "filename",
         "modified",
+        "of_row",
         "open",
         "read",
         "relative_path",

@@ -434,12 +434,14 @@ def test_link_is_what_googles_own_library_signs(key_file: pathlib.Path) -> None:
     store = FsspecStore.from_url("gs://b/x", token=str(key_file))
     start = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
     said = "attachment; filename*=UTF-8''%E2%82%AC~1.txt"
-    link = store.dialect.sign(store.fs, "ü/a ~1.txt", Period(start, 750), said)
+    period, kind = Period(start, 750), "text/plain; charset=utf-8"
+    link = store.dialect.sign(store.fs, "ü/a ~1.txt", period, said, kind)
     expected = _signing.generate_signed_url_v4(
         store.fs.credentials.credentials,
         "/b/x/%C3%BC/a%20~1.txt",
         750,
         response_disposition=said,
+        response_type=kind,
         _request_timestamp="20260501T120000Z",
     )
     assert link == expected
@@ -455,7 +457,7 @@ def test_form_is_what_googles_own_library_signs(
     from google.cloud.storage import client as library
 
     store = FsspecStore.from_url("gs://b/x ü", token=str(key_file))
-    claim = Claim("a.txt", "id1", "text/plain", 1000, int(time.time()) + 600)
+    claim = Claim("a.txt", "", "id1", "text/plain", 1000, int(time.time()) + 600)
     url, fields = t.cast("t.Any", store.dialect).upload_form(store.fs, claim)
     assert url == "https://storage.googleapis.com/b"
     assert fields["key"] == f"x ü/{claim.staged}"

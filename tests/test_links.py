@@ -319,6 +319,7 @@ def test_signature_is_that_of_botocore(
             "Bucket": "photos",
             "Key": "ü b/50% #1?&+.txt",
             "ResponseContentDisposition": said["response-content-disposition"],
+            "ResponseContentType": "text/plain; charset=utf-8",
         },
         ExpiresIn=int(said["X-Amz-Expires"]),
     )
@@ -367,6 +368,27 @@ def test_s3_page_is_saved(s3: S3Store) -> None:
         for f in (page, picture)
     ]
     assert shown == ['attachment; filename="p.html"', 'inline; filename="p.png"']
+
+
+def test_s3_link_says_the_type(s3: S3Store) -> None:
+    """A link that S3 serves says as what, too: code is no code there either, whatever
+    type is stored, and however much is shown."""
+    bold = S3Store.from_config(
+        {
+            "STORE_PATH": s3.uri,
+            "STORE_OPTIONS": s3.storage_options,
+            "STORE_INLINE_TYPES": ["text/*", "application/*"],
+        }
+    )
+    for name, stored, sent in [
+        ("a.js", None, "application/octet-stream"),
+        ("b.txt", "text/javascript", "text/plain; charset=utf-8"),
+        ("c", "text/javascript", "application/octet-stream"),
+        ("d.png", "text/css", "image/png"),
+    ]:
+        f = bold.save(b"alert()", name, content_type=stored)
+        reply = requests.get(f.signed_url(), timeout=10)
+        assert reply.headers["Content-Type"] == sent
 
 
 def test_s3_link_needs_no_network() -> None:
@@ -472,3 +494,6 @@ def test_azure_link() -> None:
         assert requests.put(link, b"x", headers=head, timeout=10).status_code == 403
         assert requests.delete(link, timeout=10).status_code == 403
         assert f.read() == b"from Azure"
+        code = store.save(b"alert()", "a.txt", content_type="text/javascript")
+        reply = requests.get(code.signed_url(), timeout=10)
+        assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"

@@ -23,6 +23,7 @@ from flask_store.stores.local import LocalStore
 from .conftest import missing
 from .contract import StoreContract
 from .contract import upload
+from .corpus import HOSTILE
 
 
 @pytest.fixture
@@ -45,6 +46,8 @@ def staged(root: pathlib.Path) -> list[str]:
 @pytest.mark.lower_bounds
 class TestLocal(StoreContract):
     """The local disk keeps every promise."""
+
+    hostile = HOSTILE
 
     @pytest.fixture
     def store(self, root: pathlib.Path) -> FsspecStore:

@@ -9,11 +9,14 @@ import pytest
 from flask_store.stores.fsspec import FsspecStore
 
 from .contract import StoreContract
+from .corpus import HOSTILE
 
 
 @pytest.mark.lower_bounds
 class TestMemory(StoreContract):
     """``memory://`` keeps every promise."""
+
+    hostile = HOSTILE
 
     @pytest.fixture
     def store(self) -> FsspecStore:

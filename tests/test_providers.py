@@ -23,6 +23,7 @@ from flask_store import Store
 from flask_store.cli import store as commands
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NoFile
+from flask_store.exceptions import NotConfiguredError
 from flask_store.providers import Provider
 from flask_store.providers.local import LocalProvider
 from flask_store.providers.s3 import S3GeventProvider
@@ -208,24 +209,93 @@ def test_provider_names() -> None:
     assert flask_store.Provider is flask_store.StoreProvider
 
 
-def test_local_defaults(
+def project(folder: pathlib.Path) -> Flask:
+    """An application in a folder, with all that must not leave it."""
+    for name in ("app.py", "config.py", ".env", ".git/config", "instance/app.sqlite"):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("SECRET_KEY = 'k'")
+    (folder / "photos").mkdir()
+    (folder / "photos/old.jpg").write_bytes(b"old")
+    return Flask("app", root_path=str(folder), instance_path=str(folder / "instance"))
+
+
+def served(app: Flask, folder: pathlib.Path) -> list[str]:
+    """What of a folder is read over HTTP, below any prefix."""
+    client = app.test_client()
+    return [
+        f"{prefix}/{path.relative_to(folder)}"
+        for path in sorted(folder.rglob("*"))
+        for prefix in ("/uploads", "/flaskstore")
+        if client.get(f"{prefix}/{path.relative_to(folder)}").status_code == 200
+    ]
+
+
+@pytest.mark.parametrize("path", [None, ".", "given"])
+def test_working_directory_is_not_served(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    path: str | None,
 ) -> None:
-    """Without settings: the working directory, below /uploads. As that folder holds
-    the code, the log says so."""
+    """Without settings: the working directory, whose files are found and saved, and
+    have addresses below /uploads. As it may hold the code, nothing of it is served, and
+    the log says so."""
     monkeypatch.chdir(tmp_path)
-    app, _ = application({"STORE_PROVIDER": LOCAL, "STORE_PATH": None})
-    assert "STORE_PATH is not set" in caplog.text
-    assert app.config["STORE_PATH"] == str(tmp_path)
+    app = project(tmp_path)
+    path = str(tmp_path) if path == "given" else path
+    app.config.update(STORE_PROVIDER=LOCAL, STORE_PATH=path)
+    Store(app)
+    assert "set STORE_PATH" in caplog.text
+    assert app.config["STORE_PATH"] == (path or str(tmp_path))
     assert app.config["STORE_URL_PREFIX"] == "/uploads"
     with app.app_context():
-        provider = t.cast(t.Any, flask_store.Provider)(upload(b"x", "a.txt"))
+        made = t.cast(t.Any, flask_store.Provider)
+        provider = made(upload(b"x", "a.txt"))
         provider.save()
         assert (tmp_path / "a.txt").read_bytes() == b"x"
         assert provider.relative_url == "uploads/a.txt"
-        assert app.test_client().get(provider.absolute_url).data == b"x"
+        assert made("old.jpg", location="photos").open().read() == b"old"
+    assert served(app, tmp_path) == []
+
+
+def test_named_store_of_its_own_folder_is_served(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store with a folder of its own is served, beside one that is not."""
+    monkeypatch.chdir(tmp_path)
+    app = project(tmp_path)
+    app.config.update(STORE_PROVIDER=LOCAL, PHOTOS_STORE_PATH="photos")
+    app.config["PHOTOS_STORE_PROVIDER"] = "flask_store.stores.local.LocalStore"
+    Store(app), Store(app, name="photos")
+    assert app.test_client().get("/flaskstore-photos/old.jpg").data == b"old"
+    assert served(app, tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["project", "above", "instance", "link"])
+@pytest.mark.parametrize("provider", [LOCAL, None])
+def test_folder_of_the_application_is_not_served(
+    tmp_path: pathlib.Path, where: str, provider: str | None
+) -> None:
+    """A store whose folder holds the application's own is refused, unless nobody serves
+    it; a folder within the application is fine."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    paths = {"project": folder, "above": tmp_path, "instance": folder / "instance"}
+    path = str(paths.get(where, tmp_path / "link"))
+    app = project(folder)
+    app.config.update(STORE_PROVIDER=provider, STORE_PATH=path)
+    with pytest.raises(NotConfiguredError, match="nothing but uploads"):
+        Store(app)
+    assert served(app, folder) == []
+    app.config["STORE_SERVE"] = "off"
+    Store(app)
+    assert served(app, folder) == []
+    app = Flask("app", root_path=app.root_path, instance_path=app.instance_path)
+    app.config.update(STORE_PROVIDER=provider, STORE_PATH=str(folder / "photos"))
+    Store(app)
+    assert len(served(app, folder / "photos")) == 1
 
 
 @pytest.mark.parametrize("path", ["uploads", "uploads/", "./uploads//"])

@@ -27,6 +27,7 @@ from .contract import DyingSeekable
 from .contract import Hangup
 from .contract import StoreContract
 from .contract import upload
+from .corpus import HOSTILE
 from .proxy import Proxy
 from .servers import S3Server
 
@@ -59,6 +60,8 @@ class S3Contract(StoreContract):
 @pytest.mark.lower_bounds
 class TestSeaweedFS(S3Contract):
     """SeaweedFS is a real S3 server that honours If-None-Match."""
+
+    hostile = HOSTILE
 
     @pytest.fixture
     def store(self, seaweedfs_server: S3Server, seaweedfs_bucket: str) -> S3Store:

@@ -13,12 +13,14 @@ from flask import Flask
 from flask import request
 from flask import Response
 
+from flask_store import media_types
 from flask_store import Store
 from flask_store.stores.fsspec import FsspecStore
 
 from . import media
 from .conftest import missing
 from .contract import upload
+from .media import JAVASCRIPT
 from .servers import NotInstalledError
 from .servers import serve
 from .servers_serving import Chromium
@@ -143,6 +145,72 @@ def test_no_script_runs(browser: Chromium, site: Site, prefix: str) -> None:
         time.sleep(2)
     assert site.alarms == []
     assert site.seen >= {f"{prefix}/{name}" for name in HOSTILE}
+
+
+def test_families_of_types_run_no_code(
+    browser: Chromium, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With whole families of types shown, a page of the site that loads an upload of
+    any type of JavaScript as a script or a worker, one of CSS as a style sheet, or one
+    of XML as its XSLT, gets none. The same files in a folder of the site's own are run,
+    so that the test counts."""
+    kinds = {f"s{number}": kind for number, kind in enumerate(JAVASCRIPT)}
+    files = {name: f"fetch('/alarm/WHERE/{name}')" for name in kinds}
+    files |= {
+        "css": "body { background: url(/alarm/WHERE/css) }",
+        "xslt": "<x:stylesheet version='1.0' xmlns:x='http://www.w3.org/1999/XSL/"
+        "Transform'><x:template match='/'><html xmlns='http://www.w3.org/1999/xhtml'>"
+        "<img src='/alarm/WHERE/xslt'/></html></x:template></x:stylesheet>",
+    }
+    kinds |= {"css": "text/css", "xslt": "text/xml"}
+    monkeypatch.setattr(media_types, "content_type", lambda key: kinds[key])
+    app = Flask(__name__)
+    app.config.update(STORE_PATH=str(tmp_path))
+    app.config.update(STORE_INLINE_TYPES=["text/*", "application/*"])
+    store = Store(app)
+    alarms: set[str] = set()
+
+    @app.get("/alarm/<where>/<name>")
+    def alarm(where: str, name: str) -> str:
+        alarms.add(f"{where}/{name}")
+        return ""
+
+    @app.get("/own/<name>")
+    def own(name: str) -> Response:
+        text = files[name].replace("WHERE", "own")
+        return Response(text, content_type=kinds[name])
+
+    @app.get("/host/<where>")
+    def host(where: str) -> str:
+        scripts = (
+            f"<script src='/{where}/{name}'></script>"
+            f"<script type='module' src='/{where}/{name}'></script>"
+            f"<script>new Worker('/{where}/{name}')</script>"
+            for name in kinds
+        )
+        return (
+            f"<link rel='stylesheet' href='/{where}/css'><iframe src='/xml/{where}'>"
+            f"</iframe>{''.join(scripts)}"
+        )
+
+    @app.get("/xml/<where>")
+    def xml(where: str) -> Response:
+        text = f'<?xml-stylesheet type="text/xsl" href="/{where}/xslt"?><x/>'
+        return Response(text, content_type="text/xml")
+
+    with app.app_context():
+        provider = t.cast("FsspecStore", store.Provider())
+        for name, text in files.items():
+            provider.save(text.replace("WHERE", "flaskstore").encode(), name)
+    with serve(app) as url, browser.tab() as tab, browser.tab() as control:
+        tab.open(f"{url}/host/flaskstore")
+        tab.wait_for("document.readyState === 'complete'")
+        control.open(f"{url}/host/own")
+        # What the store's page runs is run by the time when all of these are.
+        deadline = time.monotonic() + 20
+        while len(alarms) < len(files) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert alarms == {f"own/{name}" for name in files}
 
 
 def test_gif_is_a_script(browser: Chromium, site: Site) -> None:

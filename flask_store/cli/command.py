@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import re
 import typing as t
-from collections.abc import Mapping
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 from flask.cli import with_appcontext
 
+from .. import secrecy
 from ..exceptions import StoreError
 from ..extension import Store
 from ..stores.fsspec import FsspecStore
@@ -22,9 +21,6 @@ NOT_FOUND = 3
 
 #: The name of the store that has none.
 DEFAULT = "default"
-
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
-_SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|PASSPHRASE|(^|_)KEY$", re.I)
 
 store = AppGroup(
     "store",
@@ -104,18 +100,4 @@ def stores_of_application() -> dict[str, Store]:
 
 def redacted(text: str) -> str:
     """The text without any password or key that the application knows of."""
-    text = _PASSWORD.sub(r"\1:***@", text)
-    config = current_app.config if current_app else {}
-    for secret in sorted(set(secrets_in(config)), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
-
-
-def secrets_in(config: Mapping[t.Any, t.Any]) -> t.Iterator[str]:
-    """The values that a configuration, or what it contains, keeps under such a name."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from secrets_in(value)
-        # What is shorter stands in many words, and would be no secret for long.
-        elif isinstance(value, str) and len(value) > 5 and _SECRET.search(str(name)):
-            yield value
+    return secrecy.redacted(text, current_app.config if current_app else {})

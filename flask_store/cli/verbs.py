@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import typing as t
-from collections.abc import Iterator
 
 import click
 from flask import current_app
@@ -221,32 +220,28 @@ def sweep(store: FsspecStore, older_than: float, orphans: bool, dry_run: bool) -
     age = dt.timedelta(hours=older_than)
     for name in store.sweep(older_than=age, dry_run=dry_run):
         click.echo(visible(name))
-    for name in _orphans(store, age) if orphans else ():
+    for name in _sweep_orphans(store, age, dry_run) if orphans else ():
         click.echo(visible(name))
-        if not dry_run:
-            store.delete(name)
     if dry_run:
         click.echo("Nothing was removed. Pass --yes to do it.", err=True)
 
 
-def _orphans(store: FsspecStore, age: dt.timedelta) -> Iterator[str]:
+def _sweep_orphans(store: FsspecStore, age: dt.timedelta, dry_run: bool) -> list[str]:
     database = current_app.extensions.get("sqlalchemy")
     if database is None:
         raise click.ClickException(
             "The application has no Flask-SQLAlchemy to ask for the rows. Call"
-            " flask_store.sqla.orphans() with your session and columns."
+            " flask_store.sqla.sweep() with your session and columns."
         )
-    from ..sqla import columns_of
-    from ..sqla import orphans
+    from .. import sqla
 
-    columns = [c for data in database.metadatas.values() for c in columns_of(data)]
+    columns = [c for data in database.metadatas.values() for c in sqla.columns_of(data)]
     if not columns:
         raise click.ClickException(
             "No table has a StoredFile or FlaskStoreType column, so that every file"
             " would be taken for an orphan."
         )
-    for found in orphans(store, database.session, columns, age):
-        yield found.name
+    return sqla.sweep(store, database.session, columns, age, dry_run)
 
 
 @command

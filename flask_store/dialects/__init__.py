@@ -29,7 +29,9 @@ from .. import media_types
 from .. import naming
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
+from ..secrecy import Options
 from ..sources import Source
+from ..sources import Streamed
 from ..unnamed import Unnamed
 from .errors import as_builtin
 from .errors import explained
@@ -55,6 +57,9 @@ from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .records import whole as whole
 from .signing import Signing
+
+if t.TYPE_CHECKING:
+    from ..claims import Claim
 
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
 #: save that waits longer holds a worker; every protocol gives up within 10 s.
@@ -135,9 +140,9 @@ class Dialect(Signing):
         """Whether a filesystem that was used before still has its connection."""
         return True
 
-    def connect_options(self) -> dict[str, t.Any]:
+    def connect_options(self) -> Options:
         """What the filesystem is made with, in this process as it is now."""
-        return dict(self.location.options)
+        return Options(self.location.options)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         """The filesystem's path of a checked key.
@@ -170,7 +175,7 @@ class Dialect(Signing):
     @property
     def uri(self) -> str:
         """The store's root as an fsspec URL, without any secret."""
-        return f"{self.location.protocol}://{self.root}"
+        return self.location.uri
 
     def uri_of(self, key: str) -> str:
         """A file as an fsspec URL, without any secret."""
@@ -237,6 +242,41 @@ class Dialect(Signing):
         if copies and not renames:
             with suppress(Exception):  # sweep removes it
                 fs.rm_file(target)
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        # Through this process, for storages that say nothing better.
+        body = whole(self.get(fs, claim.staged, None, staged))
+        with (
+            io.BufferedReader(Streamed(body)) as file,
+            self.stage(fs, Source(file, None)) as copy,
+        ):
+            self._give_key(fs, copy, claim)
+        self._check_copy(fs, claim, staged)
+
+    def _give_key(
+        self, fs: fsspec.AbstractFileSystem, staged: t.Any, claim: Claim
+    ) -> None:
+        """Publish a direct upload under its key, if that is free."""
+        path = self.path(claim.key, follow=False)
+        if self.exclusive(fs, staged):
+            self.create(fs, staged, path, claim.content_type)
+        elif self._is_there(fs, path):
+            raise FileExistsError(path)
+        else:
+            self.replace(fs, staged, path, claim.content_type)
+
+    def _check_copy(
+        self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat
+    ) -> None:
+        """Look whether the copy of a direct upload is whole, and remove it if not.
+
+        :raises NoAnswer: if it is not.
+        """
+        with suppress(FileNotFoundError):
+            if self.stat(fs, claim.key).holds(staged):
+                return
+            self.delete(fs, claim.key)
+        raise NoAnswer(f"it has not copied all of {naming.quoted(claim.key)}")
 
     def _older(self, fs: fsspec.AbstractFileSystem, path: str) -> Stat | None:
         """What has a name already, if anything has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import time
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import replace
 import adlfs
 import fsspec
 from azure.core import exceptions as azure
+from azure.core import MatchConditions
 from azure.core.rest import AsyncHttpResponse
 from azure.storage.blob import ContentSettings
 from werkzeug.http import parse_date
@@ -47,6 +49,9 @@ from .ranged import ranged
 from .records import OutOfSpan
 from .tries import Tries
 
+if t.TYPE_CHECKING:
+    from ..claims import Claim
+
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
 
@@ -55,6 +60,9 @@ MAX_BLOCKS = 50_000
 
 #: Every request is tried twice at most, so that each has half of the time.
 LIMITS = ("connection_timeout", "read_timeout")
+
+#: Seconds between two looks at a copy that goes on.
+POLL = 0.2
 
 #: Seconds for a look at what an upload without a usable answer has left.
 LOOK = 2
@@ -213,6 +221,60 @@ class AzureDialect(AzureLinks):
                 if not reply.get("etag"):
                     raise NoAnswer("it has no ETag")
                 return
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        container = fs.service_client.get_container_client(self.container)
+        # With a shared access signature, if that is what the account is opened with.
+        source = container.get_blob_client(self.absolute_path(claim.staged)).url
+        path = self.path(claim.key)
+        try:
+            reply = self._ask(
+                fs,
+                path,
+                "start_copy_from_url",
+                source,
+                source_etag=f'"{staged.etag}"',
+                source_match_condition=MatchConditions.IfNotModified,
+                match_condition=MatchConditions.IfMissing,
+            )
+        except azure.ResourceNotFoundError as exc:
+            if code_of(exc) == CONTAINER_NOT_FOUND:
+                raise
+            raise FileNotFoundError(claim.staged) from exc
+        except azure.HttpResponseError as exc:
+            if exc.status_code not in (409, 412):
+                raise
+            # One of the two conditions, and it is not said which.
+            if not self._is_there(fs, path):
+                raise version_gone(claim.key) from exc
+            self._await_copy(fs, path)
+            raise FileExistsError(claim.key) from exc
+        if reply.get("copy_status") != "success":
+            self._await_copy(fs, path)
+        self._check_copy(fs, claim, staged)
+
+    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+        try:
+            self._ask(fs, path, "get_blob_properties")
+        except azure.ResourceNotFoundError:
+            return False
+        return True
+
+    def _await_copy(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+        """Wait for a copy that the service goes on with after its answer ("Copy Blob").
+
+        :raises NoAnswer: if it is not done within the time for an answer, or fails.
+        """
+        end = time.monotonic() + TIMEOUT
+        while True:
+            status = self._ask(fs, path, "get_blob_properties").copy.status
+            if status in (None, "success"):  # without one, it was uploaded
+                return
+            if status != "pending":
+                self.discard(fs, path)  # it has the key, and nothing in it
+            if status != "pending" or time.monotonic() > end:
+                raise NoAnswer(f"its copy is {status}")
+            time.sleep(POLL)
 
     def _is_stored(
         self, fs: fsspec.AbstractFileSystem, staged: Staged, path: str

@@ -42,6 +42,7 @@ class AzureLinks(Dialect):
         key: str,
         period: Period,
         disposition: str,
+        content_type: str,
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.
@@ -58,6 +59,7 @@ class AzureLinks(Dialect):
             start=period.start,
             expiry=period.start + dt.timedelta(seconds=period.seconds),
             content_disposition=disposition,
+            content_type=content_type,
         )
         blob = fs.service_client.get_blob_client(self.container, name)
         return f"{blob.url}?{signature}"

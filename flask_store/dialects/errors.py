@@ -136,7 +136,7 @@ def as_builtin(exc: BaseException) -> OSError | None:
 
     :return: ``None`` if that cannot be told, or if it says that there is no file.
     """
-    if isinstance(exc, OSError):
+    if isinstance(exc, OSError) and not _is_lost(exc):
         missing = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
         is_missing = isinstance(exc, NOT_A_FILE) or exc.errno in missing
         return None if is_missing or isinstance(exc, FileExistsError) else exc
@@ -152,6 +152,12 @@ def as_builtin(exc: BaseException) -> OSError | None:
     if any(_LOST.search(kind.__name__) for kind in type(exc).__mro__):
         return ConnectionError(str(exc))
     return None
+
+
+def _is_lost(exc: OSError) -> bool:
+    """Whether an HTTP client calls a lost connection an OSError, as requests does."""
+    builtin = isinstance(exc, ConnectionError | TimeoutError)
+    return exc.errno is None and not builtin and bool(_LOST.search(type(exc).__name__))
 
 
 @contextmanager

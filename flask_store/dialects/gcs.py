@@ -17,12 +17,15 @@ import fsspec
 import gcsfs.core
 import gcsfs.retry
 from google.auth import exceptions as google
+from google.oauth2.credentials import Credentials
 from werkzeug.http import parse_date
 
 from .. import ioloop
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..secrecy import Options
+from ..settings import refuse_login
 from . import Fetched
 from . import Location
 from . import options_in
@@ -50,6 +53,9 @@ NO_TOKEN = (
 )
 
 
+#: What gcsfs does not take for a token or the path of one.
+KINDS = ("google_default", "cache", "cloud", "anon")
+
 #: All the bytes of an object.
 ALL = Span(0, None)
 
@@ -73,6 +79,7 @@ class GCSDialect(GCSWriting):
             )
         options = options_in(config)
         endpoint = options.get("endpoint_url") or gcsfs.core._location()
+        refuse_login("The option endpoint_url", endpoint, "See token in STORE_OPTIONS.")
         options["endpoint_url"] = endpoint.rstrip("/")
         # Left alone, gcsfs tries one kind after the other and ends with none. A token
         # is not for a connection that everybody can read.
@@ -90,6 +97,14 @@ class GCSDialect(GCSWriting):
         return Location(
             "gs", "/".join([bucket, *filter(None, path.split("/"))]), options
         )
+
+    def connect_options(self) -> Options:
+        options = super().connect_options()
+        token = options["token"]
+        if isinstance(token, str) and token not in KINDS and not os.path.exists(token):
+            # gcsfs would ask a server about it, by a URL that errors and logs show.
+            options["token"] = Credentials(token)
+        return options
 
     def connect(self) -> fsspec.AbstractFileSystem:
         options = self.connect_options()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import typing as t
+from contextlib import suppress
 from urllib.parse import quote
 
 import fsspec
@@ -14,7 +15,9 @@ from . import gcs_signing
 from . import Location
 from . import Stat
 from .errors import NoAnswer
+from .errors import version_gone
 from .gcs_http import Client
+from .gcs_http import Refused
 
 if t.TYPE_CHECKING:
     from ..claims import Claim
@@ -44,6 +47,7 @@ class GCSLinks(Dialect):
         key: str,
         period: Period,
         disposition: str,
+        content_type: str,
     ) -> str | None:
         signer = _signer(fs)
         if signer is None:
@@ -57,7 +61,10 @@ class GCSLinks(Dialect):
             signer,
             period.start,
             min(period.seconds, gcs_signing.LONGEST),
-            {"response-content-disposition": disposition},
+            {
+                "response-content-disposition": disposition,
+                "response-content-type": content_type,
+            },
         )
 
     # -- uploads -------------------------------------------------------------
@@ -89,10 +96,22 @@ class GCSLinks(Dialect):
         source, target = (
             self._object(self.path(key)) for key in (claim.staged, claim.key)
         )
-        client, said = self._client(fs), {"ifSourceGenerationMatch": staged.etag}
+        client = self._client(fs)
+        said = {"ifSourceGenerationMatch": staged.etag, "ifGenerationMatch": 0}
         while True:
             # Another storage class, or another place, takes more than one request.
-            reply = client.ask("POST", f"{source}/rewriteTo/{target}", said)
+            try:
+                reply = client.ask("POST", f"{source}/rewriteTo/{target}", said)
+            except Refused as exc:
+                if exc.status == 404:
+                    raise FileNotFoundError(claim.staged) from exc
+                if exc.status != 412:
+                    raise
+                # One of the two conditions, and it is not said which.
+                with suppress(FileNotFoundError):
+                    self.stat(fs, claim.key)
+                    raise FileExistsError(claim.key) from exc
+                raise version_gone(claim.key) from exc
             if reply.get("done") is True:
                 break
             if not isinstance(reply.get("rewriteToken"), str):

@@ -48,6 +48,9 @@ from .errors import explained
 from .errors import version_gone
 from .records import bounds
 
+if t.TYPE_CHECKING:
+    from ..claims import Claim
+
 #: What link(2) answers on a filesystem without hard links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 #: What open(2) answers for a socket, and for a device without a driver.
@@ -90,9 +93,10 @@ class LocalDialect(Dialect):
         if "://" in url:
             parts = urlsplit(url)
             if parts.netloc:
+                host = parts.netloc.rpartition("@")[2]
                 raise NotConfiguredError(
                     f"STORE_PATH {url!r} names a host where a path on disk belongs."
-                    f" Write three slashes: 'file:///{parts.netloc}{parts.path}'."
+                    f" Write three slashes: 'file:///{host}{parts.path}'."
                 )
             root = parts.path
         options = options_in(config)
@@ -264,6 +268,33 @@ class LocalDialect(Dialect):
             give_name(near, path)
         finally:
             near.close()
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        old, new = self.path(claim.staged), self.path(claim.key, follow=False)
+        folder = os.path.dirname(new)
+        try:
+            try:
+                os.link(old, new)
+            except FileNotFoundError:
+                os.stat(old)
+                make_folders(folder, self._fsync)
+                os.link(old, new)
+        except FileExistsError:
+            # Perhaps by a call that was cut off before the name was safe.
+            if not os.path.samefile(old, new):
+                raise
+        except NotADirectoryError as exc:
+            key = claim.key.rpartition("/")[0]
+            raise FileExists(
+                DESTINATION_IS_FILE.format(naming.quoted(key)), key
+            ) from exc
+        except OSError as exc:
+            if exc.errno not in (errno.EXDEV, *NO_LINKS):
+                raise
+            super().adopt(fs, claim, staged)
+            return
+        if self._fsync:
+            sync_folder(folder)
 
     # -- reading -------------------------------------------------------------
 

@@ -23,6 +23,9 @@ from .bodies import FilePart
 from .errors import version_gone
 from .records import bounds
 
+if t.TYPE_CHECKING:
+    from ..claims import Claim
+
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()
 
@@ -54,6 +57,10 @@ class MemoryDialect(Dialect):
         with _lock:
             self._ready(fs, path)
             fs.pipe_file(path, staged)
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        data = fs.cat_file(self.path(claim.staged))
+        self.create(fs, data, self.path(claim.key), claim.content_type)
 
     def _ready(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         folder = fs._parent(path)

@@ -18,6 +18,7 @@ import fsspec
 from .. import naming
 from ..exceptions import NotConfiguredError
 from ..greenlets import patched
+from ..secrecy import Options
 from . import Fetched
 from . import Location
 from . import Span
@@ -73,7 +74,7 @@ class S3Dialect(S3Writing):
         options = s3_options(config, unquote(key) or None, unquote(secret) or None)
         return Location("s3", root, options)
 
-    def connect_options(self) -> dict[str, t.Any]:
+    def connect_options(self) -> Options:
         options = super().connect_options()
         if patched():
             from .s3_session import PatchedSession

@@ -81,6 +81,7 @@ class S3Links(Dialect):
         key: str,
         period: Period,
         disposition: str,
+        content_type: str,
     ) -> str:
         if period.end - period.start.timestamp() > s3_signing.LONGEST * 1.25:
             raise ValueError("S3 signs for seven days at most: expires is too long.")
@@ -90,7 +91,10 @@ class S3Links(Dialect):
             self._region,
             period.start,
             min(period.seconds, s3_signing.LONGEST),
-            {"response-content-disposition": disposition},
+            {
+                "response-content-disposition": disposition,
+                "response-content-type": content_type,
+            },
         )
 
     # -- uploads -------------------------------------------------------------

@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ..exceptions import NotConfiguredError
+from ..settings import refuse_login
 from ..settings import refuse_unknown
 from . import options_in
 
@@ -15,6 +16,7 @@ from . import options_in
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 8.5
 TIMEOUTS = ("connect_timeout", "read_timeout")
+KEYS = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
 
 
 def s3_options(
@@ -42,6 +44,7 @@ def s3_options(
         )
     endpoint, public = get("ENDPOINT_URL"), get("PUBLIC_ENDPOINT_URL")
     for name, url in (("ENDPOINT_URL", endpoint), ("PUBLIC_ENDPOINT_URL", public)):
+        refuse_login(f"STORE_S3_{name}", url, KEYS)
         if url and "://" not in url:
             raise NotConfiguredError(
                 f"STORE_S3_{name} {url!r} has no scheme. Write 'https://{url}'."
@@ -65,6 +68,10 @@ def s3_options(
     options = {name: value for name, value in mine.items() if value is not None}
     for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
         options = _merged(options, options_in(config, extra))
+    for name in ("endpoint_url", "public_endpoint_url"):
+        refuse_login(f"The option {name}", options.get(name), KEYS)
+    inner = options.get("client_kwargs", {}).get("endpoint_url")
+    refuse_login("The option endpoint_url in client_kwargs", inner, KEYS)
     return {**options, "config_kwargs": client_config(config, options)}
 
 

@@ -34,6 +34,9 @@ class Keys(t.NamedTuple):
     secret_key: str
     token: str | None = None
 
+    def __repr__(self) -> str:
+        return "<Keys>"
+
 
 def link(
     url: str,

@@ -17,12 +17,12 @@ import shortuuid
 
 from .. import naming
 from ..arriving import arriving
-from ..exceptions import VersionGone
 from ..sources import Source
 from ..sources import Window
 from . import Location
 from . import Stat
 from .errors import NoAnswer
+from .errors import version_gone
 from .s3_answers import headers_of
 from .s3_answers import is_stored
 from .s3_bodies import META
@@ -66,6 +66,7 @@ class S3Writing(S3Errors):
         super().__init__(location)
         #: The names that this process (or its parent, before it forked) is creating.
         self._under_way: dict[tuple[int, str], Staged] = {}
+        self._conditional_copies: bool | None = None
 
     @contextmanager
     def stage(self, fs: fsspec.AbstractFileSystem, source: Source) -> Iterator[Staged]:
@@ -241,9 +242,15 @@ class S3Writing(S3Errors):
             raise
 
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        """:raises VersionGone: if the form was sent again meanwhile."""
         source = self._where(self.path(claim.staged))
-        # The form can be sent again until it expires, but never into this copy.
+        conditions = {}
+        if self.exclusive(fs, _probe_of(b"")):
+            if not self._copies_exclusively(fs, source):
+                super().adopt(fs, claim, staged)
+                return
+            conditions["IfNoneMatch"] = "*"
+        elif self._is_there(fs, self.path(claim.key)):
+            raise FileExistsError(claim.key)
         try:
             reply = self._call_slow(
                 fs,
@@ -251,16 +258,58 @@ class S3Writing(S3Errors):
                 **self._where(self.path(claim.key)),
                 CopySource=source,
                 CopySourceIfMatch=f'"{staged.etag}"',
+                **conditions,
             )
         except Exception as exc:
-            if status_of(exc) != 412:
+            if status_of(exc) not in TAKEN:
                 raise
-            raise VersionGone(
-                f"{naming.quoted(claim.key)} was uploaded once more while it was"
-                " confirmed. Confirm it again.",
-                claim.key,
-            ) from exc
+            # One of the two conditions, and not every server says which.
+            if self._is_there(fs, self.path(claim.key)):
+                raise FileExistsError(claim.key) from exc
+            raise version_gone(claim.key) from exc
         _given(reply.get("CopyObjectResult") or {}, "ETag")
+        self._check_copy(fs, claim, staged)
+
+    def _is_there(self, fs: fsspec.AbstractFileSystem, path: str) -> bool:
+        try:
+            self._head_object(fs, path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _copies_exclusively(
+        self, fs: fsspec.AbstractFileSystem, source: dict[str, str]
+    ) -> bool:
+        """Whether this server refuses to copy onto a name that is taken, by trying it.
+        Some know the condition only for what is uploaded."""
+        if self._conditional_copies is None:
+            path = self.path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
+            self._put(fs, _probe_of(b"taken"), path, "text/plain")
+            try:
+                self._conditional_copies = self._refuses_copy(fs, path, source)
+            finally:
+                self._remove_probe(fs, self._where(path))
+        return self._conditional_copies
+
+    def _refuses_copy(
+        self, fs: fsspec.AbstractFileSystem, taken: str, source: dict[str, str]
+    ) -> bool:
+        from botocore.exceptions import ParamValidationError
+
+        where = self._where(taken)
+        try:
+            reply = self._call(
+                fs, "copy_object", **where, CopySource=source, IfNoneMatch="*"
+            )
+        except ParamValidationError:
+            return False  # an older botocore does not know it
+        except Exception as exc:
+            status = status_of(exc)
+            if status not in (*TAKEN, 400, 501):
+                raise
+            return status in TAKEN
+        _given(reply.get("CopyObjectResult") or {}, "ETag")
+        return False
 
     def _delete_object(
         self, fs: fsspec.AbstractFileSystem, where: dict[str, str]

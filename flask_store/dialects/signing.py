@@ -26,12 +26,15 @@ class Signing:
         key: str,
         period: Period,
         disposition: str,
+        content_type: str,
     ) -> str | None:
         """A link by which anybody may GET the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
 
         :param period: when it is good. The same period has to give the same link.
         :param disposition: the ``Content-Disposition`` to answer with.
+        :param content_type: the ``Content-Type`` to answer with, in place of the one
+            that is stored.
         """
         return None
 
@@ -46,20 +49,15 @@ class Signing:
         """
         return None
 
-    def staged(self, fs: fsspec.AbstractFileSystem, claim: Claim) -> Stat | None:
-        """What such a form has uploaded, if anything."""
-        if type(self).upload_form is Signing.upload_form:
-            return None
-        try:
-            return self.stat(fs, claim.staged)
-        except FileNotFoundError:
-            return None
-
-    def stat(self, fs: fsspec.AbstractFileSystem, key: str) -> Stat:
-        """:raises FileNotFoundError: if there is no such file."""
-        raise NotImplementedError
-
     def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
-        """Copy what was uploaded to ``claim.key``, if it is still what *staged*
-        describes. The caller compares the copy and removes the upload."""
+        """Publish a direct upload: give the private file ``claim.staged`` the key
+        ``claim.key``, or a copy of it. The caller removes what is left of it.
+
+        :param staged: the version that was looked at. Where an upload can be sent
+            again, no other one is taken.
+        :raises FileExistsError: if the key is taken, in one step where the storage
+            creates in one step.
+        :raises FileNotFoundError: if there is no such upload any more.
+        :raises VersionGone: if the upload was sent again meanwhile.
+        """
         raise NotImplementedError

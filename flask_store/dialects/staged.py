@@ -31,6 +31,9 @@ from .errors import version_gone
 from .handles import HandleFile
 from .records import bounds
 
+if t.TYPE_CHECKING:
+    from ..claims import Claim
+
 logger = logging.getLogger(__name__)
 
 
@@ -141,6 +144,9 @@ class StagedDialect(Dialect):
     ) -> None:
         self._in_folder(fs, path, lambda: self._rename_over(fs, staged.path, path))
         staged.there = False
+
+    def adopt(self, fs: fsspec.AbstractFileSystem, claim: Claim, staged: Stat) -> None:
+        self._give_key(fs, Staged(self.path(claim.staged)), claim)
 
     def _probe(self, fs: fsspec.AbstractFileSystem) -> bool | None:
         """Whether a rename refuses a name that is taken, and no other, by trying it.

@@ -19,6 +19,7 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from ..settings import refuse_login
 from ..sources import CHUNK
 from . import Fetched
 from . import Location
@@ -69,6 +70,8 @@ class WebDAVDialect(WebDAVWriting):
             mine["auth"] = (unquote(parts.username), unquote(parts.password or ""))
         root = "/" + unquote(parts.path).strip("/")
         options = {**mine, **options_in(config)}
+        instead = "They belong into STORE_PATH, as 'webdav+https://user:password@host'."
+        refuse_login("The option base_url", options["base_url"], instead)
         return Location("webdav", root.rstrip("/"), options)
 
     @property

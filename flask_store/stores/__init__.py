@@ -13,6 +13,7 @@ from flask import Flask
 from .. import naming
 from .. import presentation
 from ..exceptions import NotConfiguredError
+from ..settings import refuse_login
 
 if t.TYPE_CHECKING:
     from ..accepting import Upload
@@ -110,6 +111,9 @@ class BaseStore:
             serve == "auto" and self.register_route
         )
         self.domain: str | None = config.get("STORE_DOMAIN") or None
+        refuse_login(
+            "STORE_DOMAIN", self.domain, "It belongs into no address of a file."
+        )
         # Also when a web server in front does the serving, under the same addresses.
         ours = self.serves or self.register_route
         self.url_prefix: str = config.get("STORE_URL_PREFIX") or (

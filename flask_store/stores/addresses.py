@@ -20,31 +20,31 @@ class AddressedStore(ReadableStore):
 
     @property
     def identity(self) -> str:
-        """What sets this store apart in whatever the application signs for it."""
-        return self.url_prefix if self.serves else self.uri
+        """What sets this store apart in whatever an application signs for it: where
+        it is served, and where its files are. Applications may share a key."""
+        return f"{self.url_prefix if self.serves else ''} {self.uri}"
 
     @property
     def upload_prefix(self) -> str | None:
         """Below which address the application takes direct uploads, or ``None`` if
         nobody needs it to, or it must not."""
-        if self.serves:
-            return self.url_prefix
-        needed = self.serve != "off" and not self.dialect.takes_forms
-        return self._served_at if needed else None
+        if self.serve == "off" or self.dialect.takes_forms or self.dialect.read_only:
+            return None
+        return self.url_prefix if self.serves else self._served_at
 
     def upload_url(self, key: str) -> str:
         """The address at the application that takes the upload of one key.
 
         :raises NotConfiguredError: if there is none.
         """
-        if self.serves:
-            return self.at(None).public_url(key)
         if self.upload_prefix is None:
             raise NotConfiguredError(
                 f"{self!r} takes no forms by itself, and with STORE_SERVE"
                 f" {self.serve!r} the application does not either. Set STORE_SERVE to"
                 " 'auto' or 'proxy'."
             )
+        if self.serves:
+            return self.at(None).public_url(key)
         return f"/{quote(naming.join(self.upload_prefix.strip('/'), key))}"
 
     def public_url(self, name: str) -> str:
@@ -105,9 +105,11 @@ class AddressedStore(ReadableStore):
             download_as,
         )
         period = links.period(self.url_expires if expires is None else expires)
-        said = shown["Content-Disposition"]
+        # The type is said, too: that of the name, which the disposition is for, and not
+        # what somebody may have stored.
+        said = shown["Content-Disposition"], shown["Content-Type"]
         with self._explained(key):
-            return self.dialect.sign(self.fs, key, period, said)
+            return self.dialect.sign(self.fs, key, period, *said)
 
     def presign_upload(
         self,
@@ -130,11 +132,15 @@ class AddressedStore(ReadableStore):
         return direct.presign(self._whole, filename, content_type, max_size, expires)
 
     def confirm(self, token: str) -> FileWrapper:
-        """Take over a file that a browser has sent. This works once.
+        """Take over a file that a browser has sent, and publish it. This works once.
 
-        :param token: that of :meth:`presign_upload`.
-        :raises BadLink: if the token is not good here, has expired, or was confirmed
-            before, by whichever process on whichever host.
+        Whatever cuts it off before it returns, it may be called again.
+
+        :param token: that of :meth:`presign_upload`, of a provider with the same
+            destination in the same application.
+        :raises AlreadyConfirmed: if it was confirmed before, by whichever process on
+            whichever host.
+        :raises BadLink: if the token is not good here, or has expired.
         :raises FileNotFound: if nothing was uploaded.
         :raises TooLarge: if it has more bytes than agreed.
         :raises WrongType: if it is stored as another type than agreed.

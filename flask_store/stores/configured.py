@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 
+from .. import secrecy
 from ..dialects import Dialect
 from ..dialects import switch_in
 from ..dialects.registry import open_dialect
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
+from ..secrecy import Options
 from ..sources import Source
 from . import BaseStore
 from .connection import Connection
@@ -121,9 +123,9 @@ class ConfiguredStore(BaseStore):
         """What pandas and others want beside a file's
         :attr:`~flask_store.files.FileWrapper.uri`.
 
-        It holds the credentials: do not print it.
+        It holds the credentials. Its repr has the names of the options only.
         """
-        return dict(self.dialect.location.options)
+        return Options(self.dialect.location.options)
 
     @contextmanager
     def _explained(self, key: str, source: Source | None = None) -> Iterator[None]:
@@ -138,6 +140,12 @@ class ConfiguredStore(BaseStore):
             error = exc if explained else self.dialect.explain(exc, key)
             if isinstance(error, StoreUnavailable):
                 self.connection.drop()
+            options = self.dialect.location.options
+            if not self.dialect.plain_files and secrecy.is_shown(exc, options):
+                # A library quotes a token or a password. Then it is not quoted in turn.
+                error = error or StoreError(f"{type(exc).__name__}: {exc}", key)
+                error.args = (secrecy.redacted(str(error), options),)
+                raise error from None
             if error is None or error is exc:
                 raise
             raise error from exc

@@ -84,7 +84,15 @@ class FsspecStore(AddressedStore):
             else:
                 key = self._store(source, key, on_conflict, content_type)
         stored = FileWrapper(key, self.at(None), upload)
-        signals.file_saved.send(_application(), file=stored)
+        try:
+            signals.file_saved.send(_application(), file=stored)
+        except BaseException:
+            # The caller never gets to know the name of a file that was refused. One
+            # that was overwritten had its name before.
+            if on_conflict != "overwrite":
+                with suppress(StoreError, OSError):
+                    stored.delete()
+            raise
         return stored
 
     def _spool(
