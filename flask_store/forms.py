@@ -50,6 +50,14 @@ PADDING_SIZE = 4096
 LINE_END = re.compile(rb"[\r\n]")
 
 
+#: What follows a mark if it may be a boundary, for all that has arrived. The padding is
+#: not tried again in each shorter length ("*+"), because no line ends within it.
+AFTER_MARK = re.compile(rb"--|-?\Z|[%s]*+(?:[\r\n]|\Z)" % PADDING)
+#: How many marks in a row are looked at here. Many are faster looked through by the
+#: decoder's expression.
+MARKS = 8
+
+
 class FormParser(FormDataParser):
     """Werkzeug's parser of forms, with a parser of parts that copies less."""
 
@@ -145,18 +153,12 @@ class Decoder(MultipartDecoder):
     ) -> None:
         super().__init__(boundary, max_form_memory_size, max_parts=max_parts)
         self._mark = b"--" + boundary
-        # As Werkzeug's, but padding is not tried again in each shorter length ("*+"):
-        # what follows it is no padding.
-        self.boundary_re = re.compile(
-            rb"(?:\r\n|\r|\n)%s(--[%s]*+(?:\r\n|\r|\n)?|[%s]*+(?:\r\n|\r|\n))"
-            % (re.escape(self._mark), PADDING, PADDING)
-        )
         # A line that ends a part, but for its own end.
         self._longest = len(b"\r\n") + len(self._mark) + PADDING_SIZE
         self._slice = SLICE
         if max_form_memory_size is not None:
             # The decoder refuses what does not fit into its buffer beside what it has
-            # kept there: at most a line with its padding. Up to two slices follow.
+            # kept there: at most a line with its padding.
             self._slice = max(1, min(SLICE, max_form_memory_size // 4))
 
     def events(self, data: bytes | None) -> Iterator[Event]:
@@ -180,13 +182,14 @@ class Decoder(MultipartDecoder):
                     self.buffer.clear()
                 yield Data(t.cast(bytes, view[start:end]), more_data=True)
                 start = end
-            end = start + self._slice
+            left = len(data) - start
+            size = min(left, self._slice)
             # Python searches less than 30 kB in a way that is slow for some boundaries.
-            if self.state is State.DATA and len(data) - end < self._slice:
-                end = len(data)
-            self.receive_data(t.cast(bytes, view[start:end]))
+            if size < left < 2 * size:
+                size = left // 2
+            self.receive_data(t.cast(bytes, view[start : start + size]))
             yield from self._decoded()
-            start = end
+            start += size
 
     def _decoded(self) -> Iterator[Event]:
         while not isinstance(event := self.next_event(), NeedData | Epilogue):
@@ -202,6 +205,10 @@ class Decoder(MultipartDecoder):
         if mark in bytes(self.buffer) + data[start : start + len(mark)]:
             return start
         end = data.find(mark, start)
+        for _ in range(MARKS):
+            if end < 0 or _may_end_a_part(data, end, end + len(mark)):
+                break
+            end = data.find(mark, end + 1)
         end = len(data) if end < 0 else end
         # A mark that begins here, and the end of the line before it.
         doubt = LINE_END.search(data, max(start, end - len(mark) - 1), end)
@@ -253,3 +260,8 @@ class Decoder(MultipartDecoder):
                         break
                 return len(data) - len(tail) + mark
         return None
+
+
+def _may_end_a_part(data: bytes, start: int, end: int) -> bool:
+    """Whether the mark between *start* and *end* may be a boundary."""
+    return data[start - 1] in b"\r\n" and AFTER_MARK.match(data, end) is not None
