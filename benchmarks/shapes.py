@@ -33,7 +33,15 @@ MIB = 1024**2
 WHOLE = 0
 #: How many bytes a read returns at most, and how long the form is then. Each read has
 #: its price.
-READS = {1: 8 * KIB, 7: 48 * KIB, 60: 256 * KIB, 1460: MIB, 64 * KIB: MIB, WHOLE: MIB}
+READS = {
+    1: 8 * KIB,
+    7: 48 * KIB,
+    60: 256 * KIB,
+    1460: MIB,
+    8 * KIB: MIB,
+    64 * KIB: MIB,
+    WHOLE: MIB,
+}
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 FILE = b'Content-Disposition: form-data; name="afile"; filename="a.bin"\r\n\r\n'
@@ -101,10 +109,12 @@ SHAPES = {
     "after the first boundary": Shape(b" ", b"--@"),
     "after the last boundary": Shape(b" ", A_FORM),
     "1,000 spaces, no line end": Shape(b"\r\n--@" + b" " * 1000 + b"x"),
+    "4,000 spaces, no line end": Shape(b"\r\n--@" + b" " * 4000 + b"x"),
     "60,000 spaces, no line end": Shape(b"\r\n--@" + b" " * 60_000 + b"x"),
     "64 KiB of spaces, no line end": Shape(b"\r\n--@" + b" " * 64 * KIB + b"x"),
     "200,000 spaces, no line end": Shape(b"\r\n--@" + b" " * 200_000 + b"x"),
     "parts with padded boundaries": Shape(PARTS[:-2] + b" " * 300 + b"\r\n" + FILE),
+    "padding in a row": Shape(b"\r\n--@    \t"),
     # Ends of lines.
     "CR": Shape(b"\r"),
     "LF": Shape(b"\n"),
@@ -117,10 +127,15 @@ SHAPES = {
     "a boundary but its last byte": Shape(b"\r\n--" + BOUNDARY.encode()[:-1]),
     "a boundary and a letter": Shape(b"\r\n--@x"),
     "a boundary and a dash": Shape(b"\r\n--@-x"),
+    "a boundary, 500 zeros": Shape(b"\r\n--@x" + bytes(500)),
+    "a boundary, 8,000 zeros": Shape(b"\r\n--@x" + bytes(8000)),
     "a boundary, 60,000 zeros": Shape(b"\r\n--@x" + bytes(60_000)),
     "a boundary, 60,000 line ends": Shape(b"\r\n--@x" + b"\r\n" * 30_000),
     "a boundary within a line": Shape(b"x--@"),
     "boundaries without lines": Shape(b"--@"),
+    "a boundary of a dash": Shape(b"-", boundary="-"),
+    "a boundary of a dash, lines": Shape(b"\r\n---x", boundary="-"),
+    "a boundary of a letter": Shape(b"--x", boundary="x"),
     "70 dashes, in dashes": Shape(b"-", boundary="-" * 70),
     "70 letters, but the last": Shape(b"\r\n--" + b"a" * 69, boundary="a" * 69 + "b"),
     "70 letters, in letters": Shape(b"a", boundary="a" * 69 + "b"),
@@ -139,6 +154,12 @@ SHAPES = {
     "fields of one byte": Shape(PARTS + FIELD + b"a"),
     "files of 1,000 bytes": Shape(PARTS + FILE + bytes(1000)),
     "fields of 1,000 bytes": Shape(PARTS + FIELD + bytes(1000)),
+    "files after LF alone": Shape(
+        (PARTS + FILE + b"a").replace(b"\r", b""), b"--@\n" + FILE.replace(b"\r", b"")
+    ),
+    "files after CR alone": Shape(
+        (PARTS + FILE + b"a").replace(b"\n", b""), b"--@\r" + FILE.replace(b"\n", b"")
+    ),
     # Headers.
     "a long file name": Shape(
         b"a", IN_HEADERS + b'name="a"; filename="', b'"\r\n\r\n\r\n--@--'
@@ -147,16 +168,27 @@ SHAPES = {
     "many headers": Shape(
         b"\r\nX-Header: value", b"--@\r\n" + FIELD[:-4], b"\r\n\r\na\r\n--@--"
     ),
+    "header lines of a letter": Shape(
+        b"\r\nx", b"--@\r\n" + FIELD[:-4], b"\r\n\r\na\r\n--@--"
+    ),
+    "parameters of a header": Shape(b"a=b; ", IN_HEADERS, HEADERS_END),
     "quotes in a header": Shape(b'"\\"; ', IN_HEADERS, HEADERS_END),
     "headers without an end": Shape(b"x", b"--@\r\n", b""),
     "CR LF CR in headers": Shape(b"\r\n\rx", b"--@\r\n", b""),
     # Around the parts.
     "before: letters": Shape(b"x", b"", b"\r\n" + A_FORM),
+    "before: CR": Shape(b"\r", b"", b"\r\n" + A_FORM),
     "before: CR LF": Shape(b"\r\n", b"", b"\r\n" + A_FORM),
     "before: dashes": Shape(b"-", b"", b"\r\n" + A_FORM),
     "before: a boundary and a letter": Shape(b"\r\n--@x", b"", b"\r\n" + A_FORM),
     "before: a padded boundary": Shape(
         b"\r\n--@" + b" " * 1000 + b"x", b"", b"\r\n" + A_FORM
+    ),
+    "before: 60,000 spaces": Shape(
+        b"\r\n--@" + b" " * 60_000 + b"x", b"", b"\r\n" + A_FORM
+    ),
+    "before: 4,000 spaces": Shape(
+        b"\r\n--@" + b" " * 4000 + b"x", b"", b"\r\n" + A_FORM
     ),
     "after: letters": Shape(b"x", A_FORM, b""),
     "after: boundaries": Shape(b"\r\n--@--", A_FORM, b""),

@@ -44,15 +44,18 @@ LINE_ENDS = (b"\r\n", b"\r", b"\n")
 PADDING = b" \t\v\f"
 #: How much of it is waited for, and looked at again, when the rest of its line has not
 #: arrived. What is longer then becomes content, as with Werkzeug. The RFC has no limit.
-PADDING_SIZE = 4096
+PADDING_SIZE = 1024
 
 #: Werkzeug takes either character for the end of a line, as some clients do.
 LINE_END = re.compile(rb"[\r\n]")
 
 
-#: What follows a mark if it may be a boundary, for all that has arrived. The padding is
-#: not tried again in each shorter length ("*+"), because no line ends within it.
-AFTER_MARK = re.compile(rb"--|-?\Z|[%s]*+(?:[\r\n]|\Z)" % PADDING)
+#: What follows a mark if it may be a boundary. Group 1 is there if it is one for sure;
+#: otherwise the rest of the line has not arrived. The padding is not tried again in each
+#: shorter length ("*+"), because no line ends within it.
+AFTER_MARK = re.compile(
+    rb"(--|[%s]*+[\r\n])|(?:-|[%s]{0,%d}+)\Z" % (PADDING, PADDING, PADDING_SIZE)
+)
 #: How many marks in a row are looked at here. Many are faster looked through by the
 #: decoder's expression.
 MARKS = 8
@@ -175,7 +178,7 @@ class Decoder(MultipartDecoder):
         view = memoryview(data)
         start = 0
         while start < len(data):
-            end = self._content(data, start)
+            end, is_open = self._content(data, start)
             if end > start:
                 if self.buffer:
                     yield Data(bytes(self.buffer), more_data=True)
@@ -183,36 +186,47 @@ class Decoder(MultipartDecoder):
                 yield Data(t.cast(bytes, view[start:end]), more_data=True)
                 start = end
             left = len(data) - start
-            size = min(left, self._slice)
+            size = left if is_open else min(left, self._slice)
             # Python searches less than 30 kB in a way that is slow for some boundaries.
             if size < left < 2 * size:
                 size = left // 2
             self.receive_data(t.cast(bytes, view[start : start + size]))
-            yield from self._decoded()
+            if not is_open:
+                yield from self._decoded()
             start += size
 
     def _decoded(self) -> Iterator[Event]:
         while not isinstance(event := self.next_event(), NeedData | Epilogue):
             yield event
 
-    def _content(self, data: bytes, start: int) -> int:
+    def _content(self, data: bytes, start: int) -> tuple[int, bool]:
         """Where the bytes of *data* end that go on, from *start*, with the part that
         has begun, as do those that the decoder has kept, for sure: neither the part's
-        end nor the beginning of that is among them."""
+        end nor the beginning of that is among them.
+
+        Also whether only more data can tell what follows them.
+        """
         mark = self._mark
         if self.state is not State.DATA or len(data) - start < len(mark):
-            return start
-        if mark in bytes(self.buffer) + data[start : start + len(mark)]:
-            return start
+            return start, False
+        if self.buffer:
+            kept = bytes(self.buffer)
+            line = kept + data[start : start + self._longest]
+            found = line.find(mark, 0, len(kept) + len(mark))
+            after = _after_mark(line, found, mark) if found >= 0 else None
+            if after:
+                return start, not after[1]
+        after = None
         end = data.find(mark, start)
         for _ in range(MARKS):
-            if end < 0 or _may_end_a_part(data, end, end + len(mark)):
+            if end < 0 or (after := _after_mark(data, end, mark)):
                 break
             end = data.find(mark, end + 1)
+        is_open = end < 0 or (after is not None and not after[1])
         end = len(data) if end < 0 else end
         # A mark that begins here, and the end of the line before it.
         doubt = LINE_END.search(data, max(start, end - len(mark) - 1), end)
-        return doubt.start() if doubt else end
+        return doubt.start() if doubt else end, is_open
 
     def next_event(self) -> Event:
         if self.state is State.DATA_START and not self.complete:
@@ -262,6 +276,8 @@ class Decoder(MultipartDecoder):
         return None
 
 
-def _may_end_a_part(data: bytes, start: int, end: int) -> bool:
-    """Whether the mark between *start* and *end* may be a boundary."""
-    return data[start - 1] in b"\r\n" and AFTER_MARK.match(data, end) is not None
+def _after_mark(data: bytes, found: int, mark: bytes) -> re.Match[bytes] | None:
+    """What follows a mark in *data*, if it may be a boundary."""
+    if found == 0 or data[found - 1] not in b"\r\n":
+        return None
+    return AFTER_MARK.match(data, found + len(mark))
