@@ -113,7 +113,7 @@ SHAPES = {
     "60,000 spaces, no line end": Shape(b"\r\n--@" + b" " * 60_000 + b"x"),
     "64 KiB of spaces, no line end": Shape(b"\r\n--@" + b" " * 64 * KIB + b"x"),
     "200,000 spaces, no line end": Shape(b"\r\n--@" + b" " * 200_000 + b"x"),
-    "parts with padded boundaries": Shape(PARTS[:-2] + b" " * 300 + b"\r\n" + FILE),
+    "parts with padded boundaries": Shape(PARTS[:-2] + b" " * 200 + b"\r\n" + FILE),
     "padding in a row": Shape(b"\r\n--@    \t"),
     # Ends of lines.
     "CR": Shape(b"\r"),

@@ -44,15 +44,15 @@ LINE_ENDS = (b"\r\n", b"\r", b"\n")
 PADDING = b" \t\v\f"
 #: How much of it is waited for, and looked at again, when the rest of its line has not
 #: arrived. What is longer then becomes content, as with Werkzeug. The RFC has no limit.
-PADDING_SIZE = 1024
+PADDING_SIZE = 256
 
 #: Werkzeug takes either character for the end of a line, as some clients do.
 LINE_END = re.compile(rb"[\r\n]")
 
 
 #: What follows a mark if it may be a boundary. Group 1 is there if it is one for sure;
-#: otherwise the rest of the line has not arrived. The padding is not tried again in each
-#: shorter length ("*+"), because no line ends within it.
+#: otherwise the rest of the line has not arrived. The padding is not tried again in
+#: each shorter length ("*+"), because no line ends within it.
 AFTER_MARK = re.compile(
     rb"(--|[%s]*+[\r\n])|(?:-|[%s]{0,%d}+)\Z" % (PADDING, PADDING, PADDING_SIZE)
 )
@@ -174,6 +174,9 @@ class Decoder(MultipartDecoder):
         if data is None:
             self.receive_data(None)
             yield from self._decoded()
+            return
+        if self.state is State.EPILOGUE:
+            self.receive_data(data)
             return
         view = memoryview(data)
         start = 0

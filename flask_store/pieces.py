@@ -6,13 +6,13 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 
-#: How many bytes are asked for at first, as by Werkzeug. A server keeps what has arrived
-#: of them in memory until all of them are there, or as long as the client stalls.
+#: How many bytes are asked for at first, as by Werkzeug. A server keeps in memory what
+#: has arrived of them until all of them are there, or as long as the client stalls.
 SMALL = 64 * 1024
 #: How many bytes a piece has at least.
-SHORT = 2 * 1024
-#: How many bytes are asked for at most. A server such as gunicorn takes up to 1 MiB from
-#: the socket, and copies the rest whenever less is asked for.
+SHORT = 512
+#: How many bytes are asked for at most. A server such as gunicorn takes up to 1 MiB
+#: from the socket, and copies the rest whenever less is asked for.
 LARGE = 1024 * 1024
 #: Which part of what has arrived is asked for next. A small body needs little memory,
 #: and of a large one nearly everything arrives in large pieces.
@@ -27,8 +27,8 @@ _permits: t.Final = [None] * LARGE_READERS
 
 
 def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Everything that *read* returns, in pieces of :data:`SHORT` to :data:`LARGE` bytes.
-    Only the last one may be shorter.
+    """Everything that *read* returns, in pieces of at most :data:`LARGE` bytes, and of
+    at least :data:`SHORT`, but for the last one.
 
     The caller had better not keep a piece while it asks for the next one.
 
