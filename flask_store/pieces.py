@@ -11,12 +11,12 @@ from collections.abc import Iterator
 SMALL = 64 * 1024
 #: How many bytes a piece has at least.
 SHORT = 512
-#: How many bytes are asked for at most. A server such as gunicorn takes up to 1 MiB
-#: from the socket, and copies the rest whenever less is asked for.
+#: How many bytes are asked for when these have arrived, until :data:`LARGE` have: so
+#: many that a small form takes at most twice the memory that it takes with Werkzeug.
+MIDDLE = 256 * 1024
+#: How many bytes are asked for when as many have arrived. A server such as gunicorn
+#: takes up to 1 MiB from the socket, and copies the rest whenever less is asked for.
 LARGE = 1024 * 1024
-#: Which part of what has arrived is asked for next. A small body needs little memory,
-#: and of a large one nearly everything arrives in large pieces.
-SHARE = 4
 #: How many uploads of a process may ask for more than :data:`SMALL` at the same moment.
 #: Without a limit, each of a thousand stalled uploads would keep a large piece.
 LARGE_READERS = 4
@@ -36,7 +36,7 @@ def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """
     arrived = 0
     short = bytearray()
-    while data := _read(read, min(max(SMALL, arrived // SHARE), LARGE)):
+    while data := _read(read, _wanted(arrived)):
         arrived += len(data)
         # Each piece is work, however short it is.
         if short or len(data) < SHORT:
@@ -49,6 +49,12 @@ def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
         del data  # and its memory, while the next piece arrives
     if short:
         yield bytes(short)
+
+
+def _wanted(arrived: int) -> int:
+    if arrived < SMALL:
+        return SMALL
+    return MIDDLE if arrived < LARGE else LARGE
 
 
 def _read(read: Callable[[int], bytes], size: int) -> bytes:
