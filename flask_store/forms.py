@@ -209,27 +209,35 @@ class Decoder(MultipartDecoder):
 
         Also whether only more data can tell what follows them.
         """
-        mark = self._mark
-        if self.state is not State.DATA or len(data) - start < len(mark):
+        size = len(self._mark)
+        if self.state is not State.DATA or len(data) - start < size:
             return start, False
         if self.buffer:
             kept = bytes(self.buffer)
             line = kept + data[start : start + self._longest]
-            found = line.find(mark, 0, len(kept) + len(mark))
-            after = _after_mark(line, found, mark) if found >= 0 else None
-            if after:
-                return start, not after[1]
-        after = None
-        end = data.find(mark, start)
-        for _ in range(MARKS):
-            if end < 0 or (after := _after_mark(data, end, mark)):
-                break
-            end = data.find(mark, end + 1)
-        is_open = end < 0 or (after is not None and not after[1])
-        end = len(data) if end < 0 else end
+            found, is_open = self._find(line, 0, len(kept) + size)
+            if found >= 0:
+                return start, is_open
+        end, is_open = self._find(data, start, len(data))
+        if end < 0:
+            end, is_open = len(data), True
         # A mark that begins here, and the end of the line before it.
-        doubt = LINE_END.search(data, max(start, end - len(mark) - 1), end)
+        doubt = LINE_END.search(data, max(start, end - size - 1), end)
         return doubt.start() if doubt else end, is_open
+
+    def _find(self, data: bytes, start: int, stop: int) -> tuple[int, bool]:
+        """Where the first mark is between *start* and *stop* that may be a boundary,
+        or -1, and whether the rest of its line has not arrived."""
+        found = data.find(self._mark, start, stop)
+        for _ in range(MARKS):
+            if found < 0:
+                break
+            if found > 0 and data[found - 1] in b"\r\n":
+                after = AFTER_MARK.match(data, found + len(self._mark))
+                if after:
+                    return found, not after[1]
+            found = data.find(self._mark, found + 1, stop)
+        return found, False
 
     def next_event(self) -> Event:
         if self.state is State.DATA_START and not self.complete:
@@ -277,10 +285,3 @@ class Decoder(MultipartDecoder):
                         break
                 return len(data) - len(tail) + mark
         return None
-
-
-def _after_mark(data: bytes, found: int, mark: bytes) -> re.Match[bytes] | None:
-    """What follows a mark in *data*, if it may be a boundary."""
-    if found == 0 or data[found - 1] not in b"\r\n":
-        return None
-    return AFTER_MARK.match(data, found + len(mark))

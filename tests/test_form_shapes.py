@@ -33,7 +33,7 @@ from flask_store.uploads import StreamingRequest
 #: How many bytes a read returns, and how long the form is then.
 READS = {
     **{1: 4 * KIB, 7: 16 * KIB, 60: 64 * KIB},
-    **{1460: 96 * KIB, 8 * KIB: 96 * KIB, WHOLE: 192 * KIB},
+    **{1460: 512 * KIB, 8 * KIB: 512 * KIB, WHOLE: 512 * KIB},
 }
 #: The same, where each allocation is traced, which takes long.
 TRACED = {60: 4 * KIB, 1460: 16 * KIB, WHOLE: 96 * KIB}
@@ -119,6 +119,8 @@ def test_looks_at_no_more_than_werkzeug(name: str, counts: Counts) -> None:
     """However little a server hands over at a time."""
     shape = SHAPES[name]
     for most, size in READS.items():
+        if len(shape.unit) > size:
+            continue
         body = shape.body(size)
         theirs = looked_at(counts, FormDataParser, shape, body, most)
         ours = looked_at(counts, FormParser, shape, body, most)
@@ -131,6 +133,8 @@ def test_keeps_little_in_memory(name: str) -> None:
     """At most twice what Werkzeug keeps."""
     shape = SHAPES[name]
     for most, size in TRACED.items():
+        if len(shape.unit) > size:
+            continue
         assert larger(shape, shape.body(size), most) <= 2, most
 
 
