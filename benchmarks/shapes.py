@@ -178,7 +178,6 @@ SHAPES = {
     "header lines of a letter": Shape(
         b"\r\nx", b"--@\r\n" + FIELD[:-4], b"\r\n\r\na\r\n--@--"
     ),
-    "parameters of a header": Shape(b"a=b; ", IN_HEADERS, HEADERS_END),
     "quotes in a header": Shape(b'"\\"; ', IN_HEADERS, HEADERS_END),
     "headers without an end": Shape(b"x", b"--@\r\n", b""),
     "CR LF CR in headers": Shape(b"\r\n\rx", b"--@\r\n", b""),
