@@ -88,6 +88,8 @@ class Dialect(Signing):
     protocols: t.ClassVar[tuple[str, ...]] = ()
     #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
     scope: Scope = "process"
+    #: Whether the filesystem has a connection that may be lost, which :meth:`alive` tells.
+    connected: t.ClassVar[bool] = False
     #: Which settings to look at when the storage refuses or does not answer.
     settings: str = "STORE_PATH and STORE_OPTIONS"
     #: Whether :meth:`open` gives a file of the operating system, or of memory, whose
@@ -660,7 +662,8 @@ class Dialect(Signing):
         """What the filesystem raises becomes a :exc:`StoreError`; what the caller's
         own stream raises stays as it is."""
         try:
-            self.check_connection()
+            if self.connected:
+                self.check_connection()
             yield
         except Exception as exc:
             if source is not None and source.error is not None:

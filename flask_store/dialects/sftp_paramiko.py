@@ -51,6 +51,7 @@ class ParamikoDialect(SSHDialect):
     """One connection for each thread: threads that share one wait for ever."""
 
     protocols = ("sftp", "ssh")
+    connected = True
     driver = "paramiko"
     scope = "thread"
     defaults = {

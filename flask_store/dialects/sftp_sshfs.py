@@ -66,6 +66,7 @@ class SshfsDialect(SSHDialect):
     """One connection for all threads of a process."""
 
     protocols = ("sftp", "ssh")
+    connected = True
     driver = "sshfs"
     defaults = {
         # sshfs by itself would trust any server; () is ~/.ssh/known_hosts.

@@ -130,6 +130,8 @@ class BaseStore:
 
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
+        if not destination and not self.destination:
+            return self
         twin = copy.copy(self)
         twin.destination = naming.clean_destination(destination)
         return twin
@@ -170,7 +172,10 @@ class BaseStore:
 
         :raises InvalidName: if it leads anywhere else.
         """
-        return naming.check(naming.join(self.destination, naming.check(name)))
+        name = naming.check(name)
+        if not self.destination:
+            return name
+        return naming.check(f"{self.destination}/{name}")
 
     def relative_path(self, name: str) -> str:
         """The file's path in the store: its destination and its name."""
