@@ -52,7 +52,6 @@ class ParamikoDialect(SSHDialect):
 
     protocols = ("sftp", "ssh")
     connected = True
-    driver = "paramiko"
     scope = "thread"
     defaults = {
         "timeout": TIMEOUT,

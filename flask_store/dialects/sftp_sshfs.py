@@ -67,7 +67,6 @@ class SshfsDialect(SSHDialect):
 
     protocols = ("sftp", "ssh")
     connected = True
-    driver = "sshfs"
     defaults = {
         # sshfs by itself would trust any server; () is ~/.ssh/known_hosts.
         "known_hosts": (),
