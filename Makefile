@@ -47,7 +47,8 @@ test-min: .venv/dev
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict flask_store
+	$(BIN)/mypy --strict flask_store tests/type_check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: .venv/dev
 	$(BIN)/sphinx-build -E -W -n -q docs docs/_build

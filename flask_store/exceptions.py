@@ -89,7 +89,7 @@ class ClientError(StoreError, HTTPException):
     :attr:`code`."""
 
     #: The HTTP status.
-    code = 400
+    code: int = 400
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
         HTTPException.__init__(self, description=message)
