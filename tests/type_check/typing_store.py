@@ -191,8 +191,7 @@ def confirm() -> str:
     try:
         f = store.Provider("films").confirm(request.form["token"])
     except AlreadyConfirmed as exc:
-        t.assert_type(exc.file, FileWrapper | None)
-        return "" if exc.file is None else exc.file.absolute_url()
+        return exc.file.absolute_url()
     except BadLink as exc:
         return exc.description or ""
     return f.absolute_url()
