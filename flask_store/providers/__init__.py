@@ -45,7 +45,7 @@ class Provider:
         self.location = location
         self._store: FsspecStore | None = self._bound
         #: Whether it stands for a stored file: made with a name, or saved.
-        self.is_stored = isinstance(fp, str | os.PathLike)
+        self.is_stored: bool = isinstance(fp, str | os.PathLike)
 
     # -- what flask_store.Store asks for -------------------------------------
 

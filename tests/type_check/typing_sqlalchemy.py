@@ -20,6 +20,7 @@ from flask_store import FileWrapper
 from flask_store import Store
 from flask_store.dialects import Stat
 from flask_store.providers.local import LocalProvider
+from flask_store.sqla import columns_of
 from flask_store.sqla import FlaskStoreType
 from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
@@ -92,7 +93,9 @@ def clean(session: Session) -> Iterator[Stat]:
     provider = store.Provider()
     columns = [Person.picture, Person.report]
     sweep(provider, session, columns, older_than=timedelta(days=2))
+    sweep(provider, session, [*columns, *columns_of(Base.metadata)])
     yield from orphans(provider, session, columns)
+    orphans(provider, session, ["picture"])  # type: ignore[list-item]
 
 
 StoredFile(store="scans")  # type: ignore[arg-type]
