@@ -23,6 +23,7 @@ from .. import signals
 from .. import usage
 from ..accepting import open_source
 from ..accepting import Upload
+from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Files
 from ..dialects import Hold
@@ -101,7 +102,7 @@ class FsspecStore(BaseStore):
         return cls.from_config(config, destination)
 
     def configure(self, config: Mapping[str, t.Any]) -> None:
-        self.dialect = open_dialect(self.url(config), config)
+        self.dialect: Dialect = open_dialect(self.url(config), config)
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
@@ -412,7 +413,15 @@ class FsspecStore(BaseStore):
         """A stored file by its name, without looking whether it is there."""
         return FileWrapper(name, self)
 
-    def open(self, name: str, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
+    @t.overload
+    def open(self, name: str, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
+
+    @t.overload
+    def open(self, name: str, mode: t.Literal["r"]) -> t.IO[str]: ...
+
+    def open(
+        self, name: str, mode: t.Literal["r", "rb"] = "rb"
+    ) -> t.IO[bytes] | t.IO[str]:
         """A stored file, for reading; ``"r"`` reads it as UTF-8 text.
 
         :raises FileNotFound: if it is not there.
