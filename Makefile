@@ -6,28 +6,40 @@ PORT = 5000
 BIN = .venv/bin
 # Most tests wait for a server: a few more of them than there are cores pay.
 JOBS = 3
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# Markers of the tests that make test leaves out: see pyproject.toml.
+REST = servers or hard or far or slow
 # The others import what this environment does not have.
-MIN = $(shell grep -l lower_bounds tests/test_*.py)
+MIN = $(shell grep -l lower_bounds tests/*/test_*.py)
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 # The tests start hundreds of processes. Where this is set, each compiles all that it
 # imports anew, which takes longer than most tests.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-long test-min lint docs dist clean
+.PHONY: demo test test-rest test-all test-long test-min lint docs dist clean
 
 demo: .venv/demo
 	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:$(PORT)/upload"
 	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1
 
+# What a machine with two cores does in two minutes, with nothing but Python packages.
 test: .venv/test
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not ($(REST))"
+	@echo "Left out: WSGI servers, browsers, databases, SFTP, SMB, Azure, nginx, and what" \
+		"is long (faults, kills, races, models). make test-all runs everything."
+
+# The tests that make test leaves out.
+test-rest: .venv/test
+	$(PYTEST) -m "$(REST)"
+
+test-all: test test-rest
 
 # Every fault at every request and every system call, not a choice of them: for a night.
+# FLASK_STORE_ROUNDS=30 lets all that is random do 30 times its rounds, in any test.
 test-long: .venv/test
-	FLASK_STORE_FAULTS=all FLASK_STORE_MODEL=120 $(BIN)/pytest -n $(JOBS) \
-		--dist loadfile --no-loadscope-reorder tests/test_faults_*.py \
-		tests/test_calls.py tests/test_sqla_model.py
+	FLASK_STORE_FAULTS=all FLASK_STORE_ROUNDS=30 $(PYTEST) \
+		tests/hard/test_faults_*.py tests/hard/test_calls.py tests/hard/test_sqla_model.py
 
 # The lowest versions are read from setup.cfg, so that they cannot drift from it. s3fs
 # asks for the fsspec of its own date, so its minimum is tried apart from fsspec's.

@@ -25,9 +25,9 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from flask_store import Store
-from tests import tls
-from tests.servers import S3Server
-from tests.servers import seaweedfs
+from tests.support import tls
+from tests.support.servers import S3Server
+from tests.support.servers import seaweedfs
 
 from .measure import arguments
 from .measure import Comparison

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from tests.peak import reset_peak
-from tests.peak import resident
-from tests.servers import seaweedfs
+from tests.support.memory_peak import reset_peak
+from tests.support.memory_peak import resident
+from tests.support.servers import seaweedfs
 
 from .apps import BASE
 from .apps import our_settings

@@ -17,8 +17,8 @@ import typing as t
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import servers  # noqa: E402
-from tests.servers_background import s3_settings  # noqa: E402
+from tests.support import servers  # noqa: E402
+from tests.support.background_servers import s3_settings  # noqa: E402
 
 CALLERS = 200
 MODES = {"first": "greenlets", "unpatched": "threads"}
@@ -31,7 +31,7 @@ def crowd(mode: str, server: servers.S3Server) -> dict[str, t.Any]:
     # A server that has 200 uploads at once on a slow machine is slow, not gone.
     settings["STORE_S3_OPTIONS"] = {"config_kwargs": {"read_timeout": 60}}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.gevent_cases", mode, "crowd"],
+        [sys.executable, "-m", "tests.support.gevent_cases", mode, "crowd"],
         cwd=ROOT,
         env={
             **os.environ,

@@ -20,8 +20,8 @@ from flask import Flask
 
 from flask_store import Store
 from flask_store.stores.fsspec import FsspecStore
-from tests.peak import reset_peak
-from tests.peak import resident
+from tests.support.memory_peak import reset_peak
+from tests.support.memory_peak import resident
 
 from .measure import arguments
 from .measure import Comparison

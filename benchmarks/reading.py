@@ -17,8 +17,8 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from flask_store.stores.s3 import S3Store
-from tests.servers import S3Server
-from tests.servers import seaweedfs
+from tests.support.servers import S3Server
+from tests.support.servers import seaweedfs
 
 from .client import Payload
 from .measure import arguments

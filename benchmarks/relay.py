@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 BLOCK = 256 * 1024
 #: How many blocks may be on their way; more than any contender sends in a round trip.

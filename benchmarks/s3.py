@@ -22,10 +22,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
-from tests.proxy import Proxy
-from tests.servers import ROOT
-from tests.servers import S3Server
-from tests.servers import seaweedfs
+from tests.support.proxy import Proxy
+from tests.support.servers import ROOT
+from tests.support.servers import S3Server
+from tests.support.servers import seaweedfs
 
 from .client import Payload
 from .measure import arguments

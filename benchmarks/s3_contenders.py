@@ -15,9 +15,9 @@ import typing as t
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from tests.peak import reset_peak
-from tests.peak import resident
-from tests.peak import sparse_file
+from tests.support.memory_peak import reset_peak
+from tests.support.memory_peak import resident
+from tests.support.memory_peak import sparse_file
 
 Settings = dict[str, t.Any]
 Put = Callable[[t.IO[bytes], str], object]

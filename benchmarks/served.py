@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from tests.servers import gunicorn
+from tests.support.servers import gunicorn
 
 from .apps import BARE
 from .client import Payload

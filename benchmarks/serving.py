@@ -24,9 +24,9 @@ from flask import Response
 from flask import send_from_directory
 
 from flask_store import Store
-from tests.servers import gunicorn
-from tests.servers import seaweedfs
-from tests.servers_serving import nginx
+from tests.support.nginx_and_chromium import nginx
+from tests.support.servers import gunicorn
+from tests.support.servers import seaweedfs
 
 ROUNDS = 7
 SIZES = [10_000, 10_000_000, 1_000_000_000]

@@ -17,8 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from flask_store.stores.fsspec import FsspecStore  # noqa: E402
 from flask_store.sync import Journal  # noqa: E402
 from flask_store.sync import Sync  # noqa: E402
-from tests import servers  # noqa: E402
-from tests.servers_cli import rclone_program  # noqa: E402
+from tests.support import servers  # noqa: E402
+from tests.support.rclone_server import rclone_program  # noqa: E402
 
 
 def ours(server: servers.S3Server, source: pathlib.Path, count: int) -> float:

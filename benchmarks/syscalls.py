@@ -25,7 +25,7 @@ from flask import Flask
 from werkzeug.datastructures import FileStorage
 
 from flask_store import Store
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 from .measure import arguments
 from .measure import Comparison

@@ -9,12 +9,12 @@ import typing as t
 
 import pytest
 
-from tests import databases
-from tests import gevent_table
-from tests import protocol_table
-from tests import servers
-from tests import serving_table
-from tests.servers import IN_CI
+from tests.support import databases
+from tests.support import gevent_table
+from tests.support import protocol_table
+from tests.support import servers
+from tests.support import serving_table
+from tests.support.servers import IN_CI
 
 #: The files that take longest, mostly because they wait for processes and servers. They
 #: begin before all others, so that none of them is still running when the others have
@@ -50,6 +50,16 @@ LONGEST = (
 )
 
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
+
+#: What needs a server that no Python package brings, as files, fixtures and parameters
+#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB.
+FAR = {
+    *("test_azure", "abfs", "azure", "azurite"),
+    *("test_sftp", "sftp", "sftp+sshfs", "sftp+paramiko"),
+    *("test_smb", "smb"),
+    "nginx_site",
+    *("postgresql", "psycopg", "asyncpg", "mariadb"),
+}
 
 
 def missing(part: str) -> t.NoReturn:
@@ -136,12 +146,25 @@ def mariadb() -> t.Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses an S3 server, so that it can be chosen or left out by ``-m``, and
-    put the files that take longest first."""
+    """Mark each test by its folder and by what it needs, so that ``-m`` can choose it,
+    and put the files that take longest first."""
     items.sort(key=lambda item: _rank(item.path.name))
     for item in items:
-        if S3_FIXTURES & set(getattr(item, "fixturenames", ())):
+        folder = item.path.parent.name
+        item.add_marker(folder)
+        used = _used(item)
+        if S3_FIXTURES & used:
             item.add_marker(pytest.mark.s3)
+        if FAR & used and folder not in ("unit", "tables"):
+            item.add_marker(pytest.mark.far)
+
+
+def _used(item: pytest.Item) -> set[str]:
+    """What a test names: its file, its fixtures, and its parameters."""
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params.values() if callspec else ()
+    names = {value for value in parameters if isinstance(value, str)}
+    return {item.path.stem, *getattr(item, "fixturenames", ()), *names}
 
 
 def _rank(name: str) -> int:

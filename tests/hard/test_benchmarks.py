@@ -1,0 +1,196 @@
+"""The benchmarks run and have a row for everybody; what they count is right."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from benchmarks import strace
+from benchmarks.apps import our_settings
+from benchmarks.measure import Comparison
+from benchmarks.measure import interleaved
+from benchmarks.relay import distant
+from tests.conftest import missing
+from tests.support.servers import ROOT
+
+#: Who is compared, and the module that has to be there for it.
+PEERS = {
+    "boto3": "boto3",
+    "Django": "django",
+    "django-storages": "storages",
+    "flask-storage": "flask_storage",
+    "Flask-Reuploaded": "flask_uploads",
+    "obstore": "obstore",
+    "streaming-form-data": "streaming_form_data",
+}
+LOCAL = ["FileStorage.save", "Flask-Reuploaded", "flask-storage"]
+LOCAL += ["Django FileSystemStorage", *our_settings()]
+S3 = ["boto3 upload_fileobj", "django-storages", "flask-storage", "Flask-Store"]
+
+
+@pytest.fixture
+def peers() -> None:
+    """Those whom the benchmarks compare, and strace."""
+    for name, module in PEERS.items():
+        if importlib.util.find_spec(module) is None:
+            missing(f"{name} (pip install 'Flask-Store[bench]')")
+    if shutil.which("strace") is None:
+        missing("strace (apt-get install strace)")
+
+
+def tables(name: str) -> dict[str, dict[str, list[str]]]:
+    """What a benchmark prints in a quick run: title, label of a row and cells."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for match in re.finditer(
+        r"^(.+)\n\n(=[= ]+)\n.+\n\2\n((?:.+\n)+?)\2\n", done.stdout, re.M
+    ):
+        rows = [re.split("  +", row.rstrip()) for row in match[3].splitlines()]
+        found[match[1]] = {label: cells for label, *cells in rows}
+    return found
+
+
+@pytest.mark.usefixtures("peers")
+class TestCommands:
+    """Every command, with the smallest sizes."""
+
+    def test_uploads(self) -> None:
+        """Werkzeug writes what is large twice, and what stays in memory once."""
+        found = tables("uploads")
+        rows = [*LOCAL, "bare WSGI, nothing parsed"]
+        times = found["Seconds for an upload, and the ratio"]
+        written = found["Bytes written into files for each byte uploaded"]
+        assert times.keys() == written.keys() == set(rows)
+        assert all(len(cells) == 2 for cells in times.values())
+        assert written["FileStorage.save"] == ["1.00", "2.00"]
+        assert written["Django FileSystemStorage"] == ["1.00", "1.00"]
+
+    def test_s3(self) -> None:
+        """Times, requests and memory; ours is one request."""
+        times, _, requests, memory = tables("s3").values()
+        assert times.keys() == requests.keys()
+        assert times.keys() >= {*S3, "obstore put", "s3fs put_file"}
+        assert requests["Flask-Store"] == ["1", "1"]
+        assert memory.keys() == {"boto3 upload_fileobj", "Flask-Store"}
+
+    def test_parsing(self) -> None:
+        """Every parser finds all bytes of the file, whatever they are."""
+        (times,) = tables("parsing").values()
+        assert times.keys() == {"Werkzeug", "streaming-form-data", "Flask-Store"}
+
+    def test_reading(self) -> None:
+        """A row for each way to read, a column for each size."""
+        (times,) = tables("reading").values()
+        assert len([label for label in times if label.startswith("Flask-Store")]) == 4
+        assert all(len(cells) == 2 for cells in times.values())
+
+    def test_arriving(self) -> None:
+        """A row for each way to save a body that is still on its way."""
+        (times,) = tables("arriving").values()
+        ours = ["Flask-Store, all of it first", "Flask-Store"]
+        assert list(times) == ["boto3 upload_fileobj", *ours]
+
+    def test_concurrency(self) -> None:
+        """Onto the disk and into S3."""
+        found = tables("concurrency")
+        for place, rows in (("Local disk, gthread", LOCAL), ("S3, gevent", S3)):
+            rates = found[f"{place}: uploads a second, and the ratio"]
+            memory = found[f"{place}: latency and memory"]
+            assert rates.keys() == memory.keys() == set(rows)
+
+    def test_growth(self) -> None:
+        """A row for each operation, a column for each size."""
+        times, listing = tables("growth").values()
+        assert len(times) == 6
+        assert all(len(cells) == 2 for cells in times.values())
+        assert listing.keys() == {"10 files", "1,000 files"}
+
+    def test_syscalls(self) -> None:
+        """A save has the calls that it is known to need; a URL needs none."""
+        counted = tables("syscalls")["System calls"]
+        assert "1 openat, 1 write" in counted["FileStorage.save"][1]
+        assert "3 fsync" in counted["Flask-Store"][1]
+        assert "fsync" not in counted["Flask-Store, STORE_FSYNC = False"][1]
+        assert counted["absolute_url()"] == ["0", "none"]
+
+
+def test_everybody_begins_once() -> None:
+    """The order of the turns changes, and the round that warms up does not count."""
+    turns: list[str] = []
+
+    def turn(name: str) -> float:
+        turns.append(name)
+        return len(turns)
+
+    found = interleaved({name: lambda name=name: turn(name) for name in "abc"}, 3)  # type: ignore[misc]
+    assert "".join(turns) == "cababcbcacab"
+    assert found == {"a": [4, 9, 11], "b": [5, 7, 12], "c": [6, 8, 10]}
+
+
+def test_ratio_above_one_is_better() -> None:
+    """Of seconds fewer are better, of uploads a second more."""
+    for more, ratio in ((False, "2.00"), (True, "0.50")):
+        comparison = Comparison("", "base", str, more)
+        comparison.add("1 KB", {"base": [4.0, 2.0, 9.0], "ours": [2.0, 1.0, 2.0]})
+        assert comparison.table().rows[1:] == [
+            ("base", "4.0, 1.00"),
+            ("ours", f"2.0, {ratio}"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        ("write(7</srv/a.bin>, ..., 1000) = 1000", 1000),
+        ("write(7</srv/#12 (deleted)>, ..., 1000) = 10", 10),
+        ("pwrite64(7</srv/a>, ..., 10, 0) = 10", 10),
+        ("sendfile(7</srv/a>, 8</srv/b>, [0] => [5], 5) = 5", 5),
+        ("copy_file_range(8</srv/b>, [0] => [6], 7</srv/a>, NULL, 6, 0) = 6", 6),
+        ("sendfile(9<socket:[12]>, 8</srv/b>, [0] => [5], 5) = 5", 0),
+        ("splice(8<pipe:[3]>, NULL, 9<socket:[12]>, NULL, 4, 0) = 4", 0),
+        ("write(2</dev/null>, ..., 3) = 3", 0),
+        ("write(7</srv/a>, ..., 9) = -1 ENOSPC (No space left on device)", 0),
+        ("--- SIGINT {si_signo=SIGINT} ---", 0),
+    ],
+)
+def test_bytes_to_files(line: str, size: int) -> None:
+    """Files count, and nothing else does."""
+    assert strace.bytes_to_files([line]) == size
+
+
+def test_distance() -> None:
+    """A reply takes a round trip, the first one two; many may be on their way."""
+    trip = 0.1
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def echo() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                while data := sock.recv(100):
+                    sock.sendall(data)
+
+        threading.Thread(target=echo, daemon=True).start()
+        with (
+            distant(listener.getsockname()[1], trip) as port,
+            socket.create_connection(("127.0.0.1", port), 10) as sock,
+        ):
+            for number in (2, 1):
+                begun = time.monotonic()
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+                assert time.monotonic() - begun >= number * trip

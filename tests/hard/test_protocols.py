@@ -1,0 +1,82 @@
+"""Every protocol: what a save costs, and what a fork does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import typing as t
+
+import pytest
+
+from flask_store.stores.fsspec import FsspecStore
+from tests.support.contract import upload
+from tests.support.protocol_rows import new
+from tests.support.protocol_rows import ROWS
+from tests.support.protocol_servers import Place
+from tests.support.relay import Relay
+from tests.support.server_contract import behind
+from tests.support.server_contract import EachRow
+from tests.support.server_contract import Record
+from tests.support.server_contract import served
+from tests.support.server_contract import shared
+from tests.support.server_contract import worker
+
+
+def trips(relay: Relay, use: t.Callable[[], object]) -> int:
+    """How often something waits for the server."""
+    before = relay.trips
+    use()
+    return relay.trips - before
+
+
+class TestEachRow(EachRow):
+    """The tests whose server answers."""
+
+    @pytest.mark.skipif(
+        not os.path.exists("/proc/self/clear_refs"),
+        reason="this kernel does not count the peak of a process's memory",
+    )
+    def test_memory(self, place: Place) -> None:
+        """A file of 96 MiB that can be read only once takes less than 32 MiB."""
+        shared(place)
+        with worker("peak", new(place), place) as process:
+            out, _ = process.communicate()
+        assert process.returncode == 0
+        assert json.loads(out) < 32 * 1024 * 1024
+
+    def test_round_trips(self, place: Place, row: str, record_property: Record) -> None:
+        """A save, a stat and a read of a small file wait for the server no more often
+        than they need to, once there is a connection."""
+        served(place)
+        with Relay(place.port) as relay:
+            there = behind(relay, place)
+            store = FsspecStore.from_url(new(there), **there.options)
+            f = store.save(upload(b"w" * 1000, "warm.txt"))
+            f.stat()
+            f.read()
+            names = (f"{number}.txt" for number in itertools.count())
+            counts = [
+                # What a client sends at once may arrive in two pieces, and count twice.
+                min(trips(relay, use) for _ in range(3))
+                for use in (
+                    lambda: store.save(upload(b"x" * 1000, next(names))),
+                    f.stat,
+                    f.read,
+                )
+            ]
+        record_property("trips", counts)
+        allowed = ROWS[row].trips
+        assert allowed
+        assert 0 < counts[0] <= allowed.save
+        assert 0 < counts[1] <= allowed.stat
+        assert 0 < counts[2] <= allowed.read
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_fork(self, place: Place) -> None:
+        """After a fork parent and child both work, and neither waits for the other."""
+        shared(place)
+        with worker("fork", new(place), place) as process:
+            out, _ = process.communicate()
+        assert process.returncode == 0
+        assert json.loads(out) == 0

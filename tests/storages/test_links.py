@@ -1,0 +1,499 @@
+"""Signed links: one file, one purpose, one store, for some time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import pathlib
+import typing as t
+import urllib.parse
+
+import pytest
+import requests
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_store import links
+from flask_store import Store
+from flask_store.dialects import s3_signing
+from flask_store.exceptions import BadLink
+from flask_store.exceptions import NotConfiguredError
+from flask_store.stores.fsspec import FsspecStore
+from flask_store.stores.s3 import S3Store
+from tests.storages.test_s3 import settings
+from tests.support.contract import upload
+from tests.support.protocol_servers import azurite
+from tests.support.server_contract import started
+from tests.support.servers import S3Server
+
+
+@pytest.fixture
+def app(tmp_path: pathlib.Path) -> Flask:
+    """An application that serves by signed links only, and has two stores."""
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY="the key",
+        STORE_PATH=str(tmp_path / "one"),
+        STORE_SIGNED_URLS=True,
+        OTHER_STORE_PATH=str(tmp_path / "two"),
+    )
+    Store(app)
+    Store(app, name="other")
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of it."""
+    return app.test_client()
+
+
+@pytest.fixture
+def store(app: Flask) -> t.Iterator[FsspecStore]:
+    """Its first store, in an application context."""
+    with app.app_context():
+        yield t.cast("FsspecStore", app.extensions["store"].Provider())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that links see; it stands until a test moves it."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(links.time, "time", lambda: now[0])
+    return now
+
+
+def changed(link: str, **more: str | None) -> str:
+    """A link with other parameters."""
+    parts = urllib.parse.urlsplit(link)
+    query = {**dict(urllib.parse.parse_qsl(parts.query)), **more}
+    given = {name: value for name, value in query.items() if value is not None}
+    return parts._replace(query=urllib.parse.urlencode(given)).geturl()
+
+
+def test_route_wants_a_signature(client: FlaskClient, store: FsspecStore) -> None:
+    """With STORE_SIGNED_URLS the bare URL is a 403, absolute_url() a link."""
+    f = store.at("ü b").save(upload(b"secret", "50% & more.txt"))
+    reply = client.get("/" + f.relative_url())
+    assert reply.status_code == 403
+    assert reply.headers["Cache-Control"] == "no-store"
+    reply = client.get(f.absolute_url())
+    assert (reply.status_code, reply.data) == (200, b"secret")
+    assert client.head(f.absolute_url()).status_code == 200
+    assert client.get("/flaskstore/no.txt").status_code == 403
+
+
+def test_tampered_link(client: FlaskClient, store: FsspecStore) -> None:
+    """Whatever is changed, left out or added to what was signed, it is a 403."""
+    f, g = store.save(upload(b"f", "f.txt")), store.save(upload(b"g", "g.txt"))
+    link = f.signed_url(download_as="x.txt")
+    assert client.get(link).data == b"f"
+    signature = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query))[
+        "signature"
+    ]
+    for bad in [
+        link.replace("f.txt", "g.txt"),
+        changed(link, expires="9999999999"),
+        changed(link, expires="x"),
+        changed(link, expires=None),
+        changed(link, download_as="evil.html"),
+        changed(link, download_as=None),
+        changed(link, signature=None),
+        changed(link, signature=""),
+        changed(link, signature="é"),
+        changed(link, signature=signature[:-1]),
+        changed(link, signature=signature.swapcase()),
+        changed(f.signed_url(), download_as="x.txt"),
+        g.signed_url().replace("g.txt", "f.txt"),
+    ]:
+        assert client.get(bad).status_code == 403, bad
+
+
+def test_expired_link(
+    client: FlaskClient, store: FsspecStore, clock: list[float]
+) -> None:
+    """A link is good for its time, at most a quarter longer, and then a 403."""
+    f = store.save(upload())
+    link = f.signed_url(expires=100)
+    for later, status in [(0, 200), (100, 200), (126, 403)]:
+        clock[0] = 1_800_000_000.0 + later
+        with client.get(link) as reply:
+            assert reply.status_code == status
+
+
+def test_link_of_another_store(
+    client: FlaskClient, app: Flask, store: FsspecStore
+) -> None:
+    """The same key in another store needs a link of its own."""
+    other = app.extensions["store.other"].Provider()
+    f, g = store.save(upload(b"f")), other.save(upload(b"g"))
+    assert client.get(g.signed_url()).data == b"g"
+    query = urllib.parse.urlsplit(f.signed_url()).query
+    assert client.get(f"/{g.relative_url()}?{query}").status_code == 403
+
+
+def test_link_for_another_purpose(client: FlaskClient, store: FsspecStore) -> None:
+    """A link to read cannot be used to write, nor an upload's token to read."""
+    form = store.presign_upload("new.txt", max_size=10)
+    f = store.file(form.key)
+    read = urllib.parse.parse_qs(urllib.parse.urlsplit(f.signed_url()).query)
+    post = f"/{f.relative_url()}?token={read['signature'][0]}"
+    assert client.post(post, data={}).status_code == 403
+    with pytest.raises(BadLink):
+        store.confirm(read["signature"][0])
+    signature = form.token.rpartition(".")[2]
+    reply = client.get(changed(f.signed_url(), signature=signature))
+    assert reply.status_code == 403
+
+
+def test_link_of_another_application(client: FlaskClient, store: FsspecStore) -> None:
+    """Another SECRET_KEY makes another signature."""
+    f = store.save(upload())
+    stranger = Flask(__name__)
+    stranger.config["SECRET_KEY"] = "another key"
+    with stranger.app_context():
+        link = f.signed_url()
+    assert client.get(link).status_code == 403
+
+
+def test_old_keys_still_read(
+    app: Flask, client: FlaskClient, store: FsspecStore
+) -> None:
+    """A key that has moved to SECRET_KEY_FALLBACKS verifies, and no longer signs."""
+    f = store.save(upload())
+    old = f.signed_url()
+    app.config.update(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["the key", "oldest"])
+    new = f.signed_url()
+    assert old != new
+    for link in (old, new):
+        with client.get(link) as reply:
+            assert reply.status_code == 200
+    app.config["SECRET_KEY_FALLBACKS"] = None
+    assert client.get(old).status_code == 403
+
+
+@pytest.mark.parametrize("expires", [1, 5, 60, 3600, 604_800])
+def test_link_stays_the_same_for_a_while(expires: int) -> None:
+    """Links made within a quarter of their time are mostly one link, and none ends
+    before its time or more than a quarter later."""
+    moments = range(1_800_000_000, 1_800_000_000 + 2 * expires, max(1, expires // 50))
+    made = {now: links.period(expires, now) for now in moments}
+    assert len(set(made.values())) <= 2 * expires // max(1, expires // 4) + 1
+    for now, period in made.items():
+        assert period.start.timestamp() <= now
+        assert now + expires <= period.end <= now + expires + max(1, expires // 4)
+
+
+def test_link_is_cached_until_it_ends(
+    client: FlaskClient, store: FsspecStore, clock: list[float]
+) -> None:
+    """A browser may keep a file as long as its link is good, and a proxy may not."""
+    f = store.save(upload())
+    first = f.signed_url(expires=400)
+    clock[0] += 99
+    assert f.signed_url(expires=400) == first
+    with client.get(first) as reply:
+        assert reply.headers["Cache-Control"] == "private, max-age=401"
+
+
+def test_download_as(client: FlaskClient, store: FsspecStore) -> None:
+    """The name is signed with the link, cleaned, and makes a browser save the file."""
+    f = store.save(upload(b"pdf", "r.pdf"))
+    for name, said in [
+        (
+            "Rechnung Mai ü.pdf",
+            'attachment; filename="Rechnung Mai u.pdf";'
+            " filename*=UTF-8''Rechnung%20Mai%20%C3%BC.pdf",
+        ),
+        ('a"\r\nX: y', 'attachment; filename="a_  X_ y"'),
+        ("../../etc/passwd", 'attachment; filename="passwd"'),
+    ]:
+        reply = client.get(f.signed_url(download_as=name))
+        assert reply.headers["Content-Disposition"] == said
+        assert reply.data == b"pdf"
+
+
+def test_name_without_a_signature_is_ignored(tmp_path: pathlib.Path) -> None:
+    """Nobody but the application says how a file is saved; a signature that is there
+    is checked, also where none is needed."""
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="k", STORE_PATH=str(tmp_path))
+    store = Store(app)
+    with app.app_context():
+        f = store.Provider().save(upload())
+        link = t.cast(t.Any, f).signed_url(download_as="x.txt")
+    client = app.test_client()
+    with client.get("/flaskstore/a.txt?download_as=evil.exe") as reply:
+        assert reply.headers["Content-Disposition"] == 'inline; filename="a.txt"'
+    with client.get(link) as reply:
+        assert 'filename="x.txt"' in reply.headers["Content-Disposition"]
+    assert client.get(changed(link, download_as="evil.exe")).status_code == 403
+
+
+def test_without_a_secret(tmp_path: pathlib.Path) -> None:
+    """Without SECRET_KEY, or an application, the error says which is missing."""
+    store = FsspecStore.from_url(f"file://{tmp_path}")
+    store.serves = True
+    with pytest.raises(NotConfiguredError, match="SECRET_KEY, and there is no app"):
+        store.file("a.txt").signed_url()
+    with Flask(__name__).app_context():
+        with pytest.raises(NotConfiguredError, match="SECRET_KEY, and it is not set"):
+            store.file("a.txt").signed_url()
+        with pytest.raises(NotConfiguredError, match="SECRET_KEY"):
+            store.presign_upload("a.txt", max_size=1)
+
+
+def test_nobody_serves(tmp_path: pathlib.Path) -> None:
+    """A link to a file that nobody serves is an error, not a dead link."""
+    store = FsspecStore.from_config({"STORE_PATH": tmp_path, "STORE_SERVE": "off"})
+    with pytest.raises(NotConfiguredError, match="STORE_SERVE"):
+        store.file("a.txt").signed_url()
+
+
+def test_expires_must_be_a_time(store: FsspecStore) -> None:
+    """A link for no time is a mistake of the caller."""
+    with pytest.raises(ValueError, match="at least 1 second"):
+        store.file("a.txt").signed_url(expires=0)
+
+
+# -- S3 ------------------------------------------------------------------------
+
+
+def test_signature_is_that_of_the_documentation() -> None:
+    """The example of the Amazon S3 API Reference ("Authenticating Requests: Using
+    Query Parameters") comes out to the last digit."""
+    link = s3_signing.link(
+        "https://examplebucket.s3.amazonaws.com/test.txt",
+        s3_signing.Keys(
+            "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+        ),
+        "us-east-1",
+        dt.datetime(2013, 5, 24, tzinfo=dt.UTC),
+        86400,
+    )
+    assert link.endswith(
+        "&X-Amz-Signature="
+        "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    )
+
+
+@pytest.mark.parametrize("token", [None, "tok/en+="])
+@pytest.mark.parametrize("style", ["path", "virtual"])
+def test_signature_is_that_of_botocore(
+    monkeypatch: pytest.MonkeyPatch, token: str | None, style: str
+) -> None:
+    """botocore signs the same request, at the same moment, in the same way."""
+    from botocore import auth
+    from botocore.config import Config
+    from botocore.session import Session
+
+    store = S3Store.from_config(
+        {
+            "STORE_S3_BUCKET": "photos",
+            "STORE_S3_REGION": "eu-central-1",
+            "STORE_S3_ENDPOINT_URL": "https://storage.example.com:9000",
+            "STORE_S3_ADDRESSING_STYLE": style,
+            "STORE_S3_ACCESS_KEY": "AK",
+            "STORE_S3_SECRET_KEY": "SK",
+            "STORE_S3_SESSION_TOKEN": token,
+        }
+    )
+    link = store.file("ü b/50% #1?&+.txt").signed_url(expires=3600, download_as="ü.txt")
+    said = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query))
+    start = dt.datetime.strptime(said["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+    monkeypatch.setattr(
+        auth, "get_current_datetime", lambda *args, **kwargs: start, raising=False
+    )
+    client = Session().create_client(
+        "s3",
+        endpoint_url="https://storage.example.com:9000",
+        region_name="eu-central-1",
+        aws_access_key_id="AK",
+        aws_secret_access_key="SK",
+        aws_session_token=token,
+        config=Config(signature_version="s3v4", s3={"addressing_style": style}),
+    )
+    theirs = client.generate_presigned_url(
+        "get_object",
+        {
+            "Bucket": "photos",
+            "Key": "ü b/50% #1?&+.txt",
+            "ResponseContentDisposition": said["response-content-disposition"],
+            "ResponseContentType": "text/plain; charset=utf-8",
+        },
+        ExpiresIn=int(said["X-Amz-Expires"]),
+    )
+    client.close()
+    assert urllib.parse.urlsplit(link)[:3] == urllib.parse.urlsplit(theirs)[:3]
+    assert said == dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(theirs).query))
+
+
+@pytest.fixture
+def s3(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> S3Store:
+    """A store that the application does not serve."""
+    return S3Store.from_config(
+        settings(seaweedfs_server, seaweedfs_bucket, STORE_SIGNED_URLS=True)
+    )
+
+
+def test_s3_link(s3: S3Store) -> None:
+    """S3 itself checks the link, and answers with the name that was signed."""
+    f = s3.at("ü b").save(upload(b"from S3", "50% & more.txt"))
+    link = f.signed_url(download_as="Rechnung Mai €.txt")
+    reply = requests.get(link, timeout=10)
+    assert (reply.status_code, reply.content) == (200, b"from S3")
+    assert reply.headers["Content-Disposition"] == (
+        'attachment; filename="Rechnung Mai .txt";'
+        " filename*=UTF-8''Rechnung%20Mai%20%E2%82%AC.txt"
+    )
+    assert requests.get(f.absolute_url(), timeout=10).content == b"from S3"
+    bare = link.partition("?")[0]
+    for bad in [
+        bare,
+        changed(link, **{"X-Amz-Expires": "604800"}),
+        changed(link, **{"response-content-disposition": "inline"}),
+        link.replace("more.txt", "less.txt"),
+    ]:
+        assert requests.get(bad, timeout=10).status_code == 403
+    assert requests.put(link, data=b"x", timeout=10).status_code == 403
+    assert requests.delete(link, timeout=10).status_code == 403
+    assert f.read() == b"from S3"
+
+
+def test_s3_page_is_saved(s3: S3Store) -> None:
+    """From S3, too, a page is saved and a picture is shown."""
+    page, picture = (s3.save(upload(b"<b>", name)) for name in ("p.html", "p.png"))
+    shown = [
+        requests.get(f.signed_url(), timeout=10).headers["Content-Disposition"]
+        for f in (page, picture)
+    ]
+    assert shown == ['attachment; filename="p.html"', 'inline; filename="p.png"']
+
+
+def test_s3_link_says_the_type(s3: S3Store) -> None:
+    """A link that S3 serves says as what, too: code is no code there either, whatever
+    type is stored, and however much is shown."""
+    bold = S3Store.from_config(
+        {
+            "STORE_PATH": s3.uri,
+            "STORE_OPTIONS": s3.storage_options,
+            "STORE_INLINE_TYPES": ["text/*", "application/*"],
+        }
+    )
+    for name, stored, sent in [
+        ("a.js", None, "application/octet-stream"),
+        ("b.txt", "text/javascript", "text/plain; charset=utf-8"),
+        ("c", "text/javascript", "application/octet-stream"),
+        ("d.png", "text/css", "image/png"),
+    ]:
+        f = bold.save(b"alert()", name, content_type=stored)
+        reply = requests.get(f.signed_url(), timeout=10)
+        assert reply.headers["Content-Type"] == sent
+
+
+def test_s3_link_needs_no_network() -> None:
+    """A link is made without a server, by the public name that browsers know."""
+    store = S3Store.from_config(
+        {
+            "STORE_S3_BUCKET": "photos",
+            "STORE_S3_ENDPOINT_URL": "http://127.0.0.1:9",
+            "STORE_S3_PUBLIC_ENDPOINT_URL": "https://files.example.com",
+            "STORE_S3_ACCESS_KEY": "AK",
+            "STORE_S3_SECRET_KEY": "not to be shown",
+        }
+    )
+    f = store.file("a.txt")
+    assert f.absolute_url() == "https://files.example.com/photos/a.txt"
+    assert f.signed_url().startswith("https://files.example.com/photos/a.txt?X-Amz-")
+    assert f.signed_url() == f.signed_url()
+    assert "not to be shown" not in f.signed_url() + repr(store)
+    assert "public_endpoint_url" not in store.storage_options
+    assert "X-Amz-Expires=604800" in f.signed_url(expires=604_800)
+    with pytest.raises(ValueError, match="seven days"):
+        f.signed_url(expires=700_000)
+
+
+def test_s3_link_without_credentials() -> None:
+    """Nobody can sign without a key, and the error says which settings to look at."""
+    store = S3Store.from_config(
+        {"STORE_S3_BUCKET": "photos", "STORE_S3_OPTIONS": {"anon": True}}
+    )
+    with pytest.raises(NotConfiguredError, match="STORE_S3_ACCESS_KEY"):
+        store.file("a.txt").signed_url()
+
+
+def test_public_endpoint_needs_a_scheme() -> None:
+    """'files.example.com' is no URL, and that is said at once."""
+    with pytest.raises(NotConfiguredError, match="STORE_S3_PUBLIC_ENDPOINT_URL"):
+        S3Store.from_config(
+            {"STORE_S3_BUCKET": "b", "STORE_S3_PUBLIC_ENDPOINT_URL": "files.example"}
+        )
+
+
+@pytest.mark.parametrize("serve", ["redirect", "proxy"])
+def test_s3_through_the_application(
+    seaweedfs_server: S3Server, seaweedfs_bucket: str, serve: str
+) -> None:
+    """'redirect' checks the application's link and sends the browser to S3's own;
+    'proxy' keeps it away from S3."""
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY="k",
+        STORE_PROVIDER="flask_store.stores.s3.S3Store",
+        **settings(
+            seaweedfs_server,
+            seaweedfs_bucket,
+            STORE_SERVE=serve,
+            STORE_SIGNED_URLS=True,
+        ),
+    )
+    store = Store(app)
+    with app.app_context():
+        f = t.cast(t.Any, store.Provider()).save(upload(b"x"))
+        signed, address = f.signed_url(), f.absolute_url()
+    client = app.test_client()
+    assert client.get("/flaskstore/a.txt").status_code == 403
+    if serve == "proxy":
+        assert signed == address
+        assert client.get(signed).data == b"x"
+    else:
+        assert signed.startswith(seaweedfs_server.endpoint_url)
+    app.config["STORE_SIGNED_URLS"] = False
+    store.init_app(app)
+    reply = client.get("/flaskstore/a.txt")
+    if serve == "redirect":
+        assert (reply.status_code, reply.headers["Cache-Control"]) == (302, "no-store")
+        assert requests.get(reply.location, timeout=10).content == b"x"
+    else:
+        assert reply.data == b"x"
+
+
+@pytest.mark.far
+def test_azure_link() -> None:
+    """Azure itself checks the link, and answers with the name that was signed."""
+    with started(azurite) as place:
+        store = FsspecStore.from_config(
+            {"STORE_PATH": place.new(), "STORE_OPTIONS": place.options}
+        )
+        f = store.at("ü b").save(upload(b"from Azure", "50% & more.txt"))
+        link = f.signed_url(download_as="Rechnung Mai €.txt")
+        assert link == f.signed_url(download_as="Rechnung Mai €.txt")
+        reply = requests.get(link, timeout=10)
+        assert (reply.status_code, reply.content) == (200, b"from Azure")
+        assert reply.headers["Content-Disposition"] == (
+            'attachment; filename="Rechnung Mai .txt";'
+            " filename*=UTF-8''Rechnung%20Mai%20%E2%82%AC.txt"
+        )
+        for bad in [
+            link.partition("?")[0],
+            changed(link, se="2099-01-01T00:00:00Z"),
+            changed(link, rscd="inline"),
+            link.replace("more.txt", "less.txt"),
+        ]:
+            assert requests.get(bad, timeout=10).status_code in (403, 404)
+        head = {"x-ms-blob-type": "BlockBlob"}
+        assert requests.put(link, b"x", headers=head, timeout=10).status_code == 403
+        assert requests.delete(link, timeout=10).status_code == 403
+        assert f.read() == b"from Azure"
+        code = store.save(b"alert()", "a.txt", content_type="text/javascript")
+        reply = requests.get(code.signed_url(), timeout=10)
+        assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"

@@ -1,0 +1,23 @@
+"""The contract on ``memory://``."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from flask_store.stores.fsspec import FsspecStore
+from tests.support.contract import StoreContract
+from tests.support.hostile_names import HOSTILE
+
+
+@pytest.mark.lower_bounds
+class TestMemory(StoreContract):
+    """``memory://`` keeps every promise."""
+
+    hostile = HOSTILE
+
+    @pytest.fixture
+    def store(self) -> FsspecStore:
+        """A folder of its own, because the memory is one for the whole process."""
+        return FsspecStore.from_url(f"memory://{uuid.uuid4()}/uploads")

@@ -1,0 +1,544 @@
+"""One suite for every backend: what each store promises, whatever is behind it.
+
+A backend's test module inherits :class:`StoreContract` and provides the ``store``
+fixture, and overrides only what differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import enum
+import io
+import os
+import pathlib
+import threading
+import typing as t
+import urllib.parse
+
+import fsspec
+import pytest
+from werkzeug.datastructures import FileStorage
+
+from flask_store.exceptions import FileExists
+from flask_store.exceptions import FileNotFound
+from flask_store.exceptions import InvalidName
+from flask_store.exceptions import NoFile
+from flask_store.secrecy import secrets_in
+from flask_store.stores.fsspec import FsspecStore
+
+from .hostile_names import SAMPLE
+from .hostile_names import SECRET
+from .reachable_objects import search
+from .reachable_objects import spelled
+
+
+class Promise(enum.StrEnum):
+    """What stores promise, in the words of the tables in the documentation."""
+
+    NEVER_OVERWRITES = "Never overwrites"
+    ALL_OR_NOTHING = "All or nothing"
+    NOTHING_ESCAPES = "Nothing escapes"
+    BOUNDED_MEMORY = "Bounded memory"
+    CONTENT = "Bytes, type and name"
+    REST = "The rest"
+    REFUSES_TO_WRITE = "Refuses to write"
+
+
+Test = t.TypeVar("Test", bound=t.Callable[..., object])
+
+
+def holds(promise: Promise) -> t.Callable[[Test], Test]:
+    """Say which promise a test of a contract checks, for the tables."""
+
+    def mark(test: Test) -> Test:
+        setattr(test, "promise", promise)  # noqa: B010
+        return test
+
+    return mark
+
+
+def promised(contract: type) -> dict[Promise, set[str]]:
+    """The names of a contract's own tests, by what they check."""
+    tests: dict[Promise, set[str]] = {}
+    for name, member in vars(contract).items():
+        if name.startswith("test_"):
+            promise = getattr(member, "promise", Promise.REST)
+            tests.setdefault(promise, set()).add(name)
+    return {promise: tests[promise] for promise in Promise if promise in tests}
+
+
+def upload(data: bytes = b"data", filename: str | None = "a.txt") -> FileStorage:
+    """A file as Werkzeug hands it to a view."""
+    return FileStorage(io.BytesIO(data), filename=filename, name="afile")
+
+
+class Hangup(Exception):
+    """What a stream raises when its client has gone."""
+
+
+class Dying(io.RawIOBase):
+    """A stream that breaks after some bytes; it cannot be read a second time."""
+
+    def __init__(self, good: int) -> None:
+        self.left = good
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self.left <= 0:
+            raise Hangup
+        given = min(self.left, size if size > 0 else self.left)
+        self.left -= given
+        return b"x" * given
+
+
+class DyingSeekable(io.BytesIO):
+    """A stream that rewinds and breaks in its middle, such as a bad disk."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= len(self.getbuffer()) // 2:
+            raise Hangup
+        return super().read(size)
+
+
+class StoreContract:
+    """The promises. ``exclusive`` is false where every name carries a UUID."""
+
+    exclusive: t.ClassVar[bool] = True
+    #: How clients call their files. Names are cleaned before a protocol sees them, so
+    #: that only some stores are tried with all of them.
+    hostile: t.ClassVar[list[str]] = SAMPLE
+    #: Whether a name may be a file and a folder at once, as keys of objects may.
+    flat: t.ClassVar[bool] = False
+
+    @pytest.fixture
+    def store(self) -> FsspecStore:
+        """An empty store."""
+        raise NotImplementedError
+
+    def leftovers(self, store: FsspecStore) -> list[str]:
+        """What is in the storage beside the files themselves."""
+        return []
+
+    def named(self, filename: str, expected: str) -> bool:
+        """Whether a stored name is the expected one, or has got a UUID."""
+        if self.exclusive:
+            return filename == expected
+        stem = expected.partition(".")[0]
+        return filename.startswith(f"{stem}_") and filename.endswith(expected[-4:])
+
+    # -- saving --------------------------------------------------------------
+
+    @holds(Promise.CONTENT)
+    @pytest.mark.parametrize("size", [0, 1, 10_240, 3_000_000])
+    def test_save_stores_the_bytes(self, store: FsspecStore, size: int) -> None:
+        """What was uploaded comes back byte for byte, also nothing at all."""
+        data = os.urandom(size)
+        f = store.save(upload(data, "photo.jpg"))
+        assert self.named(f.filename, "photo.jpg")
+        assert f.read() == data
+        assert f.size == size
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_save_never_overwrites(self, store: FsspecStore) -> None:
+        """A second file of one name gets a name of its own."""
+        first = store.save(upload(b"first", "localfile.jpg"))
+        second = store.save(upload(b"second", "localfile.jpg"))
+        assert first != second
+        assert first.read() == b"first"
+        assert second.read() == b"second"
+        stem, ext = os.path.splitext(second.filename)
+        assert ext == ".jpg"
+        assert stem.startswith("localfile_")
+        assert len(stem) == len("localfile_") + 22
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_save_never_overwrites_an_empty_file(self, store: FsspecStore) -> None:
+        """A file of 0 bytes is a file: neither lost nor taken for a free name."""
+        names = {store.save(upload(b"", "e.txt")).filename for _ in range(3)}
+        assert len(names) == 3
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_renamed_archive_keeps_its_extension(self, store: FsspecStore) -> None:
+        """The UUID goes in front of the whole of '.tar.gz'."""
+        store.save(upload(filename="archive.tar.gz"))
+        second = store.save(upload(filename="archive.tar.gz"))
+        assert second.filename.startswith("archive_")
+        assert second.filename.endswith(".tar.gz")
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_on_conflict_error(self, store: FsspecStore) -> None:
+        """'error' raises and keeps what is there."""
+        f = store.save(upload(b"first"), on_conflict="error")
+        with pytest.raises(FileExists, match="already exists"):
+            store.save(upload(b"second"), on_conflict="error")
+        assert f.read() == b"first"
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_on_conflict_overwrite(self, store: FsspecStore) -> None:
+        """'overwrite' replaces the file under its very name."""
+        store.save(upload(b"first"), on_conflict="overwrite")
+        f = store.save(upload(b"second, and longer"), on_conflict="overwrite")
+        assert f.filename == "a.txt"
+        assert f.read() == b"second, and longer"
+        assert [found.name for found in store.ls()] == ["a.txt"]
+
+    def test_on_conflict_must_be_known(self, store: FsspecStore) -> None:
+        """A slip in on_conflict is an error that lists what there is."""
+        with pytest.raises(ValueError, match="'rename', 'error' or 'overwrite'"):
+            store.save(upload(), on_conflict="replace")  # type: ignore[arg-type]
+
+    @holds(Promise.BOUNDED_MEMORY)
+    def test_stream_is_left_as_it_was(self, store: FsspecStore) -> None:
+        """The caller's stream is read from its start, left open where it was, and
+        can be saved a second time."""
+        file = upload(b"0123456789")
+        file.stream.seek(4)
+        first, second = store.save(file), store.save(file)
+        assert first.read() == second.read() == b"0123456789"
+        assert file.stream.tell() == 4
+        assert not file.stream.closed
+
+    @holds(Promise.CONTENT)
+    def test_what_can_be_saved(
+        self, store: FsspecStore, tmp_path: pathlib.Path
+    ) -> None:
+        """Bytes, a path, an open file and a stream that cannot rewind."""
+        path = tmp_path / "disk.csv"
+        path.write_bytes(b"a,b")
+        assert store.save(b"a,b", filename="bytes.csv").read() == b"a,b"
+        assert store.save(path).read() == b"a,b"
+        assert store.save(str(path)).read() == b"a,b"
+        with path.open("rb") as file:
+            assert store.save(file).read() == b"a,b"
+        reader, writer = os.pipe()
+        os.write(writer, b"a,b")
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            assert store.save(pipe, filename="pipe.csv").read() == b"a,b"
+
+    @holds(Promise.ALL_OR_NOTHING)
+    @pytest.mark.parametrize("file", [None, upload(b"", ""), upload(b"", None)])
+    def test_no_file_is_a_client_error(
+        self, store: FsspecStore, file: FileStorage | None
+    ) -> None:
+        """A missing or an empty file part is a 400 and stores nothing."""
+        with pytest.raises(NoFile, match="multipart/form-data") as caught:
+            store.save(file)
+        assert caught.value.code == 400
+        assert list(store.ls()) == []
+
+    @holds(Promise.ALL_OR_NOTHING)
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: Dying(7),
+            lambda: Dying(6_000_000),
+            lambda: DyingSeekable(b"x" * 4_000_000),
+        ],
+        ids=["early", "late", "seekable"],
+    )
+    def test_broken_upload_leaves_nothing(
+        self, store: FsspecStore, make: t.Callable[[], t.IO[bytes]]
+    ) -> None:
+        """A body that breaks raises its own error and leaves nothing anywhere."""
+        with pytest.raises(Hangup):
+            store.save(make(), filename="broken.bin")
+        assert not store.exists("broken.bin")
+        assert list(store.ls()) == []
+        assert self.leftovers(store) == []
+
+    @holds(Promise.ALL_OR_NOTHING)
+    def test_nothing_is_left_behind(self, store: FsspecStore) -> None:
+        """Saving, colliding, replacing and deleting leave only the files."""
+        store.save(upload())
+        store.save(upload())
+        store.save(upload(), on_conflict="overwrite").delete()
+        assert self.leftovers(store) == []
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_threads_lose_nothing(self, store: FsspecStore) -> None:
+        """16 threads that save one name at once get 16 files, each its own."""
+        stored: list[tuple[str, bytes]] = []
+        start = threading.Barrier(16)
+
+        def save(number: int) -> None:
+            data = f"thread {number}".encode()
+            start.wait()
+            stored.append((store.save(upload(data, "one.txt")).filename, data))
+
+        threads = [threading.Thread(target=save, args=(n,)) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({name for name, _ in stored}) == 16
+        for name, data in stored:
+            assert store.file(name).read() == data
+
+    # -- names ---------------------------------------------------------------
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_hostile_names_do_not_escape(self, store: FsspecStore) -> None:
+        """Whatever the name, the file is one component in the store and is found
+        under the name that save returned."""
+        inner = store.at("inner")
+        stored = []
+        for number, name in enumerate(self.hostile):
+            data = f"{number}".encode()
+            f = inner.save(upload(data, name))
+            stored.append((f.relative_path(), data))
+        keys = {found.name for found in store.ls()}
+        assert keys == {key for key, _ in stored}
+        assert len(keys) == len(stored)
+        for key, data in stored:
+            assert key.startswith("inner/")
+            assert key.count("/") == 1
+            assert store.file(key).read() == data
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_hostile_destinations_do_not_escape(self, store: FsspecStore) -> None:
+        """A destination is cleaned by the same rules, or refused with a 400."""
+        for name in self.hostile:
+            try:
+                f = store.at(f"inner/{name}").save(upload(filename="stored.bin"))
+            except InvalidName as exc:
+                assert exc.code == 400
+            else:
+                assert f.relative_path().startswith("inner/")
+                assert f.read() == b"data"
+        assert all(found.name.startswith("inner/") for found in store.ls())
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_hostile_keys_do_not_escape(self, store: FsspecStore) -> None:
+        """Reading, asking and deleting by a hostile key finds nothing or refuses."""
+        f = store.save(upload(filename="stored.bin"))
+        for name in self.hostile:
+            for use in (store.exists, store.open, store.delete, store.stat):
+                with pytest.raises((InvalidName, FileNotFound)):
+                    if use(name) is False:
+                        raise FileNotFound(name)
+        assert f.read() == b"data"
+
+    @holds(Promise.CONTENT)
+    @pytest.mark.parametrize(
+        "name", ["фото.jpg", "男孩.jpg", "\U0001f606.lol", "a b (1).txt", "[x]{y}.txt"]
+    )
+    def test_readable_names_survive(self, store: FsspecStore, name: str) -> None:
+        """Unicode, blanks and brackets are kept, and nothing globs them."""
+        store.save(upload(b"other", "x.txt"))
+        f = store.save(upload(b"mine", name))
+        assert self.named(f.filename, name)
+        assert f.read() == b"mine"
+        assert [x.name for x in store.ls()].count(f.filename) == 1
+        f.delete()
+        assert [found.size for found in store.ls()] == [5]
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_destination(self, store: FsspecStore) -> None:
+        """A destination is a folder of the store; names are relative to it."""
+        avatars = store.at("users/7")
+        f = avatars.save(upload(b"me", "me.jpg"))
+        assert f.relative_path() == str(f) == f"users/7/{f.filename}"
+        assert avatars.exists(f.filename)
+        assert store.exists(str(f))
+        assert not store.exists(f.filename)
+        assert store.file(str(f)) == f == avatars.file(f.filename)
+        assert [found.name for found in avatars.ls()] == [f.filename]
+        assert [found.name for found in store.ls("users")] == [str(f)]
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_ls_does_not_reach_siblings(self, store: FsspecStore) -> None:
+        """A prefix is a folder: 'x' does not list 'x_sibling'."""
+        inside = store.at("x").save(upload())
+        store.at("x_sibling").save(upload())
+        assert [found.name for found in store.ls("x")] == [str(inside)]
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_names_like_the_private_folder_are_ordinary(
+        self, store: FsspecStore
+    ) -> None:
+        """Only the private folder itself is hidden, not what is called alike."""
+        f = store.at("my.flask-store").save(upload(filename="x.flask-store.txt"))
+        assert [found.name for found in store.ls()] == [str(f)]
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_destination_that_is_a_file(self, store: FsspecStore) -> None:
+        """A file cannot be a folder, and stays what it is."""
+        f = store.save(upload(b"file", "taken.txt"), on_conflict="overwrite")
+        if self.flat:
+            assert store.at("taken.txt").save(upload()).read() == b"data"
+        else:
+            with pytest.raises(FileExists, match="'taken.txt' is a file"):
+                store.at("taken.txt").save(upload())
+        assert f.read() == b"file"
+
+    # -- reading -------------------------------------------------------------
+
+    @holds(Promise.CONTENT)
+    def test_stat(self, store: FsspecStore) -> None:
+        """Size, date, type and an ETag that changes with the content."""
+        before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=5)
+        f = store.save(upload(b"12345", "r.pdf"), on_conflict="overwrite")
+        found = f.stat()
+        assert (found.name, found.size) == ("r.pdf", 5)
+        assert found.content_type == f.content_type == "application/pdf"
+        assert found.modified is not None
+        assert before <= found.modified <= dt.datetime.now(dt.UTC)
+        store.save(upload(b"54321!", "r.pdf"), on_conflict="overwrite")
+        assert f.etag != found.etag or found.etag is None
+
+    @holds(Promise.CONTENT)
+    def test_content_type_is_that_of_the_stored_name(self, store: FsspecStore) -> None:
+        """The client's claim is not believed; the application's is."""
+        file = FileStorage(io.BytesIO(b"x"), "a.txt", content_type="text/html")
+        assert store.save(file).content_type == "text/plain"
+        assert (
+            store.save(upload(filename="x.tar.gz")).content_type == "application/gzip"
+        )
+
+    @holds(Promise.BOUNDED_MEMORY)
+    def test_read_from_and_to(self, store: FsspecStore) -> None:
+        """A range is that range, at the start, inside and at the end."""
+        data = os.urandom(2_500_000)
+        f = store.save(upload(data, "r.bin"))
+        for start, stop in [(0, 1), (5, 1_500_000), (2_499_990, None), (0, None)]:
+            assert b"".join(f.stream(start, stop)) == data[start:stop]
+        assert all(len(piece) <= 1024 * 1024 for piece in f.stream())
+
+    @holds(Promise.CONTENT)
+    def test_open(self, store: FsspecStore) -> None:
+        """A file opens for bytes and for text, seeks, and has one position each."""
+        f = store.save(upload("zwei\nfünf\n".encode(), "t.txt"))
+        with f.open() as one, f.open() as two:
+            one.seek(5)
+            assert one.read() == "fünf\n".encode()
+            assert two.read(4) == b"zwei"
+        with f.open("r") as text:
+            assert list(text) == ["zwei\n", "fünf\n"]
+        with pytest.raises(ValueError, match="See save"):
+            f.open("wb")  # type: ignore[arg-type]
+
+    @holds(Promise.CONTENT)
+    def test_download(self, store: FsspecStore, tmp_path: pathlib.Path) -> None:
+        """A file is copied to a path or into a folder; nothing else is left there."""
+        f = store.save(upload(b"content", "d.txt"), on_conflict="overwrite")
+        folder = tmp_path / "downloads"
+        folder.mkdir()
+        assert f.download(folder) == str(folder / "d.txt")
+        assert f.download(folder / "e.txt") == str(folder / "e.txt")
+        assert (folder / "e.txt").read_bytes() == b"content"
+        assert sorted(os.listdir(folder)) == ["d.txt", "e.txt"]
+
+    def test_missing_file(self, store: FsspecStore) -> None:
+        """A file that is not there is FileNotFound, by its name, for every verb."""
+        assert store.exists("no.txt") is False
+        f = store.file("no.txt")
+        for use in (f.read, f.stat, f.delete, lambda: f.open().read()):
+            with pytest.raises(FileNotFound, match="'no.txt'"):
+                use()
+        with pytest.raises(FileNotFoundError):
+            f.download(os.devnull)
+
+    def test_folder_is_not_a_file(self, store: FsspecStore) -> None:
+        """Every verb speaks of files only: a folder is no file, and nor is what
+        seems to lie below a file."""
+        f = store.at("folder").save(upload())
+        for name in ("folder", f"{f}/below.txt"):
+            assert store.exists(name) is False
+            for use in (store.stat, store.delete, lambda name: store.open(name).read()):
+                with pytest.raises(FileNotFound):
+                    use(name)
+        assert f.read() == b"data"
+
+    def test_delete(self, store: FsspecStore) -> None:
+        """A deleted file is gone, and nothing else is."""
+        f, other = store.save(upload(b"1", "foo")), store.save(upload(b"10", "foo0"))
+        f.delete()
+        assert not f.exists()
+        assert other.exists()
+        with pytest.raises(FileNotFound):
+            f.delete()
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_copy_and_move(self, store: FsspecStore) -> None:
+        """Both lead into folders, keep bytes and type, and never overwrite."""
+        f = store.save(upload(b"content", "a.png"))
+        copied = store.copy(f, "b/c.png")
+        again = store.copy(str(f), "b/c.png")
+        assert copied != again
+        moved = store.move(f, "d.png")
+        assert not f.exists()
+        for found in (copied, again, moved):
+            assert found.read() == b"content"
+            assert found.content_type == "image/png"
+        with pytest.raises(InvalidName):
+            store.copy(moved, "../up.png")
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:
+        """A FileWrapper is that file, also for a provider with a destination."""
+        inner = store.at("inner")
+        f = inner.save(upload(b"content"))
+        assert inner.copy(f, "b.txt").relative_path().startswith("inner/b")
+        assert inner.copy(f.filename, "c.txt").read() == b"content"
+        assert inner.move(f, "d.txt").relative_path().startswith("inner/d")
+        assert not f.exists()
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_safe_filename(self, store: FsspecStore) -> None:
+        """A free name is only cleaned, a taken one gets a UUID."""
+        f = store.save(upload())
+        assert store.safe_filename("../new.txt") == "new.txt"
+        assert store.safe_filename(f.filename) != f.filename
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_join(self, store: FsspecStore) -> None:
+        """Parts are joined with one slash, and none leads upwards."""
+        assert store.join("a", "b/", "c.jpg") == "a/b/c.jpg"
+        with pytest.raises(InvalidName):
+            store.join("a", "../../b")
+
+    # -- addresses -----------------------------------------------------------
+
+    @holds(Promise.CONTENT)
+    def test_url_is_encoded_once(self, store: FsspecStore) -> None:
+        """The URL's path, decoded once, ends in the file's path."""
+        f = store.at("ü b").save(upload(filename="50% #1?&+.txt"))
+        path = urllib.parse.urlsplit(f.absolute_url()).path
+        assert urllib.parse.unquote(path).endswith(f"/{f.relative_path()}")
+        assert not f.relative_url().startswith("/")
+        assert f.absolute_url().endswith(f.relative_url())
+
+    @holds(Promise.CONTENT)
+    def test_uri_opens_with_fsspec(self, store: FsspecStore) -> None:
+        """The URI and the store's options open the same file, as in pandas."""
+        f = store.save(upload(b"a,b\n", "t.csv"))
+        with fsspec.open(f.uri, **store.storage_options) as file:
+            assert file.read() == b"a,b\n"
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_secrets_are_not_shown(self, store: FsspecStore) -> None:
+        """No representation, address or error message shows a secret."""
+        f = store.save(upload())
+        with pytest.raises(FileNotFound) as caught:
+            store.file("no.txt").stat()
+        shown = [repr(store), repr(f), str(f), f.uri, f.absolute_url(), store.uri]
+        shown += [str(caught.value), repr(caught.value), repr(store.fs)]
+        assert not any(SECRET in text for text in shown)
+
+    @holds(Promise.NOTHING_ESCAPES)
+    def test_nothing_reachable_shows_a_secret(self, store: FsspecStore) -> None:
+        """Nor does anything that leads from a store that works: its connection, a file
+        that is open, bytes on their way, a listing, a form."""
+        f = store.save(upload(b"x" * 3_000_000))
+        stream, listing = store.stream(f.key), store.ls()
+        with f.open() as file, contextlib.closing(stream):
+            next(iter(listing))
+            file.read(1), next(stream)
+            found = [store, type(store), f, file, stream, listing]
+            walked = search(found, spelled(SECRET, *secrets_in(store.storage_options)))
+        assert walked.leaks == [], walked.leaks
+        assert walked.compared > 100, walked

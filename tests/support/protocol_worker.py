@@ -1,0 +1,153 @@
+"""What the tests of the protocols do in processes of their own.
+
+``python -m tests.support.protocol_worker race|nursery|fork|peak URL OPTIONS``: what is
+done goes to the standard output, one JSON value a line.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import typing as t
+
+import fsspec
+
+from flask_store.stores.fsspec import FsspecStore
+
+from .memory_peak import growth
+
+NAMES = [f"name-{number}.txt" for number in range(5)]
+THREADS = 16
+#: The size of the file that a kill interrupts, in bytes.
+SIZE = 6 * 1024 * 1024
+#: The size of a file that must not go through memory as a whole, in bytes.
+LARGE = 96 * 1024 * 1024
+#: How much of it is read at once, in bytes.
+PART = 256 * 1024
+
+
+class Slow(io.BytesIO):
+    """A stream that takes its time, and says when a part of it is on its way."""
+
+    begun = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        time.sleep(0.005)
+        if self.tell() >= PART and not self.begun:
+            self.begun = True
+            say("begun")
+        return super().read(min(size or 0, PART) if size != -1 else -1)
+
+
+def say(value: t.Any) -> None:
+    """Print one line at once."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def race(store: FsspecStore) -> None:
+    """Save five names in each of 16 threads, below each folder that the parent names,
+    as soon as it says so."""
+    for folder in iter(sys.stdin.readline, ""):
+
+        def wait() -> None:
+            say("ready")
+            sys.stdin.readline()
+
+        say(contend(store.at(folder.strip()), THREADS, wait))
+
+
+def contend(
+    store: FsspecStore, threads: int, wait: t.Callable[[], None] = lambda: None
+) -> list[tuple[str, str] | str]:
+    """Save five names in each of many threads.
+
+    :param wait: returns when they may begin.
+    :return: for each file its name and its content, or an error's text.
+    """
+    start = threading.Barrier(threads + 1)
+    done: list[tuple[str, str] | str] = []
+
+    def save(number: int) -> None:
+        start.wait()
+        for name in NAMES:
+            data = f"{os.getpid()} {number} {name}"
+            try:
+                f = store.save(data.encode(), filename=name)
+                done.append((f.filename, data))
+            except Exception as exc:
+                done.append(f"{type(exc).__name__}: {exc} ({exc.__cause__!r})")
+
+    running = [threading.Thread(target=save, args=(n,)) for n in range(threads)]
+    for thread in running:
+        thread.start()
+    wait()
+    start.wait()
+    for thread in running:
+        thread.join()
+    return done
+
+
+def nursery(store: FsspecStore) -> None:
+    """For each line of the input, fork a child that saves a large file and exits.
+
+    It has its number and then the save's steps printed, and at last how it ended.
+    Forking is quicker than starting Python, and nothing is connected yet.
+    """
+    fsspec.get_filesystem_class(store.dialect.location.protocol)
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            say(os.getpid())
+            store.save(Slow(b"k" * SIZE), filename="big.bin")
+            say("saved")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        say(["ended", os.waitstatus_to_exitcode(status)])
+
+
+def fork(store: FsspecStore) -> None:
+    """Save in the parent, in the child, in both again, and read each other's."""
+    signal.alarm(60)
+    store.save(b"before", filename="before.txt", on_conflict="overwrite")
+    holders = [threading.Thread(target=hold, args=(store,)) for _ in range(2)]
+    for thread in holders:
+        thread.start()
+    time.sleep(0.5)
+    child = os.fork()
+    who = "parent" if child else "child"
+    for number in range(3):
+        f = store.save(who.encode(), filename=f"{who}-{number}.txt")
+        assert f.read() == who.encode()
+    assert store.file("before.txt").read() == b"before"
+    if not child:
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert store.save(b"after", filename="after.txt").read() == b"after"
+    for thread in holders:
+        thread.join()
+    say(status)
+
+
+def hold(store: FsspecStore) -> None:
+    """Have a connection during the fork, and use it after it."""
+    store.exists("before.txt")
+    time.sleep(1.5)
+    assert store.file("before.txt").read() == b"before"
+
+
+def peak(store: FsspecStore) -> None:
+    """Save a large file that can be read only once."""
+    say(growth(store, LARGE, "pipe"))
+
+
+if __name__ == "__main__":
+    what, url, options = sys.argv[1:]
+    {"race": race, "nursery": nursery, "fork": fork, "peak": peak}[what](
+        FsspecStore.from_url(url, **json.loads(options))
+    )
