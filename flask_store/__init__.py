@@ -9,10 +9,10 @@ The map of the package; each file has one reason to change:
 - ``naming.py``: the client's file name becomes a safe key. Pure.
 - ``accepting.py``, ``sources.py``: what can be saved, as one stream; ``arriving.py``:
   while it still arrives.
-- ``unnamed.py``, ``beneath.py``: a file on disk before it has its name; folders on disk,
-  held so that no link leads out.
-- ``uploads.py``, ``forms.py``, ``pieces.py``: a request whose files arrive on the disk of
-  a store.
+- ``unnamed.py``, ``beneath.py``: a file on disk before it has its name; folders on
+  disk, held so that no link leads out.
+- ``uploads.py``, ``forms.py``, ``pieces.py``: a request whose files arrive on the disk
+  of a store.
 - ``files.py``: ``FileWrapper``, a stored file as a value.
 - ``routes.py``: HTTP: the addresses of a store at the application; ``serving.py``,
   ``receiving.py``, ``refusals.py``: what is answered to GET, to an upload, to errors.
