@@ -25,8 +25,8 @@ from flask import request
 
 import flask_store
 from flask_store import Store
-from tests.servers import S3Server
-from tests.servers import seaweedfs
+from tests.support.servers import S3Server
+from tests.support.servers import seaweedfs
 
 from .measure import arguments
 from .measure import KB
