@@ -58,7 +58,7 @@ nitpick_ignore_regex += [
         r"|Background|BackgroundUpload|Entry|Explained",
     )
 ]
-nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator")]
+nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator|.*\.ProviderT_co")]
 
 html_theme = "flask"
 html_title = f"{project} documentation ({version})"

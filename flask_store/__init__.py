@@ -7,7 +7,12 @@ The map of the package; each file has one reason to change:
   the settings of ``LocalStore`` and ``S3Store``.
 - ``dialects/``: what one protocol guarantees, and how it says it.
 - ``naming.py``: the client's file name becomes a safe key. Pure.
-- ``sources.py``: what can be saved, as one stream.
+- ``accepting.py``, ``sources.py``: what can be saved, as one stream; ``arriving.py``:
+  while it still arrives.
+- ``unnamed.py``, ``beneath.py``: a file on disk before it has its name; folders on
+  disk, held so that no link leads out.
+- ``uploads.py``, ``forms.py``, ``pieces.py``: a request whose files arrive on the disk
+  of a store.
 - ``files.py``: ``FileWrapper``, a stored file as a value.
 - ``routes.py``: HTTP: the addresses of a store at the application; ``serving.py``,
   ``receiving.py``, ``refusals.py``: what is answered to GET, to an upload, to errors.
@@ -15,7 +20,7 @@ The map of the package; each file has one reason to change:
 - ``presentation.py``: what a browser may do with a file. Pure.
 - ``links.py``: what the application signs.
 - ``direct.py``: uploads from a browser straight into a store; ``claims.py``,
-  ``once.py``: what a token allows, and that it does so once.
+  ``marks.py``: what a token allows, and what has been done with it.
 - ``ioloop.py``, ``helpers.py``, ``greenlets.py``: the filesystems' event loop, and
   gevent.
 - ``background/``: uploads that go on after ``save``, and survive the process.
@@ -25,7 +30,8 @@ The map of the package; each file has one reason to change:
   ``notebook.py``: how that and a file look.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
 - ``settings.py``, ``signals.py``, ``exceptions.py``: what can be set, what is told, and
-  what goes wrong.
+  what goes wrong; ``secrecy.py``: what is never shown; ``media_types.py``: an extension
+  becomes a content type.
 """
 
 import typing as _t

@@ -112,7 +112,7 @@ def presign(
         max_size=max_size,
         expires=int(time.time()) + expires,
     )
-    with store.explained(key):
+    with store.dialect.explained(key):
         form = store.dialect.upload_form(claim)
     claim = replace(claim, form=form is not None)
     token = links.make_token(store.identity, vars(claim))
@@ -156,7 +156,7 @@ def receive(
     _check_size(claim, source.size)
     _check_type(claim, content_type or claim.content_type)
     try:
-        with store.explained(claim.key, source):
+        with store.dialect.explained(claim.key, source):
             marks.put(store, source, claim.staged, claim.content_type)
     except FileExists as exc:
         raise BadLink(ARRIVED, claim.key) from exc
@@ -174,7 +174,7 @@ def confirm(store: FsspecStore, token: str) -> FileWrapper:
     if _is_there(whole, claim.mark):
         raise _confirmed(whole, claim)
     try:
-        with whole.explained(claim.key), marks.alone(whole, claim.mark):
+        with whole.dialect.explained(claim.key), marks.alone(whole, claim.mark):
             _publish(whole, claim)
             if not marks.leave(whole, claim.mark):
                 raise _confirmed(whole, claim)
@@ -203,7 +203,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
         if claim.form:  # what came through the application was checked there
             _check_type(claim, staged.content_type)
         try:
-            with store.explained(claim.key):
+            with store.dialect.explained(claim.key):
                 dialect.adopt(claim, staged)
         except (VersionGone, FileNotFound):
             continue
@@ -220,7 +220,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
 
 def _stat(store: FsspecStore, key: str) -> Stat | None:
     try:
-        with store.explained(key):
+        with store.dialect.explained(key):
             return store.dialect.stat(key)
     except FileNotFound:
         return None

@@ -89,7 +89,7 @@ class ClientError(StoreError, HTTPException):
     :attr:`code`."""
 
     #: The HTTP status.
-    code = 400
+    code: int = 400
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
         HTTPException.__init__(self, description=message)
@@ -123,6 +123,8 @@ class AlreadyConfirmed(BadLink):
         confirmed it may have been killed before it could do anything with the file.
     """
 
+    file: FileWrapper
+
     def __init__(
         self,
         message: str = "",
@@ -130,7 +132,8 @@ class AlreadyConfirmed(BadLink):
         file: FileWrapper | None = None,
     ) -> None:
         super().__init__(message, key)
-        self.file = file
+        if file is not None:  # pickle passes the message only, and sets it afterwards
+            self.file = file
 
 
 class NoLength(ClientError):

@@ -24,8 +24,15 @@ from .settings import TABLE
 from .settings import warn
 
 if t.TYPE_CHECKING:
+    # From Python 3.13 on, the one of typing has a default, too (PEP 696).
+    from typing_extensions import TypeVar
+
     from .stores import BaseStore
     from .stores.fsspec import FsspecStore
+
+    ProviderT_co = TypeVar("ProviderT_co", default=FsspecStore, covariant=True)
+else:
+    ProviderT_co = t.TypeVar("ProviderT_co", covariant=True)
 
 #: The provider when STORE_PATH is a path on disk, or missing.
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
@@ -36,7 +43,7 @@ URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 DEFAULTS = "flask_store.defaults"
 
 
-class Store:
+class Store(t.Generic[ProviderT_co]):
     """The integration of Flask-Store into applications.
 
     Bind it to an application at once, or later in an application factory::
@@ -53,6 +60,10 @@ class Store:
     One ``Store`` may serve several applications; an application may have several:
     ``avatars = Store(app, name="avatars")`` reads ``AVATARS_STORE_PATH`` and so on,
     and falls back to ``STORE_PATH`` for what is not set.
+
+    To a type checker, :attr:`Provider` is a
+    :class:`~flask_store.stores.fsspec.FsspecStore`. Where ``STORE_PROVIDER`` names a
+    class of your own, say so: ``store: Store[Shelf] = Store(app)``.
 
     :param app: the application to bind to.
     :param name: sets this store apart from the others of an application.
@@ -203,7 +214,7 @@ class Store:
             routes.register(app, t.cast("FsspecStore", store), self._extension_name)
 
     @property
-    def Provider(self) -> type[BaseStore]:
+    def Provider(self) -> type[ProviderT_co]:
         """The provider class of the current application, bound to its settings.
 
         Outside of an application context it works if this ``Store`` has exactly one
@@ -212,13 +223,16 @@ class Store:
         :raises RuntimeError: if there is no application, or no way to tell which.
         """
         if has_app_context():
-            return self._provider(current_app._get_current_object())  # type: ignore
-        if len(self._providers) == 1:
-            return next(iter(self._providers.values()))
-        raise RuntimeError(
-            f"{self!r} has {len(self._providers)} applications, so a provider needs to"
-            " know which. Use it in a view, or in 'with app.app_context():'."
-        )
+            provider = self._provider(current_app._get_current_object())  # type: ignore
+        elif len(self._providers) == 1:
+            provider = next(iter(self._providers.values()))
+        else:
+            raise RuntimeError(
+                f"{self!r} has {len(self._providers)} applications, so a provider needs"
+                " to know which. Use it in a view, or in 'with app.app_context():'."
+            )
+        # Only the configuration knows the class, which no type checker reads.
+        return t.cast("type[ProviderT_co]", provider)
 
     def _provider(self, app: Flask) -> type[BaseStore]:
         try:
@@ -331,7 +345,7 @@ def _starting(config: Mapping[str, t.Any], prefix: str) -> dict[str, t.Any]:
     return {key: value for key, value in config.items() if key.startswith(prefix)}
 
 
-def _current_provider() -> type[BaseStore]:
+def _current_provider() -> type[FsspecStore]:
     if not has_app_context():
         raise RuntimeError(
             "There is no current application. Use flask_store.Provider in a view, or in"
@@ -347,4 +361,4 @@ def _current_provider() -> type[BaseStore]:
 
 
 #: The provider class of the current application.
-Provider: type[BaseStore] = t.cast("type[BaseStore]", LocalProxy(_current_provider))
+Provider: type[FsspecStore] = t.cast("type[FsspecStore]", LocalProxy(_current_provider))

@@ -17,6 +17,7 @@ from .exceptions import StoreError
 if t.TYPE_CHECKING:
     from .background.upload import Upload
     from .dialects import Stat
+    from .stores import BaseStore
     from .stores.fsspec import FsspecStore
 
 
@@ -32,12 +33,13 @@ class FileWrapper:
     """
 
     def __init__(
-        self, filename: str, provider: FsspecStore, upload: Upload | None = None
+        self, filename: str, provider: BaseStore, upload: Upload | None = None
     ) -> None:
         #: The file's path in the store: destination and name.
-        self.key = provider.relative_path(filename)
-        # The key says it all, so the store is taken without its destination.
-        self.provider = provider.at(None)
+        self.key: str = provider.relative_path(filename)
+        # The key says it all, so the store is taken without its destination. One that
+        # is no FsspecStore has those of its methods that it needs.
+        self.provider: FsspecStore = t.cast("FsspecStore", provider.at(None))
         self._upload = upload
         #: What is wrong with the key, as a row may hold any.
         self._problem = ""
@@ -121,7 +123,13 @@ class FileWrapper:
         store's options."""
         return self.provider.dialect.uri_of(self._name)
 
-    def open(self, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
+    @t.overload
+    def open(self, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
+
+    @t.overload
+    def open(self, mode: t.Literal["r"]) -> t.IO[str]: ...
+
+    def open(self, mode: t.Literal["r", "rb"] = "rb") -> t.IO[bytes] | t.IO[str]:
         """The file, for reading; ``"r"`` reads it as UTF-8 text.
 
         :raises FileNotFound: if it is not there.

@@ -44,10 +44,21 @@ LINE_ENDS = (b"\r\n", b"\r", b"\n")
 PADDING = b" \t\v\f"
 #: How much of it is waited for, and looked at again, when the rest of its line has not
 #: arrived. What is longer then becomes content, as with Werkzeug. The RFC has no limit.
-PADDING_SIZE = 4096
+PADDING_SIZE = 256
 
 #: Werkzeug takes either character for the end of a line, as some clients do.
 LINE_END = re.compile(rb"[\r\n]")
+
+
+#: What follows a mark if it may be a boundary. Group 1 is there if it is one for sure;
+#: otherwise the rest of the line has not arrived. The padding is not tried again in
+#: each shorter length ("*+"), because no line ends within it.
+AFTER_MARK = re.compile(
+    rb"(--|[%s]*+[\r\n])|(?:-|[%s]{0,%d}+)\Z" % (PADDING, PADDING, PADDING_SIZE)
+)
+#: How many marks in a row are looked at here. Many are faster looked through by the
+#: decoder's expression.
+MARKS = 8
 
 
 class FormParser(FormDataParser):
@@ -150,7 +161,7 @@ class Decoder(MultipartDecoder):
         self._slice = SLICE
         if max_form_memory_size is not None:
             # The decoder refuses what does not fit into its buffer beside what it has
-            # kept there: at most a line with its padding. Up to two slices follow.
+            # kept there: at most a line with its padding.
             self._slice = max(1, min(SLICE, max_form_memory_size // 4))
 
     def events(self, data: bytes | None) -> Iterator[Event]:
@@ -164,42 +175,69 @@ class Decoder(MultipartDecoder):
             self.receive_data(None)
             yield from self._decoded()
             return
+        if self.state is State.EPILOGUE:
+            self.receive_data(data)
+            return
         view = memoryview(data)
         start = 0
         while start < len(data):
-            end = self._content(data, start)
+            end, is_open = self._content(data, start)
             if end > start:
                 if self.buffer:
                     yield Data(bytes(self.buffer), more_data=True)
                     self.buffer.clear()
                 yield Data(t.cast(bytes, view[start:end]), more_data=True)
                 start = end
-            end = start + self._slice
+            left = len(data) - start
+            size = left if is_open else min(left, self._slice)
             # Python searches less than 30 kB in a way that is slow for some boundaries.
-            if self.state is State.DATA and len(data) - end < self._slice:
-                end = len(data)
-            self.receive_data(t.cast(bytes, view[start:end]))
-            yield from self._decoded()
-            start = end
+            if size < left < 2 * size:
+                size = left // 2
+            self.receive_data(t.cast(bytes, view[start : start + size]))
+            if not is_open:
+                yield from self._decoded()
+            start += size
 
     def _decoded(self) -> Iterator[Event]:
         while not isinstance(event := self.next_event(), NeedData | Epilogue):
             yield event
 
-    def _content(self, data: bytes, start: int) -> int:
+    def _content(self, data: bytes, start: int) -> tuple[int, bool]:
         """Where the bytes of *data* end that go on, from *start*, with the part that
         has begun, as do those that the decoder has kept, for sure: neither the part's
-        end nor the beginning of that is among them."""
-        mark = self._mark
-        if self.state is not State.DATA or len(data) - start < len(mark):
-            return start
-        if mark in bytes(self.buffer) + data[start : start + len(mark)]:
-            return start
-        end = data.find(mark, start)
-        end = len(data) if end < 0 else end
+        end nor the beginning of that is among them.
+
+        Also whether only more data can tell what follows them.
+        """
+        size = len(self._mark)
+        if self.state is not State.DATA or len(data) - start < size:
+            return start, False
+        if self.buffer:
+            kept = bytes(self.buffer)
+            line = kept + data[start : start + self._longest]
+            found, is_open = self._find(line, 0, len(kept) + size)
+            if found >= 0:
+                return start, is_open
+        end, is_open = self._find(data, start, len(data))
+        if end < 0:
+            end, is_open = len(data), True
         # A mark that begins here, and the end of the line before it.
-        doubt = LINE_END.search(data, max(start, end - len(mark) - 1), end)
-        return doubt.start() if doubt else end
+        doubt = LINE_END.search(data, max(start, end - size - 1), end)
+        return doubt.start() if doubt else end, is_open
+
+    def _find(self, data: bytes, start: int, stop: int) -> tuple[int, bool]:
+        """Where the first mark is between *start* and *stop* that may be a boundary,
+        or -1, and whether the rest of its line has not arrived."""
+        found = data.find(self._mark, start, stop)
+        for _ in range(MARKS):
+            if found < 0:
+                break
+            if found > 0 and data[found - 1] in b"\r\n":
+                after = AFTER_MARK.match(data, found + len(self._mark))
+                if after:
+                    return found, not after[1]
+            found = data.find(self._mark, found + 1, stop)
+        return found, False
 
     def next_event(self) -> Event:
         if self.state is State.DATA_START and not self.complete:

@@ -55,7 +55,7 @@ class Listing:
     def __iter__(self) -> Iterator[Stat]:
         folder, store = self._folder, self.store
         self._unreachable = []
-        with store.explained(folder):
+        with store.dialect.explained(folder):
             yield from self._reachable(store.dialect.walk(folder))
 
     def first_page(self) -> tuple[list[Stat], bool]:
@@ -65,7 +65,7 @@ class Listing:
         """
         folder, store = self._folder, self.store
         self._unreachable = []
-        with store.explained(folder):
+        with store.dialect.explained(folder):
             entries, more = store.dialect.first_page(folder)
             return list(self._reachable(entries)), more
 

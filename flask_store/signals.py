@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from blinker import Namespace
+import blinker
 
-_signals = Namespace()
+_signals = blinker.Namespace()
 
 #: Sent when a file has been stored, or is safe in the spool. The sender is the
 #: application, or ``None`` outside of one; ``file`` is the
 #: :class:`~flask_store.files.FileWrapper`. A receiver that raises refuses the file,
 #: which is removed again, unless it was to overwrite another one.
-file_saved = _signals.signal("file-saved")
+file_saved: blinker.NamedSignal = _signals.signal("file-saved")
 
 #: Sent when a file has been deleted; the same arguments.
-file_deleted = _signals.signal("file-deleted")
+file_deleted: blinker.NamedSignal = _signals.signal("file-deleted")
 
 #: Sent when an upload in the background has reached the storage; ``file`` as above.
 #: There is an application context, and never a request.
-upload_finished = _signals.signal("upload-finished")
+upload_finished: blinker.NamedSignal = _signals.signal("upload-finished")
 
 #: Sent when an upload in the background is parked; ``error`` is its cause.
-upload_failed = _signals.signal("upload-failed")
+upload_failed: blinker.NamedSignal = _signals.signal("upload-failed")

@@ -61,9 +61,11 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         memory = t.cast("io.BytesIO", self._file)
         self._file = open(self._staged.fd, "rb+", closefd=False)
         self._rolled = True
-        with self._store.explained(naming.STAGING):
+        try:
             self._file.write(memory.getbuffer())
             self._file.seek(memory.tell())
+        except OSError as exc:
+            raise self._explained(exc) from exc
 
     def _choose(self) -> None:
         for store in self._stores:
@@ -85,10 +87,16 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             self.rollover()  # before rather than after: what comes is not copied twice
         if self._store is None or self._staged is None:
             return super().write(data)
-        with self._store.explained(naming.STAGING):
+        try:
             count = super().write(data)
+        except OSError as exc:
+            raise self._explained(exc) from exc
         self._staged.begin(self._file.tell())
         return count
+
+    def _explained(self, exc: OSError) -> Exception:
+        assert self._store is not None
+        return self._store.dialect.explain(exc, naming.STAGING) or exc
 
     def take(self, folder: str) -> Unnamed | None:
         """The file on the store's disk, complete, to be given a name.

@@ -117,7 +117,9 @@ class FileExtension(EveryFile):
         if isinstance(extensions, str):
             raise TypeError("Pass a list of extensions, such as ['jpg', 'png'].")
         super().__init__(message)
-        self.extensions = [f".{ext.lower().lstrip('.')}" for ext in extensions]
+        self.extensions: list[str] = [
+            f".{ext.lower().lstrip('.')}" for ext in extensions
+        ]
 
     def check(self, name: str, source: Source) -> None:
         """:raises ValidationError: if it has another extension."""

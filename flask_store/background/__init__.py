@@ -46,7 +46,6 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..dialects import Dialect
-    from ..dialects.files import Explained
     from ..files import FileWrapper
 
 T = t.TypeVar("T")
@@ -60,7 +59,6 @@ class Background:
     :param stored: the dialect that has them in the end.
     :param config: the settings, read and checked.
     :param greenlets: whether they run in greenlets even where gevent has not patched.
-    :param explained: the context for whatever asks the storage.
     :param uploaded: makes the file for a signal, of its key and its upload.
     :raises NotConfiguredError: if no uploads can wait with these settings.
     """
@@ -70,13 +68,11 @@ class Background:
         stored: Dialect,
         config: Mapping[str, t.Any],
         greenlets: bool,
-        explained: Explained,
         uploaded: Callable[[str, Upload], FileWrapper],
     ) -> None:
         if greenlets:
             require_gevent()
         self.stored = stored
-        self.explained = explained
         self._uploaded = uploaded
         self.greenlets = greenlets
         self.app: Flask | None = None
@@ -194,7 +190,7 @@ class Background:
         :raises StoreUnavailable: if it runs, and does not stop.
         """
         with ExitStack() as stack:
-            with self.explained(key):  # the spool's disk may be full
+            with self.stored.explained(key):  # the spool's disk may be full
                 held = stack.enter_context(self.spool.still(key))
             yield held
         if held is not None and held.over:
@@ -268,7 +264,7 @@ class Background:
             return held is not None and self._sending(held).is_stored()
 
     def _sending(self, held: Held) -> Sending:
-        return Sending(self.stored, self.explained, held)
+        return Sending(self.stored, held)
 
     # -- what the worker asks for --------------------------------------------
 

@@ -23,7 +23,6 @@ from .holding import Held
 
 if t.TYPE_CHECKING:
     from ..dialects import Dialect
-    from ..dialects.files import Explained
 
 
 class DamagedError(StoreError):
@@ -46,13 +45,11 @@ class Sending:
     """One upload on its way, or on its way back.
 
     :param stored: the dialect that has it in the end.
-    :param explained: the context for whatever asks the storage.
     :param held: the upload, which nobody else works on meanwhile.
     """
 
-    def __init__(self, stored: Dialect, explained: Explained, held: Held) -> None:
+    def __init__(self, stored: Dialect, held: Held) -> None:
         self.dialect = stored
-        self.explained = explained
         self.held = held
         self.key = held.entry.key
 
@@ -71,7 +68,7 @@ class Sending:
                 f" {entry.size}. Something else has written to the spool.",
                 self.key,
             )
-        with self.explained(self.key, source):
+        with self.dialect.explained(self.key, source):
             with dialect.stage(source) as staged:
                 if not self._publish(staged):
                     return False
@@ -83,7 +80,7 @@ class Sending:
         :raises StoreError: if the storage fails.
         """
         # Somebody else may delete it at the same moment.
-        with suppress(FileNotFoundError), self.explained(self.key):
+        with suppress(FileNotFoundError), self.dialect.explained(self.key):
             if self._look() in (Found.OURS, Found.PART):
                 self.dialect.delete(self.key)
 
@@ -92,7 +89,7 @@ class Sending:
 
         :raises StoreError: if the storage fails.
         """
-        with self.explained(self.key):
+        with self.dialect.explained(self.key):
             return self._look() in (Found.OURS, Found.PART)
 
     def _publish(self, staged: t.Any) -> bool:
@@ -147,7 +144,7 @@ class Sending:
     def _stat(self) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
         # Not every filesystem has Python's own error for that.
-        with self.explained(self.key):
+        with self.dialect.explained(self.key):
             return self.dialect.stat(self.key)
 
     def _compared(self, found: Stat) -> Found:

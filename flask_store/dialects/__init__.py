@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
 from urllib.parse import unquote
@@ -29,8 +30,10 @@ from .. import claims
 from .. import ioloop
 from .. import media_types
 from .. import naming
+from .. import secrecy
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..sources import Source
 from ..sources import Streamed
@@ -60,10 +63,10 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .records import whole as whole
-from .signing import Signing
 
 if t.TYPE_CHECKING:
     from ..claims import Claim
+    from ..links import Period
 
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
 #: save that waits longer holds a worker; every protocol gives up within 10 s.
@@ -78,13 +81,15 @@ DESTINATION_IS_FILE = (
 )
 
 
-class Dialect(Signing):
+class Dialect:
     """The safe default, for any filesystem that fsspec knows."""
 
     #: The names under which fsspec registers the protocol.
     protocols: t.ClassVar[tuple[str, ...]] = ()
     #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
     scope: Scope = "process"
+    #: Whether the filesystem has a connection that may be lost; see :meth:`alive`.
+    connected: t.ClassVar[bool] = False
     #: Which settings to look at when the storage refuses or does not answer.
     settings: str = "STORE_PATH and STORE_OPTIONS"
     #: Whether :meth:`open` gives a file of the operating system, or of memory, whose
@@ -95,6 +100,9 @@ class Dialect(Signing):
     token_name: t.ClassVar[str | None] = None
     #: Whether :meth:`sign` gives links.
     signs: t.ClassVar[bool] = False
+    #: Whether :meth:`upload_form` always has one, so that the application need not
+    #: take uploads.
+    takes_forms: t.ClassVar[bool] = False
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -274,6 +282,16 @@ class Dialect(Signing):
                 self.fs.rm_file(target)
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
+        """Publish a direct upload: give the private file ``claim.staged`` the key
+        ``claim.key``, or a copy of it. The caller removes what is left of it.
+
+        :param staged: the version that was looked at. Where an upload can be sent
+            again, no other one is taken.
+        :raises FileExistsError: if the key is taken, in one step where the storage
+            creates in one step.
+        :raises FileNotFoundError: if there is no such upload any more.
+        :raises VersionGone: if the upload was sent again meanwhile.
+        """
         # Through this process, for storages that say nothing better.
         body = whole(self.get(claim.staged, None, staged))
         with (
@@ -613,6 +631,34 @@ class Dialect(Signing):
     def _rmdir(self, folder: str) -> None:
         self.fs.rmdir(folder)
 
+    # -- what the storage signs ----------------------------------------------
+
+    def sign(
+        self,
+        key: str,
+        period: Period,
+        disposition: str,
+        content_type: str,
+    ) -> str | None:
+        """A link by which anybody may GET the file, signed by the storage's own
+        rules and without asking it; ``None`` to sign through the application.
+
+        :param period: when it is good. The same period has to give the same link.
+        :param disposition: the ``Content-Disposition`` to answer with.
+        :param content_type: the ``Content-Type`` to answer with, in place of the one
+            that is stored.
+        """
+        return None
+
+    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]] | None:
+        """The address and the fields of a form that POSTs one file to the storage,
+        at ``claim.staged``; ``None`` to upload through the application.
+
+        The storage itself has to keep to the size, the type and the expiry; a storage
+        whose signatures do not cover all three has no form.
+        """
+        return None
+
     # -- what killed processes left ------------------------------------------
 
     def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
@@ -651,6 +697,31 @@ class Dialect(Signing):
             self.fs.rm_file(path)
 
     # -- what went wrong -----------------------------------------------------
+
+    @contextmanager
+    def explained(self, key: str, source: Source | None = None) -> Iterator[None]:
+        """What the filesystem raises becomes a :exc:`StoreError`; what the caller's
+        own stream raises stays as it is."""
+        try:
+            if self.connected:
+                self.check_connection()
+            yield
+        except Exception as exc:
+            if source is not None and source.error is not None:
+                raise source.error from None
+            explained = isinstance(exc, StoreError)
+            error = exc if explained else self.explain(exc, key)
+            if isinstance(error, StoreUnavailable):
+                self.disconnect()
+            options = self.location.options
+            if not self.plain_files and secrecy.is_shown(exc, options):
+                # A library quotes a token or a password. Then it is not quoted in turn.
+                error = error or StoreError(f"{type(exc).__name__}: {exc}", key)
+                error.args = (secrecy.redacted(str(error), options),)
+                raise error from None
+            if error is None or error is exc:
+                raise
+            raise error from exc
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""

@@ -13,15 +13,7 @@ from .records import Stat
 
 if t.TYPE_CHECKING:
     from ..background.upload import Upload
-
-
-class Explained(t.Protocol):
-    """The context for whatever asks the storage about a key: what goes wrong in it
-    becomes a :exc:`~flask_store.exceptions.StoreError`."""
-
-    def __call__(
-        self, key: str, source: Source | None = None
-    ) -> AbstractContextManager[None]: ...
+    from . import Dialect
 
 
 class Hold:
@@ -31,19 +23,13 @@ class Hold:
     :param key: its key.
     """
 
-    def __init__(self, files: Removable, key: str) -> None:
+    def __init__(self, files: Dialect, key: str) -> None:
         self._files = files
         self._key = key
 
     def delete(self) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         self._files.delete(self._key)
-
-
-class Removable(t.Protocol):
-    """Files that can be deleted."""
-
-    def delete(self, key: str) -> None: ...
 
 
 class Files(t.Protocol):

@@ -52,6 +52,7 @@ class FTPDialect(StagedDialect):
     """
 
     protocols = ("ftp",)
+    connected = True
     scope = "thread"
 
     @classmethod

@@ -46,6 +46,8 @@ class ChainedDialect(ReadOnlyDialect):
     :param inner: the dialect of that storage.
     """
 
+    connected = True
+
     def __init__(self, location: Location, inner: Dialect) -> None:
         options = inner.location.options
         if not isinstance(inner, ChainedDialect):

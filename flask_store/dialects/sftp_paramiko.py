@@ -51,7 +51,7 @@ class ParamikoDialect(SSHDialect):
     """One connection for each thread: threads that share one wait for ever."""
 
     protocols = ("sftp", "ssh")
-    driver = "paramiko"
+    connected = True
     scope = "thread"
     defaults = {
         "timeout": TIMEOUT,

@@ -66,7 +66,7 @@ class SshfsDialect(SSHDialect):
     """One connection for all threads of a process."""
 
     protocols = ("sftp", "ssh")
-    driver = "sshfs"
+    connected = True
     defaults = {
         # sshfs by itself would trust any server; () is ~/.ssh/known_hosts.
         "known_hosts": (),

@@ -175,6 +175,7 @@ class SMBDialect(StagedDialect):
     """
 
     protocols = ("smb",)
+    connected = True
     scope = "thread"
     looks_first = False
     rename = "link without ReplaceIfExists"

@@ -26,8 +26,6 @@ class SSHDialect(StagedDialect):
     """
 
     rename = "SSH_FXP_RENAME"
-    #: The library, as a part of the protocol: ``sftp+paramiko://``.
-    driver: t.ClassVar[str]
     #: What :class:`Location`'s options are by default.
     defaults: t.ClassVar[Mapping[str, t.Any]]
 

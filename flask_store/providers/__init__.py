@@ -45,7 +45,7 @@ class Provider:
         self.location = location
         self._store: FsspecStore | None = self._bound
         #: Whether it stands for a stored file: made with a name, or saved.
-        self.is_stored = isinstance(fp, str | os.PathLike)
+        self.is_stored: bool = isinstance(fp, str | os.PathLike)
 
     # -- what flask_store.Store asks for -------------------------------------
 
@@ -85,7 +85,7 @@ class Provider:
 
     # -- the file ------------------------------------------------------------
 
-    def save(self) -> t.Any:
+    def save(self) -> str | None:
         """Store the upload, never over another file, and update ``filename``.
 
         The upload is read from its start and left open where it was.
@@ -100,6 +100,7 @@ class Provider:
         if folder != (self.location or "").strip("/"):
             self.location = folder or None
         self.is_stored = True
+        return None
 
     def open(self) -> t.IO[bytes]:
         """The stored file, for reading.
@@ -169,7 +170,7 @@ class Provider:
         folder = (self.location or "").strip("/")
         return folder if self.is_stored else naming.clean_destination(folder)
 
-    def _upload(self) -> t.Any:
+    def _upload(self) -> FileStorage | t.IO[bytes] | None:
         if self.fp == "":
             return None
         if isinstance(self.fp, str | os.PathLike):

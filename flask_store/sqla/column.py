@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeDecorator
 
 from .. import Provider as current_provider
 from .. import Store
+from ..accepting import Upload
 from ..files import FileWrapper
 from ..naming import MAX_KEY
 from ..naming import quoted
@@ -38,7 +39,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
     def __init__(
         self,
         destination: str | None = None,
-        store: Store | FsspecStore | None = None,
+        store: Store[t.Any] | FsspecStore | None = None,
         length: int = MAX_KEY,
     ) -> None:
         super().__init__(length)
@@ -59,7 +60,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
             raise TypeError(f"{bound!r} is no FsspecStore, which a column needs.")
         return bound.at(self.destination)
 
-    def save(self, upload: t.Any) -> FileWrapper:
+    def save(self, upload: Upload | None) -> FileWrapper:
         """Store an upload that was assigned to an attribute."""
         return self.current_store.save(upload)
 

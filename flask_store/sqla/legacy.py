@@ -15,7 +15,7 @@ from ..providers import Provider
 from ..providers.temp import TemporaryStore
 
 
-class FlaskStoreType(TypeDecorator[t.Any]):
+class FlaskStoreType(TypeDecorator[Provider]):
     """Saves a :class:`~werkzeug.datastructures.FileStorage` when the row is written,
     keeps its relative path, and gives back a provider.
 
@@ -53,7 +53,9 @@ class FlaskStoreType(TypeDecorator[t.Any]):
                 return None
         return str(value) if value else None
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> t.Any:
+    def process_result_value(
+        self, value: str | None, dialect: Dialect
+    ) -> Provider | None:
         """The provider of the file, or ``None``."""
         if not value:
             return None

@@ -8,6 +8,7 @@ import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
 
+from sqlalchemy import Column
 from sqlalchemy import Connection
 from sqlalchemy import inspect
 from sqlalchemy.orm import QueryableAttribute
@@ -30,12 +31,14 @@ BATCH = 400
 AGE = dt.timedelta(days=1)
 
 AnySession: t.TypeAlias = "Session | scoped_session[t.Any]"
+#: A column of a table, or the attribute of a class.
+AnyColumn: t.TypeAlias = "Column[t.Any] | QueryableAttribute[t.Any]"
 
 
 def orphans(
     store: FsspecStore,
     session: AnySession,
-    columns: Iterable[t.Any],
+    columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,
 ) -> Iterator[Stat]:
     """Find the files that are in no row.
@@ -83,7 +86,7 @@ def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
 def sweep(
     store: FsspecStore,
     session: AnySession,
-    columns: Iterable[t.Any],
+    columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,
     dry_run: bool = False,
 ) -> list[str]:

@@ -11,6 +11,7 @@ from flask import current_app
 from flask import Flask
 
 from .. import naming
+from ..accepting import Upload as Upload
 from ..exceptions import NotConfiguredError
 from ..settings import is_set
 from ..settings import Settings
@@ -18,7 +19,6 @@ from ..settings import slips
 from ..settings import warn
 
 if t.TYPE_CHECKING:
-    from ..accepting import Upload
     from ..background.upload import Upload as BackgroundUpload
     from ..files import FileWrapper
 
@@ -65,7 +65,7 @@ class BaseStore:
                 for message in slips(config, self.REQUIRED_CONFIGURATION):
                     warn(message)
             self.configure(config)
-        self.destination = naming.clean_destination(destination)
+        self.destination: str = naming.clean_destination(destination)
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
@@ -109,7 +109,7 @@ class BaseStore:
             application gives them.
         """
         self.serve: str = config["STORE_SERVE"]
-        self.serves = self.serve in ("proxy", "redirect") or (
+        self.serves: bool = self.serve in ("proxy", "redirect") or (
             self.serve == "auto" and self.register_route
         )
         self.domain: str | None = config["STORE_DOMAIN"]
@@ -130,6 +130,8 @@ class BaseStore:
 
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
+        if not destination and not self.destination:
+            return self
         twin = copy.copy(self)
         twin.destination = naming.clean_destination(destination)
         return twin
@@ -170,7 +172,10 @@ class BaseStore:
 
         :raises InvalidName: if it leads anywhere else.
         """
-        return naming.check(naming.join(self.destination, naming.check(name)))
+        name = naming.check(name)
+        if not self.destination:
+            return name
+        return naming.check(f"{self.destination}/{name}")
 
     def relative_path(self, name: str) -> str:
         """The file's path in the store: its destination and its name."""

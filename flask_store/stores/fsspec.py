@@ -8,7 +8,6 @@ import os
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
@@ -20,11 +19,11 @@ from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
 from .. import media_types
 from .. import naming
-from .. import secrecy
 from .. import signals
 from .. import usage
 from ..accepting import open_source
 from ..accepting import Upload
+from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Files
 from ..dialects import Hold
@@ -37,7 +36,6 @@ from ..dialects.registry import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
-from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from ..files import FileWrapper
 from ..listing import Listing
@@ -104,7 +102,7 @@ class FsspecStore(BaseStore):
         return cls.from_config(config, destination)
 
     def configure(self, config: Mapping[str, t.Any]) -> None:
-        self.dialect = open_dialect(self.url(config), config)
+        self.dialect: Dialect = open_dialect(self.url(config), config)
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
@@ -124,7 +122,7 @@ class FsspecStore(BaseStore):
             from ..background.files import WaitingFiles
 
             self.background = Background(
-                self.dialect, config, self.in_greenlets, self.explained, self._uploaded
+                self.dialect, config, self.in_greenlets, self._uploaded
             )
             self.files = WaitingFiles(self.dialect, self.background)
             self.incoming = SpooledFiles(self.dialect, self.background)
@@ -165,30 +163,6 @@ class FsspecStore(BaseStore):
         It holds the credentials. Its repr has the names of the options only.
         """
         return Options(self.dialect.location.options)
-
-    @contextmanager
-    def explained(self, key: str, source: Source | None = None) -> Iterator[None]:
-        """What the filesystem raises becomes a :exc:`StoreError`; what the caller's
-        own stream raises stays as it is."""
-        try:
-            self.dialect.check_connection()
-            yield
-        except Exception as exc:
-            if source is not None and source.error is not None:
-                raise source.error from None
-            explained = isinstance(exc, StoreError)
-            error = exc if explained else self.dialect.explain(exc, key)
-            if isinstance(error, StoreUnavailable):
-                self.dialect.disconnect()
-            options = self.dialect.location.options
-            if not self.dialect.plain_files and secrecy.is_shown(exc, options):
-                # A library quotes a token or a password. Then it is not quoted in turn.
-                error = error or StoreError(f"{type(exc).__name__}: {exc}", key)
-                error.args = (secrecy.redacted(str(error), options),)
-                raise error from None
-            if error is None or error is exc:
-                raise
-            raise error from exc
 
     # -- saving --------------------------------------------------------------
 
@@ -254,7 +228,7 @@ class FsspecStore(BaseStore):
         :raises StoreError: if none can be made.
         :raises OSError: if the spool cannot be written.
         """
-        with self.explained(naming.STAGING):
+        with self.dialect.explained(naming.STAGING):
             return self.incoming.unnamed()
 
     def _store(
@@ -270,7 +244,7 @@ class FsspecStore(BaseStore):
         :return: the name, and what is still to be done.
         """
         kind = content_type or media_types.content_type(key)
-        with self.explained(key, source), files.stage(source) as staged:
+        with self.dialect.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
                 return key, files.replace(staged, key, kind)
             if files.exclusive(staged):
@@ -391,7 +365,7 @@ class FsspecStore(BaseStore):
         theirs, mine = old.provider.dialect, self.dialect
         if after.version != copied.version or type(theirs) is not type(mine):
             return False
-        with self.explained(old.key):
+        with self.dialect.explained(old.key):
             return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
 
     def _wrapped(self, source: str | FileWrapper) -> FileWrapper:
@@ -408,7 +382,7 @@ class FsspecStore(BaseStore):
             self._delete(key, hold)
 
     def _delete(self, key: str, hold: Hold) -> None:
-        with self.explained(key):
+        with self.dialect.explained(key):
             hold.delete()
         signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
 
@@ -430,7 +404,7 @@ class FsspecStore(BaseStore):
         :return: the private names of what was removed.
         """
         before = dt.datetime.now(dt.UTC) - older_than
-        with self.explained(naming.STAGING):
+        with self.dialect.explained(naming.STAGING):
             return list(self.dialect.sweep(before, dry_run))
 
     # -- reading -------------------------------------------------------------
@@ -439,7 +413,15 @@ class FsspecStore(BaseStore):
         """A stored file by its name, without looking whether it is there."""
         return FileWrapper(name, self)
 
-    def open(self, name: str, mode: t.Literal["r", "rb"] = "rb") -> t.IO[t.Any]:
+    @t.overload
+    def open(self, name: str, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
+
+    @t.overload
+    def open(self, name: str, mode: t.Literal["r"]) -> t.IO[str]: ...
+
+    def open(
+        self, name: str, mode: t.Literal["r", "rb"] = "rb"
+    ) -> t.IO[bytes] | t.IO[str]:
         """A stored file, for reading; ``"r"`` reads it as UTF-8 text.
 
         :raises FileNotFound: if it is not there.
@@ -449,10 +431,10 @@ class FsspecStore(BaseStore):
                 f"mode is {mode!r}; open() reads: 'rb' or 'r'. See save()."
             )
         key = self.key(name)
-        with self.explained(key):
+        with self.dialect.explained(key):
             file = self.files.open(key)
         if not self.dialect.plain_files:
-            file = StoredFile(OpenedFile(file, lambda: self.explained(key)))
+            file = StoredFile(OpenedFile(file, lambda: self.dialect.explained(key)))
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
     def read(self, name: str) -> bytes:
@@ -461,7 +443,7 @@ class FsspecStore(BaseStore):
         :raises FileNotFound: if it is not there.
         """
         key = self.key(name)
-        with self.explained(key):
+        with self.dialect.explained(key):
             return self.files.read(key)
 
     def stream(
@@ -529,7 +511,7 @@ class FsspecStore(BaseStore):
         self, key: str, span: Span | None, found: Stat | None = None
     ) -> Fetched | None:
         """The very bytes that *span* asks for, counted and explained."""
-        with self.explained(key):
+        with self.dialect.explained(key):
             fetched = self.files.get(key, span, found)
             if fetched is None:
                 return None
@@ -538,7 +520,7 @@ class FsspecStore(BaseStore):
                 part(fetched, 0, 0).close()
                 self.files.confirm_end(key, t.cast(Span, span))
                 return None
-            body = part(fetched, *where, lambda: self.explained(key))
+            body = part(fetched, *where, lambda: self.dialect.explained(key))
             return Fetched(fetched.found, *where, body)
 
     def exists(self, name: str) -> bool:
@@ -559,7 +541,7 @@ class FsspecStore(BaseStore):
         :raises FileNotFound: if there is no such file.
         """
         key = self.key(name)
-        with self.explained(key):
+        with self.dialect.explained(key):
             found = self.files.stat(key)
         return found if name == key else replace(found, name=name)
 
@@ -692,7 +674,7 @@ class FsspecStore(BaseStore):
         # The type is said, too: that of the name, which the disposition is for, and not
         # what somebody may have stored.
         said = shown["Content-Disposition"], shown["Content-Type"]
-        with self.explained(key):
+        with self.dialect.explained(key):
             return self.dialect.sign(key, period, *said)
 
     def presign_upload(

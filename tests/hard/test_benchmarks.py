@@ -36,6 +36,16 @@ LOCAL += ["Django FileSystemStorage", *our_settings()]
 S3 = ["boto3 upload_fileobj", "django-storages", "flask-storage", "Flask-Store"]
 
 
+#: The calls and the changes of file that an operation has at most.
+FARTHEST = {
+    "POST and save, local, 1.5 MB, streamed": (230, 105),
+    "POST and save, local, 1.5 MB, not streamed": (150, 65),
+    "GET, local": (75, 47),
+    "POST and save, S3, 100 kB": (310, 133),
+    "GET, S3, by the application": (130, 72),
+}
+
+
 @pytest.fixture
 def peers() -> None:
     """Those whom the benchmarks compare, and strace."""
@@ -127,6 +137,15 @@ class TestCommands:
         assert "3 fsync" in counted["Flask-Store"][1]
         assert "fsync" not in counted["Flask-Store, STORE_FSYNC = False"][1]
         assert counted["absolute_url()"] == ["0", "none"]
+
+    def test_walks(self) -> None:
+        """No operation walks further than it did; a new hop has to be worth a row."""
+        walks = tables("walks")["Walks"]
+        counted = {name: (int(row[0]), int(row[2])) for name, row in walks.items()}
+        assert len(counted) == 6
+        for name, (calls, changes) in FARTHEST.items():
+            assert counted[name][0] <= calls, name
+            assert counted[name][1] <= changes, name
 
 
 def test_everybody_begins_once() -> None:

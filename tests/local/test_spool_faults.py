@@ -208,10 +208,10 @@ def test_nothing_is_removed_before_it_is_stored(
     dialect: t.Any = owner.store.dialect
     publish = dialect._publish
 
-    def lying(give_name: t.Any, staged: t.Any, path: str) -> None:
+    def lying(give_name: t.Any, staged: t.Any, key: str) -> None:
         if lie == "short":
-            publish(give_name, staged, path)
-            os.truncate(path, 10)
+            publish(give_name, staged, key)
+            os.truncate(dialect.path(key), 10)
         lies.set()
 
     with monkeypatch.context() as patch:

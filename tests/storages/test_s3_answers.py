@@ -699,7 +699,7 @@ def test_copy_that_somebody_else_answers_is_not_made(
     s3.spoil = lambda request, right: (
         [reply.raw] if "x-amz-copy-source" in request.headers else None
     )
-    with pytest.raises(StoreUnavailable), store.explained("b.bin"):
+    with pytest.raises(StoreUnavailable), store.dialect.explained("b.bin"):
         store.dialect.adopt(CLAIM, store.stat("a.bin"))
 
 
@@ -708,7 +708,7 @@ def test_copy_that_trickles_is_given_up(s3: FakeS3, store: S3Store) -> None:
     staged = store.dialect.stat("a.bin")
     s3.spoil = lambda request, right: s3.slowly(right.raw, 0.5)
     begun = time.monotonic()
-    with pytest.raises(StoreUnavailable), store.explained("b.bin"):
+    with pytest.raises(StoreUnavailable), store.dialect.explained("b.bin"):
         store.dialect.adopt(CLAIM, staged)
     assert time.monotonic() - begun < 2 * LONG
 
@@ -723,7 +723,7 @@ def test_form_that_is_sent_again_meanwhile_is_told(
     staged = store.dialect.stat(CLAIM.staged)
     client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"second")
     with pytest.raises(VersionGone, match="was replaced"):
-        with store.explained(CLAIM.key):
+        with store.dialect.explained(CLAIM.key):
             store.dialect.adopt(CLAIM, staged)
     assert not store.exists(CLAIM.key)
 

@@ -90,7 +90,8 @@ def run_code(
     """Run a block, then use what it has made."""
     before = session.get("app")
     found = {} if code.startswith("STORE_") else session
-    exec(compile("\n" * line + code, str(page), "exec"), found)
+    # Without what this module imports from __future__.
+    exec(compile("\n" * line + code, str(page), "exec", dont_inherit=True), found)
     if found is not session:
         app = Flask("example")
         app.config.from_mapping(found)

@@ -128,6 +128,7 @@ EMPTY = MARK + b'\r\nContent-Disposition: form-data; name="empty"\r\n\r\n'
         (file_part(b"one") + MARK + b"--").replace(MARK, MARK + b" \t\v\f" * 9),
         (field_part(b"one\r\n" + MARK + b"\t" * 40 + b"x") + MARK + b"--"),
         EMPTY + field_part(b"one") + EMPTY + MARK + b"--",
+        file_part(b"\n" + MARK + b"-") + file_part(b"one") + MARK + b"--",
         b"before\r\n"
         + EMPTY
         + MARK
@@ -136,13 +137,15 @@ EMPTY = MARK + b'\r\nContent-Disposition: form-data; name="empty"\r\n\r\n'
         + MARK
         + b"--",
     ],
-    ids=["plain", "padded", "no-end", "no-body", "preamble"],
+    ids=["plain", "padded", "no-end", "no-body", "dash", "preamble"],
 )
 def test_boundary_is_found_across_every_cut(body: bytes) -> None:
     """However little of it has arrived."""
     expected = parsed(FormDataParser, io.BytesIO(body))
     for cut in range(len(body)):
+        cuts = [cut, cut + len(MARK)]  # as much as is looked at together
         assert parsed(FormParser, Pieces(body, [cut])) == expected, cut
+        assert parsed(FormParser, Pieces(body, cuts)) == expected, cuts
     assert parsed(FormParser, Pieces(body, list(range(len(body))))) == expected
 
 

@@ -1,0 +1,279 @@
+"""What an application does with a store, as ``make lint`` has it checked.
+
+Nothing here runs. A line with ``type: ignore`` has to be an error: the checkers
+complain of one that is none.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import typing as t
+from datetime import datetime
+from datetime import timedelta
+
+from flask import Flask
+from flask import jsonify
+from flask import request
+from flask import Response
+
+import flask_store
+from flask_store import FileWrapper
+from flask_store import NotConfiguredError
+from flask_store import Provider
+from flask_store import Store
+from flask_store import StoreError
+from flask_store.dialects import Stat
+from flask_store.direct import DirectUpload
+from flask_store.exceptions import AlreadyConfirmed
+from flask_store.exceptions import BadLink
+from flask_store.exceptions import FileExists
+from flask_store.exceptions import FileNotFound
+from flask_store.exceptions import NoFile
+from flask_store.exceptions import StoreUnavailable
+from flask_store.file_wapper import FileWrapper as DocumentedFileWrapper
+from flask_store.signals import file_deleted
+from flask_store.signals import file_saved
+from flask_store.signals import upload_failed
+from flask_store.signals import upload_finished
+from flask_store.stores import Upload
+from flask_store.stores.fsspec import FsspecStore
+from flask_store.stores.fsspec import OnConflict
+from flask_store.stores.local import LocalStore
+from flask_store.stores.s3 import S3GeventStore
+from flask_store.stores.s3 import S3Store
+
+app = Flask(__name__)
+app.config["STORE_DOMAIN"] = "http://127.0.0.1:5000"
+app.config["STORE_PATH"] = "uploads"
+store = Store(app)
+avatars = Store(app, name="avatars")
+
+unbound = Store()
+
+
+def create_app() -> Flask:
+    """An application factory."""
+    created = Flask(__name__)
+    unbound.check_config(created)
+    unbound.init_app(created)
+    t.assert_type(unbound.Provider, type[FsspecStore])
+    return created
+
+
+# -- the quick start -------------------------------------------------------------------
+
+
+@app.route("/upload", methods=["POST"])
+def upload() -> str:
+    """The view of the first page."""
+    file = request.files.get("afile")
+    provider = store.Provider()
+    f = provider.save(file)
+    return f.absolute_url()
+
+
+def save_everything(path: pathlib.Path) -> list[FileWrapper]:
+    """Whatever can be saved, and every argument."""
+    provider = avatars.Provider("avatars")
+    with path.open("rb") as file:
+        return [
+            provider.save(request.files["afile"]),
+            provider.save(path),
+            provider.save(b"a,b\n1,2\n", "table.csv"),
+            provider.save(b"...", filename="me.jpg", content_type="image/jpeg"),
+            provider.save(bytearray(b"..."), "me.jpg", on_conflict="error"),
+            provider.save(memoryview(b"..."), "me.jpg", on_conflict="overwrite"),
+            provider.save(file, on_conflict="rename"),
+            provider.save(io.BytesIO(b"..."), "me.jpg"),
+            provider.put("2026/me.jpg", path, on_conflict="overwrite"),
+            store.Provider(destination="avatars").save(None),
+        ]
+
+
+def save_as_told(file: Upload, on_conflict: OnConflict) -> FileWrapper:
+    """Both aliases are there for functions like this one."""
+    return store.Provider().save(file, on_conflict=on_conflict)
+
+
+def use_file(f: FileWrapper, folder: pathlib.Path) -> tuple[str, ...]:
+    """What a stored file says and does."""
+    t.assert_type(f.size, int)
+    t.assert_type(f.modified, datetime | None)
+    t.assert_type(f.etag, str | None)
+    t.assert_type(f.stat(), Stat)
+    t.assert_type(f.exists(), bool)
+    t.assert_type(f.read(), bytes)
+    t.assert_type(f.provider, FsspecStore)
+    for piece in f.stream(start=10, stop=20):
+        t.assert_type(piece, bytes)
+    with f.open() as file:
+        t.assert_type(file.read(), bytes)
+    with f.open("r") as text:
+        t.assert_type(text.readline(), str)
+    f.delete()
+    documented: DocumentedFileWrapper = f
+    return (
+        documented.filename,
+        f.key,
+        f.uri,
+        f.content_type,
+        f.relative_path(),
+        f.absolute_path(),
+        f.relative_url(),
+        f.absolute_url(),
+        f.signed_url(),
+        f.signed_url(expires=60, download_as="me.jpg"),
+        f.download(folder),
+        str(f),
+    )
+
+
+def use_provider(mode: t.Literal["r", "rb"]) -> int:
+    """What a provider does by the name of a file."""
+    provider = store.Provider()
+    f = provider.file("me.jpg")
+    t.assert_type(f, FileWrapper)
+    t.assert_type(provider["me.jpg"], FileWrapper)
+    t.assert_type(provider.exists("me.jpg"), bool)
+    t.assert_type(provider.read("me.jpg"), bytes)
+    t.assert_type(provider.open("me.jpg"), t.IO[bytes])
+    t.assert_type(provider.open("me.jpg", "rb"), t.IO[bytes])
+    t.assert_type(provider.open("me.jpg", "r"), t.IO[str])
+    t.assert_type(provider.open("me.jpg", mode=mode), t.IO[bytes] | t.IO[str])
+    t.assert_type(list(provider.stream("me.jpg", 0, 10)), list[bytes])
+    t.assert_type(provider.copy("me.jpg", "old/me.jpg"), FileWrapper)
+    t.assert_type(provider.move(f, "you.jpg", on_conflict="error"), FileWrapper)
+    t.assert_type(provider.stat("me.jpg").size, int)
+    t.assert_type(provider.at("avatars"), FsspecStore)
+    t.assert_type(provider.safe_filename("me.jpg"), str)
+    t.assert_type(provider.join("a", "b"), str)
+    t.assert_type(provider.absolute_url("me.jpg"), str)
+    t.assert_type(provider.signed_url("me.jpg", 60, download_as="you.jpg"), str)
+    t.assert_type(provider.sweep(timedelta(days=2), dry_run=True), list[str])
+    t.assert_type(provider.destination, str)
+    t.assert_type(provider.uri, str)
+    for found in provider.ls("avatars"):
+        t.assert_type(found, Stat)
+    usage = provider.usage(by="type")
+    for group in usage:
+        t.assert_type(group.name, str)
+    provider.delete("me.jpg")
+    return usage.size
+
+
+def wait_for_upload(f: FileWrapper) -> bool:
+    """An upload in the background."""
+    if f.upload is None:
+        return True
+    t.assert_type(f.upload.progress, float)
+    t.assert_type(f.upload.error, Exception | None)
+    return f.upload.wait(timeout=10)
+
+
+# -- direct uploads --------------------------------------------------------------------
+
+
+@app.post("/presign")
+def presign() -> Response:
+    """Give a browser what it needs."""
+    form = store.Provider("films").presign_upload(
+        request.form["name"], content_type="video/mp4", max_size=1024**3, expires=600
+    )
+    t.assert_type(form, DirectUpload)
+    t.assert_type(form.fields, dict[str, str])
+    return jsonify(form)
+
+
+@app.post("/confirm")
+def confirm() -> str:
+    """Take over what the browser has sent."""
+    try:
+        f = store.Provider("films").confirm(request.form["token"])
+    except AlreadyConfirmed as exc:
+        return exc.file.absolute_url()
+    except BadLink as exc:
+        return exc.description or ""
+    return f.absolute_url()
+
+
+# -- without the store, and without an application -------------------------------------
+
+
+def save_elsewhere() -> FileWrapper:
+    """The provider of the current application, under its three names."""
+    t.assert_type(flask_store.Backend(), FsspecStore)
+    t.assert_type(flask_store.StoreProvider(), FsspecStore)
+    return Provider("avatars").save(request.files.get("afile"))
+
+
+def stores_of_a_script() -> list[FsspecStore]:
+    """Each class makes a store of its own kind."""
+    t.assert_type(LocalStore.from_url("uploads", destination="avatars"), LocalStore)
+    t.assert_type(S3Store.from_url("s3://photos/2026", anon=True), S3Store)
+    t.assert_type(S3GeventStore.from_config({"STORE_S3_BUCKET": "b"}), S3GeventStore)
+    t.assert_type(FsspecStore.from_config({"STORE_PATH": "uploads"}), FsspecStore)
+    return [LocalStore.from_url("uploads"), S3Store.from_url("s3://photos")]
+
+
+# -- signals and errors ----------------------------------------------------------------
+
+
+@file_saved.connect
+def saved(sender: Flask | None, file: FileWrapper) -> None:
+    """A receiver."""
+    print(file.absolute_url())
+
+
+@file_deleted.connect_via(app)
+def deleted(sender: Flask, file: FileWrapper, **extra: object) -> None:
+    """A receiver of one application."""
+    print(file.key)
+
+
+def failed(sender: Flask, file: FileWrapper, error: Exception) -> None:
+    """A receiver with the cause."""
+    print(file.key, error)
+
+
+upload_finished.connect(saved, app)
+upload_failed.connect(failed)
+
+
+def explain(name: str) -> str:
+    """An error is a StoreError, and the builtin one that people catch already."""
+    try:
+        return store.Provider().read(name).decode()
+    except FileNotFound as exc:
+        builtin: FileNotFoundError = exc
+        return f"{exc.key} {builtin.errno}"
+    except (FileExists, StoreUnavailable, NotConfiguredError) as exc:
+        return exc.key or ""
+    except NoFile as exc:
+        t.assert_type(exc.code, int)
+        return str(exc.get_response().status_code)
+    except StoreError as exc:
+        return str(exc)
+
+
+# -- what has to be an error -----------------------------------------------------------
+
+
+def wrong(f: FileWrapper, path: pathlib.Path) -> None:
+    """Each of these lines is a mistake that a checker finds."""
+    provider = store.Provider()
+    provider.save(path, on_conflict="replace")  # type: ignore[arg-type]
+    provider.save(42)  # type: ignore[arg-type]
+    provider.save(io.StringIO("text"), "a.txt")  # type: ignore[arg-type]
+    provider.open("me.jpg", "w")  # type: ignore[call-overload]
+    provider.usage(by="year")  # type: ignore[arg-type]
+    provider.presign_upload("me.jpg")  # type: ignore[call-arg]
+    provider.saev(path)  # type: ignore[attr-defined]
+    f.open("r").read().decode()  # type: ignore[attr-defined]
+    f.absolute_url.startswith("/")  # type: ignore[attr-defined]
+    f.size = 1  # type: ignore[misc]
+    store.Provider(location="avatars")  # type: ignore[call-arg]
+    store.save(path)  # type: ignore[attr-defined]
+    len(provider.ls())  # type: ignore[arg-type]
+    for _ in provider:  # type: ignore[misc]
+        pass
