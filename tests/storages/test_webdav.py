@@ -190,6 +190,7 @@ LOCKED = b"""<D:multistatus xmlns:D="DAV:"><D:response><D:href>/x</D:href>
 EMPTY = b'<D:multistatus xmlns:D="DAV:"/>'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["PUT", "MKCOL", "MOVE", "DELETE"])
 @pytest.mark.parametrize(
     ("status", "body"),
@@ -562,6 +563,7 @@ def test_silent_server_is_not_asked_again(both: Both) -> None:
 # -- what one fault may cost -------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(14))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_one_fault_does_not_decide_for_ever(both: Both, number: int, when: str) -> None:

@@ -114,6 +114,7 @@ def looked_at(
     return counts.held, counts.searched
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_looks_at_no_more_than_werkzeug(name: str, counts: Counts) -> None:
     """However little a server hands over at a time."""
@@ -151,6 +152,7 @@ def test_memory_of_a_file_in_an_application(size: int) -> None:
     assert memory_of_upload(StreamingRequest, size) <= 2 * theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_finds_what_werkzeug_finds(name: str) -> None:
     """In a form that it sees at once, also if a server hands over only a little."""
