@@ -90,7 +90,7 @@ def test_taken_lock_is_a_taken_name(place: Place) -> None:
 @pytest.mark.parametrize("url", ["webdav://host/x", "dav://host", "webdav+https://"])
 def test_url_says_how_to_reach_the_server(url: str) -> None:
     """A URL without a scheme for the transport, or a host, shows the right form."""
-    with pytest.raises(NotConfiguredError, match=r"webdav\+https://host/folder"):
+    with pytest.raises(NotConfiguredError, match=r"webdav\+https://user@host/folder"):
         FsspecStore.from_url(url)
 
 
