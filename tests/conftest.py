@@ -54,9 +54,9 @@ S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_buck
 #: What needs a server that no Python package brings, as files, fixtures and parameters
 #: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB.
 FAR = {
-    *("test_azure", "abfs", "azure", "azurite"),
-    *("test_sftp", "sftp", "sftp+sshfs", "sftp+paramiko"),
-    *("test_smb", "smb"),
+    *("test_azure", "abfs", "azure", "azure_app", "azurite"),
+    *("test_sftp", "sftp", "sftp_app", "sftp+sshfs", "sftp+paramiko"),
+    *("test_smb", "smb", "smb_app"),
     "nginx_site",
     *("postgresql", "psycopg", "asyncpg", "mariadb"),
 }
