@@ -325,7 +325,7 @@ def test_name_of_a_deleted_file_is_free(
     with monkeypatch.context() as patch:
         patch.setattr(owner.background, "take_back", refuses(StoreUnavailable("away")))
         owner.store.delete(key)
-    assert without_spool(settings).exists(key)
+        assert without_spool(settings).exists(key)
     owner.store.put(key, b"newer")
     owner.finish()
     assert without_spool(settings).read(key) == b"newer"
