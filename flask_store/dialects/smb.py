@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import functools
 import stat
 import typing as t
@@ -259,6 +260,9 @@ class SMBDialect(StagedDialect):
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)
         # smbprotocol says ValueError when nobody listens.
         if isinstance(exc, smb.SMBException | ValueError):
+            return super().explain(ConnectionError(), key)
+        # A file that is closed after the connection broke off meets a closed socket.
+        if isinstance(exc, OSError) and exc.errno == errno.EBADF:
             return super().explain(ConnectionError(), key)
         return super().explain(exc, key)
 

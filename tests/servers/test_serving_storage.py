@@ -204,8 +204,12 @@ WORKERS = {
 
 def environment(app: Flask) -> dict[str, str]:
     """The settings of an application for :func:`create_app`."""
-    names = [name for name in app.config if "STORE_" in name]
-    return {f"FLASK_{name}": str(app.config[name]) for name in names}
+    given = {
+        name: value
+        for name, value in app.config.items()
+        if "STORE_" in name and value is not None
+    }
+    return {f"FLASK_{name}": str(value) for name, value in given.items()}
 
 
 def open_files(pid: int, name: str) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import typing as t
 
 import pytest
 
 from flask_store.exceptions import StoreDenied
+from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
 from tests.support.contract import upload
 from tests.support.protocol_servers import Place
@@ -51,3 +54,11 @@ def test_overwrite_while_somebody_reads(place: Place) -> None:
         f.delete()
         store.save(upload(b"second"))
         assert file.read() in (b"first", b"")
+
+
+def test_closed_socket_is_a_lost_connection(place: Place) -> None:
+    """Whoever closes a file after the connection broke off gets EBADF from the socket.
+    The server is asked no more then, and above all not for a folder."""
+    store = FsspecStore.from_url(place.url, **place.options)
+    error = OSError(errno.EBADF, os.strerror(errno.EBADF))
+    assert isinstance(store.dialect.explain(error, "a.txt"), StoreUnavailable)
