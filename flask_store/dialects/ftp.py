@@ -90,17 +90,18 @@ class FTPDialect(StagedDialect):
     def _upload(self, source: Source, path: str) -> None:
         # A file of this very connection cannot be read while another is written.
         with source.rewindable() as rewindable:
-            connection = self.fs.take()
+            fs = self.fs
+            connection = fs.take()
             try:
                 stored(connection, path, Window(rewindable))
-                found = described(self.fs, connection, path)["size"]
+                found = described(fs, connection, path)["size"]
             except ftplib.Error:
-                self.fs.give_back(connection)
+                fs.give_back(connection)
                 raise
             except BaseException:
                 connection.close()  # a reply may be on its way
                 raise
-            self.fs.give_back(connection)
+            fs.give_back(connection)
             # A server takes a connection that is cut for the end of the file.
             if found != rewindable.size:
                 raise NoAnswer(f"it stored {found} bytes of {rewindable.size}")
@@ -183,19 +184,21 @@ class FTPDialect(StagedDialect):
         """The bytes of one version, by one RETR on a connection of its own."""
         path, left = self.path(known.name), stop - start
         length = None if stop == known.size else left
-        connection = self.fs.take()
+        # The last byte may be read on another thread, which has another filesystem.
+        fs = self.fs
+        connection = fs.take()
         try:
             for piece in retrieved(connection, path, start, length):
                 left -= len(piece)
                 if left < 0:
-                    self._compare(known, self.fs.ftp)
+                    self._compare(known, fs.ftp)
                     raise NoAnswer("there are more bytes than were announced")
                 yield piece
             self._compare(known, connection)
         except BaseException:
             connection.close()  # the server may be sending still
             raise
-        self.fs.give_back(connection)
+        fs.give_back(connection)
 
     def _compare(self, known: Stat, connection: ftplib.FTP) -> None:
         """:raises VersionGone: if the file is not the one that is known."""
