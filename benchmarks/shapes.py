@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 import statistics
 import time
@@ -236,14 +237,20 @@ def memory_of(parser: Parser, shape: Shape, body: bytes, most: int) -> int:
 
 
 def peak_of(call: Callable[[], object]) -> int:
-    """The most bytes in memory during a call, beyond those before it."""
+    """The most bytes in memory during a call, beyond those before it.
+
+    What other threads of the process allocate meanwhile is a part of it.
+    """
     call()  # what is kept for the next form, such as an expression, is no part of it
+    gc.collect()
+    gc.disable()
     tracemalloc.start()
     try:
         call()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+        gc.enable()
 
 
 def larger(shape: Shape, body: bytes, most: int) -> float:

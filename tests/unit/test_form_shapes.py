@@ -50,6 +50,16 @@ PADDED = {
 }
 
 
+#: How often the memory is measured. Threads that other tests have left allocate too,
+#: which can only make the parser look larger than it is.
+TRIES = 3
+
+
+def is_small(shape: Shape, body: bytes, most: int) -> bool:
+    """Whether our parser needs at most twice the memory that Werkzeug's needs."""
+    return any(larger(shape, body, most) <= 2 for _ in range(TRIES))
+
+
 class Counts:
     """How many bytes a parser looks at.
 
@@ -136,20 +146,22 @@ def test_keeps_little_in_memory(name: str) -> None:
     for most, size in TRACED.items():
         if len(shape.unit) > size:
             continue
-        assert larger(shape, shape.body(size), most) <= 2, most
+        assert is_small(shape, shape.body(size), most), most
 
 
 def test_a_small_file_that_is_thrown_away_needs_little_memory() -> None:
     """Reads have grown by then, but not to their full size."""
     for name in ("zeros", "a boundary, 500 zeros"):
-        assert larger(SHAPES[name], SHAPES[name].body(MIB), WHOLE) <= 2, name
+        assert is_small(SHAPES[name], SHAPES[name].body(MIB), WHOLE), name
 
 
 @pytest.mark.parametrize("size", [MIB // 4, MIB, 8 * MIB])
 def test_memory_of_a_file_in_an_application(size: int) -> None:
     """It is half a MiB with Flask, until the file goes on on the disk."""
     theirs = memory_of_upload(Request, size)
-    assert memory_of_upload(StreamingRequest, size) <= 2 * theirs
+    assert any(
+        memory_of_upload(StreamingRequest, size) <= 2 * theirs for _ in range(TRIES)
+    )
 
 
 @pytest.mark.slow
