@@ -32,9 +32,6 @@ from werkzeug.exceptions import HTTPException
 
 from . import secrecy
 
-if t.TYPE_CHECKING:
-    from .files import FileWrapper
-
 
 class StoreError(Exception):
     """Anything that goes wrong in a store.
@@ -119,17 +116,18 @@ class BadLink(ClientError):
 class AlreadyConfirmed(BadLink):
     """A direct upload that was confirmed before.
 
-    :param file: the stored file, as the first ``confirm()`` returned it. Whoever
-        confirmed it may have been killed before it could do anything with the file.
+    :param file: the stored file, a :class:`~flask_store.files.FileWrapper`, as the
+        first ``confirm()`` returned it. The process that confirmed it may have been
+        killed before it could do anything with the file.
     """
 
-    file: FileWrapper
+    file: t.Any
 
     def __init__(
         self,
         message: str = "",
         key: str | None = None,
-        file: FileWrapper | None = None,
+        file: object = None,
     ) -> None:
         super().__init__(message, key)
         if file is not None:  # pickle passes the message only, and sets it afterwards

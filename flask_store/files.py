@@ -16,9 +16,57 @@ from .exceptions import StoreError
 
 if t.TYPE_CHECKING:
     from .background.upload import Upload
+    from .dialects import Dialect
+    from .dialects import Files
     from .dialects import Stat
-    from .stores import BaseStore
-    from .stores.fsspec import FsspecStore
+
+
+class Provider(t.Protocol):
+    """What a stored file, and the rest of the package, ask of a provider.
+
+    It is :class:`~flask_store.stores.fsspec.FsspecStore`, which has the documentation
+    of each, and can import what asks this of it.
+    """
+
+    destination: str
+    dialect: Dialect
+    incoming: Files
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
+
+    def at(self, destination: str | None) -> t.Self: ...
+    def key(self, name: str) -> str: ...
+    def file(self, name: str) -> FileWrapper: ...
+    def save(self, *args: t.Any, **kwargs: t.Any) -> FileWrapper: ...
+    def open(self, *args: t.Any, **kwargs: t.Any) -> t.Any: ...
+    def read(self, name: str) -> bytes: ...
+    def stream(
+        self, name: str, start: int = 0, stop: int | None = None
+    ) -> t.Iterator[bytes]: ...
+    def exists(self, name: str) -> bool: ...
+    def stat(self, name: str) -> Stat: ...
+    def delete(self, name: str) -> None: ...
+    def upload(self, name: str) -> Upload | None: ...
+    def absolute_path(self, name: str) -> str: ...
+    def relative_url(self, name: str) -> str: ...
+    def absolute_url(self, name: str) -> str: ...
+    def upload_url(self, key: str) -> str: ...
+    def signed_url(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_as: str | None = None,
+    ) -> str: ...
+
+
+class Owner(t.Protocol):
+    """What any provider has, also one that is no FsspecStore."""
+
+    def relative_path(self, name: str) -> str: ...
+    def at(self, destination: str | None) -> t.Self: ...
 
 
 class FileWrapper:
@@ -33,13 +81,13 @@ class FileWrapper:
     """
 
     def __init__(
-        self, filename: str, provider: BaseStore, upload: Upload | None = None
+        self, filename: str, provider: Owner, upload: Upload | None = None
     ) -> None:
         #: The file's path in the store: destination and name.
         self.key: str = provider.relative_path(filename)
         # The key says it all, so the store is taken without its destination. One that
         # is no FsspecStore has those of its methods that it needs.
-        self.provider: FsspecStore = t.cast("FsspecStore", provider.at(None))
+        self.provider: Provider = t.cast("Provider", provider.at(None))
         self._upload = upload
         #: What is wrong with the key, as a row may hold any.
         self._problem = ""
@@ -47,7 +95,7 @@ class FileWrapper:
         self._is_of_row = False
 
     @classmethod
-    def of_row(cls, path: str, provider: FsspecStore) -> FileWrapper:
+    def of_row(cls, path: str, provider: Provider) -> FileWrapper:
         """The file whose path a row holds, whatever that is.
 
         A path that no store accepts is complained of when the file is used, so that
@@ -134,7 +182,8 @@ class FileWrapper:
 
         :raises FileNotFound: if it is not there.
         """
-        return self.provider.open(self._name, mode)
+        file: t.IO[bytes] | t.IO[str] = self.provider.open(self._name, mode)
+        return file
 
     def read(self) -> bytes:
         """The whole content.

@@ -30,7 +30,6 @@ from .. import media_types
 from .. import naming
 from .. import secrecy
 from ..concurrency import ioloop
-from ..direct import claims
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
@@ -38,6 +37,7 @@ from ..secrecy import Options
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from ..uploads.source import Streamed
+from . import claims
 from .connection import Connection
 from .connection import Scope
 from .errors import as_builtin
@@ -65,8 +65,8 @@ from .records import utc as utc
 from .records import whole as whole
 
 if t.TYPE_CHECKING:
-    from ..direct.claims import Claim
     from ..http.links import Period
+    from .claims import Claim
 
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
 #: save that waits longer holds a worker; every protocol gives up within 10 s.

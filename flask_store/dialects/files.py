@@ -13,7 +13,12 @@ from .records import Stat
 
 if t.TYPE_CHECKING:
     from ..background.upload import Upload
-    from . import Dialect
+
+
+class Deleting(t.Protocol):
+    """What deletes files by their keys."""
+
+    def delete(self, key: str) -> None: ...
 
 
 class Hold:
@@ -23,7 +28,7 @@ class Hold:
     :param key: its key.
     """
 
-    def __init__(self, files: Dialect, key: str) -> None:
+    def __init__(self, files: Deleting, key: str) -> None:
         self._files = files
         self._key = key
 

@@ -52,7 +52,7 @@ from .folders import Place
 from .records import bounds
 
 if t.TYPE_CHECKING:
-    from ..direct.claims import Claim
+    from .claims import Claim
 
 #: What open(2) answers for a socket, and for a device without a driver.
 NO_DATA = (errno.ENXIO, errno.ENODEV)

@@ -22,7 +22,7 @@ from .errors import version_gone
 from .records import bounds
 
 if t.TYPE_CHECKING:
-    from ..direct.claims import Claim
+    from .claims import Claim
 
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()

@@ -13,7 +13,7 @@ from . import Dialect
 from . import Location
 
 if t.TYPE_CHECKING:
-    from ..direct.claims import Claim
+    from .claims import Claim
 
 
 class ReadOnlyDialect(Dialect):

@@ -30,7 +30,7 @@ from .handles import HandleFile
 from .records import bounds
 
 if t.TYPE_CHECKING:
-    from ..direct.claims import Claim
+    from .claims import Claim
 
 logger = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ from flask import current_app
 from .. import media_types
 from .. import naming
 from .. import signals
+from ..dialects.claims import Claim
 from ..exceptions import AlreadyConfirmed
 from ..exceptions import BadLink
 from ..exceptions import FileExists
@@ -39,14 +40,13 @@ from ..http import links
 from ..http.presentation import essence
 from ..uploads.source import Source
 from . import marks
-from .claims import Claim
 
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from ..dialects import Stat
     from ..files import FileWrapper
-    from ..stores.fsspec import FsspecStore
+    from ..files import Provider
 
 #: How often an upload is looked at that changes while it is confirmed.
 TRIES = 3
@@ -92,7 +92,7 @@ class DirectUpload:
 
 
 def presign(
-    store: FsspecStore,
+    store: Provider,
     filename: str,
     content_type: str | None,
     max_size: int,
@@ -123,12 +123,12 @@ def presign(
     return DirectUpload(form[0], key, token, form[1], max_size)
 
 
-def read(store: FsspecStore, token: str) -> Claim:
+def read(store: Provider, token: str) -> Claim:
     """:raises BadLink: if the token is not good here."""
     return Claim(**links.read_token(store.identity, token))
 
 
-def check_unused(store: FsspecStore, claim: Claim) -> None:
+def check_unused(store: Provider, claim: Claim) -> None:
     """Look whether an upload may come through the application, before it is read.
 
     :raises BadLink: if it has arrived already, or the storage itself takes it.
@@ -143,7 +143,7 @@ def check_unused(store: FsspecStore, claim: Claim) -> None:
 
 
 def receive(
-    store: FsspecStore, claim: Claim, file: FileStorage, content_type: str | None
+    store: Provider, claim: Claim, file: FileStorage, content_type: str | None
 ) -> None:
     """Take an upload through the application, into the private folder.
 
@@ -157,12 +157,12 @@ def receive(
     _check_type(claim, content_type or claim.content_type)
     try:
         with store.dialect.explained(claim.key, source):
-            marks.put(store, source, claim.staged, claim.content_type)
+            marks.put(store.dialect, source, claim.staged, claim.content_type)
     except FileExists as exc:
         raise BadLink(ARRIVED, claim.key) from exc
 
 
-def confirm(store: FsspecStore, token: str) -> FileWrapper:
+def confirm(store: Provider, token: str) -> FileWrapper:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`."""
     claim, whole = read(store, token), store.at(None)
     if claim.destination != store.destination:
@@ -174,9 +174,9 @@ def confirm(store: FsspecStore, token: str) -> FileWrapper:
     if _is_there(whole, claim.mark):
         raise _confirmed(whole, claim)
     try:
-        with whole.dialect.explained(claim.key), marks.alone(whole, claim.mark):
+        with whole.dialect.explained(claim.key), marks.alone(whole.dialect, claim.mark):
             _publish(whole, claim)
-            if not marks.leave(whole, claim.mark):
+            if not marks.leave(whole.dialect, claim.mark):
                 raise _confirmed(whole, claim)
     except marks.NotAlone as exc:
         raise BadLink(BUSY, claim.key) from exc
@@ -187,7 +187,7 @@ def confirm(store: FsspecStore, token: str) -> FileWrapper:
     return f
 
 
-def _publish(store: FsspecStore, claim: Claim) -> None:
+def _publish(store: Provider, claim: Claim) -> None:
     """Give an upload its key, and remove it from the private folder.
 
     A confirm that was cut off may have done so before, and one beside may do it now.
@@ -218,7 +218,7 @@ def _publish(store: FsspecStore, claim: Claim) -> None:
     raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
 
 
-def _stat(store: FsspecStore, key: str) -> Stat | None:
+def _stat(store: Provider, key: str) -> Stat | None:
     try:
         with store.dialect.explained(key):
             return store.dialect.stat(key)
@@ -226,11 +226,11 @@ def _stat(store: FsspecStore, key: str) -> Stat | None:
         return None
 
 
-def _is_there(store: FsspecStore, key: str) -> bool:
+def _is_there(store: Provider, key: str) -> bool:
     return _stat(store, key) is not None
 
 
-def _confirmed(store: FsspecStore, claim: Claim) -> AlreadyConfirmed:
+def _confirmed(store: Provider, claim: Claim) -> AlreadyConfirmed:
     return AlreadyConfirmed(CONFIRMED, claim.key, store.file(claim.key))
 
 

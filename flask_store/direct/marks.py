@@ -15,7 +15,7 @@ from ..media_types import UNKNOWN
 from ..uploads.source import Source
 
 if t.TYPE_CHECKING:
-    from ..stores.fsspec import FsspecStore
+    from ..dialects import Dialect
 
 #: After this time a process that wanted to be alone, and never said that it is done,
 #: is taken for dead. It covers the time limits of a few requests.
@@ -26,21 +26,20 @@ class NotAlone(Exception):
     """Another process does the same at this moment."""
 
 
-def put(store: FsspecStore, source: Source, name: str, content_type: str) -> None:
+def put(dialect: Dialect, source: Source, name: str, content_type: str) -> None:
     """Store a private file.
 
     :param name: in the private folder.
     :raises FileExistsError: if the name is taken, where the storage creates in one
         step. Elsewhere the last one counts.
     """
-    dialect = store.dialect
     with dialect.stage(source) as staged:
         exclusive = dialect.exclusive(staged)
         publish = dialect.create if exclusive else dialect.replace
         publish(staged, name, content_type)
 
 
-def leave(store: FsspecStore, name: str) -> bool:
+def leave(dialect: Dialect, name: str) -> bool:
     """Leave a mark, in one step where the storage has one.
 
     :param name: of the mark, in the private folder.
@@ -48,12 +47,12 @@ def leave(store: FsspecStore, name: str) -> bool:
     """
     content = shortuuid.uuid().encode()
     try:
-        put(store, Source(io.BytesIO(content), None), name, UNKNOWN)
+        put(dialect, Source(io.BytesIO(content), None), name, UNKNOWN)
     except Exception as exc:
         # The mark may be there all the same: an answer gets lost, or belongs to a
         # second try of the same request.
         with suppress(Exception):
-            return store.dialect.read(name) == content
+            return dialect.read(name) == content
         if isinstance(exc, FileExistsError):
             return False
         raise
@@ -61,7 +60,7 @@ def leave(store: FsspecStore, name: str) -> bool:
 
 
 @contextmanager
-def alone(store: FsspecStore, name: str) -> Iterator[None]:
+def alone(dialect: Dialect, name: str) -> Iterator[None]:
     """Keep others from the same block on a storage that does nothing in one step,
     until it leaves the mark *name*; where it does, marks suffice.
 
@@ -70,7 +69,6 @@ def alone(store: FsspecStore, name: str) -> Iterator[None]:
 
     :raises NotAlone: if another process may be in the block, or has left the mark.
     """
-    dialect = store.dialect
     mine = f"{name}.{shortuuid.uuid()}"
     exclusive = True  # until it is known
     try:
@@ -78,7 +76,7 @@ def alone(store: FsspecStore, name: str) -> Iterator[None]:
             exclusive = dialect.exclusive(staged)
             if not exclusive:
                 dialect.replace(staged, mine, UNKNOWN)
-        if not exclusive and not _is_alone(store, name, mine):
+        if not exclusive and not _is_alone(dialect, name, mine):
             raise NotAlone(name)
         yield
     except Exception:
@@ -89,8 +87,7 @@ def alone(store: FsspecStore, name: str) -> Iterator[None]:
     # It stays for those who are reading the folder just now; sweep removes it.
 
 
-def _is_alone(store: FsspecStore, name: str, mine: str) -> bool:
-    dialect = store.dialect
+def _is_alone(dialect: Dialect, name: str, mine: str) -> bool:
     dialect.fs.invalidate_cache()
     found = {}
     for info in dialect.left():

@@ -38,7 +38,6 @@ from ..files import FileWrapper
 from ..secrecy import Options
 from ..uploads import open_source
 from ..uploads import Upload
-from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
 from ..uploads.source import Streamed
@@ -221,16 +220,6 @@ class FsspecStore(BaseStore):
         key = self.key(name)
         return None if self.background is None else self.background.upload(key)
 
-    def _unnamed(self) -> Unnamed | None:
-        """A new file that :meth:`save` can publish without copying it, for an upload
-        that arrives; ``None`` where the store has no disk.
-
-        :raises StoreError: if none can be made.
-        :raises OSError: if the spool cannot be written.
-        """
-        with self.dialect.explained(naming.STAGING):
-            return self.incoming.unnamed()
-
     def _store(
         self,
         files: Files,
@@ -304,7 +293,7 @@ class FsspecStore(BaseStore):
         """Copy the version of a file that *found* describes, all of it or nothing."""
         folder, _, name = naming.check(target).rpartition("/")
         there = self.at(naming.join(self.destination, folder))
-        with old.provider._open_version(found) as file:
+        with _store_of(old)._open_version(found) as file:
             return there.save(file, name, on_conflict)
 
     def move(
@@ -330,7 +319,7 @@ class FsspecStore(BaseStore):
         if on_conflict == "overwrite" and old == self.file(target):
             old.stat()
             return old
-        with old.provider.files.hold(old.key) as hold:
+        with _store_of(old).files.hold(old.key) as hold:
             before = old.stat()
             new = self._copy(old, before, target, on_conflict)
             if new != old:
@@ -357,7 +346,7 @@ class FsspecStore(BaseStore):
                 f" {naming.quoted(old.key)} and {naming.quoted(new.key)} are kept.",
                 old.key,
             )
-        old.provider._delete(old.key, hold)
+        _store_of(old)._delete(old.key, hold)
 
     def _is_one_file(
         self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
@@ -745,6 +734,19 @@ def _create(
                 raise
             candidate = naming.unique(key)
     raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
+
+
+def _store_of(file: FileWrapper) -> FsspecStore:
+    """The store of a file that is to be copied.
+
+    :raises TypeError: if it is a provider of the application's own.
+    """
+    if isinstance(file.provider, FsspecStore):
+        return file.provider
+    raise TypeError(
+        f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
+        " Save what its provider's open() gives."
+    )
 
 
 def _filename(filename: str | None, source: Source) -> str:

@@ -24,8 +24,7 @@ from .disk import Unnamed
 from .multipart import FormParser
 
 if t.TYPE_CHECKING:
-    from ..stores import BaseStore
-    from ..stores.fsspec import FsspecStore
+    from ..files import Provider
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +39,11 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         ordinary temporary file.
     """
 
-    def __init__(self, stores: tuple[FsspecStore, ...]) -> None:
+    def __init__(self, stores: tuple[Provider, ...]) -> None:
         super().__init__(max_size=IN_MEMORY, mode="w+b")
         self._rolled = False
         self._stores = stores
-        self._store: FsspecStore | None = None
+        self._store: Provider | None = None
         self._staged: Unnamed | None = None
 
     def rollover(self) -> None:
@@ -70,7 +69,8 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
     def _choose(self) -> None:
         for store in self._stores:
             try:
-                self._staged = store._unnamed()
+                with store.dialect.explained(naming.STAGING):
+                    self._staged = store.incoming.unnamed()
             except (StoreError, OSError) as exc:
                 # If it has to be known, save() will say so.
                 logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
@@ -132,7 +132,7 @@ class StreamingRequest(Request):
     form_data_parser_class = FormParser
 
     #: The stores of the application.
-    stores: t.ClassVar[tuple[FsspecStore, ...]] = ()
+    stores: t.ClassVar[tuple[Provider, ...]] = ()
 
     def _get_file_stream(
         self,
@@ -162,7 +162,7 @@ class StreamingRequest(Request):
             upload.close()
 
 
-def install(app: Flask, store: FsspecStore) -> None:
+def install(app: Flask, store: Provider) -> None:
     """Let the requests of an application write their files for a store.
 
     An application whose own Request class says how forms are read keeps that.
@@ -180,7 +180,7 @@ def install(app: Flask, store: FsspecStore) -> None:
     own.stores += (store,)
 
 
-def uninstall(app: Flask, store: BaseStore) -> None:
+def uninstall(app: Flask, store: object) -> None:
     """Let them write no more files for a store that another one has replaced."""
     own: t.Any = app.request_class
     if issubclass(own, StreamingRequest):

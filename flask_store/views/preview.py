@@ -18,7 +18,7 @@ from .table import visible
 from .table import when
 
 if t.TYPE_CHECKING:
-    from ..files import FileWrapper
+    from ..dialects import Stat
 
 #: The largest picture that is put into a notebook, in bytes.
 PICTURE = 1024**2
@@ -46,7 +46,17 @@ TEXTS = {
 NOT_TEXT = {"text/html", "text/javascript"}
 
 
-def preview(file: FileWrapper) -> dict[str, str]:
+class File(t.Protocol):
+    """What a preview asks of a stored file."""
+
+    key: str
+
+    def stream(self, start: int, stop: int) -> t.Iterator[bytes]: ...
+
+    def stat(self) -> Stat: ...
+
+
+def preview(file: File) -> dict[str, str]:
     """The MIME bundle of a file, as IPython wants it."""
     bundle = {"text/plain": repr(file)}
     try:
@@ -69,7 +79,7 @@ def _is_text(kind: str) -> bool:
     return kind in TEXTS or (kind.startswith("text/") and kind not in NOT_TEXT)
 
 
-def _picture(file: FileWrapper, kind: str) -> dict[str, str]:
+def _picture(file: File, kind: str) -> dict[str, str]:
     data = b"".join(file.stream(0, PICTURE + 1))
     if len(data) > PICTURE:
         rows = [("name", file.key), ("type", kind), ("size", "more than 1 MiB")]
@@ -80,7 +90,7 @@ def _picture(file: FileWrapper, kind: str) -> dict[str, str]:
     return {kind: base64.b64encode(data).decode()}
 
 
-def _text(file: FileWrapper, kind: str) -> dict[str, str]:
+def _text(file: File, kind: str) -> dict[str, str]:
     data = b"".join(file.stream(0, TEXT))
     lines = data.decode("utf-8", errors="replace").splitlines()
     shown = "\n".join(
@@ -92,7 +102,7 @@ def _text(file: FileWrapper, kind: str) -> dict[str, str]:
     return {"text/html": f"{card}<pre>{escape(shown + more)}</pre>"}
 
 
-def _card(file: FileWrapper) -> dict[str, str]:
+def _card(file: File) -> dict[str, str]:
     found = file.stat()
     rows = [
         ("name", file.key),

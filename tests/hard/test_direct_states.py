@@ -20,9 +20,9 @@ from flask import Response
 
 from flask_store import direct
 from flask_store import Store
+from flask_store.dialects.claims import Claim
 from flask_store.direct import DirectUpload
 from flask_store.direct import marks
-from flask_store.direct.claims import Claim
 from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import BadLink
 from flask_store.exceptions import FileNotFound

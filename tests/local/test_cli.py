@@ -330,8 +330,8 @@ def test_import_does_not_load_the_terminal() -> None:
     code = (
         "import sys, flask_store; from flask_store.stores.local import LocalStore;"
         "print([m for m in sys.modules if m in"
-        " ('flask_store.cli', 'flask_store.views.preview', 'flask_store.sync', 'IPython',"
-        " 'pandas', 'matplotlib', 'tqdm')])"
+        " ('flask_store.cli', 'flask_store.views.preview', 'flask_store.sync',"
+        " 'IPython', 'pandas', 'matplotlib', 'tqdm')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

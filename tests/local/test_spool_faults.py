@@ -744,7 +744,7 @@ def test_quota_counts_blocks(tmp_path: pathlib.Path, size: int) -> None:
 FILL = """
 import io, sys
 from flask_store.background.spool import Spool
-from flask_store.sources import Source
+from flask_store.uploads.source import Source
 spool = Spool(sys.argv[1], 400_000, "memory://x")
 box = spool.make_box()
 print("ready", flush=True)

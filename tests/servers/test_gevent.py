@@ -57,7 +57,7 @@ def run(mode: str, case: str, settings: dict[str, t.Any], **env: str) -> t.Any:
 #: Asks again and again while another thread imports gevent.
 MEANWHILE = """
 import sys, threading
-from flask_store.greenlets import original, patched
+from flask_store.concurrency.greenlets import original, patched
 
 sys.setswitchinterval(1e-6)
 importer = threading.Thread(target=__import__, args=("gevent.monkey",))

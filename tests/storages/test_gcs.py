@@ -19,7 +19,7 @@ from werkzeug import Request
 from werkzeug import Response
 
 from flask_store import Store
-from flask_store.direct.claims import Claim
+from flask_store.dialects.claims import Claim
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied

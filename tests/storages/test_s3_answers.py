@@ -18,10 +18,10 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_store.concurrency import ioloop
 from flask_store.dialects import extents
+from flask_store.dialects.claims import Claim
 from flask_store.dialects.errors import NoAnswer
 from flask_store.dialects.records import Span
 from flask_store.dialects.s3 import writing
-from flask_store.direct.claims import Claim
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError

@@ -104,7 +104,7 @@ def use_file(f: FileWrapper, folder: pathlib.Path) -> tuple[str, ...]:
     t.assert_type(f.stat(), Stat)
     t.assert_type(f.exists(), bool)
     t.assert_type(f.read(), bytes)
-    t.assert_type(f.provider, FsspecStore)
+    t.assert_type(f.provider.at("copies").save(f.open(), f.filename), FileWrapper)
     for piece in f.stream(start=10, stop=20):
         t.assert_type(piece, bytes)
     with f.open() as file:
@@ -191,7 +191,8 @@ def confirm() -> str:
     try:
         f = store.Provider("films").confirm(request.form["token"])
     except AlreadyConfirmed as exc:
-        return exc.file.absolute_url()
+        file: FileWrapper = exc.file
+        return file.absolute_url()
     except BadLink as exc:
         return exc.description or ""
     return f.absolute_url()

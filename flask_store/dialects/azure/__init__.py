@@ -50,7 +50,7 @@ from .http import prepare
 from .links import AzureLinks
 
 if t.TYPE_CHECKING:
-    from ...direct.claims import Claim
+    from ..claims import Claim
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"

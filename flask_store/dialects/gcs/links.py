@@ -20,8 +20,8 @@ from .http import Client
 from .http import Refused
 
 if t.TYPE_CHECKING:
-    from ...direct.claims import Claim
     from ...http.links import Period
+    from ..claims import Claim
 
 
 class GCSLinks(Dialect):

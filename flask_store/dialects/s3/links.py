@@ -14,8 +14,8 @@ from .. import Location
 from . import signing
 
 if t.TYPE_CHECKING:
-    from ...direct.claims import Claim
     from ...http.links import Period
+    from ..claims import Claim
 
 #: The largest object that one POST may carry, or one copy make (Amazon S3 User
 #: Guide, "Uploading objects" and "Copying objects").

@@ -29,7 +29,7 @@ from .errors import S3Errors
 from .requests import status_of
 
 if t.TYPE_CHECKING:
-    from ...direct.claims import Claim
+    from ..claims import Claim
 
 logger = logging.getLogger(__name__)
 
