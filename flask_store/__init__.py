@@ -2,36 +2,26 @@
 
 The map of the package; each file has one reason to change:
 
-- ``extension.py``: ``Store``, the Flask half: settings, provider, route.
+- ``extension.py``: ``Store``, the Flask half: settings, provider, routes.
 - ``stores/``: the contract (``BaseStore``), every operation (``FsspecStore``), and
   the settings of ``LocalStore`` and ``S3Store``.
-- ``dialects/``: what one protocol guarantees, and how it says it.
-- ``naming.py``: the client's file name becomes a safe key. Pure.
-- ``accepting.py``, ``sources.py``: what can be saved, as one stream; ``arriving.py``:
-  while it still arrives.
-- ``unnamed.py``, ``beneath.py``: a file on disk before it has its name; folders on
-  disk, held so that no link leads out.
-- ``uploads.py``, ``forms.py``, ``pieces.py``: a request whose files arrive on the disk
-  of a store.
-- ``files.py``: ``FileWrapper``, a stored file as a value.
-- ``routes.py``: HTTP: the addresses of a store at the application; ``serving.py``,
-  ``receiving.py``, ``refusals.py``: what is answered to GET, to an upload, to errors.
-- ``conditions.py``: which part of a file a request gets. Pure.
-- ``presentation.py``: what a browser may do with a file. Pure.
-- ``links.py``: what the application signs.
-- ``direct.py``: uploads from a browser straight into a store; ``claims.py``,
-  ``marks.py``: what a token allows, and what has been done with it.
-- ``ioloop.py``, ``helpers.py``, ``greenlets.py``: the filesystems' event loop, and
-  gevent.
+- ``dialects/``: what one protocol guarantees, and how it does it.
+- ``uploads/``: what can be saved, as one stream; a file on disk before it has its name;
+  requests whose files arrive on the disk of a store.
+- ``http/``: the addresses of a store at the application, and what they answer.
+- ``direct/``: uploads from a browser straight into a store.
 - ``background/``: uploads that go on after ``save``, and survive the process.
-- ``providers/``: the API of 0.0.4.
-- ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.
-- ``listing.py``, ``usage.py``: what is stored, and how much; ``table.py``,
-  ``notebook.py``: how that and a file look.
+- ``files.py``: ``FileWrapper``, a stored file as a value.
+- ``naming.py``: the client's file name becomes a safe key. Pure.
+- ``media_types.py``: an extension becomes a content type. Pure.
+- ``views/``: listings, sums, tables and previews, as people see them.
+- ``concurrency/``: the filesystems' event loop, threads and greenlets.
+- ``sqla/``, ``validators.py``: columns of files for SQLAlchemy, validators for WTForms.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
-- ``settings.py``, ``signals.py``, ``exceptions.py``: what can be set, what is told, and
-  what goes wrong; ``secrecy.py``: what is never shown; ``media_types.py``: an extension
-  becomes a content type.
+- ``providers/``, ``file_wapper.py``: the API of 0.0.4.
+- ``settings.py``, ``secrecy.py``: every setting as a row of a table; which of them are
+  never shown.
+- ``signals.py``, ``exceptions.py``: what an application is told, and what can go wrong.
 """
 
 import typing as _t

@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
     from .dialects import Stat
 
 
-class Provider(t.Protocol):
+class FileStore(t.Protocol):
     """What a stored file, and the rest of the package, ask of a provider.
 
     It is :class:`~flask_store.stores.fsspec.FsspecStore`, which has the documentation
@@ -87,7 +87,7 @@ class FileWrapper:
         self.key: str = provider.relative_path(filename)
         # The key says it all, so the store is taken without its destination. One that
         # is no FsspecStore has those of its methods that it needs.
-        self.provider: Provider = t.cast("Provider", provider.at(None))
+        self.provider: FileStore = t.cast("FileStore", provider.at(None))
         self._upload = upload
         #: What is wrong with the key, as a row may hold any.
         self._problem = ""
@@ -95,7 +95,7 @@ class FileWrapper:
         self._is_of_row = False
 
     @classmethod
-    def of_row(cls, path: str, provider: Provider) -> FileWrapper:
+    def of_row(cls, path: str, provider: FileStore) -> FileWrapper:
         """The file whose path a row holds, whatever that is.
 
         A path that no store accepts is complained of when the file is used, so that

@@ -46,7 +46,7 @@ if t.TYPE_CHECKING:
 
     from ..dialects import Stat
     from ..files import FileWrapper
-    from ..files import Provider
+    from ..files import FileStore
 
 #: How often an upload is looked at that changes while it is confirmed.
 TRIES = 3
@@ -92,7 +92,7 @@ class DirectUpload:
 
 
 def presign(
-    store: Provider,
+    store: FileStore,
     filename: str,
     content_type: str | None,
     max_size: int,
@@ -123,12 +123,12 @@ def presign(
     return DirectUpload(form[0], key, token, form[1], max_size)
 
 
-def read(store: Provider, token: str) -> Claim:
+def read(store: FileStore, token: str) -> Claim:
     """:raises BadLink: if the token is not good here."""
     return Claim(**links.read_token(store.identity, token))
 
 
-def check_unused(store: Provider, claim: Claim) -> None:
+def check_unused(store: FileStore, claim: Claim) -> None:
     """Look whether an upload may come through the application, before it is read.
 
     :raises BadLink: if it has arrived already, or the storage itself takes it.
@@ -143,7 +143,7 @@ def check_unused(store: Provider, claim: Claim) -> None:
 
 
 def receive(
-    store: Provider, claim: Claim, file: FileStorage, content_type: str | None
+    store: FileStore, claim: Claim, file: FileStorage, content_type: str | None
 ) -> None:
     """Take an upload through the application, into the private folder.
 
@@ -162,7 +162,7 @@ def receive(
         raise BadLink(ARRIVED, claim.key) from exc
 
 
-def confirm(store: Provider, token: str) -> FileWrapper:
+def confirm(store: FileStore, token: str) -> FileWrapper:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`."""
     claim, whole = read(store, token), store.at(None)
     if claim.destination != store.destination:
@@ -187,7 +187,7 @@ def confirm(store: Provider, token: str) -> FileWrapper:
     return f
 
 
-def _publish(store: Provider, claim: Claim) -> None:
+def _publish(store: FileStore, claim: Claim) -> None:
     """Give an upload its key, and remove it from the private folder.
 
     A confirm that was cut off may have done so before, and one beside may do it now.
@@ -218,7 +218,7 @@ def _publish(store: Provider, claim: Claim) -> None:
     raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
 
 
-def _stat(store: Provider, key: str) -> Stat | None:
+def _stat(store: FileStore, key: str) -> Stat | None:
     try:
         with store.dialect.explained(key):
             return store.dialect.stat(key)
@@ -226,11 +226,11 @@ def _stat(store: Provider, key: str) -> Stat | None:
         return None
 
 
-def _is_there(store: Provider, key: str) -> bool:
+def _is_there(store: FileStore, key: str) -> bool:
     return _stat(store, key) is not None
 
 
-def _confirmed(store: Provider, claim: Claim) -> AlreadyConfirmed:
+def _confirmed(store: FileStore, claim: Claim) -> AlreadyConfirmed:
     return AlreadyConfirmed(CONFIRMED, claim.key, store.file(claim.key))
 
 

@@ -24,7 +24,7 @@ from .disk import Unnamed
 from .multipart import FormParser
 
 if t.TYPE_CHECKING:
-    from ..files import Provider
+    from ..files import FileStore
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         ordinary temporary file.
     """
 
-    def __init__(self, stores: tuple[Provider, ...]) -> None:
+    def __init__(self, stores: tuple[FileStore, ...]) -> None:
         super().__init__(max_size=IN_MEMORY, mode="w+b")
         self._rolled = False
         self._stores = stores
-        self._store: Provider | None = None
+        self._store: FileStore | None = None
         self._staged: Unnamed | None = None
 
     def rollover(self) -> None:
@@ -132,7 +132,7 @@ class StreamingRequest(Request):
     form_data_parser_class = FormParser
 
     #: The stores of the application.
-    stores: t.ClassVar[tuple[Provider, ...]] = ()
+    stores: t.ClassVar[tuple[FileStore, ...]] = ()
 
     def _get_file_stream(
         self,
@@ -162,7 +162,7 @@ class StreamingRequest(Request):
             upload.close()
 
 
-def install(app: Flask, store: Provider) -> None:
+def install(app: Flask, store: FileStore) -> None:
     """Let the requests of an application write their files for a store.
 
     An application whose own Request class says how forms are read keeps that.

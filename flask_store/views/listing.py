@@ -14,7 +14,7 @@ from .table import html_table
 from .table import when
 
 if t.TYPE_CHECKING:
-    from ..files import Provider
+    from ..files import FileStore
 
 #: How many files the table in a notebook has.
 ROWS = 50
@@ -36,7 +36,7 @@ class Listing:
     :param prefix: the folder, relative to the store's destination.
     """
 
-    def __init__(self, store: Provider, prefix: str = "") -> None:
+    def __init__(self, store: FileStore, prefix: str = "") -> None:
         self.store = store
         self.prefix = prefix
         self._unreachable: list[Unreachable] = []
