@@ -45,8 +45,8 @@ if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from ..dialects import Stat
-    from ..files import FileWrapper
     from ..files import FileStore
+    from ..files import FileWrapper
 
 #: How often an upload is looked at that changes while it is confirmed.
 TRIES = 3
