@@ -487,6 +487,7 @@ def test_name_that_is_not_readable_is_told(both: Both) -> None:
 HEAD = b"HTTP/1.1 207 Multi\r\nContent-Length: 1000\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [b"", b"HTTP/1.1 207 Multi\r\nX: ", HEAD + b"\r\n"],
@@ -530,6 +531,7 @@ def test_body_that_trickles(both: Both) -> None:
     assert time.monotonic() - begin < LIMIT
 
 
+@pytest.mark.slow
 def test_slow_reader_is_no_slow_server(both: Both) -> None:
     """Who takes their time with what has arrived is not given up."""
     both.direct.put("a.bin", b"a" * 3_000_000)
@@ -613,6 +615,7 @@ def grow_old(both: Both, lock: str) -> None:
     os.utime(both.folder / ".flask-store" / lock, (long_ago, long_ago))
 
 
+@pytest.mark.slow
 def test_lost_lock_is_taken_over(both: Both) -> None:
     """A name whose lock nobody holds is free again when the lock is old enough."""
     lock = lose_lock(both)
@@ -636,6 +639,7 @@ def test_lock_of_a_dead_heir_is_taken_over(both: Both) -> None:
     assert both.private() == []
 
 
+@pytest.mark.slow
 def test_one_heir_only(both: Both) -> None:
     """Many that find an old lock at the same moment give the name once."""
     lock = lose_lock(both)

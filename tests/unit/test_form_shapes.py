@@ -50,6 +50,8 @@ PADDED = {
 }
 
 
+#: The shapes whose memory make test looks at.
+QUICK = {"zeros", "spaces after a boundary", "blanks and line ends"}
 #: How often the memory is measured. Threads that other tests have left allocate too,
 #: which can only make the parser look larger than it is.
 TRIES = 3
@@ -141,7 +143,13 @@ def test_looks_at_no_more_than_werkzeug(name: str, counts: Counts) -> None:
         assert ours[1] <= 2 * theirs[1] + MORE, most
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in SHAPES
+    ],
+)
 def test_keeps_little_in_memory(name: str) -> None:
     """At most twice what Werkzeug keeps."""
     shape = SHAPES[name]
