@@ -32,7 +32,7 @@ from ..dialects import Span
 from ..dialects import Stat
 from ..dialects.errors import version_gone
 from ..dialects.records import bounds
-from ..dialects.registry import open_dialect
+from ..dialects.urls import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
