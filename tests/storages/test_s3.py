@@ -22,11 +22,11 @@ from flask_store.exceptions import StoreUnavailable
 from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
-from tests.support.contract import DyingSeekable
-from tests.support.contract import Hangup
-from tests.support.contract import StoreContract
-from tests.support.contract import upload
-from tests.support.hostile_names import HOSTILE
+from flask_store.testing import DyingSeekable
+from flask_store.testing import Hangup
+from flask_store.testing import HOSTILE
+from flask_store.testing import StoreContract
+from flask_store.testing import upload
 from tests.support.proxy import Proxy
 from tests.support.servers import S3Server
 

@@ -14,10 +14,10 @@ from flask_store.dialects.s3_direct import Direct
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.s3 import S3Store
+from flask_store.testing import upload
 from tests.storages.test_s3 import proxy as proxy
 from tests.storages.test_s3 import settings
 from tests.storages.test_s3 import store as store
-from tests.support.contract import upload
 from tests.support.proxy import Proxy
 from tests.support.relay import Relay
 from tests.support.servers import S3Server

@@ -14,9 +14,10 @@ import typing as t
 
 import pytest
 
-from .contract import Promise
-from .contract import promised
-from .contract import StoreContract
+from flask_store.testing import Promise
+from flask_store.testing import promised
+from flask_store.testing import StoreContract
+
 from .protocol_rows import READERS
 from .protocol_rows import ROWS
 
@@ -29,7 +30,7 @@ CONTRACT[Promise.BOUNDED_MEMORY].add("test_memory")
 def read_only() -> dict[Promise, set[str]]:
     """The same for stores that only read. Archives have a test of their own."""
     # It is in a module of tests, which imports more than each run should.
-    from tests.storages.test_chained import ReaderContract
+    from flask_store.testing import ReaderContract
 
     tests = promised(ReaderContract)
     tests[Promise.NOTHING_ESCAPES].add("test_hostile_entries")

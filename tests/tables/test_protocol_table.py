@@ -6,10 +6,10 @@ import typing as t
 
 import pytest
 
+from flask_store.testing import StoreContract
 from tests.hard import test_protocols
 from tests.storages import test_chained
 from tests.support import protocol_table
-from tests.support.contract import StoreContract
 from tests.support.protocol_rows import READERS
 from tests.support.protocol_rows import ROWS
 from tests.support.servers import ROOT
