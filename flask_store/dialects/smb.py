@@ -35,8 +35,8 @@ from ..sources import Source
 from . import Location
 from . import NOT_A_FILE
 from . import TIMEOUT
+from .by_handle import HandleDialect
 from .errors import NoAnswer
-from .staged import StagedDialect
 
 #: What dates are counted from. All are cut to microseconds, as smbprotocol does.
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -168,7 +168,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             return super()._open(path, mode, **kwargs)
 
 
-class SMBDialect(StagedDialect):
+class SMBDialect(HandleDialect):
     """A hard link without ReplaceIfExists ([MS-FSCC] 2.4.21.2) to an upload beside.
 
     Samba's rename looks whether the name is free and then calls one that replaces, so

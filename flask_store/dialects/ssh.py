@@ -14,11 +14,11 @@ from ..exceptions import StoreError
 from ..sources import CHUNK
 from ..sources import Source
 from . import Location
-from .staged import StagedDialect
+from .by_handle import HandleDialect
 from .staged import unquoted
 
 
-class SSHDialect(StagedDialect):
+class SSHDialect(HandleDialect):
     """SSH_FXP_RENAME of an upload beside: in one step, and it refuses a taken name
     (draft-ietf-secsh-filexfer-02, 6.5, as OpenSSH keeps it; others are tried).
 

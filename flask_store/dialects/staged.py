@@ -16,18 +16,11 @@ from ..exceptions import FileExists
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
-from ..exceptions import VersionGone
 from ..sources import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
-from . import Fetched
 from . import NOT_A_FILE
-from . import pieces
-from . import Span
 from . import Stat
-from .errors import version_gone
-from .handles import HandleFile
-from .records import bounds
 
 if t.TYPE_CHECKING:
     from ..claims import Claim
@@ -55,9 +48,6 @@ class StagedDialect(Dialect):
 
     #: The rename as the log calls it.
     rename: t.ClassVar[str] = "rename"
-    #: Whether a file must be looked at before it is opened, because a server waits for
-    #: ever for somebody to write into a pipe.
-    looks_first: t.ClassVar[bool] = True
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
@@ -65,8 +55,10 @@ class StagedDialect(Dialect):
 
     @property
     def uri(self) -> str:
-        host = self.location.options["host"]
+        host = self.location.options.get("host")
         port = self.location.options.get("port")
+        if not host:
+            return super().uri
         address = f"{host}:{port}" if port else host
         return f"{self.location.protocol}://{address}{self.root}"
 
@@ -272,79 +264,6 @@ class StagedDialect(Dialect):
 
     def stat(self, key: str) -> t.Any:
         return self.record(self._file(key), key)
-
-    def get(
-        self,
-        key: str,
-        span: Span | None = None,
-        found: Stat | None = None,
-    ) -> Fetched | None:
-        handle, known = self._handle(key, found)
-        where = bounds(span, known.size)
-        if where is None:
-            handle.close()
-            return None
-        return Fetched(known, *where, self._bytes_of(handle, known, *where))
-
-    def open(self, key: str) -> t.IO[bytes]:
-        handle, known = self._handle(key, None)
-        file = HandleFile(handle, known.size, lambda: self._check(handle, known))
-        return t.cast("t.IO[bytes]", file)
-
-    def _handle(self, key: str, found: Stat | None) -> tuple[t.IO[bytes], Stat]:
-        """An open file of the server, and what is known of that very file.
-
-        :raises VersionGone: if it is not the version *found*.
-        """
-        if found is None and self.looks_first:
-            self._file(key)
-        handle = self._open_handle(self.path(key))
-        try:
-            info = self._info_of(handle)
-            if info["type"] != "file":
-                raise FileNotFoundError(key)
-            known = self.record(info, key)
-            if found is not None and known.version != found.version:
-                raise version_gone(key)
-        except BaseException:
-            with suppress(Exception):
-                handle.close()
-            raise
-        return handle, known
-
-    def _bytes_of(
-        self, handle: t.IO[bytes], known: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        try:
-            yield from pieces(handle, start, stop)
-            self._check(handle, known)
-        finally:
-            with suppress(Exception):  # of a connection that is broken
-                handle.close()
-
-    def _check(self, handle: t.IO[bytes], known: Stat) -> None:
-        """Look whether a file was written while it was read. A save never does that,
-        but other programs may write into a file that is there.
-
-        :raises VersionGone: if it was.
-        """
-        if self.record(self._info_now(handle), known.name).version != known.version:
-            raise VersionGone(
-                f"{naming.quoted(known.name)} was written while it was read.",
-                known.name,
-            )
-
-    def _open_handle(self, path: str) -> t.IO[bytes]:
-        """A file of the server, open for reading."""
-        raise NotImplementedError
-
-    def _info_of(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
-        """What the server says of a file that has just been opened."""
-        raise NotImplementedError
-
-    def _info_now(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
-        """What it says of the file later."""
-        return self._info_of(handle)
 
     def _vanished(self, folder: str) -> bool:
         if folder == self.root:

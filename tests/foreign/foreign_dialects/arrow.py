@@ -1,0 +1,17 @@
+"""``arrow://``: an upload gets its name by a rename that refuses a name that is taken."""
+
+from __future__ import annotations
+
+from flask_store.dialects.staged import StagedDialect
+
+
+class ArrowDialect(StagedDialect):
+    """pyarrow's local filesystem, with the rename of HDFS."""
+
+    protocols = ("arrow",)
+
+    def _rename(self, old: str, new: str) -> None:
+        self.fs.rename(old, new)
+
+    def _rename_over(self, old: str, new: str) -> None:
+        self.fs.rename(old, new, overwrite=True)
