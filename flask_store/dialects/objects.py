@@ -102,7 +102,8 @@ class ObjectDialect(Dialect):
     #: The errors after which nobody knows whether an upload is stored. Then the object
     #: is looked at.
     unsure: t.ClassVar[tuple[type[Exception], ...]] = (NoAnswer,)
-    #: How often a name is tried that is taken and then has no holder.
+    #: How often a name is tried that is taken and then has no holder: it may have been
+    #: deleted meanwhile, or be kept for a while by an upload that broke off.
     tries: t.ClassVar[int] = 2
     #: Whether :meth:`remove` says that there was nothing to delete.
     misses: t.ClassVar[bool] = False
@@ -287,8 +288,7 @@ class ObjectDialect(Dialect):
                 except FileExistsError:
                     pass
                 # A reply may get lost, here or at a proxy. Then the request is sent
-                # again and finds the name taken, by ourselves. The object may also be
-                # deleted meanwhile, or belong to an upload that is still going on.
+                # again and finds the name taken, by ourselves.
                 try:
                     if self.head(name).token == staged.token:
                         return
