@@ -16,10 +16,9 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_store import ioloop
 from flask_store.claims import Claim
 from flask_store.dialects import answers
-from flask_store.dialects import s3_writing
+from flask_store.dialects import s3 as s3_dialect
 from flask_store.dialects.errors import NoAnswer
 from flask_store.dialects.records import Span
 from flask_store.exceptions import FileExists
@@ -94,7 +93,7 @@ def connect(
         }
     )
     # Making a client of botocore takes its time.
-    ioloop.run(store.fs.loop, store.dialect._client)  # type: ignore[attr-defined]
+    store.dialect.loop.endpoint()  # type: ignore[attr-defined]
     return store
 
 
@@ -389,6 +388,25 @@ def test_put_whose_answer_lost_its_etag_is_looked_at(
     assert store.save(b"more", "c.bin").read() == b"more"
 
 
+@pytest.mark.parametrize("status", ["409 Conflict", "412 Precondition Failed"])
+def test_overwrite_that_is_refused_is_not_done(
+    s3: FakeS3, store: S3Store, status: str
+) -> None:
+    """A condition that was not set cannot have been missed; the old file is there."""
+    before = dict(s3.objects)
+
+    def spoil(request: Request, right: Answer) -> list[bytes] | None:
+        if request.method != "PUT":
+            return None
+        s3.objects = dict(before)
+        return [error(status, "OperationAborted").raw]
+
+    s3.spoil = spoil
+    with pytest.raises(StoreUnavailable):
+        store.put("a.bin", b"new", "overwrite")
+    assert s3.objects == before
+
+
 @pytest.mark.parametrize("status", ["200 OK", "202 Accepted"])
 def test_deletion_that_somebody_else_answers_is_not_done(
     s3: FakeS3, store: S3Store, status: str
@@ -474,8 +492,8 @@ PARTS = {
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 GiB, in the size of a test."""
-    monkeypatch.setattr(s3_writing, "SINGLE_PUT_LIMIT", 1000)
-    monkeypatch.setattr(s3_writing, "PART_SIZE", 30_000)
+    monkeypatch.setattr(s3_dialect, "SINGLE_LIMIT", 1000)
+    monkeypatch.setattr(s3_dialect, "PART_SIZE", 30_000)
 
 
 @pytest.mark.usefixtures("parts")
