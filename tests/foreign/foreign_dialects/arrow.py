@@ -1,4 +1,4 @@
-"""``arrow://``: an upload gets its name by a rename that refuses a name that is taken."""
+"""``arrow://``: an upload gets its name by a rename, which refuses a taken one."""
 
 from __future__ import annotations
 
