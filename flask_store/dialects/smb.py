@@ -179,7 +179,7 @@ class SMBDialect(HandleDialect):
     connected = True
     scope = "thread"
     looks_first = False
-    rename = "link without ReplaceIfExists"
+    rename_word = "link without ReplaceIfExists"
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -202,13 +202,13 @@ class SMBDialect(HandleDialect):
         with self.fs.open(path, "wb", block_size=CHUNK) as file:
             source.write_into(file)
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         self.fs.link(old, new)
         # It has its name; the other one is sweep's, if need be.
         with suppress(Exception):
             self.fs.rm_file(old)
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         self.fs.replace(old, new)
 
     def _open_handle(self, path: str) -> t.IO[bytes]:

@@ -25,7 +25,7 @@ class SSHDialect(HandleDialect):
     Everybody else's tool replaces, by posix-rename@openssh.com.
     """
 
-    rename = "SSH_FXP_RENAME"
+    rename_word = "SSH_FXP_RENAME"
     #: What :class:`Location`'s options are by default.
     defaults: t.ClassVar[Mapping[str, t.Any]]
 
@@ -100,4 +100,4 @@ class SSHDialect(HandleDialect):
         """Without the extension of OpenSSH there is a moment without the file."""
         if self._is_there(new):
             self._remove(new)
-        self._rename(old, new)
+        self.rename(old, new)

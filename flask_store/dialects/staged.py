@@ -43,11 +43,16 @@ class Staged:
 class StagedDialect(Dialect):
     """The upload goes to the server once; each attempt at a name is a rename.
 
-    A protocol says how it writes, renames and makes one folder.
+    A protocol has to define :meth:`rename` and :meth:`rename_over`. Whether a rename
+    refuses a name that is taken is tried once in each process; where it does not, every
+    name carries a UUID.
+
+    The rest goes by the filesystem's own methods: ``open``, ``info``, ``ls``, ``mkdir``,
+    ``rmdir``, which has to leave a folder that is not empty, and ``rm_file``.
     """
 
     #: The rename as the log calls it.
-    rename: t.ClassVar[str] = "rename"
+    rename_word: t.ClassVar[str] = "rename"
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
@@ -102,7 +107,7 @@ class StagedDialect(Dialect):
             if self._refuses is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
-                    self.rename,
+                    self.rename_word,
                     self.uri,
                 )
         return bool(self._refuses)
@@ -117,7 +122,7 @@ class StagedDialect(Dialect):
 
         def rename() -> None:
             try:
-                self._rename(staged.path, path)
+                self.rename(staged.path, path)
             except Exception as exc:
                 # Most servers say no more than that it failed.
                 if not self._is_lost(exc) and self._is_there(path):
@@ -134,7 +139,7 @@ class StagedDialect(Dialect):
         content_type: str,
     ) -> None:
         path = self.path(key, follow=False)
-        self._in_folder(path, lambda: self._rename_over(staged.path, path))
+        self._in_folder(path, lambda: self.rename_over(staged.path, path))
         staged.there = False
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
@@ -159,7 +164,7 @@ class StagedDialect(Dialect):
     def _renames(self, old: str, new: str) -> bool:
         """Whether the server gives a file another name, and says so."""
         try:
-            self._rename(old, new)
+            self.rename(old, new)
         except Exception as exc:
             if self._is_lost(exc):
                 raise
@@ -238,12 +243,15 @@ class StagedDialect(Dialect):
         with self.fs.open(path, "wb") as file:
             source.write_into(file)
 
-    def _rename(self, old: str, new: str) -> None:
-        """Rename, and raise anything if the new name is taken."""
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in one step, and raise any error if that is taken.
+
+        :param old: a path of the filesystem.
+        """
         raise NotImplementedError
 
-    def _rename_over(self, old: str, new: str) -> None:
-        """Rename in place of what may be there."""
+    def rename_over(self, old: str, new: str) -> None:
+        """Give a file another name, in one step, in place of what may have it."""
         raise NotImplementedError
 
     def _mkdir(self, folder: str) -> None:

@@ -10,8 +10,8 @@ class ArrowDialect(StagedDialect):
 
     protocols = ("arrow",)
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         self.fs.rename(old, new)
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         self.fs.rename(old, new, overwrite=True)
