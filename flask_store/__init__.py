@@ -28,6 +28,7 @@ The map of the package; each file has one reason to change:
 - ``sqla/``, ``validators.py``: what SQLAlchemy and WTForms can do with files.
 - ``listing.py``, ``usage.py``: what is stored, and how much; ``table.py``,
   ``notebook.py``: how that and a file look.
+- ``testing/``: what a store promises, as tests for those who write a dialect.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
 - ``settings.py``, ``signals.py``, ``exceptions.py``: what can be set, what is told, and
   what goes wrong; ``secrecy.py``: what is never shown; ``media_types.py``: an extension

@@ -77,7 +77,7 @@ class Staged:
 class ObjectDialect(Dialect):
     """What object stores share.
 
-    A child says how one request is made, for an object of the bucket :attr:`bucket` by
+    A child says how one request is made, for an object of the bucket ``bucket`` by
     its *name* there. It has to define:
 
     -   :meth:`put`, which stores a whole object, with a token in its metadata and, on
@@ -89,13 +89,14 @@ class ObjectDialect(Dialect):
 
     What :meth:`head`, :meth:`fetch` and :meth:`pages` tell of an object is a
     :class:`Stat` that :meth:`described` makes. Where the storage can do more, a child
-    also defines :meth:`copy` and :meth:`can_copy`, :meth:`sign` and :meth:`form`. A
-    storage that cannot create exclusively says so by :meth:`exclusive`. One whose
-    404 may mean a missing bucket defines :meth:`has_bucket`.
+    also defines :meth:`copy` and :meth:`can_copy`, :meth:`.Dialect.sign` and
+    :meth:`form`. A storage that cannot create exclusively says so by
+    :meth:`.Dialect.exclusive`. One whose 404 may mean a missing bucket defines
+    :meth:`has_bucket`.
 
     A verb raises :exc:`FileNotFoundError` for an object that is not there, what
-    :meth:`no_bucket` gives if there is no bucket, and :exc:`NoAnswer` for an answer
-    that is not the storage's own. :meth:`Dialect.explain` knows what else it raises.
+    :meth:`no_bucket` gives if there is no bucket, and :exc:`.NoAnswer` for an answer
+    that is not the storage's own. :meth:`.Dialect.explain` knows what else it raises.
     """
 
     token_name = TOKEN
@@ -129,8 +130,8 @@ class ObjectDialect(Dialect):
     ) -> None:
         """Store a whole object, or nothing.
 
-        :param source: can be read again; see :meth:`stage`.
-        :param token: to be kept in the metadata :attr:`token_name`.
+        :param source: can be read again; see :meth:`.Dialect.stage`.
+        :param token: to be kept in the metadata :attr:`.Dialect.token_name`.
         :param new: whether the name has to be free, in one step.
         :raises FileExistsError: if it has to be, and is not.
         """
@@ -192,7 +193,7 @@ class ObjectDialect(Dialect):
     def form(
         self, fields: dict[str, str], conditions: list[t.Any], expires: int
     ) -> tuple[str, dict[str, str]] | None:
-        """Sign a form that POSTs one object; see :meth:`upload_form`.
+        """Sign a form that POSTs one object; see :meth:`.Dialect.upload_form`.
 
         :param conditions: of the policy, beside the fields.
         :param expires: its last moment, in POSIX seconds.

@@ -47,8 +47,9 @@ class StagedDialect(Dialect):
     refuses a name that is taken is tried once in each process; where it does not, every
     name carries a UUID.
 
-    The rest goes by the filesystem's own methods: ``open``, ``info``, ``ls``, ``mkdir``,
-    ``rmdir``, which has to leave a folder that is not empty, and ``rm_file``.
+    The rest goes by the filesystem's own methods: ``open``, ``info``, ``ls``,
+    ``mkdir``, ``rmdir``, which has to leave a folder that is not empty, and
+    ``rm_file``.
     """
 
     #: The rename as the log calls it.
