@@ -14,6 +14,7 @@ OPTIONAL = {
     "botocore",
     "gevent",
     "pandas",
+    "pytest",
     "s3fs",
     "sqlalchemy",
 }
