@@ -32,7 +32,7 @@ class BucketDialect(ObjectDialect):
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
     ) -> None:
-        more = {"IfNoneMatch": "*"} if new else {}
+        more: dict[str, t.Any] = {"IfNoneMatch": "*"} if new else {}
         more |= {"ContentType": content_type, "Metadata": {TOKEN: token}}
         self._ask("put_object", name, TAKEN, Body=Window(source), **more)
 
