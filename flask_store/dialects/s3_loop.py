@@ -94,7 +94,7 @@ class LoopClient:
     ) -> Answer:
         """An object, or a part of it, as far as it is here.
 
-        :param first: how many bytes to begin with; no more than :data:`FIRST`.
+        :param first: is :data:`FIRST` in any case.
         :raises OutOfSpan: if there is not one byte of what was asked for.
         :raises Replaced: if the object is another version.
         :raises NoAnswer: if the answer is not S3's, or to another question.
