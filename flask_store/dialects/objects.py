@@ -390,6 +390,8 @@ class ObjectDialect(Dialect):
             try:
                 _compare(found, fetched.found)
             except BaseException:
+                # A generator that has not begun would close nothing.
+                next(fetched.body, b"")
                 fetched.body.close()
                 raise
         return fetched

@@ -40,6 +40,7 @@ from .objects import Page
 from .objects import seconds_of
 from .objects import Staged
 from .objects import TOKEN
+from .records import joined
 from .s3_answers import Answer
 from .s3_answers import checksum
 from .s3_answers import headers_of
@@ -335,6 +336,13 @@ class S3Dialect(ObjectDialect):
         answer = self._ask("get", name, span, etag)
         stat = self._stat(name, answer)
         return Fetched(stat, answer.sent.start, answer.sent.stop, answer.body)
+
+    def read(self, key: str) -> bytes:
+        answer = self._ask("get", self.absolute_path(key), None, None, None)
+        data = joined(answer.body)
+        if len(data) != answer.sent.size:
+            raise NoAnswer(f"it has {len(data)} bytes in place of {answer.sent.size}")
+        return data
 
     def _stat(self, name: str, answer: Answer) -> Stat:
         headers = answer.headers

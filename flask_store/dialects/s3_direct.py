@@ -15,6 +15,7 @@ from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from urllib.parse import quote
 from urllib.parse import urlsplit
 
 import urllib3
@@ -64,9 +65,11 @@ class DirectClient:
 
     def __init__(self, place: Place, connect: float, read: float) -> None:
         self.place = place
-        self.server = place.url("")
+        #: What the address of every object begins with.
+        self.base = place.url("")
         #: Whether a body is not signed: TLS says already that it arrives as it is sent.
-        self.encrypts = urlsplit(self.server).scheme == "https"
+        self.encrypts = urlsplit(self.base).scheme == "https"
+        self.acl = place.acl
         self.timeout = urllib3.Timeout(connect=connect, read=read)
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
 
@@ -84,8 +87,8 @@ class DirectClient:
             "Content-Length": str(size),
             f"{META}{TOKEN}": token,
         }
-        if self.place.acl:
-            headers["x-amz-acl"] = self.place.acl
+        if self.acl:
+            headers["x-amz-acl"] = self.acl
         if new:
             headers["If-None-Match"] = "*"
         body = _cut(small[0]) if small else _pieces(source)
@@ -104,10 +107,17 @@ class DirectClient:
         else:
             raise Unanswered(name)
 
-    def get(self, name: str, span: Span | None, etag: str | None) -> Answer:
+    def get(
+        self,
+        name: str,
+        span: Span | None,
+        etag: str | None,
+        first: int | None = FIRST,
+    ) -> Answer:
         """An object, or a part of it, as far as it is here. Whoever never asks for
         more than the first bytes holds no connection.
 
+        :param first: how many bytes to begin with, or ``None`` for all.
         :raises OutOfSpan: if there is not one byte of what was asked for.
         """
         headers = {}
@@ -122,7 +132,9 @@ class DirectClient:
             except NoAnswer as exc:
                 response.close()
                 raise Unanswered(name) from exc
-            return Answer(response.headers, sent, _body(response, _read(response)))
+            return Answer(
+                response.headers, sent, _body(response, _read(response, first))
+            )
         page = rest(response)
         if response.status == 416:
             raise OutOfSpan
@@ -164,7 +176,7 @@ class DirectClient:
         body: Iterable[t.Any] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """The answer, whose body is still to be read."""
-        place, url = self.place, self.place.url(name)
+        url, place = f"{self.base}{quote(name)}", self.place
         signed = s3_signing.headers(
             method, url, place.keys(), place.region, headers, digest
         )
@@ -193,7 +205,7 @@ class DirectClient:
         if self.encrypts:
             options["ca_certs"] = get_cert_path(self.place.trusted or True)
         pool = urllib3.connection_from_url(
-            self.server, maxsize=64, retries=False, timeout=self.timeout, **options
+            self.base, maxsize=64, retries=False, timeout=self.timeout, **options
         )
         pool.ConnectionCls = Encrypted if self.encrypts else Plain
         return self._pools.setdefault(os.getpid(), pool)
@@ -232,7 +244,7 @@ def _body(response: urllib3.BaseHTTPResponse, data: bytes) -> Generator[bytes]:
         response.close()  # back in the pool by now, unless something is left
 
 
-def _read(response: urllib3.BaseHTTPResponse, size: int = FIRST) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, size: int | None) -> bytes:
     try:
         return response.read(size)
     except urllib3.exceptions.TimeoutError as exc:

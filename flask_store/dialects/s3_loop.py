@@ -85,9 +85,16 @@ class LoopClient:
         if not is_stored(headers_of(reply)):
             raise NoAnswer("an upload is answered by something else than S3")
 
-    def get(self, name: str, span: Span | None, etag: str | None) -> Answer:
+    def get(
+        self,
+        name: str,
+        span: Span | None,
+        etag: str | None,
+        first: int | None = FIRST,
+    ) -> Answer:
         """An object, or a part of it, as far as it is here.
 
+        :param first: is :data:`FIRST` in any case.
         :raises OutOfSpan: if there is not one byte of what was asked for.
         :raises Replaced: if the object is another version.
         :raises NoAnswer: if the answer is not S3's, or to another question.
@@ -98,7 +105,7 @@ class LoopClient:
         if etag:
             asked["IfMatch"] = f'"{etag}"'
         try:
-            reply, first = ioloop.run(self.fs.loop, self._begin, asked)
+            reply, piece = ioloop.run(self.fs.loop, self._begin, asked)
         except Exception as exc:
             if status_of(exc) == 416:
                 raise OutOfSpan from exc
@@ -112,7 +119,7 @@ class LoopClient:
         except Exception:
             self.fs.loop.call_soon_threadsafe(body.close)
             raise
-        rest = pieces(self.fs.loop, first, body.read, body.close, self.limit)
+        rest = pieces(self.fs.loop, piece, body.read, body.close, self.limit)
         return Answer(headers, sent, rest)
 
     def head(self, name: str) -> Answer:

@@ -347,12 +347,11 @@ FALSE = {
 }
 
 
-@pytest.mark.parametrize("on_conflict", ["error", "overwrite"])
-@pytest.mark.parametrize("reply", FALSE.values(), ids=FALSE)
-def test_put_that_somebody_else_answers_is_not_done(
-    s3: FakeS3, store: S3Store, reply: Answer, on_conflict: t.Any
-) -> None:
-    """The object never got there: the name holds what it held."""
+def lost_puts(s3: FakeS3, reply: Answer) -> dict[str, t.Any]:
+    """Let every PUT have this answer and no effect.
+
+    :return: the objects, which stay as they are.
+    """
     before = dict(s3.objects)
 
     def spoil(request: Request, right: Answer) -> list[bytes] | None:
@@ -362,6 +361,16 @@ def test_put_that_somebody_else_answers_is_not_done(
         return [reply.raw]
 
     s3.spoil = spoil
+    return before
+
+
+@pytest.mark.parametrize("on_conflict", ["error", "overwrite"])
+@pytest.mark.parametrize("reply", FALSE.values(), ids=FALSE)
+def test_put_that_somebody_else_answers_is_not_done(
+    s3: FakeS3, store: S3Store, reply: Answer, on_conflict: t.Any
+) -> None:
+    """The object never got there: the name holds what it held."""
+    before = lost_puts(s3, reply)
     name = "a.bin" if on_conflict == "overwrite" else "b.bin"
     with pytest.raises(StoreUnavailable):
         store.put(name, b"new", on_conflict)
@@ -393,15 +402,7 @@ def test_overwrite_that_is_refused_is_not_done(
     s3: FakeS3, store: S3Store, status: str
 ) -> None:
     """A condition that was not set cannot have been missed; the old file is there."""
-    before = dict(s3.objects)
-
-    def spoil(request: Request, right: Answer) -> list[bytes] | None:
-        if request.method != "PUT":
-            return None
-        s3.objects = dict(before)
-        return [error(status, "OperationAborted").raw]
-
-    s3.spoil = spoil
+    before = lost_puts(s3, error(status, "OperationAborted"))
     with pytest.raises(StoreUnavailable):
         store.put("a.bin", b"new", "overwrite")
     assert s3.objects == before

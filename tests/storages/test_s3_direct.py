@@ -216,6 +216,20 @@ def test_reading_takes_it(
     ]
 
 
+def test_deletion_takes_it(
+    store: S3Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look, because S3 calls the deletion of nothing a success, and one request."""
+    f = store.save(b"x", "a.txt")
+    monkeypatch.setattr(LoopClient, "_limited", None)
+    proxy.requests.clear()
+    f.delete()
+    assert [(r.method, r.status) for r in proxy.requests] == [
+        ("HEAD", 200),
+        ("DELETE", 204),
+    ]
+
+
 def test_reader_who_leaves_gives_the_connection_up(store: S3Store) -> None:
     """One who read the first bytes, or none, of a large file."""
     f = store.save(upload(bytes(8 * 1024**2), "large.bin"))
