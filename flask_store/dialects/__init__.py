@@ -161,7 +161,7 @@ class Dialect:
                 f" {cls.__name__}.locate() name a place in words that connect() uses,"
                 " or register the filesystem with fsspec."
             ) from exc
-        if _is_behind(filesystem, config["STORE_OPTIONS"]):
+        if not cls.protocols and _is_behind(filesystem, config["STORE_OPTIONS"]):
             raise NotConfiguredError(NO_CHAIN)
         options = filesystem._get_kwargs_from_urls(url)
         # fsspec leaves a password as the URL spells it; '%40' means '@'.
