@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import typing as t
 from functools import cached_property
-from urllib.parse import quote
-from urllib.parse import urlsplit
 
-from ..exceptions import NotConfiguredError
+import fsspec
+
+from ..secrecy import Options
 from . import Dialect
 from . import Location
 from . import s3_signing
+from .s3_account import S3Account
+from .s3_account import with_shared_loader
+from .s3_options import server_config
 
 if t.TYPE_CHECKING:
     from ..claims import Claim
@@ -20,6 +24,11 @@ if t.TYPE_CHECKING:
 #: The largest object that one POST may carry, or one copy make (Amazon S3 User
 #: Guide, "Uploading objects" and "Copying objects").
 SINGLE_LIMIT = 5 * 1024**3
+#: The name of an access point (Service Authorization Reference, "Resource types defined
+#: by Amazon S3" and "... by Amazon S3 on Outposts"). It has slashes, or colons.
+_ARN = re.compile(
+    r"arn:[^/]*?:(outpost[:/][^:/]+[:/])?(accesspoint|bucket)[:/][^:/]+(?=/|\Z)"
+)
 
 
 class S3Links(Dialect):
@@ -29,10 +38,15 @@ class S3Links(Dialect):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self.bucket, _, self._prefix = self.root.partition("/")
+        self.bucket, self._prefix = split_root(self.root)
         options = dict(location.options)
-        self._public: str | None = options.pop("public_endpoint_url", None)
+        self._public_url: str | None = options.pop("public_endpoint_url", None)
         self.location = Location("s3", location.root, options)
+
+    @cached_property
+    def account(self) -> S3Account:
+        """Where the bucket is, and who asks."""
+        return S3Account(self.bucket, self.location.options, self._public_url)
 
     @property
     def prefix(self) -> str:
@@ -42,34 +56,25 @@ class S3Links(Dialect):
         return self._where(self.path(key))["Key"]
 
     def address(self, key: str) -> str | None:
-        region = self.location.options.get("client_kwargs", {}).get("region_name")
-        return self._address(self.absolute_path(key), region)
+        return self.account.public_endpoint.address(self.absolute_path(key))
 
     def _where(self, path: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": path[len(self.bucket) + 1 :]}
 
-    def _address(self, path: str, region: str | None) -> str:
-        """The address of an object for the rest of the world."""
-        return self._object(path, region, self._public or self._endpoint)
+    def connect_options(self) -> Options:
+        options = super().connect_options()
+        if not self.account.endpoint.is_amazon:
+            config = {**server_config(), **options["config_kwargs"]}
+            options["config_kwargs"] = config
+        return options
 
-    @property
-    def _endpoint(self) -> str | None:
-        return t.cast("str | None", self.location.options.get("endpoint_url"))
+    def connect(self) -> fsspec.AbstractFileSystem:
+        fs = super().connect()
+        if fs.session is None:
+            from aiobotocore.session import AioSession
 
-    def _object(self, path: str, region: str | None, endpoint: str | None) -> str:
-        path = quote(path)
-        options = self.location.options
-        if endpoint:
-            scheme, host, *_ = urlsplit(endpoint.rstrip("/"))
-            style = options["config_kwargs"].get("s3", {}).get("addressing_style")
-            if style == "virtual":
-                return f"{scheme}://{self.bucket}.{host}/{path}"
-            return f"{endpoint.rstrip('/')}/{self.bucket}/{path}"
-        host = f"s3.{region}.amazonaws.com" if region else "s3.amazonaws.com"
-        # A certificate for *.s3.amazonaws.com does not cover a name with dots.
-        if "." in self.bucket:
-            return f"https://{host}/{self.bucket}/{path}"
-        return f"https://{self.bucket}.{host}/{path}"
+            fs.session = with_shared_loader(AioSession(**fs.kwargs))
+        return fs
 
     # -- links ---------------------------------------------------------------
 
@@ -82,16 +87,18 @@ class S3Links(Dialect):
     ) -> str:
         if period.end - period.start.timestamp() > s3_signing.LONGEST * 1.25:
             raise ValueError("S3 signs for seven days at most: expires is too long.")
+        endpoint = self.account.signed_endpoint()
         return s3_signing.link(
-            self._address(self.absolute_path(key), self._region),
-            self._keys(),
-            self._region,
+            endpoint.address(self.absolute_path(key)),
+            self.account.keys(),
+            endpoint.region,
             period.start,
             min(period.seconds, s3_signing.LONGEST),
             {
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
             },
+            endpoint.service,
         )
 
     # -- uploads -------------------------------------------------------------
@@ -100,51 +107,47 @@ class S3Links(Dialect):
         where = self._where(self.path(claim.staged))
         fields = {"key": where["Key"], "Content-Type": claim.content_type}
         fields |= self._acl()
-        return self._address("", self._region).rstrip("/"), s3_signing.form(
+        endpoint = self.account.signed_endpoint()
+        return endpoint.url, s3_signing.form(
             fields,
             [
                 {"bucket": where["Bucket"]},
                 ["content-length-range", 0, min(claim.max_size, SINGLE_LIMIT)],
             ],
-            self._keys(),
-            self._region,
-            dt.datetime.now(dt.UTC),
+            self.account.keys(),
+            endpoint.region,
             dt.datetime.fromtimestamp(claim.expires, dt.UTC),
+            endpoint.service,
         )
-
-    # -- credentials ---------------------------------------------------------
 
     def _acl(self) -> dict[str, str]:
         more = self.location.options.get("s3_additional_kwargs", {})
         return {"acl": more["ACL"]} if "ACL" in more else {}
 
-    @cached_property
+    # -- the account, for whoever makes requests ------------------------------
+
+    def _object(self, path: str, region: str | None, endpoint: str | None) -> str:
+        """The address of an object for requests."""
+        return self.account.endpoint.address(path)
+
+    @property
+    def _endpoint(self) -> str:
+        return self.account.endpoint.url
+
+    @property
     def _region(self) -> str:
-        options = self.location.options
-        region = options.get("client_kwargs", {}).get("region_name")
-        found = region or self._session.get_config_variable("region")
-        return t.cast("str | None", found) or "us-east-1"
+        return self.account.endpoint.region
 
-    @cached_property
+    @property
     def _session(self) -> t.Any:
-        from botocore.session import Session
-
-        return Session(profile=self.location.options.get("profile"))
+        return self.account.session
 
     def _keys(self) -> s3_signing.Keys:
-        options = self.location.options
-        if options.get("key"):
-            return s3_signing.Keys(
-                options["key"], options["secret"], options.get("token")
-            )
-        # Those of a role are renewed by botocore, which is the only time that a
-        # link asks the network for anything.
-        found = None if options.get("anon") else self._session.get_credentials()
-        if found is None:
-            raise NotConfiguredError(
-                "There are no S3 credentials to sign with. Set STORE_S3_ACCESS_KEY"
-                " and STORE_S3_SECRET_KEY, or give the server AWS credentials"
-                " (environment, profile or role)."
-            )
-        frozen = found.get_frozen_credentials()
-        return s3_signing.Keys(frozen.access_key, frozen.secret_key, frozen.token)
+        return self.account.keys()
+
+
+def split_root(root: str) -> tuple[str, str]:
+    """The bucket, or the whole ARN of an access point, and the prefix behind it."""
+    arn = _ARN.match(root)
+    bucket = arn.group() if arn else root.partition("/")[0]
+    return bucket, root[len(bucket) + 1 :]

@@ -6,14 +6,12 @@ import asyncio
 import typing as t
 from collections.abc import Mapping
 from functools import cached_property
-from urllib.parse import urlsplit
 
 from .. import ioloop
 from ..sources import CHUNK
 from ..sources import Window
 from .errors import NoAnswer
 from .s3_links import S3Links
-from .s3_options import is_ordinary
 
 if t.TYPE_CHECKING:
     from .s3_direct import Direct
@@ -116,10 +114,8 @@ class S3Requests(S3Links):
         if self._ordinary is None:
             from . import s3_direct
 
-            self._ordinary = (
-                is_ordinary(self.location.options)
-                and bool(self._endpoint or self._is_amazon())
-                and not s3_direct.is_proxied(self._server)
+            self._ordinary = self.account.is_ordinary and not s3_direct.is_proxied(
+                self._server
             )
         return self._ordinary and self._direct.may_wait()
 
@@ -129,7 +125,7 @@ class S3Requests(S3Links):
 
         config = self.location.options["config_kwargs"]
         times = config["connect_timeout"], config["read_timeout"]
-        trusted = self._session.get_config_variable("ca_bundle")  # AWS_CA_BUNDLE
+        trusted = self.account.ca_bundle
         return Direct(self._server, *times, self._region, self._keys, trusted)
 
     @property
@@ -137,10 +133,7 @@ class S3Requests(S3Links):
         return self._object("", self._region, self._endpoint)
 
     def _is_amazon(self) -> bool:
-        # The environment may name another endpoint, so the client itself is asked.
-        client = ioloop.run(self.fs.loop, self._client)
-        host = urlsplit(client.meta.endpoint_url).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return self.account.endpoint.is_amazon
 
     async def _client(self) -> t.Any:
         await self.fs.set_session()
