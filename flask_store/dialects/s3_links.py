@@ -34,11 +34,14 @@ _ARN = re.compile(
 class S3Links(Dialect):
     """The half of the S3 dialect that never asks the server for an address."""
 
-    takes_forms = True
+    #: Known without asking botocore, which takes a while.
+    has_addresses = True
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self.bucket, self._prefix = split_root(self.root)
+        #: Amazon takes none at an access point ("Access point compatibility").
+        self.takes_forms = not self.bucket.startswith("arn:")
         options = dict(location.options)
         self._public_url: str | None = options.pop("public_endpoint_url", None)
         self.location = Location("s3", location.root, options)
@@ -103,7 +106,9 @@ class S3Links(Dialect):
 
     # -- uploads -------------------------------------------------------------
 
-    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]]:
+    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]] | None:
+        if not self.takes_forms:
+            return None
         where = self._where(self.path(claim.staged))
         fields = {"key": where["Key"], "Content-Type": claim.content_type}
         fields |= self._acl()
