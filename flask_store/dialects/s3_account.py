@@ -53,6 +53,12 @@ class Endpoint(t.NamedTuple):
         """Whether it takes Signature Version 4."""
         return not self.schemes or SIGV4 in self.schemes
 
+    @property
+    def server(self) -> str:
+        """Whom a message names."""
+        parts = urlsplit(self.url)
+        return "Amazon S3" if self.is_amazon else f"{parts.scheme}://{parts.netloc}"
+
     def address(self, key: str) -> str:
         """The address of an object, percent-encoded once."""
         return f"{self.url}/{quote(key)}"

@@ -145,10 +145,9 @@ class S3Errors(S3Bodies):
             TimeoutError,
         )
         if isinstance(exc, broken):
-            endpoint = self.location.options.get("endpoint_url", "Amazon S3")
             tls = isinstance(exc, boto.SSLError)
             return StoreUnavailable(
-                f"{endpoint} cannot be reached, or did not answer in time. Check"
+                f"{self.account.endpoint.server} cannot be reached, or did not answer in time. Check"
                 " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
                 + (f" Its certificate may be wrong: {exc}" if tls else ""),
                 key,

@@ -40,7 +40,7 @@ class S3Links(Dialect):
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self.bucket, self._prefix = split_root(self.root)
-        #: Amazon takes none at an access point ("Access point compatibility").
+        # botocore makes none for an access point. The application takes the uploads.
         self.takes_forms = not self.bucket.startswith("arn:")
         options = dict(location.options)
         self._public_url: str | None = options.pop("public_endpoint_url", None)
