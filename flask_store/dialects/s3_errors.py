@@ -145,9 +145,10 @@ class S3Errors(S3Bodies):
             TimeoutError,
         )
         if isinstance(exc, broken):
+            server = self.account.endpoint.server
             tls = isinstance(exc, boto.SSLError)
             return StoreUnavailable(
-                f"{self.account.endpoint.server} cannot be reached, or did not answer in time. Check"
+                f"{server} cannot be reached, or did not answer in time. Check"
                 " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
                 + (f" Its certificate may be wrong: {exc}" if tls else ""),
                 key,
