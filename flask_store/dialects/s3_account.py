@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ..exceptions import NotConfiguredError
 from ..greenlets import patched
+from ..secrecy import without_logins
 from ..settings import refuse_login
 from ..settings import S3_KEYS_BELONG
 from .s3_options import is_ordinary
@@ -24,6 +25,7 @@ from .s3_signing import Keys
 
 if t.TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
+    from botocore.credentials import Credentials
     from botocore.session import Session
 
 #: The signature that this package makes, as botocore's endpoint rules call it.
@@ -40,6 +42,7 @@ class Endpoint(t.NamedTuple):
     :param service: the service in the signature; ``"s3"`` in nearly all cases.
     :param schemes: the kinds of signature that the endpoint takes, if botocore knows.
     :param is_amazon: whether it is a host of Amazon S3.
+    :param ca_bundle: a file of certificates to trust in place of the usual ones.
     """
 
     url: str
@@ -47,6 +50,7 @@ class Endpoint(t.NamedTuple):
     service: str
     schemes: tuple[str, ...]
     is_amazon: bool
+    ca_bundle: str | None = None
 
     @property
     def takes_sigv4(self) -> bool:
@@ -81,6 +85,7 @@ class S3Account:
         self.bucket = bucket
         self._options = options
         self._public_url = public_url
+        self._credentials: Credentials | None = None
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -101,24 +106,6 @@ class S3Account:
         return self._endpoint(self._public_url)
 
     @cached_property
-    def session(self) -> Session:
-        """The session of botocore that knows the environment and the profile."""
-        from botocore import httpsession
-        from botocore.session import Session
-
-        if patched():
-            # botocore keeps the class that it met when it was imported. If gevent
-            # patched after that, every client is a RecursionError.
-            httpsession.SSLContext = ssl.SSLContext
-        return with_shared_loader(Session(profile=self._options.get("profile")))
-
-    @cached_property
-    def ca_bundle(self) -> str | None:
-        """A file of certificates to trust in place of the usual ones."""
-        bundle = self.session.get_config_variable("ca_bundle")  # AWS_CA_BUNDLE
-        return t.cast("str | None", bundle)
-
-    @cached_property
     def is_ordinary(self) -> bool:
         """Whether a request needs no more than an address and a signature. Whatever
         else the options ask for, only s3fs can do."""
@@ -137,14 +124,15 @@ class S3Account:
         options = self._options
         if options.get("key"):
             return Keys(options["key"], options["secret"], options.get("token"))
-        found = None if options.get("anon") else self.session.get_credentials()
-        if found is None:
+        if self._credentials is None and not options.get("anon"):
+            self._credentials = self.session().get_credentials()
+        if self._credentials is None:
             raise NotConfiguredError(
                 "There are no S3 credentials to sign with. Set STORE_S3_ACCESS_KEY"
                 " and STORE_S3_SECRET_KEY, or give the server AWS credentials"
                 " (environment, profile or role)."
             )
-        frozen = found.get_frozen_credentials()
+        frozen = self._credentials.get_frozen_credentials()
         return Keys(frozen.access_key, frozen.secret_key, frozen.token)
 
     def signed_endpoint(self) -> Endpoint:
@@ -167,23 +155,45 @@ class S3Account:
         from botocore.exceptions import BotoCoreError
 
         try:
-            request = self._unsent_request(endpoint_url)
+            session = self.session()
+            request = self._unsent_request(session, endpoint_url)
         except (BotoCoreError, TypeError, ValueError) as exc:
+            reason = without_logins(str(exc)).rstrip(".")
             raise NotConfiguredError(
-                f"botocore finds no address for the bucket {self.bucket}: {exc} Check"
-                " STORE_S3_BUCKET, STORE_S3_REGION, STORE_S3_ENDPOINT_URL and the"
+                f"botocore finds no address for the bucket {self.bucket}: {reason}."
+                " Check STORE_S3_BUCKET, STORE_S3_REGION, STORE_S3_ENDPOINT_URL and the"
                 " server's AWS configuration (environment, profile)."
             ) from exc
         url = request.url.removesuffix(f"/{ANY_KEY}")
         refuse_login(
             "The endpoint of AWS_ENDPOINT_URL or of the profile", url, S3_KEYS_BELONG
         )
-        is_amazon = request.service == "s3" and self._is_amazon(url)
         return Endpoint(
-            url, request.region, request.service, request.schemes, is_amazon
+            url,
+            request.region,
+            request.service,
+            request.schemes,
+            request.service == "s3" and _is_amazon(session, url),
+            session.get_config_variable("ca_bundle"),  # AWS_CA_BUNDLE
         )
 
-    def _unsent_request(self, endpoint_url: str | None) -> UnsentRequest:
+    def session(self) -> Session:
+        """A new session of botocore, which knows the environment and the profile.
+
+        Threads must not share one, and it is soon made.
+        """
+        from botocore import httpsession
+        from botocore.session import Session
+
+        if patched():
+            # botocore keeps the class that it met when it was imported. If gevent
+            # patched after that, every client is a RecursionError.
+            httpsession.SSLContext = ssl.SSLContext
+        return with_shared_loader(Session(profile=self._options.get("profile")))
+
+    def _unsent_request(
+        self, session: Session, endpoint_url: str | None
+    ) -> UnsentRequest:
         from botocore.config import Config
 
         options = self._options
@@ -193,15 +203,16 @@ class S3Account:
             for name, value in options["config_kwargs"].items()
             if name in Config.OPTION_DEFAULTS
         }
-        client = self.session.create_client(
-            "s3",
-            endpoint_url=endpoint_url,
-            config=Config(**config),
+        arguments = {
+            "use_ssl": options.get("use_ssl", True),
+            **options.get("client_kwargs", {}),
+            "endpoint_url": endpoint_url,
+            "config": Config(**config),
             # Without keys botocore would look for some, perhaps over the network.
-            aws_access_key_id="unused",
-            aws_secret_access_key="unused",
-            **{"use_ssl": options.get("use_ssl", True), **_client_kwargs(options)},
-        )
+            "aws_access_key_id": "unused",
+            "aws_secret_access_key": "unused",
+        }
+        client = session.create_client("s3", **arguments)
         try:
             request = UnsentRequest()
             client.meta.events.register_first("before-call.s3.HeadObject", request.take)
@@ -209,17 +220,6 @@ class S3Account:
             return request
         finally:
             client.close()
-
-    def _is_amazon(self, url: str) -> bool:
-        host = urlsplit(url).hostname or ""
-        loader = self.session.get_component("data_loader")
-        return any(
-            host.endswith(
-                (f".{outputs['dnsSuffix']}", f".{outputs['dualStackDnsSuffix']}")
-            )
-            for partition in loader.load_data("partitions")["partitions"]
-            for outputs in [partition["outputs"]]
-        )
 
 
 class UnsentRequest:
@@ -269,5 +269,11 @@ def _loader(path: str | None) -> t.Any:
     return create_loader(path)
 
 
-def _client_kwargs(options: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
-    return t.cast("Mapping[str, t.Any]", options.get("client_kwargs") or {})
+def _is_amazon(session: Session, url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    loader = session.get_component("data_loader")
+    return any(
+        host.endswith((f".{outputs['dnsSuffix']}", f".{outputs['dualStackDnsSuffix']}"))
+        for partition in loader.load_data("partitions")["partitions"]
+        for outputs in [partition["outputs"]]
+    )

@@ -145,7 +145,7 @@ class S3Links(Dialect):
 
     @property
     def _session(self) -> t.Any:
-        return self.account.session
+        return self.account.session()
 
     def _keys(self) -> s3_signing.Keys:
         return self.account.keys()

@@ -125,7 +125,7 @@ class S3Requests(S3Links):
 
         config = self.location.options["config_kwargs"]
         times = config["connect_timeout"], config["read_timeout"]
-        trusted = self.account.ca_bundle
+        trusted = self.account.endpoint.ca_bundle
         return Direct(self._server, *times, self._region, self._keys, trusted)
 
     @property

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field
 from urllib.parse import parse_qs
@@ -667,6 +668,7 @@ def test_what_takes_other_signatures_is_left_to_s3fs(
         ({"STORE_S3_OPTIONS": {"profile": "nobody"}}, {}, "profile"),
         ({}, {"AWS_ENDPOINT_URL": "localhost:9000"}, "localhost:9000"),
         ({}, {"AWS_ENDPOINT_URL": "http://me:hidden@localhost"}, "AWS_ENDPOINT_URL"),
+        ({}, {"AWS_ENDPOINT_URL": "http://me:hidden@a b"}, "AWS configuration"),
         ({"STORE_S3_BUCKET": f"{ACCESS_POINT}/a_b"}, {}, "accesspoint"),
     ],
 )
@@ -712,15 +714,35 @@ def test_keys_are_those_of_fsspec(configure: t.Callable[[Case], None]) -> None:
     )
 
 
-def test_a_session_reads_what_another_has_read(
-    configure: t.Callable[[Case], None], requests: dict[str, list[Request]]
+def test_threads_find_the_endpoint_together(
+    configure: t.Callable[[Case], None],
 ) -> None:
-    """Two stores, and both ways of making requests, share botocore's descriptions."""
-    case = CASES["Amazon"]
+    """The first requests of a process come at one time; botocore's sessions are not
+    made for that."""
+    case = Case(
+        {"STORE_S3_BUCKET": "photos", "STORE_S3_REGION": "eu-central-1"},
+        {},
+        "",
+        "",
+        environ={"AWS_ACCESS_KEY_ID": "EK", "AWS_SECRET_ACCESS_KEY": "ES"},
+    )
     configure(case)
-    stores = [store_of(case), store_of(case)]
-    loaders = {
-        account_of(store).session.get_component("data_loader") for store in stores
-    }
-    loaders.add(stores[0].fs.session.get_component("data_loader"))
-    assert len(loaders) == 1
+    options = {"STORE_S3_ACCESS_KEY": None, "STORE_S3_SECRET_KEY": None}
+    file = store_of(case, **options).file("a.txt")
+    with ThreadPoolExecutor(8) as pool:
+        links = set(pool.map(lambda _: file.signed_url(expires=10_000), range(32)))
+    assert len(links) <= 2  # they may have begun in two quarters
+    assert "EK%2F" in links.pop()
+
+
+def test_sessions_share_what_they_have_read(
+    configure: t.Callable[[Case], None],
+) -> None:
+    """botocore's descriptions of S3 are read once in a process, for all stores and
+    for both ways of making requests."""
+    configure(CASES["Amazon"])
+    stores = [store_of(CASES["Amazon"]) for _ in range(2)]
+    sessions = [account_of(store).session() for store in stores]
+    sessions.append(stores[0].fs.session)
+    loaders = [session.get_component("data_loader") for session in sessions]
+    assert loaders[0] is loaders[1] is loaders[2]
