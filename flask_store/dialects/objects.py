@@ -116,7 +116,7 @@ class ObjectDialect(Dialect):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self.bucket, _, self._prefix = self.root.partition("/")
+        self.bucket, self._prefix = self.split_root(self.root)
         #: Whether a request has found the bucket, so that a 404 is about an object.
         self._bucket_seen = False
         #: The names that this process (or its parent, before it forked) is creating.
@@ -204,6 +204,12 @@ class ObjectDialect(Dialect):
         return True
 
     # -- where ---------------------------------------------------------------
+
+    @staticmethod
+    def split_root(root: str) -> tuple[str, str]:
+        """The bucket, and the prefix of the store in it."""
+        bucket, _, prefix = root.partition("/")
+        return bucket, prefix
 
     @property
     def prefix(self) -> str:
