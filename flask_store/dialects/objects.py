@@ -380,8 +380,10 @@ class ObjectDialect(Dialect):
     def get(
         self, key: str, span: Span | None = None, found: Stat | None = None
     ) -> Fetched | None:
-        if span and found is not None and not span.meets(found.size):
-            return None
+        if span and found is not None:
+            if not span.meets(found.size):
+                return None
+            span = Span.between(*span.within(found.size))
         etag = found.etag if found is not None else None
         try:
             fetched = self.fetch(self.absolute_path(key), span, etag)
