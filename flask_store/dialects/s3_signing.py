@@ -20,8 +20,6 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 ALGORITHM = "AWS4-HMAC-SHA256"
-#: The longest that Amazon lets a signature live: seven days, in seconds.
-LONGEST = 7 * 24 * 3600
 #: In place of the digest of a body that is not signed.
 UNSIGNED = "UNSIGNED-PAYLOAD"
 #: The port that a client leaves out of the header Host (RFC 9110, section 7.2).
