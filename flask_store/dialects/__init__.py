@@ -114,7 +114,7 @@ class Dialect:
     signs: t.ClassVar[bool] = False
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
-    takes_forms: t.ClassVar[bool] = False
+    takes_forms: bool = False
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -250,6 +250,11 @@ class Dialect:
     def address(self, key: str) -> str | None:
         """The public address of an object, where the storage itself serves it."""
         return None
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether the storage serves its objects, each at its :meth:`address`."""
+        return self.address("") is not None
 
     @property
     def prefix(self) -> str:

@@ -117,7 +117,7 @@ class ObjectDialect(Dialect):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self.bucket, _, self._prefix = self.root.partition("/")
+        self.bucket, self._prefix = self.split_root(self.root)
         #: Whether a request has found the bucket, so that a 404 is about an object.
         self._bucket_seen = False
         #: The names that this process (or its parent, before it forked) is creating.
@@ -205,6 +205,12 @@ class ObjectDialect(Dialect):
         return True
 
     # -- where ---------------------------------------------------------------
+
+    @staticmethod
+    def split_root(root: str) -> tuple[str, str]:
+        """The bucket, and the prefix of the store in it."""
+        bucket, _, prefix = root.partition("/")
+        return bucket, prefix
 
     @property
     def prefix(self) -> str:
@@ -375,8 +381,10 @@ class ObjectDialect(Dialect):
     def get(
         self, key: str, span: Span | None = None, found: Stat | None = None
     ) -> Fetched | None:
-        if span and found is not None and not span.meets(found.size):
-            return None
+        if span and found is not None:
+            if not span.meets(found.size):
+                return None
+            span = Span.between(*span.within(found.size))
         etag = found.etag if found is not None else None
         try:
             fetched = self.fetch(self.absolute_path(key), span, etag)

@@ -41,6 +41,9 @@ from .objects import seconds_of
 from .objects import Staged
 from .objects import TOKEN
 from .records import joined
+from .s3_account import S3Account
+from .s3_account import split_root
+from .s3_account import with_shared_loader
 from .s3_answers import Answer
 from .s3_answers import checksum
 from .s3_answers import headers_of
@@ -52,9 +55,8 @@ from .s3_errors import status_of
 from .s3_errors import TAKEN
 from .s3_errors import Unanswered
 from .s3_loop import LoopClient
-from .s3_options import is_ordinary
 from .s3_options import s3_options
-from .s3_place import Place
+from .s3_options import server_config
 
 if t.TYPE_CHECKING:
     from ..links import Period
@@ -76,7 +78,9 @@ class S3Dialect(ObjectDialect):
 
     protocols = ("s3", "s3a")
     signs = True
-    takes_forms = True
+    #: Known without asking botocore, which takes a while.
+    has_addresses = True
+    split_root = staticmethod(split_root)
     settings = (
         "STORE_S3_ENDPOINT_URL, STORE_S3_REGION, STORE_S3_BUCKET and the keys"
         " STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY"
@@ -94,10 +98,14 @@ class S3Dialect(ObjectDialect):
         #: Whether the server honours If-None-Match; ``"auto"`` finds out.
         self.conditional: bool | str = options.pop("conditional_writes", "auto")
         self._conditional_copies: bool | None = None
-        public = options.pop("public_endpoint_url", None)
+        public_url = options.pop("public_endpoint_url", None)
         super().__init__(Location("s3", location.root, options))
         #: Where the bucket is, and who asks for it.
-        self.account = Place(self.bucket, self.location.options, public)
+        self.account = S3Account(self.bucket, self.location.options, public_url)
+        #: The ACL of new objects, if they get one.
+        self.acl: str | None = options.get("s3_additional_kwargs", {}).get("ACL")
+        # botocore makes none for an access point. The application takes the uploads.
+        self.takes_forms = not self.bucket.startswith("arn:")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -121,16 +129,23 @@ class S3Dialect(ObjectDialect):
 
     def connect_options(self) -> Options:
         options = super().connect_options()
+        config = options["config_kwargs"]
+        if not self.account.endpoint.is_amazon:
+            config = {**server_config(), **config}
         if patched():
             from .s3_session import PatchedSession
 
-            config = options.get("config_kwargs", {})
-            options["config_kwargs"] = {"http_session_cls": PatchedSession, **config}
+            config = {"http_session_cls": PatchedSession, **config}
+        options["config_kwargs"] = config
         return options
 
     def connect(self) -> fsspec.AbstractFileSystem:
         fs = super().connect()
         fs.retries = 1  # botocore tries again already; both together take minutes
+        if fs.session is None:
+            from aiobotocore.session import AioSession
+
+            fs.session = with_shared_loader(AioSession(**fs.kwargs))
         return fs
 
     # -- who makes a request -------------------------------------------------
@@ -156,10 +171,9 @@ class S3Dialect(ObjectDialect):
         if self._ordinary is None:
             from .s3_direct import is_proxied
 
-            self._ordinary = (
-                is_ordinary(self.location.options)
-                and bool(self.account.endpoint or self._is_amazon())
-                and not is_proxied(self.account.url(""))
+            account = self.account
+            self._ordinary = account.is_ordinary and not is_proxied(
+                account.endpoint.url
             )
         return self._ordinary and may_wait()
 
@@ -169,20 +183,14 @@ class S3Dialect(ObjectDialect):
         from .s3_direct import DirectClient
 
         config = self.location.options["config_kwargs"]
-        return DirectClient(
-            self.account, config["connect_timeout"], config["read_timeout"]
-        )
+        limits = config["connect_timeout"], config["read_timeout"]
+        return DirectClient(self.account, self.acl, *limits)
 
     @property
     def loop(self) -> LoopClient:
         """The client that knows every option and every request, and greenlets."""
         timeout = self.location.options["config_kwargs"]["read_timeout"]
         return LoopClient(self.fs, self.bucket, float(timeout))
-
-    def _is_amazon(self) -> bool:
-        # The environment may name another endpoint, so the client itself is asked.
-        host = urlsplit(self.loop.endpoint()).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     # -- writing -------------------------------------------------------------
 
@@ -195,7 +203,7 @@ class S3Dialect(ObjectDialect):
     def exclusive(self, staged: Staged) -> bool:
         if self.conditional == "auto":
             # Amazon's own S3 has had conditional writes since August 2024.
-            self.conditional = self._is_amazon() or self._probe()
+            self.conditional = self.account.endpoint.is_amazon or self._probe()
         return bool(self.conditional) and staged.source.size <= SINGLE_LIMIT
 
     def put(
@@ -427,35 +435,41 @@ class S3Dialect(ObjectDialect):
     # -- addresses, and what is signed ---------------------------------------
 
     def address(self, key: str) -> str | None:
-        return self.account.address(self.absolute_path(key))
+        return self.account.public_endpoint.address(self.absolute_path(key))
 
     def sign(
         self, key: str, period: Period, disposition: str, content_type: str
     ) -> str:
+        seconds = seconds_of(period, "S3")
+        endpoint = self.account.signed_endpoint()
         return s3_signing.link(
-            self.account.link(self.absolute_path(key)),
+            endpoint.address(self.absolute_path(key)),
             self.account.keys(),
-            self.account.region,
+            endpoint.region,
             period.start,
-            seconds_of(period, "S3"),
+            seconds,
             {
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
             },
+            endpoint.service,
         )
 
     def form(
         self, fields: dict[str, str], conditions: list[t.Any], expires: int
-    ) -> tuple[str, dict[str, str]]:
-        if self.account.acl:
-            fields = {**fields, "acl": self.account.acl}
-        return self.account.link("").rstrip("/"), s3_signing.form(
+    ) -> tuple[str, dict[str, str]] | None:
+        if not self.takes_forms:
+            return None
+        if self.acl:
+            fields = {**fields, "acl": self.acl}
+        endpoint = self.account.signed_endpoint()
+        return endpoint.url, s3_signing.form(
             fields,
             conditions,
             self.account.keys(),
-            self.account.region,
-            dt.datetime.now(dt.UTC),
+            endpoint.region,
             dt.datetime.fromtimestamp(expires, dt.UTC),
+            endpoint.service,
         )
 
     # -- what went wrong -----------------------------------------------------

@@ -15,7 +15,6 @@ from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from urllib.parse import quote
 from urllib.parse import urlsplit
 
 import urllib3
@@ -30,6 +29,7 @@ from .errors import NoAnswer
 from .objects import TOKEN
 from .records import OutOfSpan
 from .records import Span
+from .s3_account import S3Account
 from .s3_answers import Answer
 from .s3_answers import extent
 from .s3_answers import FIRST
@@ -38,7 +38,6 @@ from .s3_answers import META
 from .s3_answers import size_of
 from .s3_errors import TAKEN
 from .s3_errors import Unanswered
-from .s3_place import Place
 from .s3_wire import Encrypted
 from .s3_wire import Plain
 
@@ -57,19 +56,21 @@ class DirectClient:
     Each verb raises :exc:`Unanswered` if there is no answer, or none that it can
     judge; and :exc:`TimeoutError` if the server is silent.
 
-    :param place: the bucket.
+    :param account: where the bucket is, and who asks.
+    :param acl: of new objects, if they get one.
     :param connect: the seconds to connect in, and for a piece of a body to be taken.
     :param read: the seconds for an answer, or for every
         :data:`~flask_store.dialects.pace.PROGRESS` bytes of a long one.
     """
 
-    def __init__(self, place: Place, connect: float, read: float) -> None:
-        self.place = place
-        #: What the address of every object begins with.
-        self.base = place.url("")
+    def __init__(
+        self, account: S3Account, acl: str | None, connect: float, read: float
+    ) -> None:
+        self.account = account
+        self.endpoint = account.endpoint
         #: Whether a body is not signed: TLS says already that it arrives as it is sent.
-        self.encrypts = urlsplit(self.base).scheme == "https"
-        self.acl = place.acl
+        self.encrypts = urlsplit(self.endpoint.url).scheme == "https"
+        self.acl = acl
         self.timeout = urllib3.Timeout(connect=connect, read=read)
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
 
@@ -176,9 +177,9 @@ class DirectClient:
         body: Iterable[t.Any] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """The answer, whose body is still to be read."""
-        url, place = f"{self.base}{quote(name)}", self.place
+        url, keys = self.endpoint.address(name), self.account.keys()
         signed = s3_signing.headers(
-            method, url, place.keys(), place.region, headers, digest
+            method, url, keys, self.endpoint.region, headers, digest
         )
         # A forked child must not speak over the connections of its parent.
         pool = self._pools.get(os.getpid()) or self._make_pool()
@@ -203,9 +204,13 @@ class DirectClient:
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
         options = {}
         if self.encrypts:
-            options["ca_certs"] = get_cert_path(self.place.trusted or True)
+            options["ca_certs"] = get_cert_path(self.endpoint.ca_bundle or True)
         pool = urllib3.connection_from_url(
-            self.base, maxsize=64, retries=False, timeout=self.timeout, **options
+            self.endpoint.url,
+            maxsize=64,
+            retries=False,
+            timeout=self.timeout,
+            **options,
         )
         pool.ConnectionCls = Encrypted if self.encrypts else Plain
         return self._pools.setdefault(os.getpid(), pool)

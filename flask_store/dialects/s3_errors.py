@@ -15,10 +15,11 @@ from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from .errors import explained
 from .errors import NoAnswer
-from .objects import ObjectDialect
 
 if t.TYPE_CHECKING:
     from botocore.exceptions import ClientError
+
+    from .s3 import S3Dialect
 
 #: What S3 answers to a condition that is not met.
 TAKEN = (409, 412)
@@ -140,9 +141,7 @@ def is_unreadable(exc: Exception) -> bool:
     )
 
 
-def explain(
-    dialect: ObjectDialect, exc: Exception, key: str | None
-) -> StoreError | None:
+def explain(dialect: S3Dialect, exc: Exception, key: str | None) -> StoreError | None:
     """The :exc:`StoreError` for what a request raised, if it is S3's or botocore's."""
     from botocore.exceptions import ClientError
 
@@ -158,7 +157,7 @@ def explain(
 
 
 def _explain_client(
-    dialect: ObjectDialect, exc: BaseException | None, key: str | None
+    dialect: S3Dialect, exc: BaseException | None, key: str | None
 ) -> StoreError | None:
     from aiohttp import ClientError as BrokenConnection
     from botocore import exceptions as boto
@@ -177,10 +176,10 @@ def _explain_client(
         TimeoutError,
     )
     if isinstance(exc, broken):
-        endpoint = dialect.location.options.get("endpoint_url", "Amazon S3")
+        server = dialect.account.endpoint.server
         tls = isinstance(exc, boto.SSLError)
         return StoreUnavailable(
-            f"{endpoint} cannot be reached, or did not answer in time. Check"
+            f"{server} cannot be reached, or did not answer in time. Check"
             " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
             + (f" Its certificate may be wrong: {exc}" if tls else ""),
             key,
@@ -191,7 +190,7 @@ def _explain_client(
 
 
 def _explain_answer(
-    dialect: ObjectDialect, exc: ClientError, key: str | None
+    dialect: S3Dialect, exc: ClientError, key: str | None
 ) -> StoreError | None:
     error = exc.response["Error"]
     status = exc.response["ResponseMetadata"]["HTTPStatusCode"]

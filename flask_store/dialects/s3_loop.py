@@ -155,11 +155,6 @@ class LoopClient:
         """What a server answers to a request with a body."""
         return ioloop.run(self.fs.loop, self._watched, method, body, **kwargs)
 
-    def endpoint(self) -> str:
-        """The server that botocore has found."""
-        client = ioloop.run(self.fs.loop, self._client)
-        return t.cast(str, client.meta.endpoint_url)
-
     def _as_stored(self, headers: Headers, name: str) -> Headers:
         """The headers of an answer about an object, without the Content-Encoding that
         the object was stored with.

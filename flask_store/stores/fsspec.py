@@ -106,8 +106,7 @@ class FsspecStore(BaseStore):
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
-        # A storage that gives its objects an address serves them by itself.
-        self.register_route = self.dialect.address("") is None
+        self.register_route = not self.dialect.has_addresses
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()

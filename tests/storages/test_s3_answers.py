@@ -16,6 +16,7 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 from flask_sqlalchemy import SQLAlchemy
 
+from flask_store import ioloop
 from flask_store.claims import Claim
 from flask_store.dialects import answers
 from flask_store.dialects import s3 as s3_dialect
@@ -93,7 +94,7 @@ def connect(
         }
     )
     # Making a client of botocore takes its time.
-    store.dialect.loop.endpoint()  # type: ignore[attr-defined]
+    ioloop.run(store.fs.loop, store.dialect.loop._client)  # type: ignore[attr-defined]
     return store
 
 
