@@ -15,7 +15,7 @@ from . import Stat
 from .errors import version_gone
 from .handles import HandleFile
 from .records import bounds
-from .staged import StagedDialect
+from .renamed import StagedDialect
 
 
 class HandleDialect(StagedDialect):

@@ -7,11 +7,11 @@ import typing as t
 from collections.abc import Iterator
 
 from ..exceptions import StoreDenied
-from ..sources import Source
+from ..uploads.source import Source
 from . import Dialect
 
 if t.TYPE_CHECKING:
-    from ..claims import Claim
+    from .claims import Claim
 
 
 class ReadOnlyDialect(Dialect):

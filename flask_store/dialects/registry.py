@@ -160,9 +160,11 @@ _own("flask_store.dialects.memory:MemoryDialect", None, "memory")
 _own("flask_store.dialects.s3:S3Dialect", "s3", "s3", "s3a")
 _own("flask_store.dialects.azure:AzureDialect", "azure", "abfs", "abfss", "az")
 _own("flask_store.dialects.gcs:GCSDialect", "gcs", "gcs", "gs")
-_own("flask_store.dialects.sftp:SFTPDialect", "sftp", "sftp", "ssh")
-_own("flask_store.dialects.sftp_sshfs:SshfsDialect", "sftp", "sftp+sshfs")
-_own("flask_store.dialects.sftp_paramiko:ParamikoDialect", "paramiko", "sftp+paramiko")
+_own("flask_store.dialects.sftp.installed:SFTPDialect", "sftp", "sftp", "ssh")
+_own("flask_store.dialects.sftp.by_sshfs:SshfsDialect", "sftp", "sftp+sshfs")
+_own(
+    "flask_store.dialects.sftp.by_paramiko:ParamikoDialect", "paramiko", "sftp+paramiko"
+)
 _own("flask_store.dialects.smb:SMBDialect", "smb", "smb")
 _own("flask_store.dialects.webdav:WebDAVDialect", "webdav", "dav", "webdav")
 _own(

@@ -30,8 +30,8 @@ from smbprotocol.structure import DateTimeField
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
-from ..sources import CHUNK
-from ..sources import Source
+from ..uploads.source import CHUNK
+from ..uploads.source import Source
 from . import Location
 from . import NOT_A_FILE
 from . import TIMEOUT

@@ -12,7 +12,6 @@ import typing as t
 
 import pytest
 
-from flask_store import unnamed
 from flask_store.dialects import PAGE
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
@@ -22,6 +21,7 @@ from flask_store.stores.local import LocalStore
 from flask_store.testing import HOSTILE
 from flask_store.testing import StoreContract
 from flask_store.testing import upload
+from flask_store.uploads import disk
 from tests.conftest import missing
 
 
@@ -154,7 +154,7 @@ def test_folders_that_know_no_fsync(
     code: str,
 ) -> None:
     """What is stored is answered so, and the log says once what does not hold."""
-    monkeypatch.setattr(unnamed, "_told", set())
+    monkeypatch.setattr(disk, "_told", set())
     real = os.fsync
 
     def refuse(fd: int) -> None:

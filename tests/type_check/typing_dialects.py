@@ -10,7 +10,7 @@ import pytest
 from flask_store.dialects import Dialect
 from flask_store.dialects import Location
 from flask_store.dialects import register
-from flask_store.dialects.staged import StagedDialect
+from flask_store.dialects.renamed import StagedDialect
 from flask_store.dialects.urls import open_dialect
 from flask_store.settings import Settings
 from flask_store.stores.fsspec import FsspecStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_store.dialects.staged import StagedDialect
+from flask_store.dialects.renamed import StagedDialect
 
 
 class ArrowDialect(StagedDialect):

@@ -15,9 +15,9 @@ from flask_store.dialects.objects import Page
 from flask_store.dialects.objects import Replaced
 from flask_store.dialects.objects import TOKEN
 from flask_store.dialects.records import OutOfSpan
-from flask_store.sources import CHUNK
-from flask_store.sources import Source
-from flask_store.sources import Window
+from flask_store.uploads.source import CHUNK
+from flask_store.uploads.source import Source
+from flask_store.uploads.source import Window
 
 #: What a status means, and what it means where a new object is put.
 ERRORS = {403: PermissionError, 404: FileNotFoundError, 412: Replaced, 416: OutOfSpan}
