@@ -45,8 +45,9 @@ nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join(others)})\..*")]
 nitpick_ignore_regex += [
     (
         r"py:(class|exc|obj)",
-        r"(bool|bytes|dict|float|int|list|object|set|str|tuple|type|t\..*"
-        r"|[A-Z]\w*(Error|Exception|Warning)|Exception|None|Any)",
+        r"(bool|bytes|dict|float|int|list|object|set|str|tuple|type|t\..*|dt\..*"
+        r"|[A-Z]\w*(Error|Exception|Warning)|Exception|ClientDisconnected"
+        r"|None|Any|io\.IOBase)",
     )
 ]
 
@@ -58,7 +59,9 @@ nitpick_ignore_regex += [
         r"|Background|BackgroundUpload|Entry|Explained",
     )
 ]
-nitpick_ignore_regex += [(r"py:class", r"File|TypeDecorator|.*\.ProviderT_co")]
+nitpick_ignore_regex += [
+    (r"py:class", r"File|TypeDecorator|.*\.(ProviderT_co|StoredFile|Writable)")
+]
 
 html_theme = "flask"
 html_title = f"{project} documentation ({version})"

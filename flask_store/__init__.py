@@ -18,6 +18,7 @@ The map of the package; each file has one reason to change:
 - ``concurrency/``: the filesystems' event loop, threads and greenlets.
 - ``sqla/``, ``validators.py``: columns of files for SQLAlchemy, validators for WTForms.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
+- ``testing/``: what a store promises, as tests for those who write a dialect.
 - ``providers/``, ``file_wapper.py``: the API of 0.0.4.
 - ``settings.py``, ``secrecy.py``: every setting as a row of a table; which of them are
   never shown.

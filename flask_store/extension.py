@@ -291,7 +291,7 @@ class Store(t.Generic[ProviderT_co]):
 def _is_on_disk(path: str | None) -> bool:
     # Filesystems are imported when an application has a store, and not before:
     # fsspec takes longer than all of this package.
-    from .dialects.registry import protocol_of
+    from .dialects.urls import protocol_of
 
     return protocol_of(path or "") == "file"
 

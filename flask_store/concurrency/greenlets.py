@@ -48,6 +48,13 @@ def current_hub() -> t.Any:
     return None if getcurrent() is hub else hub
 
 
+def may_wait() -> bool:
+    """Whether a thread may simply wait: threads are threads, and no hub serves other
+    greenlets of this one."""
+    # Without the package, which every part of gevent imports first, neither can be.
+    return "gevent" not in sys.modules or (not patched() and current_hub() is None)
+
+
 def lock() -> t.Any:
     """A lock of the operating system. Hold it only across what cannot switch."""
     return original("_thread", "allocate_lock")()

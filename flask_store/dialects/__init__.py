@@ -11,6 +11,7 @@ import copy
 import datetime as dt
 import inspect
 import io
+import re
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ from .. import media_types
 from .. import naming
 from .. import secrecy
 from ..concurrency import ioloop
+from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
@@ -63,6 +65,7 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .records import whole as whole
+from .registry import register as register
 
 if t.TYPE_CHECKING:
     from ..http.links import Period
@@ -75,6 +78,15 @@ TIMEOUT = 8
 #: Seconds for one part of a file of a third party's filesystem, as a multiple of the
 #: time for an answer.
 PATIENCE = 4
+
+#: The beginning of a URL that leads through several filesystems: 'zip::'.
+CHAIN = re.compile(r"[a-z]\w*(://[^:]*)?::", re.IGNORECASE)
+
+NO_CHAIN = (
+    "STORE_PATH chains filesystems in a way that is not supported. Write"
+    " 'zip::s3://bucket/archive.zip', 'zip:///folder/archive.zip' or"
+    " 'simplecache::s3://bucket/folder', or the URL of the storage itself."
+)
 
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
@@ -102,7 +114,7 @@ class Dialect:
     signs: t.ClassVar[bool] = False
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
-    takes_forms: t.ClassVar[bool] = False
+    takes_forms: bool = False
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -114,6 +126,22 @@ class Dialect:
     # -- where ---------------------------------------------------------------
 
     @classmethod
+    def from_url(cls, url: str, config: Mapping[str, t.Any]) -> Dialect:
+        """The dialect at the place that a URL names.
+
+        What reads through another storage takes its own part from the URL here, opens
+        the rest by :func:`flask_store.dialects.urls.open_dialect`, and keeps what it
+        gets.
+
+        :param url: ``STORE_PATH``, which begins with a protocol of this dialect.
+        :param config: every setting, read: :class:`~flask_store.settings.Settings`.
+        :raises NotConfiguredError: if they cannot mean a store.
+        """
+        if CHAIN.match(url):
+            raise NotConfiguredError(NO_CHAIN)
+        return cls(cls.locate(url, config))
+
+    @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
         """What *url* and the configuration say about the place of a store.
 
@@ -121,7 +149,20 @@ class Dialect:
         :raises NotConfiguredError: if they cannot mean one.
         """
         protocol = urlsplit(url).scheme
-        filesystem = fsspec.get_filesystem_class(protocol)
+        try:
+            filesystem = fsspec.get_filesystem_class(protocol)
+        except ImportError as exc:
+            raise NotConfiguredError(
+                f"{protocol}:// needs a library that is not installed: {exc}"
+            ) from exc
+        except ValueError as exc:  # a protocol of a dialect, and of nobody else
+            raise NotConfiguredError(
+                f"fsspec knows no filesystem for {protocol}://. Let"
+                f" {cls.__name__}.locate() name a place in words that connect() uses,"
+                " or register the filesystem with fsspec."
+            ) from exc
+        if not cls.protocols and _is_behind(filesystem, config["STORE_OPTIONS"]):
+            raise NotConfiguredError(NO_CHAIN)
         options = filesystem._get_kwargs_from_urls(url)
         # fsspec leaves a password as the URL spells it; '%40' means '@'.
         for secret in ("username", "password"):
@@ -209,6 +250,11 @@ class Dialect:
     def address(self, key: str) -> str | None:
         """The public address of an object, where the storage itself serves it."""
         return None
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether the storage serves its objects, each at its :meth:`address`."""
+        return self.address("") is not None
 
     @property
     def prefix(self) -> str:
@@ -751,6 +797,14 @@ def _kind(info: Mapping[str, t.Any]) -> str:
     if not kind:
         raise NoAnswer(f"it does not say whether {info.get('name')!r} is a file")
     return str(kind)
+
+
+def _is_behind(kind: t.Any, options: Mapping[str, t.Any]) -> bool:
+    """Whether a filesystem reads through another one that no option names, as fsspec's
+    archives, folders and caches do."""
+    parameters = inspect.signature(kind.__init__).parameters
+    named = "fo" in parameters and "fo" in options
+    return "target_protocol" in parameters and not named
 
 
 def _copies(kind: t.Any) -> bool:

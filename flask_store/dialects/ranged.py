@@ -23,7 +23,7 @@ GROWTH = 16
 
 
 def ranged(dialect: Dialect, fetched: Fetched | None) -> StoredFile:
-    """A file that reads through :meth:`Dialect.get`.
+    """A file that reads through :meth:`.Dialect.get`.
 
     :param fetched: the whole file, which has been asked for already.
     """

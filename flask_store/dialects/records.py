@@ -172,8 +172,10 @@ def whole(fetched: Fetched | None) -> Body:
 def joined(pieces: Iterable[bytes]) -> bytes:
     """All the bytes of a stream. Unlike ``b"".join()``, it does not keep every piece
     until all are there."""
-    found = io.BytesIO()
-    found.writelines(pieces)
+    rest = iter(pieces)
+    found = io.BytesIO(next(rest, b""))  # which copies nothing if that is all
+    found.seek(0, io.SEEK_END)
+    found.writelines(rest)
     return found.getvalue()
 
 

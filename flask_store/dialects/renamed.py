@@ -16,18 +16,11 @@ from ..exceptions import FileExists
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
-from ..exceptions import VersionGone
 from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
-from . import Fetched
 from . import NOT_A_FILE
-from . import pieces
-from . import Span
 from . import Stat
-from .errors import version_gone
-from .handles import HandleFile
-from .records import bounds
 
 if t.TYPE_CHECKING:
     from .claims import Claim
@@ -50,14 +43,17 @@ class Staged:
 class StagedDialect(Dialect):
     """The upload goes to the server once; each attempt at a name is a rename.
 
-    A protocol says how it writes, renames and makes one folder.
+    A protocol has to define :meth:`rename` and :meth:`rename_over`. Whether a rename
+    refuses a name that is taken is tried once in each process; where it does not, every
+    name carries a UUID.
+
+    The rest goes by the filesystem's own methods: ``open``, ``info``, ``ls``,
+    ``mkdir``, ``rmdir``, which has to leave a folder that is not empty, and
+    ``rm_file``.
     """
 
     #: The rename as the log calls it.
-    rename: t.ClassVar[str] = "rename"
-    #: Whether a file must be looked at before it is opened, because a server waits for
-    #: ever for somebody to write into a pipe.
-    looks_first: t.ClassVar[bool] = True
+    rename_word: t.ClassVar[str] = "rename"
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
@@ -65,8 +61,10 @@ class StagedDialect(Dialect):
 
     @property
     def uri(self) -> str:
-        host = self.location.options["host"]
+        host = self.location.options.get("host")
         port = self.location.options.get("port")
+        if not host:
+            return super().uri
         address = f"{host}:{port}" if port else host
         return f"{self.location.protocol}://{address}{self.root}"
 
@@ -110,7 +108,7 @@ class StagedDialect(Dialect):
             if self._refuses is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
-                    self.rename,
+                    self.rename_word,
                     self.uri,
                 )
         return bool(self._refuses)
@@ -125,7 +123,7 @@ class StagedDialect(Dialect):
 
         def rename() -> None:
             try:
-                self._rename(staged.path, path)
+                self.rename(staged.path, path)
             except Exception as exc:
                 # Most servers say no more than that it failed.
                 if not self._is_lost(exc) and self._is_there(path):
@@ -142,7 +140,7 @@ class StagedDialect(Dialect):
         content_type: str,
     ) -> None:
         path = self.path(key, follow=False)
-        self._in_folder(path, lambda: self._rename_over(staged.path, path))
+        self._in_folder(path, lambda: self.rename_over(staged.path, path))
         staged.there = False
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
@@ -167,7 +165,7 @@ class StagedDialect(Dialect):
     def _renames(self, old: str, new: str) -> bool:
         """Whether the server gives a file another name, and says so."""
         try:
-            self._rename(old, new)
+            self.rename(old, new)
         except Exception as exc:
             if self._is_lost(exc):
                 raise
@@ -246,12 +244,15 @@ class StagedDialect(Dialect):
         with self.fs.open(path, "wb") as file:
             source.write_into(file)
 
-    def _rename(self, old: str, new: str) -> None:
-        """Rename, and raise anything if the new name is taken."""
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in one step, and raise any error if that is taken.
+
+        :param old: a path of the filesystem.
+        """
         raise NotImplementedError
 
-    def _rename_over(self, old: str, new: str) -> None:
-        """Rename in place of what may be there."""
+    def rename_over(self, old: str, new: str) -> None:
+        """Give a file another name, in one step, in place of what may have it."""
         raise NotImplementedError
 
     def _mkdir(self, folder: str) -> None:
@@ -272,79 +273,6 @@ class StagedDialect(Dialect):
 
     def stat(self, key: str) -> t.Any:
         return self.record(self._file(key), key)
-
-    def get(
-        self,
-        key: str,
-        span: Span | None = None,
-        found: Stat | None = None,
-    ) -> Fetched | None:
-        handle, known = self._handle(key, found)
-        where = bounds(span, known.size)
-        if where is None:
-            handle.close()
-            return None
-        return Fetched(known, *where, self._bytes_of(handle, known, *where))
-
-    def open(self, key: str) -> t.IO[bytes]:
-        handle, known = self._handle(key, None)
-        file = HandleFile(handle, known.size, lambda: self._check(handle, known))
-        return t.cast("t.IO[bytes]", file)
-
-    def _handle(self, key: str, found: Stat | None) -> tuple[t.IO[bytes], Stat]:
-        """An open file of the server, and what is known of that very file.
-
-        :raises VersionGone: if it is not the version *found*.
-        """
-        if found is None and self.looks_first:
-            self._file(key)
-        handle = self._open_handle(self.path(key))
-        try:
-            info = self._info_of(handle)
-            if info["type"] != "file":
-                raise FileNotFoundError(key)
-            known = self.record(info, key)
-            if found is not None and known.version != found.version:
-                raise version_gone(key)
-        except BaseException:
-            with suppress(Exception):
-                handle.close()
-            raise
-        return handle, known
-
-    def _bytes_of(
-        self, handle: t.IO[bytes], known: Stat, start: int, stop: int
-    ) -> Iterator[bytes]:
-        try:
-            yield from pieces(handle, start, stop)
-            self._check(handle, known)
-        finally:
-            with suppress(Exception):  # of a connection that is broken
-                handle.close()
-
-    def _check(self, handle: t.IO[bytes], known: Stat) -> None:
-        """Look whether a file was written while it was read. A save never does that,
-        but other programs may write into a file that is there.
-
-        :raises VersionGone: if it was.
-        """
-        if self.record(self._info_now(handle), known.name).version != known.version:
-            raise VersionGone(
-                f"{naming.quoted(known.name)} was written while it was read.",
-                known.name,
-            )
-
-    def _open_handle(self, path: str) -> t.IO[bytes]:
-        """A file of the server, open for reading."""
-        raise NotImplementedError
-
-    def _info_of(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
-        """What the server says of a file that has just been opened."""
-        raise NotImplementedError
-
-    def _info_now(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
-        """What it says of the file later."""
-        return self._info_of(handle)
 
     def _vanished(self, folder: str) -> bool:
         if folder == self.root:

@@ -35,8 +35,8 @@ from ..uploads.source import Source
 from . import Location
 from . import NOT_A_FILE
 from . import TIMEOUT
+from .by_handle import HandleDialect
 from .errors import NoAnswer
-from .renamed import StagedDialect
 
 #: What dates are counted from. All are cut to microseconds, as smbprotocol does.
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -168,7 +168,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             return super()._open(path, mode, **kwargs)
 
 
-class SMBDialect(StagedDialect):
+class SMBDialect(HandleDialect):
     """A hard link without ReplaceIfExists ([MS-FSCC] 2.4.21.2) to an upload beside.
 
     Samba's rename looks whether the name is free and then calls one that replaces, so
@@ -179,7 +179,7 @@ class SMBDialect(StagedDialect):
     connected = True
     scope = "thread"
     looks_first = False
-    rename = "link without ReplaceIfExists"
+    rename_word = "link without ReplaceIfExists"
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -202,13 +202,13 @@ class SMBDialect(StagedDialect):
         with self.fs.open(path, "wb", block_size=CHUNK) as file:
             source.write_into(file)
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         self.fs.link(old, new)
         # It has its name; the other one is sweep's, if need be.
         with suppress(Exception):
             self.fs.rm_file(old)
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         self.fs.replace(old, new)
 
     def _open_handle(self, path: str) -> t.IO[bytes]:

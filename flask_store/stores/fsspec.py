@@ -29,7 +29,7 @@ from ..dialects import Span
 from ..dialects import Stat
 from ..dialects.errors import version_gone
 from ..dialects.records import bounds
-from ..dialects.registry import open_dialect
+from ..dialects.urls import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -105,8 +105,7 @@ class FsspecStore(BaseStore):
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
-        # A storage that gives its objects an address serves them by itself.
-        self.register_route = self.dialect.address("") is None
+        self.register_route = not self.dialect.has_addresses
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 from ..concurrency.greenlets import patched
-from ..dialects.registry import protocol_of
+from ..dialects.urls import protocol_of
 from ..exceptions import NotConfiguredError
 from .fsspec import FsspecStore
 

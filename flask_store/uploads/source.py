@@ -178,8 +178,8 @@ class Source:
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
-        """Every byte from the start, in :func:`.pieces`, or of at most :data:`CHUNK`
-        if the stream rewinds.
+        """Every byte from the start, in ``pieces``, or of at most ``CHUNK`` if the
+        stream rewinds.
 
         :raises ClientDisconnected: if there are less than have to be.
         """

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-from tests.support.contract import upload
+from flask_store.testing import upload
 from tests.support.protocol_rows import new
 from tests.support.protocol_rows import ROWS
 from tests.support.protocol_servers import Place

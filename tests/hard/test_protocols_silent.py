@@ -14,8 +14,8 @@ import pytest
 
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.conftest import missing
-from tests.support.contract import upload
 from tests.support.protocol_rows import new
 from tests.support.protocol_rows import ROWS
 from tests.support.protocol_servers import Place

@@ -33,6 +33,7 @@ from flask_store.sqla import StoredFile
 from flask_store.sqla import sweep
 from flask_store.sqla import transactions
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.hard import test_sqla_databases as common
 from tests.hard.test_sqla_databases import Album
 from tests.hard.test_sqla_databases import COVER
@@ -47,7 +48,6 @@ from tests.hard.test_sqla_databases import recover
 from tests.hard.test_sqla_databases import Review
 from tests.hard.test_sqla_databases import seed
 from tests.support import databases
-from tests.support.contract import upload
 from tests.support.servers import S3Server
 
 server = common.server

@@ -34,8 +34,8 @@ from flask_store.signals import file_saved
 from flask_store.sqla import rows
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.support import databases
-from tests.support.contract import upload
 
 store = databases.store
 

@@ -23,8 +23,8 @@ from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
 from flask_store.sqla import sweep
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.support import databases
-from tests.support.contract import upload
 
 store = databases.store
 

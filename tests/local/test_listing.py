@@ -16,10 +16,10 @@ from flask_store.dialects.memory import MemoryDialect
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import HOSTILE
 from tests.local.test_cli import application
 from tests.local.test_cli import Shell
 from tests.local.test_cli_sync import two_stores
-from tests.support.hostile_names import HOSTILE
 
 #: What storages list besides files: folders, private files, and names of other tools.
 FOLDERS = ["", "folder/", "a/b/"]

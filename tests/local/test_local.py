@@ -18,11 +18,11 @@ from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
+from flask_store.testing import HOSTILE
+from flask_store.testing import StoreContract
+from flask_store.testing import upload
 from flask_store.uploads import disk
 from tests.conftest import missing
-from tests.support.contract import StoreContract
-from tests.support.contract import upload
-from tests.support.hostile_names import HOSTILE
 
 
 @pytest.fixture
@@ -71,12 +71,6 @@ class TestLocalWithoutLinks(TestLocal):
             raise OSError(errno.EPERM, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", refuse)
-
-    def test_on_conflict_error(self, store: FsspecStore) -> None:
-        """'error' cannot be promised, and that is said before anything is stored."""
-        with pytest.raises(NotConfiguredError, match="'rename'"):
-            store.save(upload(), on_conflict="error")
-        assert list(store.ls()) == []
 
 
 class TestLocalWithPrivateNames(TestLocal):

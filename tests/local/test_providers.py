@@ -29,7 +29,7 @@ from flask_store.providers.local import LocalProvider
 from flask_store.providers.s3 import S3GeventProvider
 from flask_store.providers.s3 import S3Provider
 from flask_store.providers.temp import TemporaryStore
-from tests.support.contract import upload
+from flask_store.testing import upload
 from tests.support.servers import S3Server
 from tests.support.servers import serve
 

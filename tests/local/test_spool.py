@@ -33,12 +33,12 @@ from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from flask_store.testing import DyingSeekable
+from flask_store.testing import Hangup
+from flask_store.testing import upload
 from flask_store.uploads.source import Source
 from tests.support.background_servers import restartable_s3
 from tests.support.background_servers import s3_settings
-from tests.support.contract import DyingSeekable
-from tests.support.contract import Hangup
-from tests.support.contract import upload
 from tests.support.proxy import Proxy
 from tests.support.servers import ROOT
 from tests.support.servers import S3Server

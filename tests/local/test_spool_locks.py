@@ -17,6 +17,7 @@ import pytest
 from flask_store.background.boxes import Box
 from flask_store.background.spool import Spool
 from flask_store.stores.s3 import S3Store
+from flask_store.testing import upload
 from flask_store.uploads.disk import Unnamed
 from flask_store.uploads.source import Source
 from tests.local.test_spool import make
@@ -25,7 +26,6 @@ from tests.local.test_spool import settings_for
 from tests.local.test_spool import spooled
 from tests.local.test_spool import wait_for
 from tests.support.background_servers import s3_settings
-from tests.support.contract import upload
 from tests.support.servers import ROOT
 from tests.support.servers import S3Server
 

@@ -32,8 +32,8 @@ from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from flask_store.testing import upload
 from tests.storages.test_s3 import settings
-from tests.support.contract import upload
 from tests.support.servers import ROOT
 from tests.support.servers import S3Server
 

@@ -30,11 +30,11 @@ from flask_store.sqla import orphans
 from flask_store.sqla import render_item
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.local.test_providers import Config
 from tests.local.test_providers import config as config
 from tests.local.test_providers import local as local
 from tests.local.test_providers import s3 as s3
-from tests.support.contract import upload
 
 db = SQLAlchemy()
 

@@ -17,7 +17,6 @@ import pytest
 import requests
 
 from flask_store.background.boxes import name_of
-from flask_store.dialects.s3.writing import TOKEN
 from flask_store.stores.s3 import S3Store
 from tests.support.background_servers import running
 from tests.support.background_servers import settings_of
@@ -125,8 +124,7 @@ class Found:
         pairs = enumerate(zip(there, expected, strict=False))
         first = next((n for n, (a, b) in pairs if a != b), None)
         dialect = self.store.dialect
-        where = dialect._where(dialect.path(name))
-        token = dialect._call("head_object", **where)["Metadata"].get(TOKEN)
+        token = dialect.stat(name).token
         return (
             f"{len(there)} bytes and not {len(expected)}, first difference at {first},"
             f" token {token}; spool: {left}; log: {told}"

@@ -16,9 +16,9 @@ from flask import Response
 from flask_store import media_types
 from flask_store import Store
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.conftest import missing
 from tests.support import media_files
-from tests.support.contract import upload
 from tests.support.media_files import JAVASCRIPT
 from tests.support.nginx_and_chromium import Chromium
 from tests.support.nginx_and_chromium import chromium

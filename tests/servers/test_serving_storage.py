@@ -17,8 +17,8 @@ from flask import Flask
 from flask_store import Store
 from flask_store.dialects import Fetched
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.storages.test_s3 import settings
-from tests.support.contract import upload
 from tests.support.proxy import Proxy
 from tests.support.servers import gunicorn
 from tests.support.servers import S3Server

@@ -23,7 +23,7 @@ from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
-from tests.support.contract import upload
+from flask_store.testing import upload
 from tests.support.protocol_servers import azurite
 from tests.support.protocol_servers import Place
 from tests.support.proxy import Proxy
@@ -48,11 +48,6 @@ class TestAzure(ServerContract):
     """Azure keeps every promise."""
 
     flat = True
-
-    def leftovers(self, store: FsspecStore) -> list[str]:
-        """Whatever is beside the files."""
-        keys = {f"{store.dialect.root}/{found.name}" for found in store.ls()}
-        return sorted(set(store.fs.find(store.dialect.root)) - keys)
 
 
 def test_lost_response_is_our_own_blob(place: Place) -> None:

@@ -12,11 +12,8 @@ import typing as t
 import warnings
 import zipfile
 
-import fsspec
 import pytest
-from flask import Flask
 
-from flask_store import Store
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
@@ -24,21 +21,11 @@ from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import FILES
+from flask_store.testing import ReaderContract
+from flask_store.testing import StoreContract
 from tests.storages.test_s3 import settings
-from tests.support.contract import holds
-from tests.support.contract import Promise
-from tests.support.contract import StoreContract
-from tests.support.contract import upload
-from tests.support.hostile_names import HOSTILE
 from tests.support.servers import S3Server
-
-FILES = {
-    "a.txt": b"data",
-    "folder/below/t.txt": "zwei\nfünf\n".encode(),
-    "folder/r.bin": random.Random(0).randbytes(2_500_000),
-    "folder/фото 50% #1.jpg": b"photo",
-    "sibling/of/folder": b"",
-}
 
 
 def zipped(files: t.Mapping[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -57,169 +44,6 @@ class TestDir(StoreContract):
     def store(self, tmp_path: pathlib.Path) -> FsspecStore:
         """An empty folder."""
         return FsspecStore.from_url(f"dir::file://{tmp_path}/uploads")
-
-
-class ReaderContract:
-    """What a store promises that can only be read."""
-
-    @pytest.fixture
-    def config(self, tmp_path: pathlib.Path) -> dict[str, t.Any]:
-        """The settings of a store in which FILES are."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def store(self, config: dict[str, t.Any]) -> FsspecStore:
-        """A store in which FILES are."""
-        return FsspecStore.from_config(config)
-
-    @holds(Promise.CONTENT)
-    @pytest.mark.parametrize("name", list(FILES))
-    def test_read(self, store: FsspecStore, name: str) -> None:
-        """Every file comes back byte for byte, and once more."""
-        f = store.file(name)
-        assert f.exists()
-        assert f.read() == FILES[name]
-        assert f.read() == FILES[name]
-
-    @holds(Promise.CONTENT)
-    def test_read_from_and_to(self, store: FsspecStore) -> None:
-        """A range is that range, in pieces of 1 MiB at most."""
-        f, data = store.file("folder/r.bin"), FILES["folder/r.bin"]
-        for start, stop in [(0, 1), (5, 1_500_000), (2_499_990, None), (0, None)]:
-            assert b"".join(f.stream(start, stop)) == data[start:stop]
-        assert all(len(piece) <= 1024 * 1024 for piece in f.stream())
-
-    @holds(Promise.CONTENT)
-    def test_open(self, store: FsspecStore) -> None:
-        """A file opens for bytes and for text, seeks, and has one position each."""
-        f = store.file("folder/below/t.txt")
-        with f.open() as one, f.open() as two:
-            one.seek(5)
-            assert one.read() == "fünf\n".encode()
-            assert two.read(4) == b"zwei"
-        with f.open("r") as text:
-            assert list(text) == ["zwei\n", "fünf\n"]
-
-    @holds(Promise.CONTENT)
-    def test_stat(self, store: FsspecStore) -> None:
-        """Size, date, type and an ETag of its own for each content."""
-        found = store.stat("folder/r.bin")
-        assert (found.name, found.size) == ("folder/r.bin", 2_500_000)
-        assert found.modified is not None
-        assert store.stat("a.txt").content_type == "text/plain"
-        assert found.etag != store.stat("a.txt").etag
-
-    @holds(Promise.CONTENT)
-    def test_ls(self, store: FsspecStore) -> None:
-        """Everything is listed, and a folder without its siblings."""
-        assert sorted(found.name for found in store.ls()) == sorted(FILES)
-        below = [name for name in FILES if name.startswith("folder/")]
-        assert sorted(found.name for found in store.ls("folder")) == sorted(below)
-        assert list(store.ls("fold")) == []
-        inside = store.at("folder/below")
-        assert [found.name for found in inside.ls()] == ["t.txt"]
-        assert inside.exists("t.txt")
-
-    @holds(Promise.CONTENT)
-    def test_route(self, config: dict[str, t.Any]) -> None:
-        """The application serves the files, ranges and conditions included."""
-        app = Flask(__name__)
-        app.config.update(config)
-        store = Store(app)
-        with app.app_context():
-            url = store.Provider().file("folder/r.bin").absolute_url()
-            odd = store.Provider().file("folder/фото 50% #1.jpg").absolute_url()
-        client, data = app.test_client(), FILES["folder/r.bin"]
-        reply = client.get(url)
-        assert (reply.status_code, reply.data) == (200, data)
-        part = client.get(url, headers={"Range": "bytes=1000000-1000009"})
-        assert (part.status_code, part.data) == (206, data[1_000_000:1_000_010])
-        again = client.get(url, headers={"If-None-Match": reply.headers["ETag"]})
-        assert again.status_code == 304
-        assert client.get(odd).data == b"photo"
-        assert client.get(f"{url}.no").status_code == 404
-
-    @holds(Promise.CONTENT)
-    def test_download(self, store: FsspecStore, tmp_path: pathlib.Path) -> None:
-        """A file is copied to a path."""
-        store.file("folder/r.bin").download(tmp_path / "copy")
-        assert (tmp_path / "copy").read_bytes() == FILES["folder/r.bin"]
-
-    @holds(Promise.CONTENT)
-    def test_missing_file(self, store: FsspecStore) -> None:
-        """What is not there, and what is a folder, is FileNotFound."""
-        for name in ("no.txt", "folder", "a.txt/below"):
-            assert store.exists(name) is False
-            for use in (store.stat, lambda name: store.file(name).read()):
-                with pytest.raises(FileNotFound, match=f"'{name}'"):
-                    use(name)
-
-    @holds(Promise.NOTHING_ESCAPES)
-    def test_hostile_keys_do_not_escape(self, store: FsspecStore) -> None:
-        """Reading and asking by a hostile key finds nothing or refuses."""
-        for name in set(HOSTILE) - set(FILES):
-            for use in (store.exists, store.open, store.stat):
-                with pytest.raises((InvalidName, FileNotFound)):
-                    if use(name) is False:
-                        raise FileNotFound(name)
-
-    @holds(Promise.CONTENT)
-    def test_uri_opens_with_fsspec(self, store: FsspecStore) -> None:
-        """The URI and the store's options open the same file, as in pandas."""
-        f = store.file("folder/below/t.txt")
-        with warnings.catch_warnings():
-            # fsspec leaves the archive itself open.
-            warnings.simplefilter("ignore", ResourceWarning)
-            with fsspec.open(f.uri, **store.storage_options) as file:
-                assert file.read() == FILES[str(f)]
-
-    @holds(Promise.NOTHING_ESCAPES)
-    def test_secrets_are_not_shown(
-        self, store: FsspecStore, config: dict[str, t.Any]
-    ) -> None:
-        """Neither a representation nor a refusal shows the secret key."""
-        secret = config.get("STORE_S3_SECRET_KEY", "no secret")
-        with pytest.raises(StoreDenied) as caught:
-            store.save(upload())
-        shown = [repr(store), store.uri, store.file("a.txt").uri, str(caught.value)]
-        assert not any(secret in text for text in shown)
-
-    @holds(Promise.REFUSES_TO_WRITE)
-    @pytest.mark.parametrize(
-        "write",
-        [
-            lambda store: store.save(upload()),
-            lambda store: store.save(upload(), on_conflict="overwrite"),
-            lambda store: store.save(upload(), on_conflict="error"),
-            lambda store: store.put("a.txt", b"x", on_conflict="overwrite"),
-            lambda store: store.copy("a.txt", "b.txt"),
-            lambda store: store.move("a.txt", "b.txt"),
-            lambda store: store.delete("a.txt"),
-            lambda store: store.presign_upload("b.txt", max_size=10),
-        ],
-        ids=["save", "overwrite", "error", "put", "copy", "move", "delete", "presign"],
-    )
-    def test_writes_are_refused(
-        self, config: dict[str, t.Any], write: t.Callable[[t.Any], None]
-    ) -> None:
-        """Nothing can be changed, and the message says what to do instead."""
-        app = Flask(__name__)
-        app.config.update(config, SECRET_KEY="secret")
-        with app.app_context():
-            store = Store(app).Provider()
-            with pytest.raises(StoreDenied, match="is read-only.*STORE_PATH"):
-                write(store)
-            assert sorted(found.name for found in store.ls()) == sorted(FILES)
-            assert store.sweep() == []
-
-    @holds(Promise.REFUSES_TO_WRITE)
-    def test_background_is_refused(
-        self, config: dict[str, t.Any], tmp_path: pathlib.Path
-    ) -> None:
-        """Uploads in the background are refused when the settings are read."""
-        spool = {"STORE_BACKGROUND": True, "STORE_SPOOL_PATH": str(tmp_path / "spool")}
-        with pytest.raises(NotConfiguredError, match="STORE_BACKGROUND.*read-only"):
-            FsspecStore.from_config({**config, **spool})
 
 
 class TestZip(ReaderContract):
@@ -449,6 +273,11 @@ def test_encrypted_entry(tmp_path: pathlib.Path) -> None:
         ("filecache::s3://bucket/x", "not supported"),
         ("tar::/srv/a.tar", "not supported"),
         ("tar:///srv/a.tar", "not supported"),
+        ("filecache:///srv", "not supported"),
+        ("dir:///srv", "not supported"),
+        ("dir://folder::file:///srv", "not supported"),
+        ("dir::", "not supported"),
+        ("s3://bucket/a::b", "not supported"),
         ("simplecache://bucket/x", "not supported"),
         ("ZIP::s3://bucket/a.zip", "not supported"),
         ("zip::", "not supported"),

@@ -25,8 +25,8 @@ from tests.support.ftp_server import serving
 from tests.support.ftp_server import without
 from tests.support.protocol_servers import ftp
 from tests.support.protocol_servers import Place
+from tests.support.server_contract import ServerContract
 from tests.support.server_contract import started
-from tests.support.server_contract import UuidContract
 
 MB = 1024 * 1024
 
@@ -46,8 +46,10 @@ def place() -> t.Iterator[Place]:
         yield running
 
 
-class TestFTP(UuidContract):
+class TestFTP(ServerContract):
     """FTP keeps every promise but the client's own name."""
+
+    exclusive = False
 
 
 @pytest.mark.parametrize("unknown", OLD, ids=" ".join)

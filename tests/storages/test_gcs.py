@@ -28,7 +28,7 @@ from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.http.links import Period
 from flask_store.stores.fsspec import FsspecStore
-from tests.support.contract import upload
+from flask_store.testing import upload
 from tests.support.gcs_server import account
 from tests.support.gcs_server import fake_gcs
 from tests.support.protocol_servers import Place
@@ -61,11 +61,6 @@ class TestGCS(ServerContract):
     """Google Cloud Storage keeps every promise."""
 
     flat = True
-
-    def leftovers(self, store: FsspecStore) -> list[str]:
-        """Whatever is beside the files."""
-        keys = {f"{store.dialect.root}/{found.name}" for found in store.ls()}
-        return sorted(set(store.fs.find(store.dialect.root)) - keys)
 
 
 @pytest.mark.parametrize("protocol", ["gs", "gcs"])

@@ -24,8 +24,8 @@ from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
 from flask_store.sync import Sync
-from tests.storages.test_chained import FILES
-from tests.storages.test_chained import ReaderContract
+from flask_store.testing import FILES
+from flask_store.testing import ReaderContract
 from tests.storages.test_chained import zipped
 from tests.support.nginx_and_chromium import nginx
 from tests.support.server_contract import started

@@ -19,8 +19,8 @@ from flask_store.exceptions import NotConfiguredError
 from flask_store.http import links
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from flask_store.testing import upload
 from tests.storages.test_s3 import settings
-from tests.support.contract import upload
 from tests.support.protocol_servers import azurite
 from tests.support.server_contract import started
 from tests.support.servers import S3Server

@@ -7,8 +7,8 @@ import uuid
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-from tests.support.contract import StoreContract
-from tests.support.hostile_names import HOSTILE
+from flask_store.testing import HOSTILE
+from flask_store.testing import StoreContract
 
 
 @pytest.mark.lower_bounds

@@ -99,7 +99,8 @@ def test_connection_that_breaks_is_made_again(
 def test_looking_keeps_the_connection(store: S3Store) -> None:
     """Questions and answers without a body do not cost a handshake each."""
     store.save(b"x", "a.bin")
-    pool: t.Any = store.dialect._direct._pool  # type: ignore[attr-defined]
+    direct: t.Any = store.dialect.direct  # type: ignore[attr-defined]
+    (pool,) = direct._pools.values()
     before = pool.num_connections
     for _ in range(3):
         assert store.exists("a.bin") and not store.exists("b.bin")

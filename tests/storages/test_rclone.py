@@ -8,11 +8,11 @@ import typing as t
 import pytest
 
 from flask_store.stores.fsspec import FsspecStore
-from tests.support.contract import upload
+from flask_store.testing import upload
 from tests.support.protocol_servers import Place
 from tests.support.protocol_servers import rclone
+from tests.support.server_contract import ServerContract
 from tests.support.server_contract import started
-from tests.support.server_contract import UuidContract
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,10 @@ def place() -> t.Iterator[Place]:
         yield running
 
 
-class TestRclone(UuidContract):
+class TestRclone(ServerContract):
     """The probe finds it out, and every name carries a UUID."""
+
+    exclusive = False
 
     def test_destination_that_is_a_file(self, store: FsspecStore) -> None:
         """rclone keeps objects in folders, and reports an internal error of its own

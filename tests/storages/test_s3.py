@@ -15,18 +15,17 @@ import requests
 from werkzeug.datastructures import FileStorage
 
 from flask_store.dialects import s3 as s3_dialect
-from flask_store.dialects.s3 import writing
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
-from tests.support.contract import DyingSeekable
-from tests.support.contract import Hangup
-from tests.support.contract import StoreContract
-from tests.support.contract import upload
-from tests.support.hostile_names import HOSTILE
+from flask_store.testing import DyingSeekable
+from flask_store.testing import Hangup
+from flask_store.testing import HOSTILE
+from flask_store.testing import StoreContract
+from flask_store.testing import upload
 from tests.support.proxy import Proxy
 from tests.support.servers import S3Server
 
@@ -224,8 +223,8 @@ def test_probe_leaves_nothing_and_is_asked_once(
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 GiB, in the size of a test."""
-    monkeypatch.setattr(writing, "SINGLE_PUT_LIMIT", 6 * 1024**2)
-    monkeypatch.setattr(writing, "PART_SIZE", 5 * 1024**2)
+    monkeypatch.setattr(s3_dialect, "SINGLE_LIMIT", 6 * 1024**2)
+    monkeypatch.setattr(s3_dialect, "PART_SIZE", 5 * 1024**2)
 
 
 @pytest.mark.usefixtures("small_limit")

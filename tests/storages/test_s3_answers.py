@@ -18,10 +18,10 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_store.concurrency import ioloop
 from flask_store.dialects import extents
+from flask_store.dialects import s3 as s3_dialect
 from flask_store.dialects.claims import Claim
 from flask_store.dialects.errors import NoAnswer
 from flask_store.dialects.records import Span
-from flask_store.dialects.s3 import writing
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError
@@ -94,7 +94,7 @@ def connect(
         }
     )
     # Making a client of botocore takes its time.
-    ioloop.run(store.fs.loop, store.dialect._client)  # type: ignore[attr-defined]
+    ioloop.run(store.fs.loop, store.dialect.loop._client)  # type: ignore[attr-defined]
     return store
 
 
@@ -348,12 +348,11 @@ FALSE = {
 }
 
 
-@pytest.mark.parametrize("on_conflict", ["error", "overwrite"])
-@pytest.mark.parametrize("reply", FALSE.values(), ids=FALSE)
-def test_put_that_somebody_else_answers_is_not_done(
-    s3: FakeS3, store: S3Store, reply: Answer, on_conflict: t.Any
-) -> None:
-    """The object never got there: the name holds what it held."""
+def lost_puts(s3: FakeS3, reply: Answer) -> dict[str, t.Any]:
+    """Let every PUT have this answer and no effect.
+
+    :return: the objects, which stay as they are.
+    """
     before = dict(s3.objects)
 
     def spoil(request: Request, right: Answer) -> list[bytes] | None:
@@ -363,6 +362,16 @@ def test_put_that_somebody_else_answers_is_not_done(
         return [reply.raw]
 
     s3.spoil = spoil
+    return before
+
+
+@pytest.mark.parametrize("on_conflict", ["error", "overwrite"])
+@pytest.mark.parametrize("reply", FALSE.values(), ids=FALSE)
+def test_put_that_somebody_else_answers_is_not_done(
+    s3: FakeS3, store: S3Store, reply: Answer, on_conflict: t.Any
+) -> None:
+    """The object never got there: the name holds what it held."""
+    before = lost_puts(s3, reply)
     name = "a.bin" if on_conflict == "overwrite" else "b.bin"
     with pytest.raises(StoreUnavailable):
         store.put(name, b"new", on_conflict)
@@ -387,6 +396,17 @@ def test_put_whose_answer_lost_its_etag_is_looked_at(
     s3.spoil = spoil
     assert store.put("b.bin", b"new", "overwrite").read() == b"new"
     assert store.save(b"more", "c.bin").read() == b"more"
+
+
+@pytest.mark.parametrize("status", ["409 Conflict", "412 Precondition Failed"])
+def test_overwrite_that_is_refused_is_not_done(
+    s3: FakeS3, store: S3Store, status: str
+) -> None:
+    """A condition that was not set cannot have been missed; the old file is there."""
+    before = lost_puts(s3, error(status, "OperationAborted"))
+    with pytest.raises(StoreUnavailable):
+        store.put("a.bin", b"new", "overwrite")
+    assert s3.objects == before
 
 
 @pytest.mark.parametrize("status", ["200 OK", "202 Accepted"])
@@ -474,8 +494,8 @@ PARTS = {
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 GiB, in the size of a test."""
-    monkeypatch.setattr(writing, "SINGLE_PUT_LIMIT", 1000)
-    monkeypatch.setattr(writing, "PART_SIZE", 30_000)
+    monkeypatch.setattr(s3_dialect, "SINGLE_LIMIT", 1000)
+    monkeypatch.setattr(s3_dialect, "PART_SIZE", 30_000)
 
 
 @pytest.mark.usefixtures("parts")

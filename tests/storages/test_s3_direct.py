@@ -10,39 +10,45 @@ import typing as t
 
 import pytest
 
-from flask_store.dialects.s3.direct import Direct
+from flask_store.dialects.s3.direct import DirectClient
+from flask_store.dialects.s3.errors import Unanswered
+from flask_store.dialects.s3.loop import LoopClient
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.s3 import S3Store
+from flask_store.testing import upload
 from tests.storages.test_s3 import proxy as proxy
 from tests.storages.test_s3 import settings
 from tests.storages.test_s3 import store as store
-from tests.support.contract import upload
 from tests.support.proxy import Proxy
 from tests.support.relay import Relay
 from tests.support.servers import S3Server
 
 
 @pytest.fixture
-def puts(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """What the direct way has answered."""
-    answers: list[int | None] = []
-    real = Direct.put
+def puts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What has come of each upload on the direct way."""
+    answers: list[str] = []
+    real = DirectClient.put
 
-    def put(self: Direct, *args: t.Any) -> int | None:
-        answers.append(real(self, *args))
-        return answers[-1]
+    def put(self: DirectClient, *args: t.Any) -> None:
+        answers.append("stored")
+        try:
+            real(self, *args)
+        except (FileExistsError, Unanswered) as exc:
+            answers[-1] = "taken" if isinstance(exc, FileExistsError) else "left"
+            raise
 
-    monkeypatch.setattr(Direct, "put", put)
+    monkeypatch.setattr(DirectClient, "put", put)
     return answers
 
 
-def test_ordinary_upload_takes_it(store: S3Store, puts: list[int | None]) -> None:
+def test_ordinary_upload_takes_it(store: S3Store, puts: list[str]) -> None:
     """A save, one whose name is taken, and one that replaces: one request each."""
     first = store.save(b"one", "a.txt")
     second = store.save(b"two", "a.txt")
     third = store.save(b"three", "a.txt", on_conflict="overwrite")
-    assert puts == [200, 412, 200, 200]
+    assert puts == ["stored", "taken", "stored", "stored"]
     assert second.read() == b"two"
     assert first == third
     assert first.read() == b"three"
@@ -50,22 +56,22 @@ def test_ordinary_upload_takes_it(store: S3Store, puts: list[int | None]) -> Non
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, 3 * 1024**2 + 1])
-def test_every_byte_arrives(store: S3Store, puts: list[int | None], size: int) -> None:
+def test_every_byte_arrives(store: S3Store, puts: list[str], size: int) -> None:
     """Whatever the pieces."""
     data = os.urandom(size)
     assert store.save(upload(data, "a.bin")).read() == data
-    assert puts == [200]
+    assert puts == ["stored"]
 
 
 @pytest.mark.parametrize(
     "name", ["a b.txt", "ä+ö.txt", "100%.txt", "~'()!*.txt", "a=b&c"]
 )
 def test_names_are_signed_as_they_are_sent(
-    store: S3Store, puts: list[int | None], name: str
+    store: S3Store, puts: list[str], name: str
 ) -> None:
     """The address is encoded once, and the signature covers that."""
     assert store.put(name, b"x").read() == b"x"
-    assert puts == [200]
+    assert puts == ["stored"]
     assert store.exists(name)
 
 
@@ -82,7 +88,7 @@ def test_what_s3fs_alone_knows_goes_through_it(
     more: dict[str, t.Any],
     seaweedfs_server: S3Server,
     seaweedfs_bucket: str,
-    puts: list[int | None],
+    puts: list[str],
 ) -> None:
     """An option that says anything out of the ordinary is not overlooked."""
     store = S3Store.from_config(settings(seaweedfs_server, seaweedfs_bucket, **more))
@@ -93,7 +99,7 @@ def test_what_s3fs_alone_knows_goes_through_it(
 def test_proxy_of_the_environment_is_left_to_s3fs(
     seaweedfs_server: S3Server,
     seaweedfs_bucket: str,
-    puts: list[int | None],
+    puts: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """botocore knows where a proxy is, and whom it asks for a password."""
@@ -106,33 +112,33 @@ def test_proxy_of_the_environment_is_left_to_s3fs(
 
 
 def test_timeouts_are_ordinary(
-    seaweedfs_server: S3Server, seaweedfs_bucket: str, puts: list[int | None]
+    seaweedfs_server: S3Server, seaweedfs_bucket: str, puts: list[str]
 ) -> None:
     """They mean the same on both ways."""
     more = {"STORE_S3_OPTIONS": {"config_kwargs": {"read_timeout": 5}}}
     store = S3Store.from_config(settings(seaweedfs_server, seaweedfs_bucket, **more))
     store.save(b"x", "a.txt")
-    assert puts[-1] == 200
+    assert puts[-1] == "stored"
 
 
 def test_refusal_is_explained_by_s3fs(
-    seaweedfs_server: S3Server, seaweedfs_bucket: str, puts: list[int | None]
+    seaweedfs_server: S3Server, seaweedfs_bucket: str, puts: list[str]
 ) -> None:
     """What is neither stored nor taken is asked once more, for its reason."""
     wrong = {"STORE_S3_SECRET_KEY": "wrong", "STORE_S3_CONDITIONAL_WRITES": True}
     store = S3Store.from_config(settings(seaweedfs_server, seaweedfs_bucket, **wrong))
     with pytest.raises(StoreDenied, match="STORE_S3_SECRET_KEY"):
         store.save(b"x", "a.txt")
-    assert puts == [403]
+    assert puts == ["left"]
 
 
 def test_lost_connection_stores_once(
-    store: S3Store, proxy: Proxy, puts: list[int | None]
+    store: S3Store, proxy: Proxy, puts: list[str]
 ) -> None:
     """The object was stored, the answer was lost, and s3fs finds it."""
     proxy.drop_response()
     store.save(upload(b"mine", "lost.txt"))
-    assert puts == [None]
+    assert puts == ["left"]
     assert sorted(found.name for found in store.ls()) == ["lost.txt", "warm.txt"]
 
 
@@ -191,7 +197,7 @@ def test_reading_takes_it(
     data = os.urandom(3 * 1024**2 + 1)
     f = store.save(upload(data, "a.bin"))
     assert not store.exists("none")  # asks once whether there is such a bucket
-    monkeypatch.setattr(type(store.dialect), "_limited", None)
+    monkeypatch.setattr(LoopClient, "_limited", None)
     proxy.requests.clear()
     assert f.read() == data
     assert b"".join(f.stream(100, 200)) == data[100:200]
@@ -207,6 +213,20 @@ def test_reading_takes_it(
         ("GET", 206),
         ("HEAD", 200),
         ("HEAD", 200),
+    ]
+
+
+def test_deletion_takes_it(
+    store: S3Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look, because S3 calls the deletion of nothing a success, and one request."""
+    f = store.save(b"x", "a.txt")
+    monkeypatch.setattr(LoopClient, "_limited", None)
+    proxy.requests.clear()
+    f.delete()
+    assert [(r.method, r.status) for r in proxy.requests] == [
+        ("HEAD", 200),
+        ("DELETE", 204),
     ]
 
 

@@ -30,9 +30,9 @@ from flask_store.files import FileWrapper
 from flask_store.http import conditions
 from flask_store.http import presentation
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.storages.test_s3 import settings
 from tests.support import serving_table
-from tests.support.contract import upload
 from tests.support.gcs_server import fake_gcs
 from tests.support.media_files import JAVASCRIPT
 from tests.support.protocol_servers import azurite

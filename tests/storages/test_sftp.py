@@ -9,9 +9,9 @@ import pytest
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import upload
 from tests.conftest import missing
 from tests.support import protocol_rows
-from tests.support.contract import upload
 from tests.support.protocol_servers import Place
 from tests.support.server_contract import ServerContract
 from tests.support.server_contract import started

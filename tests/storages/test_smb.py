@@ -11,7 +11,7 @@ import pytest
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
-from tests.support.contract import upload
+from flask_store.testing import upload
 from tests.support.protocol_servers import Place
 from tests.support.protocol_servers import samba
 from tests.support.server_contract import ServerContract

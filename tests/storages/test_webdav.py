@@ -29,11 +29,11 @@ from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
 from flask_store.sync import Sync
+from flask_store.testing import upload
 from tests.storages.test_http import LIMIT
 from tests.storages.test_http import QUICK
 from tests.storages.test_http import raw
 from tests.storages.test_http import trickling
-from tests.support.contract import upload
 from tests.support.protocol_servers import Place
 from tests.support.protocol_servers import webdav
 from tests.support.server_contract import ServerContract

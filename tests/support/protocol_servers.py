@@ -21,7 +21,7 @@ import typing as t
 import uuid
 from urllib.parse import quote
 
-from .hostile_names import SECRET
+from .secret import SECRET
 from .servers import _answers
 from .servers import _directory
 from .servers import _free_ports

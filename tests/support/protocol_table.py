@@ -14,9 +14,11 @@ import typing as t
 
 import pytest
 
-from .contract import Promise
-from .contract import promised
-from .contract import StoreContract
+from flask_store.testing import Promise
+from flask_store.testing import promised
+from flask_store.testing import ReaderContract
+from flask_store.testing import StoreContract
+
 from .protocol_rows import READERS
 from .protocol_rows import ROWS
 
@@ -24,17 +26,9 @@ from .protocol_rows import ROWS
 #: contract, and test_memory, which needs a process of its own.
 CONTRACT = promised(StoreContract)
 CONTRACT[Promise.BOUNDED_MEMORY].add("test_memory")
-
-
-def read_only() -> dict[Promise, set[str]]:
-    """The same for stores that only read. Archives have a test of their own."""
-    # It is in a module of tests, which imports more than each run should.
-    from tests.storages.test_chained import ReaderContract
-
-    tests = promised(ReaderContract)
-    tests[Promise.NOTHING_ESCAPES].add("test_hostile_entries")
-    return tests
-
+#: The same for stores that only read. Archives have a test of their own.
+READING = promised(ReaderContract)
+READING[Promise.NOTHING_ESCAPES].add("test_hostile_entries")
 
 #: The tests against other processes and against broken servers.
 HARD = {
@@ -96,7 +90,6 @@ def write(reports: t.Iterable[pytest.TestReport]) -> None:
 
 def render(reports: t.Iterable[pytest.TestReport]) -> str:
     """The tables in reStructuredText."""
-    reading = read_only()
     rows = collect(reports)
     means, held, hard, read = [], [], [], []
     for name, row in ROWS.items():
@@ -107,7 +100,7 @@ def render(reports: t.Iterable[pytest.TestReport]) -> str:
         held.append([title, *map(results.cell, CONTRACT.values())])
         hard.append([title, *map(results.one, HARD)])
     for name, reader in READERS.items():
-        cells = map(rows[name].cell, reading.values())
+        cells = map(rows[name].cell, READING.values())
         read.append([f"``{name}``", reader.library, *cells])
     head = ["Protocol", "Server", "Library", "By which primitive", "Exclusive"]
     return "\n".join(
@@ -125,7 +118,7 @@ def render(reports: t.Iterable[pytest.TestReport]) -> str:
             ),
             *_table(
                 "The contract of what can only be read: tests that passed",
-                ["Protocol", "Library", *reading],
+                ["Protocol", "Library", *READING],
                 read,
             ),
         ]

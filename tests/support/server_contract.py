@@ -11,12 +11,10 @@ import typing as t
 
 import pytest
 
-from flask_store.exceptions import NotConfiguredError
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.testing import StoreContract
 from tests.conftest import missing
 
-from .contract import StoreContract
-from .contract import upload
 from .protocol_rows import ROWS
 from .protocol_servers import Place
 from .relay import Relay
@@ -47,24 +45,6 @@ class ServerContract(StoreContract):
     def store(self, place: Place) -> FsspecStore:
         """An empty folder on the server."""
         return FsspecStore.from_url(place.new(), **place.options)
-
-    def leftovers(self, store: FsspecStore) -> list[str]:
-        """What lies in the private folder; there is nowhere else to leave anything."""
-        folder = store.dialect.path(".flask-store")
-        return store.fs.ls(folder, detail=False) if store.fs.exists(folder) else []
-
-
-class UuidContract(ServerContract):
-    """A protocol on which nothing is exclusive: every name carries a UUID."""
-
-    exclusive = False
-
-    def test_on_conflict_error(self, store: FsspecStore) -> None:
-        """'error' cannot be promised, and that is said; nothing is stored."""
-        with pytest.raises(NotConfiguredError, match="'rename'"):
-            store.save(upload(), on_conflict="error")
-        assert list(store.ls()) == []
-        assert self.leftovers(store) == []
 
 
 class EachRow:

@@ -23,6 +23,7 @@ import pytest
 from flask import Flask
 
 from flask_store import Store
+from flask_store.dialects import registry
 from flask_store.dialects.s3 import options
 from flask_store.settings import KEYS
 from flask_store.settings import TABLE
@@ -49,9 +50,10 @@ def nothing_left_from_elsewhere(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Relative paths end in a folder of the test's own, and memory is empty. What a
-    page puts into the environment is gone when it is read."""
+    page puts into the environment or registers is gone when it is read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     monkeypatch.setattr(fsspec.filesystem("memory").__class__, "store", {})
     monkeypatch.setattr(fsspec.filesystem("memory").__class__, "pseudo_dirs", [""])
 

@@ -19,7 +19,7 @@ from flask_store.settings import Settings
 from flask_store.settings import slips
 from flask_store.settings import TABLE
 from flask_store.stores.local import LocalStore
-from tests.support.hostile_names import SECRET
+from tests.support.secret import SECRET
 
 # What is given -> what the store uses.
 Good: t.TypeAlias = list[tuple[t.Any, t.Any]]

@@ -28,9 +28,9 @@ from flask_store.stores import BaseStore
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
-from tests.support.contract import upload
-from tests.support.hostile_names import HOSTILE
-from tests.support.hostile_names import SECRET
+from flask_store.testing import HOSTILE
+from flask_store.testing import upload
+from tests.support.secret import SECRET
 
 Make = t.Callable[..., Flask]
 

@@ -14,6 +14,7 @@ OPTIONAL = {
     "botocore",
     "gevent",
     "pandas",
+    "pytest",
     "s3fs",
     "sqlalchemy",
 }
@@ -95,3 +96,19 @@ for make in (
         said.splitlines()
         == ["S3 needs s3fs. Install it with: pip install 'Flask-Store[s3]'"] * 2
     )
+
+
+def test_nothing_imports_the_chains() -> None:
+    """Archives and caches are known by their entry points only."""
+    said = run("""
+import importlib, importlib.metadata, pkgutil, sys
+import flask_store
+entries = importlib.metadata.entry_points(group="flask_store.dialects")
+chains = {entry.module for entry in entries if entry.dist.name == "Flask-Store"}
+assert len(chains) == 3
+for module in pkgutil.walk_packages(flask_store.__path__, "flask_store."):
+    if module.name not in chains:
+        importlib.import_module(module.name)
+print(*chains & set(sys.modules))
+""")
+    assert said.split() == []

@@ -18,7 +18,7 @@ import pytest
 from flask_store import media_types
 from flask_store import naming
 from flask_store.exceptions import InvalidName
-from tests.support.hostile_names import HOSTILE
+from flask_store.testing import HOSTILE
 from tests.support.rounds import rounds
 
 UUID = r"[2-9A-HJ-NP-Za-km-z]{22}"

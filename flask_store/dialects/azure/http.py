@@ -28,6 +28,7 @@ from ..errors import NoAnswer
 from ..extents import Extent
 from ..extents import extent
 from ..extents import length_of
+from ..objects import Unclear
 from ..pace import Patience
 from ..pace import Piece
 from ..pace import PROGRESS
@@ -206,6 +207,8 @@ async def _begin(
                 kind = azure.ResourceNotFoundError
             raise kind(response=t.cast(t.Any, answer))
         sent = await _extent(blob, answer, span)
+        if not span.meets(sent.size):
+            raise Unclear(f"it has nothing of {span}")
         found = describe(answer, sent)
         body = Body(answer)
         patience.moved()

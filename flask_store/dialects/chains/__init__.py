@@ -1,67 +1,66 @@
-"""Chained URLs: what stands in front of the URL of the storage itself.
+"""Chains: a URL in front of the URL of the storage itself, as in ``zip::s3://...``.
 
-Neither an archive nor a cache can promise that what was saved is stored, so both only
-read.
+Nothing imports these dialects. They are registered by entry points, as another package
+registers its own; setup.cfg has them. Neither an archive nor a cache can promise that
+what was saved is stored, so both only read.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import typing as t
 from collections.abc import Mapping
-from urllib.parse import unquote
 
-from ... import naming
 from ...exceptions import NotConfiguredError
-from ...secrecy import Options
+from ...exceptions import StoreError
 from .. import Dialect
-from .archive import ZipDialect
-from .cache import SimpleCacheDialect
-
-#: What stands in front of the URL of the storage itself: 'zip::', 'zip://folder::'.
-LINK = re.compile(
-    r"(?P<protocol>zip|simplecache)(?:://(?P<folder>[^:]*))?::(?P<url>.+)"
-)
-
-Open = t.Callable[[str, Mapping[str, t.Any]], Dialect]
+from .. import Location
+from .. import NO_CHAIN
+from ..read_only import ReadOnlyDialect
+from ..urls import open_dialect
 
 
-def open_chained(url: str, config: Mapping[str, t.Any], open_inner: Open) -> Dialect:
-    """The dialect for a ``STORE_PATH`` that is a chain.
+def behind(url: str) -> str:
+    """The URL behind the first link of a chain: 's3://bucket' in 'dir::s3://bucket'.
 
-    :param open_inner: opens the dialect of the URL behind.
-    :raises NotConfiguredError: if the chain cannot be a store.
+    :raises NotConfiguredError: if the link is another one, or nothing is behind it.
     """
-    if url.startswith("zip:///"):
-        url = url.replace("zip:///", "zip::file:///", 1)
-    link = LINK.fullmatch(url)
-    if link is None:
-        raise NotConfiguredError(
-            "STORE_PATH chains filesystems in a way that is not supported. Write"
-            " 'zip::s3://bucket/archive.zip', 'zip:///folder/archive.zip' or"
-            " 'simplecache::s3://bucket/folder', or the URL of the storage itself."
-        )
-    protocol, folder, target = link["protocol"], link["folder"] or "", link["url"]
-    if protocol == "simplecache":
-        options = Options(config["STORE_OPTIONS"])
-        where = options.pop("cache_storage", None)
-        inner = open_inner(target, {**config, "STORE_OPTIONS": options})
-        return SimpleCacheDialect(inner, where and os.path.abspath(where))
-    query = ""
-    if target.lower().startswith(("http://", "https://")):
-        # There a '?' begins what goes with every request, and '%' is no character.
-        target, _, query = target.partition("?")
-        place, _, name = target.rpartition("/")
-        name, query = unquote(name), query and f"?{query}"
-    else:
-        place, _, name = target.rpartition("/")
-    if not name or place.endswith(":/"):
-        raise NotConfiguredError(
-            "STORE_PATH names no archive. Write 'zip::s3://bucket/archive.zip' or"
-            " 'zip:///folder/archive.zip'."
-        )
-    folder = naming.check(folder.strip("/")) if folder.strip("/") else ""
-    return ZipDialect(
-        folder, open_inner(f"{place}/{query}" if place else ".", config), name
-    )
+    _, _, inner = url.partition("::")
+    if not inner or "://" in url.partition("::")[0]:
+        raise NotConfiguredError(NO_CHAIN)
+    return inner
+
+
+class DirDialect(Dialect):
+    """``dir::`` changes nothing: a store keeps to its folder anyhow."""
+
+    @classmethod
+    def from_url(cls, url: str, config: Mapping[str, t.Any]) -> Dialect:
+        return open_dialect(behind(url), config)
+
+
+class ChainedDialect(ReadOnlyDialect):
+    """Another storage's files, for reading.
+
+    :param inner: the dialect of that storage.
+    """
+
+    connected = True
+
+    def __init__(self, location: Location, inner: Dialect) -> None:
+        options = inner.location.options
+        if not isinstance(inner, ChainedDialect):
+            options = {inner.uri.partition("://")[0]: options}
+        self.inner = inner
+        self.scope = inner.scope
+        super().__init__(Location(location.protocol, location.root, options))
+        self.settings = inner.settings
+
+    def alive(self) -> bool:
+        return self.inner.check_connection()
+
+    def disconnect(self) -> None:
+        super().disconnect()
+        self.inner.disconnect()
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        return self.inner.explain(exc, key)

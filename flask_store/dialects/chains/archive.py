@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import re
 import stat
 import struct
 import typing as t
 import zipfile
 import zlib
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
+from urllib.parse import unquote
 
 import fsspec
 
@@ -23,9 +26,14 @@ from ...exceptions import StoreDenied
 from ...exceptions import StoreError
 from .. import Dialect
 from .. import Location
+from .. import NO_CHAIN
 from .. import Stat
 from .. import utc
-from ..read_only import ChainedDialect
+from ..urls import open_dialect
+from . import ChainedDialect
+
+#: 'zip::' or 'zip://folder::', and the URL of the archive.
+LINK = re.compile(r"zip(?:://(?P<folder>[^:]*))?::(?P<url>.+)")
 
 #: What zipfile and its decompressors raise for bytes that are not what they should be.
 BROKEN = (
@@ -49,6 +57,18 @@ class ZipDialect(ChainedDialect):
         "an archive cannot take a file in one step. Save to another store, or unpack"
         " it and let STORE_PATH name the folder."
     )
+
+    @classmethod
+    def from_url(cls, url: str, config: Mapping[str, t.Any]) -> ZipDialect:
+        if url.startswith("zip:///"):
+            url = url.replace("zip:///", "zip::file:///", 1)
+        link = LINK.fullmatch(url)
+        if link is None:
+            raise NotConfiguredError(NO_CHAIN)
+        place, name = _divided(link["url"])
+        folder = (link["folder"] or "").strip("/")
+        folder = naming.check(folder) if folder else ""
+        return cls(folder, open_dialect(place, config), name)
 
     def __init__(self, folder: str, inner: Dialect, name: str) -> None:
         self.name = name
@@ -154,6 +174,27 @@ class ZipDialect(ChainedDialect):
             if name.startswith(start):
                 with suppress(FileNotFoundError, InvalidName):
                     yield self.stat(naming.check(name[skip:]))
+
+
+def _divided(url: str) -> tuple[str, str]:
+    """The URL of the folder in which an archive is, and the archive's name.
+
+    :raises NotConfiguredError: if the URL names none.
+    """
+    query = ""
+    is_http = url.lower().startswith(("http://", "https://"))
+    if is_http:  # there a '?' begins what goes with every request
+        url, mark, query = url.partition("?")
+        query = mark + query
+    name = url.rpartition("/")[2]
+    place = url.removesuffix(name)
+    if not name or place.endswith("://"):
+        raise NotConfiguredError(
+            "STORE_PATH names no archive. Write 'zip::s3://bucket/archive.zip' or"
+            " 'zip:///folder/archive.zip'."
+        )
+    # Nor is '%' a character of a name there.
+    return (place or ".") + query, unquote(name) if is_http else name
 
 
 def _is_broken(exc: Exception) -> bool:

@@ -9,10 +9,12 @@ import tempfile
 import typing as t
 import weakref
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 
 import fsspec
 
+from ...secrecy import Options
 from .. import Dialect
 from .. import Fetched
 from .. import Location
@@ -22,8 +24,10 @@ from .. import Unreachable
 from .. import whole
 from ..bodies import FilePart
 from ..errors import version_gone
-from ..read_only import ChainedDialect
 from ..records import bounds
+from ..urls import open_dialect
+from . import behind
+from . import ChainedDialect
 
 
 class SimpleCacheDialect(ChainedDialect):
@@ -39,6 +43,13 @@ class SimpleCacheDialect(ChainedDialect):
         "a cache cannot promise that what was saved is stored. Save to a store whose"
         " STORE_PATH has no 'simplecache::'."
     )
+
+    @classmethod
+    def from_url(cls, url: str, config: Mapping[str, t.Any]) -> SimpleCacheDialect:
+        options = Options(config["STORE_OPTIONS"])
+        folder = options.pop("cache_storage", None)
+        inner = open_dialect(behind(url), {**config, "STORE_OPTIONS": options})
+        return cls(inner, folder and os.path.abspath(folder))
 
     def __init__(self, inner: Dialect, folder: str | None) -> None:
         super().__init__(Location("simplecache", inner.root, {}), inner)

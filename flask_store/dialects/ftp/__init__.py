@@ -118,10 +118,10 @@ class FTPDialect(StagedDialect):
                 fs = PrivateFTPFileSystem(skip_instance_cache=True, **options)
             fs.ftp.delete(path)
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         self.fs.ftp.rename(old, new)
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         try:
             self.fs.ftp.rename(old, new)
         except ftplib.error_perm:

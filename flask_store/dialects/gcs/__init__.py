@@ -10,13 +10,15 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
+from urllib.parse import quote
 
 import aiohttp
 import fsspec
 import gcsfs.core
 import gcsfs.retry
 from google.auth import exceptions as google
+from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 from werkzeug.http import parse_date
 
@@ -26,25 +28,29 @@ from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...secrecy import Options
 from ...settings import refuse_login
+from ...uploads.source import Source
 from .. import Fetched
 from .. import Location
 from .. import Span
 from .. import Stat
 from .. import TIMEOUT
-from .. import Unreachable
 from ..errors import NoAnswer
-from ..errors import version_gone
 from ..extents import Extent
-from ..ranged import ranged
-from ..records import OutOfSpan
+from ..objects import ObjectDialect
+from ..objects import Page
+from ..objects import seconds_of
+from ..objects import TOKEN
+from ..objects import Unclear
 from ..tries import counting
+from . import signing
+from .http import Client
 from .http import Headers
 from .http import Refused
 from .http import TRANSIENT
-from .links import check_object
 from .tokens import Tokens
-from .writing import GCSWriting
-from .writing import token_of
+
+if t.TYPE_CHECKING:
+    from ...http.links import Period
 
 NO_TOKEN = (
     "There are no Google credentials. Put token, the path of a service account's JSON"
@@ -59,15 +65,20 @@ KINDS = ("google_default", "cache", "cloud", "anon")
 ALL = Span(0, None)
 
 
-class GCSDialect(GCSWriting):
-    """One exclusive upload, and whole or ranged downloads."""
+class GCSDialect(ObjectDialect):
+    """One multipart upload, with ``ifGenerationMatch=0``.
+
+    A resumable one would be another primitive, and there is no need of it: nothing but
+    patience limits a single request ("Uploads and downloads", Cloud Storage
+    documentation), and a file that has to be sent again is still here.
+    """
 
     protocols = ("gs", "gcs")
     signs = True
     settings = "STORE_PATH and the token in STORE_OPTIONS"
-
-    #: Whether a request has found the bucket, so that a 404 is about an object.
-    _bucket_seen = False
+    # Whoever answered was not the storage, or nobody did.
+    unsure = (NoAnswer, TimeoutError, aiohttp.ClientError)
+    misses = True
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -117,79 +128,129 @@ class GCSDialect(GCSWriting):
         fs.tokens = Tokens(fs, options["requests_timeout"])
         return ioloop.bridge(fs)
 
+    def _client(self, within: float | None = None) -> Client:
+        usual = self.location.options["requests_timeout"]
+        return Client(self.fs, self.fs.tokens, min(usual, within or usual))
+
+    def _object(self, name: str) -> str:
+        return f"b/{self.bucket}/o/{quote(name, safe='')}"
+
+    # -- writing -------------------------------------------------------------
+
+    def put(
+        self, name: str, source: Source, content_type: str, token: str, new: bool
+    ) -> None:
+        about = {
+            "name": name,
+            # It also goes into a line of its own, which must stay one line.
+            "contentType": " ".join(content_type.split()),
+            "metadata": {TOKEN: token},
+        }
+        conditions = {"ifGenerationMatch": 0} if new else {}
+        try:
+            reply = self._client().upload(self.bucket, about, source, conditions)
+        except Refused as exc:
+            if exc.status == 404:
+                raise self.no_bucket() from exc
+            if new and exc.status == 412:
+                raise FileExistsError(name) from exc
+            raise
+        check_object(reply, name, source.size)
+
+    def can_copy(self, source: str, new: bool) -> bool:
+        return True
+
+    def copy(self, source: str, target: str, etag: str, new: bool) -> Stat:
+        path = f"{self._object(source)}/rewriteTo/{self._object(target)}"
+        asked = {"ifSourceGenerationMatch": etag, "ifGenerationMatch": 0}
+        while True:
+            # Another storage class, or another place, takes more than one request.
+            try:
+                reply = self._client().ask("POST", path, asked)
+            except Refused as exc:
+                if exc.status == 412:
+                    raise FileExistsError(target) from exc
+                raise self._missing(exc, source) from exc
+            if reply.get("done") is True:
+                return self._stat(target, reply.get("resource"))
+            if not isinstance(reply.get("rewriteToken"), str):
+                raise NoAnswer("it does not say whether the object has been copied")
+            asked["rewriteToken"] = reply["rewriteToken"]
+
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> Stat:
+    def head(self, name: str, within: float | None = None) -> Stat:
         try:
-            found = self._client().ask("GET", self._object(self.path(key)))
+            found = self._client(within).ask("GET", self._object(name))
         except Refused as exc:
-            raise self._missing(exc, key) from exc
-        check_object(found, self.absolute_path(key))
-        return self._stat(found, key)
+            raise self._missing(exc, name) from exc
+        return self._stat(name, found)
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
-        folder = self.absolute_path(prefix).rstrip("/")
-        skip = len(self.absolute_path(""))
-        for found in self._list(f"{folder}/" if folder else ""):
-            yield self._stat(found, found["name"][skip:])
+    def _missing(self, exc: Refused, name: str) -> Exception:
+        if exc.status != 404:
+            return exc
+        if "bucket does not exist" in exc.message:
+            return self.no_bucket()
+        return FileNotFoundError(name)
 
-    def _list(self, prefix: str) -> Iterator[dict[str, t.Any]]:
-        said: dict[str, t.Any] = {"prefix": prefix or None}
+    def has_bucket(self) -> bool:
+        # Not every server says which of the two is missing.
+        asked = {"prefix": self._folder("") or None, "maxResults": 1}
+        try:
+            self._client().ask("GET", f"b/{self.bucket}/o", asked)
+        except Refused as exc:
+            return exc.status != 404
+        return True
+
+    def pages(self, prefix: str) -> Iterator[Page]:
+        asked: dict[str, t.Any] = {"prefix": prefix or None}
         while True:
             try:
-                page = self._client().ask("GET", f"b/{self.bucket}/o", said)
+                page = self._client().ask("GET", f"b/{self.bucket}/o", asked)
             except Refused as exc:
-                raise self._no_bucket() if exc.status == 404 else exc from exc
-            yield from _items(page, prefix)
-            if not page.get("nextPageToken"):
+                raise self.no_bucket() if exc.status == 404 else exc from exc
+            files = [self._stat(None, found) for found in _items(page, prefix)]
+            asked["pageToken"] = page.get("nextPageToken")
+            yield Page(files, bool(asked["pageToken"]))
+            if not asked["pageToken"]:
                 return
-            said["pageToken"] = page["nextPageToken"]
 
-    def open(self, key: str) -> t.IO[bytes]:
-        return ranged(self, self.get(key))
+    def _stat(self, name: str | None, found: t.Any) -> Stat:
+        """What a description tells of an object.
 
-    def get(
-        self,
-        key: str,
-        span: Span | None = None,
-        found: Stat | None = None,
-    ) -> Fetched | None:
-        if span and found and not span.meets(found.size):
-            return None
-        version = {"generation": found.etag} if found and found.etag else {}
-        path = self._object(self.path(key))
+        :param name: of the object, if it is known.
+        :raises NoAnswer: if it describes none, or another one.
+        """
+        check_object(found, name)
+        metadata = found.get("metadata")
+        try:
+            return self.described(
+                found["name"],
+                int(found["size"]),
+                dt.datetime.fromisoformat(found["updated"]),
+                # Of one name no two generations are alike, and each can be asked for.
+                str(found["generation"]),
+                found.get("contentType"),
+                _checksum(found.get("md5Hash"), found.get("crc32c")),
+                metadata.get(TOKEN) if isinstance(metadata, dict) else None,
+            )
+        except (KeyError, ValueError, TypeError) as exc:
+            raise NoAnswer(f"it does not describe an object: {exc!r}"[:120]) from exc
 
-        def judge(headers: Headers, sent: Extent) -> Stat:
-            known = self._received(headers, sent, key)
-            if span and not span.meets(sent.size):
-                raise OutOfSpan
-            if found and found.etag and known.etag != found.etag:
-                raise version_gone(key)
-            return known
-
+    def fetch(self, name: str, span: Span | None, etag: str | None) -> Fetched:
+        version = {"generation": etag} if etag else {}
         try:
             # Of all the bytes, the answer to a range tells the size twice.
-            return self._client().download(path, version, span or ALL, judge)
-        except OutOfSpan:
-            if span:
-                self.confirm_end(key, span)
-            return None
+            return self._client().download(
+                self._object(name), version, span or ALL, partial(self._received, name)
+            )
         except Refused as exc:
             if exc.status not in (404, 416):
                 raise
             # The error of a download is plain text, which anybody could have sent.
-            there = self.stat(key)
-            if found and there.etag != found.etag:
-                raise version_gone(key) from exc
-            if exc.status == 416 and span and not span.meets(there.size):
-                return None
-            if exc.status == 416 and not there.size:
-                return Fetched(there, 0, 0, iter(()))
-            raise NoAnswer(
-                f"the status is {exc.status}, of a file that is there"
-            ) from exc
+            raise Unclear(f"the status is {exc.status}") from exc
 
-    def _received(self, headers: Headers, sent: Extent, key: str) -> Stat:
+    def _received(self, name: str, headers: Headers, sent: Extent) -> Stat:
         """What the answer to a download tells of the file."""
         generation = headers.get("X-Goog-Generation")
         if not generation:
@@ -197,64 +258,62 @@ class GCSDialect(GCSWriting):
         # There may be one header with both checksums, or two of the same name.
         hashes = ",".join(headers.getall("X-Goog-Hash", [])).split(",")
         found = dict(part.strip().partition("=")[::2] for part in hashes)
-        record = self.record(
+        return self.described(
+            name,
+            sent.size,
+            parse_date(headers.get("Last-Modified")),
+            generation,
+            headers.get("Content-Type"),
+            _checksum(found.get("md5"), found.get("crc32c")),
+        )
+
+    def remove(self, name: str) -> None:
+        try:
+            self._client().delete(self._object(name))
+        except Refused as exc:
+            raise self._missing(exc, name) from exc
+
+    # -- addresses, and what is signed ---------------------------------------
+
+    def address(self, key: str) -> str:
+        return f"{self.location.options['endpoint_url']}/{quote(self.path(key), '/~')}"
+
+    def _signer(self) -> signing.Signer | None:
+        # Only a service account's key signs by itself; any other identity has to ask
+        # Google, and what it has is signed by the application.
+        credentials = self.fs.credentials.credentials
+        if not isinstance(credentials, service_account.Credentials):
+            return None
+        return signing.Signer(credentials.signer_email, credentials.sign_bytes)
+
+    def sign(
+        self, key: str, period: Period, disposition: str, content_type: str
+    ) -> str | None:
+        signer = self._signer()
+        if signer is None:
+            return None
+        return signing.link(
+            self.address(key),
+            signer,
+            period.start,
+            seconds_of(period, "Google"),
             {
-                "size": sent.size,
-                "etag": generation,
-                "updated": parse_date(headers.get("Last-Modified")),
-                "content_type": headers.get("Content-Type"),
+                "response-content-disposition": disposition,
+                "response-content-type": content_type,
             },
-            key,
-        )
-        return replace(
-            record, checksum=_checksum(found.get("md5"), found.get("crc32c"))
         )
 
-    def _stat(self, found: Mapping[str, t.Any], key: str) -> Stat:
-        record = self.record(_described(found), key)
-        checksum = _checksum(found.get("md5Hash"), found.get("crc32c"))
-        return replace(record, checksum=checksum).with_token(token_of(found))
-
-    def is_one_file(self, old: str, new: str) -> bool:
-        return old == new
-
-    def delete(self, key: str) -> None:
-        try:
-            self._client().delete(self._object(self.path(key)))
-        except Refused as exc:
-            raise self._missing(exc, key) from exc
-
-    def left(self) -> list[dict[str, t.Any]]:
-        # What a killed process sent is no object yet; these are forms' and tokens'.
-        prefix = self.absolute_path(f"{naming.STAGING}/")
-        return [
-            {"name": found["name"], **_described(found)} for found in self._list(prefix)
-        ]
-
-    def discard(self, path: str) -> None:
-        try:
-            self._client().delete(self._object(path))
-        except Refused as exc:
-            if exc.status != 404:
-                raise
+    def form(
+        self, fields: dict[str, str], conditions: list[t.Any], expires: int
+    ) -> tuple[str, dict[str, str]] | None:
+        signer = self._signer()
+        if signer is None:
+            return None
+        now, until = dt.datetime.now(dt.UTC), dt.datetime.fromtimestamp(expires, dt.UTC)
+        signed = signing.form(fields, conditions, signer, now, until)
+        return f"{self.location.options['endpoint_url']}/{self.bucket}", signed
 
     # -- what went wrong -----------------------------------------------------
-
-    def _missing(self, exc: Refused, key: str) -> Exception:
-        if exc.status != 404:
-            return exc
-        if "bucket does not exist" in exc.message:
-            return self._no_bucket()
-        # Not every server says which of the two is missing.
-        if not self._bucket_seen:
-            said = {"prefix": self.absolute_path(key), "maxResults": 1}
-            try:
-                self._client().ask("GET", f"b/{self.bucket}/o", said)
-            except Refused as again:
-                if again.status == 404:
-                    return self._no_bucket()
-            self._bucket_seen = True
-        return FileNotFoundError(key)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
@@ -288,23 +347,28 @@ def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:
     if page.get("kind") != "storage#objects" or not isinstance(items, list):
         raise NoAnswer("it is no listing of objects")
     for found in items:
-        check_object(found, str(found.get("name")))
+        check_object(found)
         if not found["name"].startswith(prefix):
             raise NoAnswer(f"it lists {naming.quoted(found['name'])}")
     return items
 
 
-def _described(found: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    try:
-        return {
-            "size": int(found["size"]),
-            # Of one name no two generations are alike, and each can be asked for.
-            "etag": str(found["generation"]),
-            "updated": dt.datetime.fromisoformat(found["updated"]),
-            "content_type": found.get("contentType"),
-        }
-    except (KeyError, ValueError, TypeError) as exc:
-        raise NoAnswer(f"it does not describe an object: {exc!r}"[:120]) from exc
+def check_object(
+    found: object, name: str | None = None, size: int | None = None
+) -> None:
+    """Check that this describes an object as Google's JSON API does ("Objects", Cloud
+    Storage JSON API).
+
+    :param name: of the object, in its bucket, if it is known.
+    :param size: in bytes, if it is known.
+    :raises NoAnswer: if it does not, or is about another object.
+    """
+    if not isinstance(found, dict) or not found.get("generation"):
+        raise NoAnswer("it describes no object")
+    if not found.get("name") or name not in (None, found["name"]):
+        raise NoAnswer(f"it describes {str(found.get('name'))[:80]!r}")
+    if size is not None and str(found.get("size")) != str(size):
+        raise NoAnswer(f"it tells of {str(found.get('size'))[:20]} bytes, not {size}")
 
 
 def _checksum(md5: str | None, crc32c: str | None) -> str | None:

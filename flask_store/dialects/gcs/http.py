@@ -28,6 +28,7 @@ from ...uploads.source import Window
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..extents import extent
+from ..objects import Unclear
 from ..pace import Patience
 from ..pace import Piece
 from ..pace import pieces
@@ -254,6 +255,8 @@ class Client:
                 response.close()
                 return await self._begin(attempt, url, span, judge, stored)
             sent = _extent(response, span, stored)
+            if not span.meets(sent.size):
+                raise Unclear(f"it has nothing of {span}")
             found = judge(response.headers, sent)
             attempt.moved()
             first = await read_piece(response.content.read, attempt)

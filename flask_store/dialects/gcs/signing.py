@@ -19,8 +19,6 @@ from urllib.parse import quote
 from urllib.parse import urlsplit
 
 ALGORITHM = "GOOG4-RSA-SHA256"
-#: The longest that Google lets a signature live: seven days, in seconds.
-LONGEST = 7 * 24 * 3600
 
 
 class Signer(t.NamedTuple):

@@ -8,16 +8,42 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections.abc import Generator
+from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import MutableMapping
 
 from .. import extents
 from ..errors import NoAnswer
 from ..records import Span
 
+#: What the headers of an object's own metadata begin with.
+META = "x-amz-meta-"
+#: With so many bytes an answer may begin; a smaller object is there as a whole.
+FIRST = 64 * 1024
 #: What tells that an ETag is not the MD5 of the content (Amazon S3 API Reference,
-#: "Object"): by botocore's name, with the values that do no harm.
-ENCRYPTED = {"ServerSideEncryption": (None, "AES256"), "SSECustomerAlgorithm": (None,)}
+#: "Object"): the header, with the values that do no harm.
+ENCRYPTED = {
+    "x-amz-server-side-encryption": (None, "AES256"),
+    "x-amz-server-side-encryption-customer-algorithm": (None,),
+}
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
+
+#: The headers of an answer, which may be asked for in any case.
+Headers: t.TypeAlias = MutableMapping[str, str]
+
+
+class Answer(t.NamedTuple):
+    """What S3 answers about an object, and its bytes.
+
+    :param headers: of the answer.
+    :param sent: which bytes of the object it has, or would have.
+    :param body: these bytes, of which the first are here; nothing of a HEAD.
+    """
+
+    headers: Headers
+    sent: extents.Extent
+    body: Generator[bytes] | Iterator[bytes]
 
 
 def extent(
@@ -53,20 +79,20 @@ def is_stored(headers: Mapping[str, str]) -> bool:
     return bool(headers.get("ETag")) and length == "0"
 
 
-def headers_of(reply: Mapping[str, t.Any]) -> dict[str, str]:
-    """The headers of an answer as HTTP calls them, from what botocore makes of it."""
-    said = reply["ResponseMetadata"]["HTTPHeaders"]
-    names = ("Content-Encoding", "Content-Length", "Content-Range", "ETag")
-    return {name: said[name.lower()] for name in names if name.lower() in said}
+def headers_of(reply: Mapping[str, t.Any]) -> Headers:
+    """The headers of an answer, from what botocore makes of it."""
+    from urllib3 import HTTPHeaderDict
+
+    return HTTPHeaderDict(reply["ResponseMetadata"]["HTTPHeaders"])
 
 
-def checksum(reply: Mapping[str, t.Any]) -> str | None:
+def checksum(headers: Mapping[str, str]) -> str | None:
     """The MD5 of an object, if its ETag is that for sure.
 
-    :param reply: the headers of an answer about the object, by botocore's names.
+    :param headers: of an answer about the object.
     """
-    etag = (reply.get("ETag") or "").strip('"').lower()
-    plain = all(reply.get(name) in known for name, known in ENCRYPTED.items())
+    etag = (headers.get("ETag") or "").strip('"').lower()
+    plain = all(headers.get(name) in known for name, known in ENCRYPTED.items())
     return f"md5:{etag}" if plain and _MD5.match(etag) else None
 
 

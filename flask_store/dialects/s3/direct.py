@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import typing as t
-from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -22,13 +21,23 @@ import urllib3
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
-from ...concurrency.greenlets import current_hub
-from ...concurrency.greenlets import patched
 from ...uploads.source import CHUNK
-from ...uploads.source import Window
+from ...uploads.source import Source
 from ..errors import NoAnswer
+from ..extents import Extent
+from ..objects import TOKEN
+from ..records import OutOfSpan
+from ..records import Span
 from . import signing
+from .account import S3Account
+from .answers import Answer
+from .answers import extent
+from .answers import FIRST
 from .answers import is_stored
+from .answers import META
+from .answers import size_of
+from .errors import TAKEN
+from .errors import Unanswered
 from .wire import Encrypted
 from .wire import Plain
 
@@ -41,88 +50,145 @@ LONGEST = 64 * 1024
 NOTHING = hashlib.sha256().hexdigest()
 
 
-class Direct:
+class DirectClient:
     """The connections to one server, of this process, whichever thread asks.
 
-    :param server: its URL.
+    Each verb raises :exc:`Unanswered` if there is no answer, or none that it can
+    judge; and :exc:`TimeoutError` if the server is silent.
+
+    :param account: where the bucket is, and who asks.
+    :param acl: of new objects, if they get one.
     :param connect: the seconds to connect in, and for a piece of a body to be taken.
     :param read: the seconds for an answer, or for every
         :data:`~flask_store.dialects.pace.PROGRESS` bytes of a long one.
-    :param keys: gives the keys of the moment; those of a role are renewed.
-    :param trusted: a file of certificates to trust, in place of the usual ones.
     """
 
     def __init__(
-        self,
-        server: str,
-        connect: float,
-        read: float,
-        region: str,
-        keys: Callable[[], signing.Keys],
-        trusted: str | None,
+        self, account: S3Account, acl: str | None, connect: float, read: float
     ) -> None:
+        self.account = account
+        self.endpoint = account.endpoint
         #: Whether a body is not signed: TLS says already that it arrives as it is sent.
-        self.encrypts = urlsplit(server).scheme == "https"
-        self._server = server
-        self._timeout = urllib3.Timeout(connect=connect, read=read)
-        self._region = region
-        self._keys = keys
-        self._trusted = trusted
+        self.encrypts = urlsplit(self.endpoint.url).scheme == "https"
+        self.acl = acl
+        self.timeout = urllib3.Timeout(connect=connect, read=read)
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
 
-    def put(self, url: str, body: Window, headers: Mapping[str, str]) -> int | None:
-        """Store an object.
-
-        :param url: its address, percent-encoded once.
-        :return: the HTTP status; ``None`` if there was none to be had.
-        :raises TimeoutError: if the server is silent.
-        :raises NoAnswer: if the status is 200, and S3 cannot have said it.
-        """
+    def put(
+        self, name: str, source: Source, content_type: str, token: str, new: bool
+    ) -> None:
+        """Store an object; see :meth:`.ObjectDialect.put`."""
+        size, digest = source.size, signing.UNSIGNED
         # Signing and sending a small body takes one reading, and a large one two.
-        small = list(_chunks(body)) if body.size <= CHUNK else None
-        digest = signing.UNSIGNED
+        small = [source.read_at(0, size)] if size <= CHUNK else None
         if not self.encrypts:
-            digest = _digest(small or _chunks(body))
-        said = {**headers, "Content-Length": str(body.size)}
-        pieces = _pieces(small or _chunks(body))
-        reply = self._request("PUT", url, said, digest, body=pieces)
-        if reply is None and body.source.error is not None:
-            raise body.source.error
-        if reply is None:
-            return None
-        page = rest(reply)
-        if reply.status == 200 and (page or not is_stored(reply.headers)):
-            raise NoAnswer("an upload is answered by something else than S3")
-        return reply.status
+            digest = _digest(small or _chunks(source))
+        headers = {
+            "Content-Type": content_type,
+            "Content-Length": str(size),
+            f"{META}{TOKEN}": token,
+        }
+        if self.acl:
+            headers["x-amz-acl"] = self.acl
+        if new:
+            headers["If-None-Match"] = "*"
+        body = _cut(small[0]) if small else _pieces(source)
+        try:
+            response = self._request("PUT", name, headers, digest, body)
+        except Unanswered:
+            if source.error is None:
+                raise
+            raise source.error from None
+        page = rest(response)
+        if response.status == 200:
+            if page or not is_stored(response.headers):
+                raise NoAnswer("an upload is answered by something else than S3")
+        elif new and response.status in TAKEN:
+            raise FileExistsError(name)
+        else:
+            raise Unanswered(name)
 
     def get(
-        self, url: str, headers: Mapping[str, str], method: str = "GET"
-    ) -> urllib3.BaseHTTPResponse | None:
-        """Ask for an object. The body is still to be read, by :func:`pieces`.
+        self,
+        name: str,
+        span: Span | None,
+        etag: str | None,
+        first: int | None = FIRST,
+    ) -> Answer:
+        """An object, or a part of it, as far as it is here. Whoever never asks for
+        more than the first bytes holds no connection.
 
-        :param url: its address, percent-encoded once.
-        :param method: or ``"HEAD"``.
-        :return: ``None`` if there was no answer to be had.
-        :raises TimeoutError: if the server is silent.
+        :param first: how many bytes to begin with, or ``None`` for all.
+        :raises OutOfSpan: if there is not one byte of what was asked for.
         """
-        return self._request(method, url, headers, NOTHING)
+        headers = {}
+        if span:
+            headers["Range"] = f"bytes={span}"
+        if etag:
+            headers["If-Match"] = f'"{etag}"'
+        response = self._request("GET", name, headers)
+        if response.status in (200, 206):
+            try:
+                sent = extent(response.status, response.headers, span)
+            except NoAnswer as exc:
+                response.close()
+                raise Unanswered(name) from exc
+            return Answer(
+                response.headers, sent, _body(response, _read(response, first))
+            )
+        page = rest(response)
+        if response.status == 416:
+            raise OutOfSpan
+        if response.status == 404 and b">NoSuchKey<" in page:
+            raise FileNotFoundError(name)
+        raise Unanswered(name)
+
+    def head(self, name: str) -> Answer:
+        """What is known of an object.
+
+        :raises FileNotFoundError: if there is no such object, or no bucket.
+        """
+        response = self._request("HEAD", name, {})
+        rest(response)
+        if response.status == 404:
+            raise FileNotFoundError(name)
+        if response.status != 200:
+            raise Unanswered(name)
+        try:
+            size = size_of(response.headers)
+        except NoAnswer as exc:
+            raise Unanswered(name) from exc
+        return Answer(response.headers, Extent(0, size, size), iter(()))
+
+    def delete(self, name: str) -> bool:
+        """Delete an object. Whether the answer is the one that S3 gives."""
+        response = self._request("DELETE", name, {})
+        rest(response)
+        if response.status not in (200, 204):
+            raise Unanswered(name)
+        return response.status == 204
 
     def _request(
         self,
         method: str,
-        url: str,
-        said: Mapping[str, str],
-        digest: str,
+        name: str,
+        headers: Mapping[str, str],
+        digest: str = NOTHING,
         body: Iterable[t.Any] | None = None,
-    ) -> urllib3.BaseHTTPResponse | None:
-        headers = signing.headers(method, url, self._keys(), self._region, said, digest)
-        path = urlsplit(url).path
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer, whose body is still to be read."""
+        url, keys = self.endpoint.address(name), self.account.keys()
+        signed = signing.headers(
+            method, url, keys, self.endpoint.region, headers, digest
+        )
+        # A forked child must not speak over the connections of its parent.
+        pool = self._pools.get(os.getpid()) or self._make_pool()
         try:
-            return self._pool.urlopen(
+            return pool.urlopen(
                 method,
-                path,
+                urlsplit(url).path,
                 t.cast(t.Any, body),
-                headers,
+                signed,
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
@@ -133,29 +199,21 @@ class Direct:
             # A piece was not taken.
             if any(isinstance(cause, TimeoutError) for cause in exc.args):
                 raise TimeoutError(str(exc)) from exc
-            return None
-
-    @staticmethod
-    def may_wait() -> bool:
-        """Whether this thread may simply wait. Where threads are greenlets, or a hub
-        serves others, that is for the loop."""
-        return not patched() and current_hub() is None
-
-    @property
-    def _pool(self) -> urllib3.HTTPConnectionPool:
-        # A forked child must not speak over the connections of its parent.
-        made = self._pools.get(os.getpid())
-        return made or self._pools.setdefault(os.getpid(), self._make_pool())
+            raise Unanswered(name) from exc
 
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
         options = {}
         if self.encrypts:
-            options["ca_certs"] = get_cert_path(self._trusted or True)
+            options["ca_certs"] = get_cert_path(self.endpoint.ca_bundle or True)
         pool = urllib3.connection_from_url(
-            self._server, maxsize=64, retries=False, timeout=self._timeout, **options
+            self.endpoint.url,
+            maxsize=64,
+            retries=False,
+            timeout=self.timeout,
+            **options,
         )
         pool.ConnectionCls = Encrypted if self.encrypts else Plain
-        return pool
+        return self._pools.setdefault(os.getpid(), pool)
 
 
 def is_proxied(server: str) -> bool:
@@ -163,76 +221,62 @@ def is_proxied(server: str) -> bool:
     return bool(get_environ_proxies(server))
 
 
-def rest(reply: urllib3.BaseHTTPResponse) -> bytes:
+def rest(response: urllib3.BaseHTTPResponse) -> bytes:
     """The body of an answer that is no object, or the beginning of a long one. The
     connection can be used again if that was all.
 
     :raises TimeoutError: when the server falls silent.
     """
     try:
-        return _read(reply, LONGEST)
+        return _read(response, LONGEST)
     except ConnectionError:
         return b""  # the status is all that is needed
     finally:
-        reply.close()
+        response.close()
 
 
-def content(reply: urllib3.BaseHTTPResponse, size: int) -> bytes:
-    """All the bytes of an answer; it raises what :func:`pieces` does.
+def _body(response: urllib3.BaseHTTPResponse, data: bytes) -> Generator[bytes]:
+    """The bytes of an answer, of which some are here.
 
-    :param size: how many there have to be.
-    """
-    data = _read(reply, None)
-    if len(data) != size:
-        raise NoAnswer(f"it has {len(data)} bytes in place of {size}")
-    return data
-
-
-def pieces(reply: urllib3.BaseHTTPResponse, first: int, size: int) -> Generator[bytes]:
-    """The bytes of an answer, of which the *first* are here already: whoever never
-    asks for more holds no connection.
-
-    :param size: how many at a time from then on.
     :raises ConnectionError: when the server breaks off.
     :raises TimeoutError: when it falls silent.
     """
-    data = _read(reply, first)
-    return _rest(reply, data, size)
-
-
-def _rest(reply: urllib3.BaseHTTPResponse, data: bytes, size: int) -> Generator[bytes]:
     try:
         while data:
             yield data
-            data = _read(reply, size)
+            data = _read(response, CHUNK)
     finally:
-        reply.close()  # back in the pool by now, unless something is left
+        response.close()  # back in the pool by now, unless something is left
 
 
-def _read(reply: urllib3.BaseHTTPResponse, size: int | None) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, size: int | None) -> bytes:
     try:
-        return reply.read(size)
+        return response.read(size)
     except urllib3.exceptions.TimeoutError as exc:
         raise TimeoutError(str(exc)) from exc
     except urllib3.exceptions.HTTPError as exc:
         raise ConnectionError(str(exc)) from exc
 
 
-def _chunks(body: Window) -> Iterator[bytes]:
-    body.seek(0)
-    while data := body.read(CHUNK):
+def _chunks(source: Source) -> Iterator[bytes]:
+    position = 0
+    while data := source.read_at(position, min(CHUNK, source.size - position)):
+        position += len(data)
         yield data
 
 
 def _digest(chunks: Iterable[bytes]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for data in chunks:
-        found.update(data)
-    return found.hexdigest()
+        digest.update(data)
+    return digest.hexdigest()
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[t.Any]:
-    for data in chunks:
-        view = memoryview(data)
-        for start in range(0, len(view), PIECE):
-            yield view[start : start + PIECE]
+def _pieces(source: Source) -> Iterator[memoryview]:
+    for data in _chunks(source):
+        yield from _cut(data)
+
+
+def _cut(data: bytes) -> list[memoryview]:
+    view = memoryview(data)
+    return [view[start : start + PIECE] for start in range(0, len(view), PIECE)]

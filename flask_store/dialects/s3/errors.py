@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ... import naming
 from ...exceptions import FileNotFound
@@ -12,14 +13,23 @@ from ...exceptions import StoreDenied
 from ...exceptions import StoreError
 from ...exceptions import StoreFull
 from ...exceptions import StoreUnavailable
+from ..errors import explained
 from ..errors import NoAnswer
-from .bodies import S3Bodies
 
 if t.TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
+    from . import S3Dialect
 
-class Said(t.NamedTuple):
+#: What S3 answers to a condition that is not met.
+TAKEN = (409, 412)
+
+
+class Unanswered(Exception):
+    """A request that the direct way has no answer to, or none that it can judge."""
+
+
+class Reason(t.NamedTuple):
     """What an error of S3 amounts to.
 
     :param error: the class.
@@ -31,39 +41,35 @@ class Said(t.NamedTuple):
     words: str
 
 
-NO_BUCKET = Said(
-    NotConfiguredError,
-    "There is no bucket {bucket}. Create it, or correct STORE_S3_BUCKET (or the bucket"
-    " in STORE_PATH). Flask-Store never creates a bucket.",
-)
-NO_FILE = Said(FileNotFound, "There is no file {key}.")
-REFUSED = Said(
+NO_BUCKET = Reason(NotConfiguredError, "")  # ObjectDialect has the words
+NO_FILE = Reason(FileNotFound, "There is no file {key}.")
+REFUSED = Reason(
     StoreDenied,
     "The storage refuses access to {key} ({code}). Check the permissions, and"
     " {settings}.",
 )
-REFUSED_KEY = Said(
+REFUSED_KEY = Reason(
     StoreDenied,
     "S3 refuses the credentials ({code}). Check STORE_S3_ACCESS_KEY,"
     " STORE_S3_SECRET_KEY and, for temporary ones, STORE_S3_SESSION_TOKEN.",
 )
-WRONG_CLOCK = Said(
+WRONG_CLOCK = Reason(
     StoreDenied,
     "S3 refuses the date of the request: the clock of this machine is wrong. Set it by"
     " NTP.",
 )
-WRONG_REGION = Said(
+WRONG_REGION = Reason(
     NotConfiguredError,
     "The bucket {bucket} is in another region. Correct STORE_S3_REGION.",
 )
-TOO_LONG = Said(InvalidName, "{key} is too long for S3.")
-FULL = Said(StoreFull, "The bucket is full ({code}). Nothing was stored.")
-BUSY = Said(
+TOO_LONG = Reason(InvalidName, "{key} is too long for S3.")
+FULL = Reason(StoreFull, "The bucket is full ({code}). Nothing was stored.")
+BUSY = Reason(
     StoreUnavailable,
     "S3 cannot answer now ({code}). Try again later; if it goes on, check the server"
     " and {settings}.",
 )
-OTHER = Said(StoreError, "S3 refuses the request for {key} ({code}): {message}")
+OTHER = Reason(StoreError, "S3 refuses the request for {key} ({code}): {message}")
 
 #: By the code in the body of an error (Amazon S3 API Reference, "Error responses"; of
 #: MinIO and Ceph where they have their own), and by the HTTP status where the code is
@@ -109,80 +115,103 @@ ERRORS = {
 }
 
 
-class S3Errors(S3Bodies):
-    """S3, as far as it explains what went wrong."""
+def status_of(exc: Exception) -> int | None:
+    """The HTTP status behind an error of s3fs.
 
-    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
-        from botocore import exceptions as boto
+    s3fs maps a 412 to ``FileExistsError`` or, when the server's reply lacks a
+    detail that only Amazon sends, to ``OSError(EINVAL)``.
+    """
+    for error in (exc, exc.__cause__):
+        response = getattr(error, "response", None)
+        if isinstance(response, Mapping):
+            return t.cast("int | None", response["ResponseMetadata"]["HTTPStatusCode"])
+    return None
 
-        # s3fs wraps some of botocore's errors and passes on the others; one of these
-        # is an OSError by itself.
-        for cause in (exc, exc.__cause__):
-            if isinstance(cause, boto.ClientError):
-                return self._explain_answer(cause, key)
-            found = self._explain_client(cause, key)
-            if found:
-                return found
-        return super().explain(exc, key)
 
-    def _explain_client(
-        self, exc: BaseException | None, key: str | None
-    ) -> StoreError | None:
-        from aiohttp import ClientError as BrokenConnection
-        from botocore import exceptions as boto
+def is_unreadable(exc: Exception) -> bool:
+    """Whether botocore could make nothing of an answer."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.parsers import ResponseParserError
 
-        if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError):
-            return NotConfiguredError(
-                "There are no S3 credentials. Set STORE_S3_ACCESS_KEY and"
-                " STORE_S3_SECRET_KEY, or give the server AWS credentials (environment,"
-                " profile or role)."
-            )
-        broken = (
-            boto.HTTPClientError,
-            boto.ConnectionError,
-            boto.IncompleteReadError,
-            BrokenConnection,
-            TimeoutError,
+    if isinstance(exc, ResponseParserError):
+        return True
+    # A date that is none, bytes that are no text.
+    return isinstance(exc, LookupError | ValueError) and not isinstance(
+        exc, BotoCoreError
+    )
+
+
+def explain(dialect: S3Dialect, exc: Exception, key: str | None) -> StoreError | None:
+    """The :exc:`StoreError` for what a request raised, if it is S3's or botocore's."""
+    from botocore.exceptions import ClientError
+
+    # s3fs wraps some of botocore's errors and passes on the others; one of these
+    # is an OSError by itself.
+    for cause in (exc, exc.__cause__):
+        if isinstance(cause, ClientError):
+            return _explain_answer(dialect, cause, key)
+        error = _explain_client(dialect, cause, key)
+        if error:
+            return error
+    return None
+
+
+def _explain_client(
+    dialect: S3Dialect, exc: BaseException | None, key: str | None
+) -> StoreError | None:
+    from aiohttp import ClientError as BrokenConnection
+    from botocore import exceptions as boto
+
+    if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError):
+        return NotConfiguredError(
+            "There are no S3 credentials. Set STORE_S3_ACCESS_KEY and"
+            " STORE_S3_SECRET_KEY, or give the server AWS credentials (environment,"
+            " profile or role)."
         )
-        if isinstance(exc, broken):
-            endpoint = self.location.options.get("endpoint_url", "Amazon S3")
-            tls = isinstance(exc, boto.SSLError)
-            return StoreUnavailable(
-                f"{endpoint} cannot be reached, or did not answer in time. Check"
-                " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
-                + (f" Its certificate may be wrong: {exc}" if tls else ""),
-                key,
-            )
-        if isinstance(exc, boto.BotoCoreError):
-            return StoreError(f"The request to S3 could not be made: {exc}", key)
-        return None
-
-    def _explain_answer(self, exc: ClientError, key: str | None) -> StoreError | None:
-        said = exc.response["Error"]
-        status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
-        code = said.get("Code") or str(status)
-        looked = exc.operation_name.startswith("Head")  # such an answer has no body
-        found = ERRORS.get(code) or ERRORS.get(str(status))
-        if code == "404" and looked:
-            found = NO_FILE
-        elif found is None and status >= 500:
-            found = BUSY
-        elif found is None and code.isdecimal() and not looked:
-            error = NoAnswer(f"the status is {status}, without a reason as S3 gives it")
-            return super().explain(error, key)
-        return self._said(found or OTHER, key, code, said.get("Message") or "")
-
-    def _said(
-        self, said: Said, key: str | None = None, code: str = "", message: str = ""
-    ) -> StoreError:
-        words = said.words.format(
-            key=naming.quoted(key),
-            code=code,
-            bucket=repr(self.bucket),
-            settings=self.settings,
-            message=message[:200],
+    broken = (
+        boto.HTTPClientError,
+        boto.ConnectionError,
+        boto.IncompleteReadError,
+        BrokenConnection,
+        TimeoutError,
+    )
+    if isinstance(exc, broken):
+        server = dialect.account.endpoint.server
+        tls = isinstance(exc, boto.SSLError)
+        return StoreUnavailable(
+            f"{server} cannot be reached, or did not answer in time. Check"
+            " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
+            + (f" Its certificate may be wrong: {exc}" if tls else ""),
+            key,
         )
-        return said.error(words, key)
+    if isinstance(exc, boto.BotoCoreError):
+        return StoreError(f"The request to S3 could not be made: {exc}", key)
+    return None
 
-    def _no_bucket(self) -> StoreError:
-        return self._said(NO_BUCKET)
+
+def _explain_answer(
+    dialect: S3Dialect, exc: ClientError, key: str | None
+) -> StoreError | None:
+    error = exc.response["Error"]
+    status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
+    code = error.get("Code") or str(status)
+    looked = exc.operation_name.startswith("Head")  # such an answer has no body
+    reason = ERRORS.get(code) or ERRORS.get(str(status))
+    if code == "404" and looked:
+        reason = NO_FILE
+    elif reason is None and status >= 500:
+        reason = BUSY
+    elif reason is None and code.isdecimal() and not looked:
+        unread = NoAnswer(f"the status is {status}, without a reason as S3 gives it")
+        return explained(unread, key, dialect.settings)
+    if reason is NO_BUCKET:
+        return dialect.no_bucket()
+    reason = reason or OTHER
+    words = reason.words.format(
+        key=naming.quoted(key),
+        code=code,
+        bucket=repr(dialect.bucket),
+        settings=dialect.settings,
+        message=(error.get("Message") or "")[:200],
+    )
+    return reason.error(words, key)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+from fsspec.config import conf
+
 from ...exceptions import NotConfiguredError
 from ...settings import refuse_login
 from ...settings import S3_KEYS_BELONG
@@ -14,7 +16,44 @@ from ...settings import S3_KEYS_BELONG
 #: minutes.
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 8.5
-TIMEOUTS = ("connect_timeout", "read_timeout")
+TIMEOUTS = {"connect_timeout", "read_timeout"}
+
+#: The options of s3fs that change no request but its address and its signature.
+PLAIN = {
+    "endpoint_url",
+    "key",
+    "profile",
+    "secret",
+    "token",
+    "use_listings_cache",
+}
+#: The same, of the options that are dictionaries.
+INNER = {
+    "client_kwargs": {"region_name"},
+    "s3_additional_kwargs": {"ACL"},
+}
+#: The same, of :class:`botocore.config.Config`, and of its dictionary ``s3``.
+ADDRESS = {
+    "ignore_configured_endpoint_urls",
+    "region_name",
+    "s3",
+    "use_dualstack_endpoint",
+    "use_fips_endpoint",
+}
+S3_ADDRESS = {
+    "addressing_style",
+    "us_east_1_regional_endpoint",
+    "use_accelerate_endpoint",
+    "use_arn_region",
+    "use_dualstack_endpoint",
+}
+#: What s3fs takes as an option of its own, by the name that its client has for it.
+LIFTED = {
+    "endpoint_url": "endpoint_url",
+    "aws_access_key_id": "key",
+    "aws_secret_access_key": "secret",
+    "aws_session_token": "token",
+}
 
 
 def s3_options(
@@ -48,13 +87,15 @@ def s3_options(
         "use_listings_cache": False,
         "conditional_writes": config["STORE_S3_CONDITIONAL_WRITES"],
     }
-    options = {name: value for name, value in mine.items() if value is not None}
+    options = _defaults()
+    if key and "token" in options:
+        options["token"] = None  # it belongs to other keys
+    options |= {name: value for name, value in mine.items() if value is not None}
     for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
         options = _merged(options, config[extra])
+    options = _lifted(options)
     for name in ("endpoint_url", "public_endpoint_url"):
         refuse_login(f"The option {name}", options.get(name), S3_KEYS_BELONG)
-    inner = options.get("client_kwargs", {}).get("endpoint_url")
-    refuse_login("The option endpoint_url in client_kwargs", inner, S3_KEYS_BELONG)
     style = config["STORE_S3_ADDRESSING_STYLE"]
     return {**options, "config_kwargs": client_config(style, options)}
 
@@ -64,35 +105,68 @@ def client_config(style: str, options: Mapping[str, t.Any]) -> dict[str, t.Any]:
 
     :param style: where requests name the bucket.
     """
-    found: dict[str, t.Any] = {
+    config: dict[str, t.Any] = {
         "signature_version": "s3v4",
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": READ_TIMEOUT,
         "retries": {"mode": "standard", "total_max_attempts": 2},
         "max_pool_connections": 64,
-        "s3": {"addressing_style": style},
     }
-    if options.get("endpoint_url"):
-        # botocore sends checksums that many S3-compatible servers do not know, and
-        # then checks a whole object's against one range of it.
-        found["request_checksum_calculation"] = "when_required"
-        found["response_checksum_validation"] = "when_required"
-    return _merged(found, options.get("config_kwargs", {}))
+    # Else it is for botocore to say, which has a profile to ask.
+    if style != "auto":
+        config["s3"] = {"addressing_style": style}
+    return _merged(config, options.get("config_kwargs", {}))
+
+
+def server_config() -> dict[str, t.Any]:
+    """More of these keywords, for a server that is not Amazon's.
+
+    botocore sends checksums that many S3-compatible servers do not know, and then
+    checks a whole object's against one range of it.
+    """
+    return {
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
 
 
 def is_ordinary(options: Mapping[str, t.Any]) -> bool:
     """Whether the options for s3fs say nothing but where the bucket is, who asks and
     with which ACL: whatever else there is, only s3fs knows what it means."""
-    plain = {"key", "secret", "token", "endpoint_url", "use_listings_cache"}
-    inner = {"client_kwargs": {"region_name"}, "s3_additional_kwargs": {"ACL"}}
     config = options["config_kwargs"]
-    style = config.get("s3", {}).get("addressing_style")
-    usual = client_config(style, {"endpoint_url": options.get("endpoint_url")})
+    usual = {**server_config(), **client_config("auto", {})}
     return (
-        style in ("auto", "path", "virtual")
-        and options.keys() <= plain | inner.keys() | {"config_kwargs"}
-        and all(options.get(name, {}).keys() <= known for name, known in inner.items())
-        and {**config, **{name: usual[name] for name in TIMEOUTS}} == usual
+        options.keys() <= {*PLAIN, *INNER, "config_kwargs"}
+        and all(options.get(name, {}).keys() <= names for name, names in INNER.items())
+        and config.get("s3", {}).keys() <= S3_ADDRESS
+        and all(
+            name in TIMEOUTS | ADDRESS or value == usual.get(name)
+            for name, value in config.items()
+        )
+    )
+
+
+def _defaults() -> dict[str, t.Any]:
+    """What fsspec would add to the options of any s3fs, from its configuration and
+    from ``FSSPEC_S3_*``."""
+    found: dict[str, t.Any] = {}
+    for protocol in ("s3", "s3a"):
+        found |= conf.get(protocol, {})
+    return found
+
+
+def _lifted(options: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The options with one place for each thing: s3fs takes some twice, and then its
+    own before those of the client."""
+    inner = dict(options.get("client_kwargs", {}))
+    lifted = {
+        own: inner.pop(name)
+        for name, own in LIFTED.items()
+        if inner.get(name) is not None
+    }
+    options = {**lifted, **options}
+    return (
+        {**options, "client_kwargs": inner} if "client_kwargs" in options else options
     )
 
 

@@ -12,7 +12,6 @@ from urllib3.connection import HTTPConnection
 from urllib3.connection import HTTPSConnection
 
 from ..pace import PROGRESS
-from ..pace import Waiting
 
 #: How many seconds later than that a reading may end. The socket's own timeout is
 #: changed, which costs a system call, only when it differs by more.
@@ -34,7 +33,8 @@ class Wire(io.RawIOBase):
         self._sock = sock
         self._raw = raw
         self._limit = self._timeout = sock.gettimeout() or 0.0
-        self._waiting = Waiting()
+        # How many seconds the last of these bytes have been waited for.
+        self._waited, self._received = 0.0, 0
         #: Whether the server has closed its side, and somebody has noticed.
         self.ended = False
 
@@ -47,19 +47,20 @@ class Wire(io.RawIOBase):
     def readinto(self, buffer: t.Any) -> int:
         """:raises TimeoutError: if the bytes do not come in time."""
         if self._limit:
-            self._set_timeout(self._limit - self._waiting.waited)
+            left = self._limit - self._waited
+            if left <= 0:
+                raise TimeoutError(f"{PROGRESS} bytes take more than {self._limit} s")
+            if abs(self._timeout - left) > SLACK:
+                self._sock.settimeout(left)
+                self._timeout = left
         begun = time.monotonic()
         size = self._sock.recv_into(buffer)
-        self._waiting.add(time.monotonic() - begun, size)
+        self._waited += time.monotonic() - begun
+        self._received += size
+        if self._received >= PROGRESS:
+            self._waited, self._received = 0.0, 0
         self.ended = not size
         return size
-
-    def _set_timeout(self, left: float) -> None:
-        if left <= 0:
-            raise TimeoutError(f"{PROGRESS} bytes take more than {self._limit} s")
-        if abs(self._timeout - left) > SLACK:
-            self._sock.settimeout(left)
-            self._timeout = left
 
     def close(self) -> None:
         if not self.closed:

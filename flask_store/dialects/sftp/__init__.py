@@ -14,18 +14,18 @@ from ...exceptions import StoreError
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from .. import Location
-from ..renamed import StagedDialect
+from ..by_handle import HandleDialect
 from ..renamed import unquoted
 
 
-class SSHDialect(StagedDialect):
+class SSHDialect(HandleDialect):
     """SSH_FXP_RENAME of an upload beside: in one step, and it refuses a taken name
     (draft-ietf-secsh-filexfer-02, 6.5, as OpenSSH keeps it; others are tried).
 
     Everybody else's tool replaces, by posix-rename@openssh.com.
     """
 
-    rename = "SSH_FXP_RENAME"
+    rename_word = "SSH_FXP_RENAME"
     #: What :class:`Location`'s options are by default.
     defaults: t.ClassVar[Mapping[str, t.Any]]
 
@@ -100,4 +100,4 @@ class SSHDialect(StagedDialect):
         """Without the extension of OpenSSH there is a moment without the file."""
         if self._is_there(new):
             self._remove(new)
-        self._rename(old, new)
+        self.rename(old, new)

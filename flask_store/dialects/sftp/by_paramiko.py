@@ -73,10 +73,10 @@ class ParamikoDialect(SSHDialect):
             file.set_pipelined(True)
             source.write_into(file)
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         self.fs.ftp.rename(old, new)
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         try:
             self.fs.ftp.posix_rename(old, new)
         except OSError as exc:

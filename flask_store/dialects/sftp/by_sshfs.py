@@ -87,10 +87,10 @@ class SshfsDialect(SSHDialect):
     def alive(self) -> bool:
         return not self.fs.client.is_closed()
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         self._ask(lambda channel: channel.rename(old, new))
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         try:
             self._ask(lambda channel: channel.posix_rename(old, new))
         except asyncssh.SFTPOpUnsupported:

@@ -34,7 +34,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
     its target. "Overwrite: F" looks first and moves then; MKCOL alone is one mkdir.
     """
 
-    rename = "MOVE with 'Overwrite: F'"
+    rename_word = "MOVE with 'Overwrite: F'"
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
@@ -59,7 +59,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         except FileNotFoundError:
             return False
 
-    def _rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         lock = Lock(self.fs, self._lock(new), lambda: self._is_there(new))
         with lock.held():
             self._move(old, new, "F")
@@ -69,7 +69,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
             f"{naming.STAGING}/{hashlib.sha256(path.encode()).hexdigest()}"
         )
 
-    def _rename_over(self, old: str, new: str) -> None:
+    def rename_over(self, old: str, new: str) -> None:
         self._move(old, new, "T")
 
     def _move(self, old: str, new: str, overwrite: str) -> None:

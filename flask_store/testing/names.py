@@ -6,9 +6,6 @@ import json
 import pathlib
 import typing as t
 
-#: Stands for a secret key or a password; must never be shown.
-SECRET = "s3cr3t-that-nobody-may-see"
-
 _PATH = pathlib.Path(__file__).parent / "hostile_names.json"
 
 

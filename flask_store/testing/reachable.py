@@ -20,7 +20,7 @@ from urllib.parse import quote
 from flask import Flask
 from fsspec import AbstractFileSystem
 
-from flask_store.secrecy import Options
+from ..secrecy import Options
 
 #: The containers whose repr is that of what they contain.
 PLAIN = (dict, list, tuple, set, frozenset, collections.deque, collections.OrderedDict)
@@ -56,12 +56,12 @@ class Seen(t.NamedTuple):
 class Walked(t.NamedTuple):
     """What came of a walk.
 
-    :param count: of the objects.
-    :param compared: of the texts in which they show themselves.
+    :param objects: how many there were.
+    :param compared: in how many texts they show themselves.
     :param leaks: where a secret was shown, and in which text.
     """
 
-    count: int
+    objects: int
     compared: int
     leaks: list[str]
 
@@ -85,15 +85,15 @@ def spelled(*secrets: str) -> set[str]:
 
 def search(start: t.Any, secrets: Iterable[str]) -> Walked:
     """Look at everything that can be reached."""
-    count = compared = 0
+    objects = compared = 0
     leaks = []
     for seen in walk(start):
-        count += 1
+        objects += 1
         for text in _texts(seen):
             compared += 1
             if any(secret in text for secret in secrets):
                 leaks.append(f"{seen.path}: {type(seen.found)} shows {text[:200]}")
-    return Walked(count, compared, leaks)
+    return Walked(objects, compared, leaks)
 
 
 def walk(start: t.Any) -> Iterator[Seen]:
@@ -186,4 +186,4 @@ def _texts(seen: Seen) -> Iterator[str]:
         own = getattr(type(seen.found), name, None)
         if show is repr or own is not getattr(object, name):
             with contextlib.suppress(Exception):
-                yield show(seen.found)  # type: ignore[operator]
+                yield show(seen.found)

@@ -1,0 +1,497 @@
+"""What object stores share: one request stores a whole object, or nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import typing as t
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from .. import media_types
+from .. import naming
+from ..exceptions import NotConfiguredError
+from ..uploads.source import Source
+from . import Dialect
+from . import Fetched
+from . import Location
+from . import PAGE
+from . import Span
+from . import Stat
+from . import Unreachable
+from . import utc
+from . import whole
+from .errors import NoAnswer
+from .errors import version_gone
+from .ranged import ranged
+from .records import OutOfSpan
+
+if t.TYPE_CHECKING:
+    import datetime as dt
+
+    from ..http.links import Period
+    from .claims import Claim
+
+#: The metadata by which a save knows its own object again.
+TOKEN = "flask-store-token"
+
+#: The longest that Amazon's and Google's signatures of version 4 live: seven days, in
+#: seconds (Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters";
+#: Cloud Storage documentation, "Signed URLs").
+WEEK = 7 * 24 * 3600
+
+#: Seconds for a look at what an upload without a usable answer has left.
+LOOK = 2
+
+
+class Unclear(Exception):
+    """A refusal to give bytes that does not say enough, or that anybody could have
+    sent. A look at the object decides what it means."""
+
+
+class Replaced(Exception):
+    """The object is another version than the one that was asked for."""
+
+
+class Page(t.NamedTuple):
+    """What one request lists.
+
+    :param files: the objects.
+    :param more: whether there are further ones.
+    """
+
+    files: list[Stat]
+    more: bool
+
+
+@dataclass
+class Staged:
+    """An upload that can be read again, and the token of its save."""
+
+    source: Source
+    token: str
+
+
+class ObjectDialect(Dialect):
+    """What object stores share.
+
+    A child says how one request is made, for an object of the bucket ``bucket`` by
+    its *name* there. It has to define:
+
+    -   :meth:`put`, which stores a whole object, with a token in its metadata and, on
+        demand, only under a name that is free;
+    -   :meth:`head`, which tells what is known of an object;
+    -   :meth:`fetch`, which gets its bytes, or some of them;
+    -   :meth:`pages`, which lists;
+    -   :meth:`remove`, which deletes.
+
+    What :meth:`head`, :meth:`fetch` and :meth:`pages` tell of an object is a
+    :class:`Stat` that :meth:`described` makes. Where the storage can do more, a child
+    also defines :meth:`copy` and :meth:`can_copy`, :meth:`.Dialect.sign` and
+    :meth:`form`. A storage that cannot create exclusively says so by
+    :meth:`.Dialect.exclusive`. One whose 404 may mean a missing bucket defines
+    :meth:`has_bucket`.
+
+    A verb raises :exc:`FileNotFoundError` for an object that is not there, what
+    :meth:`no_bucket` gives if there is no bucket, and :exc:`.NoAnswer` for an answer
+    that is not the storage's own. :meth:`.Dialect.explain` knows what else it raises.
+    """
+
+    token_name = TOKEN
+    #: The errors after which nobody knows whether an upload is stored. Then the object
+    #: is looked at.
+    unsure: t.ClassVar[tuple[type[Exception], ...]] = (NoAnswer,)
+    #: How often a name is tried that is taken and then has no holder: it may have been
+    #: deleted meanwhile, or be kept for a while by an upload that broke off.
+    tries: t.ClassVar[int] = 2
+    #: Whether :meth:`remove` says that there was nothing to delete.
+    misses: t.ClassVar[bool] = False
+    #: What the storage calls a bucket.
+    bucket_word: t.ClassVar[str] = "bucket"
+    #: Which setting names the bucket.
+    bucket_setting: t.ClassVar[str] = "STORE_PATH"
+    #: The largest file that a form may send, in bytes, if there is a limit.
+    largest_form: t.ClassVar[int | None] = None
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        self.bucket, self._prefix = self.split_root(self.root)
+        #: Whether a request has found the bucket, so that a 404 is about an object.
+        self._bucket_seen = False
+        #: The names that this process (or its parent, before it forked) is creating.
+        self._under_way: dict[tuple[int, str], Staged] = {}
+
+    # -- one request each ----------------------------------------------------
+
+    def put(
+        self, name: str, source: Source, content_type: str, token: str, new: bool
+    ) -> None:
+        """Store a whole object, or nothing.
+
+        :param source: can be read again; see :meth:`.Dialect.stage`.
+        :param token: to be kept in the metadata :attr:`.Dialect.token_name`.
+        :param new: whether the name has to be free, in one step.
+        :raises FileExistsError: if it has to be, and is not.
+        """
+        raise NotImplementedError
+
+    def head(self, name: str, within: float | None = None) -> Stat:
+        """What is known of an object.
+
+        :param within: in seconds, if there is less time than usual.
+        :raises FileNotFoundError: if there is no such object.
+        """
+        raise NotImplementedError
+
+    def fetch(self, name: str, span: Span | None, etag: str | None) -> Fetched:
+        """The bytes of an object, or some of them.
+
+        :param span: which bytes, by default all. The answer may have more of them.
+        :param etag: of the version that is wanted; the caller compares it once more.
+        :raises OutOfSpan: if the storage says that the object has no byte of the span.
+        :raises Unclear: if only a look at the object tells what is wrong.
+        :raises Replaced: if the object is another version.
+        """
+        raise NotImplementedError
+
+    def pages(self, prefix: str) -> Iterator[Page]:
+        """The objects whose names begin so, by one request for each page, which is
+        made when the page is asked for.
+
+        :raises NoAnswer: if an answer is no listing, or lists something else.
+        """
+        raise NotImplementedError
+
+    def remove(self, name: str) -> None:
+        """Delete an object.
+
+        :raises FileNotFoundError: if there was none, as far as :attr:`misses` tells.
+        """
+        raise NotImplementedError
+
+    def copy(self, source: str, target: str, etag: str, new: bool) -> Stat | None:
+        """Copy an object within the bucket.
+
+        :param etag: of the version to copy, and no other one.
+        :param new: whether the target has to be free, in one step.
+        :return: the copy, if the answer tells of it.
+        :raises FileExistsError: if one of the two conditions is not met.
+        :raises FileNotFoundError: if there is no such object to copy.
+        """
+        raise NotImplementedError
+
+    def can_copy(self, source: str, new: bool) -> bool:
+        """Whether :meth:`copy` keeps its conditions. If not, a copy goes through this
+        process.
+
+        :param source: an object to try it with.
+        """
+        return False
+
+    def form(
+        self, fields: dict[str, str], conditions: list[t.Any], expires: int
+    ) -> tuple[str, dict[str, str]] | None:
+        """Sign a form that POSTs one object; see :meth:`.Dialect.upload_form`.
+
+        :param conditions: of the policy, beside the fields.
+        :param expires: its last moment, in POSIX seconds.
+        """
+        return None
+
+    def has_bucket(self) -> bool:
+        """Whether there is a bucket. Asked once, after a FileNotFoundError."""
+        return True
+
+    # -- where ---------------------------------------------------------------
+
+    @staticmethod
+    def split_root(root: str) -> tuple[str, str]:
+        """The bucket, and the prefix of the store in it."""
+        bucket, _, prefix = root.partition("/")
+        return bucket, prefix
+
+    @property
+    def prefix(self) -> str:
+        return self._prefix
+
+    def absolute_path(self, key: str) -> str:
+        """The name of an object in its bucket."""
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    def name_of(self, path: str) -> str:
+        """The name of an object in its bucket, from its path."""
+        return path[len(self.bucket) + 1 :]
+
+    def described(
+        self,
+        name: str,
+        size: int,
+        modified: dt.datetime | None,
+        etag: str | None,
+        content_type: str | None,
+        checksum: str | None = None,
+        token: str | None = None,
+    ) -> Stat:
+        """What is known of an object, under its key.
+
+        :param name: in the bucket.
+        :param etag: with quotes or without.
+        :param content_type: as stored; by default what the name suggests.
+        """
+        key = name[len(self._prefix) + 1 :] if self._prefix else name
+        return Stat(
+            key,
+            size,
+            utc(modified),
+            etag.strip('"') if etag else None,
+            content_type or media_types.content_type(key),
+            checksum,
+        ).with_token(token)
+
+    def no_bucket(self) -> NotConfiguredError:
+        """The error for a bucket that is not there."""
+        word = self.bucket_word
+        return NotConfiguredError(
+            f"There is no {word} {self.bucket!r}. Create it, or correct"
+            f" {self.bucket_setting}. Flask-Store never creates a {word}."
+        )
+
+    def check_bucket(self) -> None:
+        """:raises NotConfiguredError: if there is no bucket."""
+        if not self._bucket_seen:
+            if not self.has_bucket():
+                raise self.no_bucket()
+            self._bucket_seen = True
+
+    # -- writing -------------------------------------------------------------
+
+    def body(self, source: Source) -> AbstractContextManager[Source]:
+        """An upload as :meth:`put` wants it."""
+        return source.rewindable()
+
+    @contextmanager
+    def stage(self, source: Source) -> Iterator[Staged]:
+        with self.body(source) as body:
+            yield Staged(body, source.token)
+
+    def exclusive(self, staged: Staged) -> bool:
+        return True
+
+    def create(self, staged: Staged, key: str, content_type: str) -> None:
+        name = self.absolute_path(key)
+        # Servers let writers of one name wait for each other, SeaweedFS in steps of
+        # seconds, or refuse all but one with 409, as Amazon's. A name under way here
+        # is as good as taken.
+        mine = (os.getpid(), name)
+        if self._under_way.setdefault(mine, staged) is not staged:
+            raise FileExistsError(key)
+        try:
+            for _ in range(self.tries):
+                try:
+                    self._put(staged, name, content_type, new=True)
+                    return
+                except FileExistsError:
+                    pass
+                # A reply may get lost, here or at a proxy. Then the request is sent
+                # again and finds the name taken, by ourselves.
+                try:
+                    if self.head(name).token == staged.token:
+                        return
+                    break
+                except FileNotFoundError:
+                    continue
+        finally:
+            del self._under_way[mine]
+        raise FileExistsError(key)
+
+    def replace(self, staged: Staged, key: str, content_type: str) -> None:
+        self._put(staged, self.absolute_path(key), content_type, new=False)
+
+    def _put(self, staged: Staged, name: str, content_type: str, new: bool) -> None:
+        try:
+            self.put(name, staged.source, content_type, staged.token, new)
+        except self.unsure:
+            # The storage did not answer, and may have the object all the same.
+            if staged.source.error is not None or not self._is_stored(staged, name):
+                raise
+
+    def _is_stored(self, staged: Staged, name: str) -> bool:
+        """Whether an object is the one that was sent, whole."""
+        try:
+            staged.source.complete()
+            stat = self.head(name, LOOK)
+            if stat.size != staged.source.size:
+                return False
+            if stat.token is None:
+                # A server that keeps no metadata may still have kept the file.
+                return self._has_bytes(stat, staged.source)
+            return stat.token == staged.token
+        except Exception:
+            return False  # the error of the upload tells more
+
+    def _has_bytes(self, stat: Stat, source: Source) -> bool:
+        position = 0
+        body = whole(self.get(stat.name, None, stat))
+        try:
+            for data in body:
+                if source.read_at(position, len(data)) != data:
+                    return False
+                position += len(data)
+        finally:
+            body.close()
+        return True
+
+    def adopt(self, claim: Claim, staged: Stat) -> None:
+        source, target = map(self.absolute_path, (claim.staged, claim.key))
+        new = self.exclusive(Staged(Source(io.BytesIO(), None), ""))
+        if not self.can_copy(source, new):
+            super().adopt(claim, staged)
+            return
+        path = self.path(claim.key)
+        if not new and self._is_there(path):
+            raise FileExistsError(claim.key)
+        try:
+            copy = self.copy(source, target, staged.etag or "", new)
+        except FileExistsError:
+            # One of the two conditions, and not every server says which.
+            if self._is_there(path):
+                raise FileExistsError(claim.key) from None
+            raise version_gone(claim.key) from None
+        if copy is None or not copy.holds(staged):
+            self._check_copy(claim, staged)
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self.head(self.name_of(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    # -- reading -------------------------------------------------------------
+
+    def stat(self, key: str) -> Stat:
+        try:
+            return self.head(self.absolute_path(key))
+        except FileNotFoundError:
+            self.check_bucket()
+            raise
+
+    def get(
+        self, key: str, span: Span | None = None, found: Stat | None = None
+    ) -> Fetched | None:
+        if span and found is not None:
+            if not span.meets(found.size):
+                return None
+            span = Span.between(*span.within(found.size))
+        etag = found.etag if found is not None else None
+        try:
+            fetched = self.fetch(self.absolute_path(key), span, etag)
+        except OutOfSpan:
+            return None
+        except Replaced as exc:
+            raise version_gone(key) from exc
+        except Unclear as exc:
+            return self._looked_at(key, span, etag, exc)
+        if found is not None:
+            try:
+                _compare(found, fetched.found)
+            except BaseException:
+                # A generator that has not begun would close nothing.
+                next(fetched.body, b"")
+                fetched.body.close()
+                raise
+        return fetched
+
+    def _looked_at(
+        self, key: str, span: Span | None, etag: str | None, exc: Unclear
+    ) -> Fetched | None:
+        """What a refused request for bytes comes down to."""
+        stat = self.stat(key)
+        if etag is not None and stat.etag != etag:
+            raise version_gone(key) from exc
+        if span and not span.meets(stat.size):
+            return None
+        if not stat.size:
+            return Fetched(stat, 0, 0, iter(()))
+        raise NoAnswer(f"{exc}, of a file that is there") from exc
+
+    def open(self, key: str) -> t.IO[bytes]:
+        return ranged(self, self.get(key))
+
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        for page in self.pages(self._folder(prefix)):
+            yield from page.files
+
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        files, more = next(self.pages(self._folder(prefix)), Page([], False))
+        return [*files[:PAGE]], more or len(files) > PAGE
+
+    def _folder(self, prefix: str) -> str:
+        """What the names of the objects in a folder begin with."""
+        folder = self.absolute_path(prefix) if prefix else self._prefix
+        return f"{folder}/" if folder else ""
+
+    def is_one_file(self, old: str, new: str) -> bool:
+        return old == new  # an ETag is one of the content
+
+    # -- deleting ------------------------------------------------------------
+
+    def delete(self, key: str) -> None:
+        if not self.misses:
+            self.stat(key)
+        try:
+            self.remove(self.absolute_path(key))
+        except FileNotFoundError:
+            self.check_bucket()
+            raise
+
+    def discard(self, path: str) -> None:
+        try:
+            self.remove(self.name_of(path))
+        except FileNotFoundError:
+            pass
+
+    def left(self) -> list[dict[str, t.Any]]:
+        # What a killed process sent is no object yet. These are of forms and tokens,
+        # without the object of the folder itself.
+        skip = len(naming.STAGING) + 1
+        return [
+            {"name": stat.name, "size": stat.size, "LastModified": stat.modified}
+            for stat in self.walk(naming.STAGING)
+            if isinstance(stat, Stat)
+            and stat.name[skip:]
+            and "/" not in stat.name[skip:]
+        ]
+
+    # -- what the storage signs ----------------------------------------------
+
+    def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]] | None:
+        fields = {
+            "key": self.absolute_path(claim.staged),
+            "Content-Type": claim.content_type,
+        }
+        largest = min(claim.max_size, self.largest_form or claim.max_size)
+        conditions = [{"bucket": self.bucket}, ["content-length-range", 0, largest]]
+        return self.form(fields, conditions, claim.expires)
+
+
+def seconds_of(period: Period, signer: str) -> int:
+    """How long a link is good whose signature lives for seven days at most.
+
+    :param signer: who says so.
+    :raises ValueError: if it is to be good for longer.
+    """
+    # A period is up to a quarter longer than what was asked for.
+    if period.seconds > WEEK * 1.25:
+        raise ValueError(f"{signer} signs for seven days at most: expires is too long.")
+    return min(period.seconds, WEEK)
+
+
+def _compare(wanted: Stat, stat: Stat) -> None:
+    """:raises VersionGone: if an object is not the version that is wanted."""
+    if wanted.etag not in (None, stat.etag):
+        raise version_gone(wanted.name)
+    if wanted.size != stat.size:
+        raise NoAnswer(f"of one version it says {wanted.size} bytes and {stat.size}")

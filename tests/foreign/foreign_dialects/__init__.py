@@ -1,0 +1,1 @@
+"""Dialects of Flask-Store that are not its own."""
