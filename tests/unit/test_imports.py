@@ -61,18 +61,26 @@ assert app.test_client().get(f.absolute_url()).data == b"x"
     assert not found & OPTIONAL
 
 
-def test_s3_store_loads_s3fs_on_first_use_only() -> None:
-    """A master that forks its workers later loads it in none of them but those that
-    use it; and the names of both stores can be imported without it."""
-    found = loaded("""
+S3 = """
 from flask import Flask
 from flask_store import Store
 from flask_store.stores.s3 import S3Store
 app = Flask("app")
 app.config.update(STORE_PROVIDER=S3Store, STORE_S3_BUCKET="b")
-Store(app).Provider().file("a.txt").absolute_url()
-""")
-    assert not found & OPTIONAL
+file = Store(app).Provider().file("a.txt")
+"""
+
+
+def test_s3_store_loads_s3fs_on_first_use_only() -> None:
+    """A master that forks its workers later loads it in none of them but those that
+    use it; and the names of both stores can be imported without it."""
+    assert not loaded(S3) & OPTIONAL
+
+
+def test_address_at_s3_loads_botocore_only() -> None:
+    """botocore knows where a bucket is. No request is made, so s3fs is not needed."""
+    found = loaded(f"{S3}\nfile.absolute_url()") & OPTIONAL
+    assert found == {"botocore"}
 
 
 def test_s3_without_s3fs_says_what_to_install() -> None:
@@ -101,14 +109,17 @@ for make in (
 def test_nothing_imports_the_chains() -> None:
     """Archives and caches are known by their entry points only."""
     said = run("""
-import importlib, importlib.metadata, pkgutil, sys
+import importlib, importlib.metadata, pathlib, sys
 import flask_store
 entries = importlib.metadata.entry_points(group="flask_store.dialects")
 chains = {entry.module for entry in entries if entry.dist.name == "Flask-Store"}
 assert len(chains) == 3
-for module in pkgutil.walk_packages(flask_store.__path__, "flask_store."):
-    if module.name not in chains:
-        importlib.import_module(module.name)
+root = pathlib.Path(flask_store.__file__).parent
+for path in root.rglob("*.py"):
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    name = ".".join(part for part in parts if part != "__init__")
+    if name not in chains:
+        importlib.import_module(name)
 print(*chains & set(sys.modules))
 """)
     assert said.split() == []

@@ -475,7 +475,7 @@ class S3Dialect(ObjectDialect):
     # -- what went wrong -----------------------------------------------------
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
-        return explain(self, exc, key) or super().explain(exc, key)
+        return explain(self, self.account, exc, key) or super().explain(exc, key)
 
 
 def _given(reply: Mapping[str, t.Any], name: str) -> str:

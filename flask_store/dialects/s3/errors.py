@@ -19,7 +19,8 @@ from ..errors import NoAnswer
 if t.TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-    from . import S3Dialect
+    from ..objects import ObjectDialect
+    from .account import S3Account
 
 #: What S3 answers to a condition that is not met.
 TAKEN = (409, 412)
@@ -141,8 +142,13 @@ def is_unreadable(exc: Exception) -> bool:
     )
 
 
-def explain(dialect: S3Dialect, exc: Exception, key: str | None) -> StoreError | None:
-    """The :exc:`StoreError` for what a request raised, if it is S3's or botocore's."""
+def explain(
+    dialect: ObjectDialect, account: S3Account, exc: Exception, key: str | None
+) -> StoreError | None:
+    """The :exc:`StoreError` for what a request raised, if it is S3's or botocore's.
+
+    :param account: where the bucket is.
+    """
     from botocore.exceptions import ClientError
 
     # s3fs wraps some of botocore's errors and passes on the others; one of these
@@ -150,14 +156,14 @@ def explain(dialect: S3Dialect, exc: Exception, key: str | None) -> StoreError |
     for cause in (exc, exc.__cause__):
         if isinstance(cause, ClientError):
             return _explain_answer(dialect, cause, key)
-        error = _explain_client(dialect, cause, key)
+        error = _explain_client(account, cause, key)
         if error:
             return error
     return None
 
 
 def _explain_client(
-    dialect: S3Dialect, exc: BaseException | None, key: str | None
+    account: S3Account, exc: BaseException | None, key: str | None
 ) -> StoreError | None:
     from aiohttp import ClientError as BrokenConnection
     from botocore import exceptions as boto
@@ -176,7 +182,7 @@ def _explain_client(
         TimeoutError,
     )
     if isinstance(exc, broken):
-        server = dialect.account.endpoint.server
+        server = account.endpoint.server
         tls = isinstance(exc, boto.SSLError)
         return StoreUnavailable(
             f"{server} cannot be reached, or did not answer in time. Check"
@@ -190,7 +196,7 @@ def _explain_client(
 
 
 def _explain_answer(
-    dialect: S3Dialect, exc: ClientError, key: str | None
+    dialect: ObjectDialect, exc: ClientError, key: str | None
 ) -> StoreError | None:
     error = exc.response["Error"]
     status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
