@@ -21,6 +21,7 @@ from . import naming
 from .accepting import check_length
 from .exceptions import StoreError
 from .forms import FormParser
+from .unnamed import BEGIN
 from .unnamed import Unnamed
 
 if t.TYPE_CHECKING:
@@ -54,8 +55,16 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         """
         if self._rolled:
             return
-        self._choose()
-        if self._store is None or self._staged is None:
+        for store in self._stores:
+            try:
+                self._staged = store._unnamed()
+            except (StoreError, OSError) as exc:
+                # If it has to be known, save() will say so.
+                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
+            if self._staged is not None:
+                self._store = store
+                break
+        else:
             super().rollover()
             return
         memory = t.cast("io.BytesIO", self._file)
@@ -66,17 +75,6 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             self._file.seek(memory.tell())
         except OSError as exc:
             raise self._explained(exc) from exc
-
-    def _choose(self) -> None:
-        for store in self._stores:
-            try:
-                self._staged = store._unnamed()
-            except (StoreError, OSError) as exc:
-                # If it has to be known, save() will say so.
-                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
-            if self._staged is not None:
-                self._store = store
-                return
 
     def write(self, data: t.Any) -> int:
         """Write where the last write ended.
@@ -91,7 +89,9 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             count = super().write(data)
         except OSError as exc:
             raise self._explained(exc) from exc
-        self._staged.begin(self._file.tell())
+        end = self._file.tell()
+        if end - self._staged.begun >= BEGIN:
+            self._staged.begin(end)
         return count
 
     def _explained(self, exc: OSError) -> Exception:
@@ -158,8 +158,9 @@ class StreamingRequest(Request):
     def close(self) -> None:
         """Close the files of the form, and those of one that was never complete."""
         super().close()
-        for upload in self._uploads:
-            upload.close()
+        for upload in vars(self).get("_uploads", ()):
+            if not upload.closed:
+                upload.close()
 
 
 def install(app: Flask, store: FsspecStore) -> None:
