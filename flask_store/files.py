@@ -48,7 +48,7 @@ class FileWrapper:
         self._upload = upload
 
     @classmethod
-    def of_key(
+    def _of_key(
         cls, key: str, provider: FsspecStore, upload: Upload | None = None
     ) -> FileWrapper:
         """The file of a key that the store has checked."""
@@ -66,7 +66,7 @@ class FileWrapper:
         one such row does not spoil a query. Rows that 0.0.4 wrote may begin with the
         slash of their location.
         """
-        file = cls.of_key(path.removeprefix("/"), provider)
+        file = cls._of_key(path.removeprefix("/"), provider)
         file._problem = naming.problem(file.key)
         file._is_of_row = True
         return file

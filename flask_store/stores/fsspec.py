@@ -204,7 +204,7 @@ class FsspecStore(BaseStore):
             # not be asked before save() returns.
             files = self.incoming if on_conflict == "rename" else self.files
             key, upload = self._store(files, source, key, on_conflict, content_type)
-        stored = FileWrapper.of_key(key, self, upload)
+        stored = FileWrapper._of_key(key, self, upload)
         try:
             signals.file_saved.send(_application(), file=stored)
         except BaseException:
@@ -217,7 +217,7 @@ class FsspecStore(BaseStore):
         return stored
 
     def _uploaded(self, key: str, upload: BackgroundUpload) -> FileWrapper:
-        return FileWrapper.of_key(key, self, upload)
+        return FileWrapper._of_key(key, self, upload)
 
     def upload(self, name: str) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
@@ -280,7 +280,7 @@ class FsspecStore(BaseStore):
         key = self.key(key)
         with open_source(file) as source:
             self._store(self.files, source, key, on_conflict, content_type)
-        return FileWrapper.of_key(key, self)
+        return FileWrapper._of_key(key, self)
 
     def copy(
         self,
@@ -387,7 +387,7 @@ class FsspecStore(BaseStore):
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        signals.file_deleted.send(_application(), file=FileWrapper.of_key(key, self))
+        signals.file_deleted.send(_application(), file=FileWrapper._of_key(key, self))
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
