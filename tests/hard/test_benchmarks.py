@@ -19,7 +19,7 @@ from benchmarks.apps import our_settings
 from benchmarks.measure import Comparison
 from benchmarks.measure import interleaved
 from benchmarks.relay import distant
-from flask_store.unnamed import is_ordered
+from flask_store.uploads.disk import is_ordered
 from tests.conftest import missing
 from tests.support.servers import ROOT
 

@@ -24,8 +24,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_store import unnamed
 from flask_store.stores.local import LocalStore
+from flask_store.uploads import disk
 from tests.conftest import missing
 from tests.support.recorded_disk import Recorded
 from tests.support.recorded_disk import recorded_disk
@@ -143,7 +143,7 @@ def recorded(
     with monkeypatch.context() as patch:
         for call in ("write", "fsync", "link", "replace", "mkdir"):
             patch.setattr(os, call, followed(getattr(os, call)))
-        patch.setattr(unnamed, "push", followed(unnamed.push))
+        patch.setattr(disk, "push", followed(disk.push))
         ACTIONS[name](store, name)
     answered = disk.end
     # What is written later may not take it back.
@@ -223,7 +223,7 @@ def tried(
         with recorded_disk(folder, SIZE) as disk:
             subprocess.run([*make, disk.path], check=True, capture_output=True)
             with mounted(disk.path, folder / "mounted", options):
-                assert unnamed.is_ordered(str(root.parent))
+                assert disk.is_ordered(str(root.parent))
                 LocalStore.from_config({"STORE_PATH": str(root)}).put("old.bin", OLD)
                 saved = recorded(disk, name, root, monkeypatch, alone)
         count, problems = 0, []
@@ -279,12 +279,12 @@ def test_of_others_nothing_is_believed(tmp_path: pathlib.Path, filesystem: str) 
     subprocess.run([*make, image], check=True, capture_output=True)
     folder.mkdir()
     with mounted(image, folder, options):
-        assert not unnamed.is_ordered(str(folder))
+        assert not disk.is_ordered(str(folder))
 
 
 def test_what_is_not_pushed_is_seen_to_lack(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the push a name shows before its content, and this test would see it."""
-    monkeypatch.setattr(unnamed, "push", lambda number: None)
+    monkeypatch.setattr(disk, "push", lambda number: None)
     _, problems = tried(FILESYSTEMS["ext4"], "small.bin", monkeypatch)
     assert "small.bin has 0 bytes of 1000" in problems
 
@@ -292,11 +292,11 @@ def test_what_is_not_pushed_is_seen_to_lack(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_not_synced_is_seen_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the sync after the name it is gone, and this test would see it."""
 
-    def link(self: unnamed.Unnamed, path: str, folder: int | None = None) -> None:
+    def link(self: disk.Unnamed, path: str, folder: int | None = None) -> None:
         self._synced = False
         real(self, path, folder)
 
-    real = unnamed.Unnamed.link
-    monkeypatch.setattr(unnamed.Unnamed, "link", link)
+    real = disk.Unnamed.link
+    monkeypatch.setattr(disk.Unnamed, "link", link)
     _, problems = tried(FILESYSTEMS["ext4"], "small.bin", monkeypatch, alone=True)
     assert "small.bin was stored, and is gone" in problems

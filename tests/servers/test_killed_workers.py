@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from flask_store.background.boxes import name_of
-from flask_store.dialects.s3_writing import TOKEN
+from flask_store.dialects.s3.writing import TOKEN
 from flask_store.stores.s3 import S3Store
 from tests.support.background_servers import running
 from tests.support.background_servers import settings_of

@@ -15,7 +15,7 @@ import requests
 from werkzeug.datastructures import FileStorage
 
 from flask_store.dialects import s3 as s3_dialect
-from flask_store.dialects import s3_writing
+from flask_store.dialects.s3 import writing
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
@@ -224,8 +224,8 @@ def test_probe_leaves_nothing_and_is_asked_once(
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 GiB, in the size of a test."""
-    monkeypatch.setattr(s3_writing, "SINGLE_PUT_LIMIT", 6 * 1024**2)
-    monkeypatch.setattr(s3_writing, "PART_SIZE", 5 * 1024**2)
+    monkeypatch.setattr(writing, "SINGLE_PUT_LIMIT", 6 * 1024**2)
+    monkeypatch.setattr(writing, "PART_SIZE", 5 * 1024**2)
 
 
 @pytest.mark.usefixtures("small_limit")

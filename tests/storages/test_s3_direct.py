@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from flask_store.dialects.s3_direct import Direct
+from flask_store.dialects.s3.direct import Direct
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.s3 import S3Store
