@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
 
 BARE = "bare WSGI, nothing parsed"
 BASE = "FileStorage.save"
+DURABLE = "FileStorage.save, as durable"
 OURS = "Flask-Store"
 
 
@@ -73,6 +74,32 @@ def werkzeug(config: dict[str, t.Any]) -> Flask:
         return name
 
     return _flask(save)
+
+
+def durable(config: dict[str, t.Any]) -> Flask:
+    """The same, which waits as Flask-Store does until the disk has the file and its
+    name."""
+    from werkzeug.utils import secure_filename
+
+    os.makedirs(config["folder"], exist_ok=True)
+
+    def save(file: t.Any) -> str:
+        name = secure_filename(file.filename)
+        save_durably(file, os.path.join(config["folder"], name))
+        return name
+
+    return _flask(save)
+
+
+def save_durably(file: t.Any, path: str) -> None:
+    """``FileStorage.save``, then fsync of the file and of its folder."""
+    file.save(path)
+    for name in (path, os.path.dirname(path)):
+        number = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def flask_store(config: dict[str, t.Any]) -> Flask:
@@ -164,4 +191,6 @@ def create_app() -> WSGIApplication:
         return s3(config)
     if label == BARE:
         return bare(config)
+    if label == DURABLE:
+        return durable(config)
     return PEERS.get(label, flask_store)(config)

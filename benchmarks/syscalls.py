@@ -1,8 +1,8 @@
-"""The system calls of one save of 1 KB, those of a URL, and what the import takes.
+"""The system calls of one save of 1 KB, its processor time, and that of the import.
 
 ``python -m benchmarks.syscalls``, from the project's folder. The save is that of an
-upload in a view, after the first one of the process, into a folder that is there.
-Calls that only get memory are left out.
+upload in a view, after the first one of the process, into a folder that is there. So
+is the URL of a file. Calls that only get memory are left out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -40,6 +41,9 @@ BASE = "FileStorage.save"
 #: The file names that mark the part of the trace that is looked at.
 BEGIN, END = "/benchmark-begins", "/benchmark-ends"
 MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "futex"}
+
+#: How many saves the processor's time is the mean of.
+SAVES = 500
 
 Action = Callable[[str], object]
 
@@ -121,6 +125,33 @@ def show_calls() -> None:
         print(*(f"    {line}" for line in traces[label]), "", sep="\n", flush=True)
 
 
+def processor_time(action: Action, folder: str, count: int) -> float:
+    """The CPU's seconds for a save, of so many."""
+    names = [f"{number}.bin" for number in range(count)]
+    begun = time.process_time()
+    for name in names:
+        action(name)
+    taken = (time.process_time() - begun) / count
+    for name in names:
+        os.unlink(os.path.join(folder, name))
+    return taken
+
+
+def show_processor_time(rounds: int) -> None:
+    """Print what a save costs beside the disk: nothing is waited for."""
+    table = Comparison("CPU seconds for a save of 1 KB, in one process", BASE, seconds)
+    plain = "Flask-Store, STORE_FSYNC = False"
+    with tempfile.TemporaryDirectory() as folder:
+        turns = {
+            label: functools.partial(
+                processor_time, ACTIONS[label](folder), folder, SAVES
+            )
+            for label in (BASE, plain)
+        }
+        table.add("seconds", interleaved(turns, rounds))
+    table.table().show()
+
+
 def imported(first: str, module: str) -> float:
     """The CPU's seconds for an import, after another one, in a fresh interpreter."""
     lines = (
@@ -157,6 +188,7 @@ def main(args: Sequence[str] | None = None) -> None:
         act(options.act, options.folder)
         return
     show_calls()
+    show_processor_time(options.rounds)
     show_imports(options.rounds)
 
 

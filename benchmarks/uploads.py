@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from . import strace
 from .apps import BARE
 from .apps import BASE
+from .apps import DURABLE
 from .apps import our_settings
+from .apps import OURS
 from .apps import PEERS
 from .client import Client
 from .client import Payload
@@ -75,7 +77,8 @@ def written(contender: Served, payload: Payload) -> float:
 def run(folder: pathlib.Path, sizes: dict[int, int], rounds: int) -> None:
     """Print what was found for these sizes."""
     ours = our_settings()
-    settings = {label: ours.get(label, {}) for label in [*PEERS, *ours, BARE]}
+    labels = [*PEERS, DURABLE, *ours, BARE]
+    settings = {label: ours.get(label, {}) for label in labels}
     comparison = Comparison("Seconds for an upload, and the ratio", BASE, seconds)
     counted = Table("Bytes written into files for each byte uploaded", "contender")
     rows = {label: [label] for label in settings}
@@ -95,6 +98,14 @@ def run(folder: pathlib.Path, sizes: dict[int, int], rounds: int) -> None:
         counted.add(*row)
     comparison.table().show()
     comparison.show_goal(ours, PEERS)
+    as_durable = Table("Flask-Store to FileStorage.save, as durable", "contender")
+    as_durable.rows[0] += tuple(comparison.columns)
+    ratios = (
+        comparison.ratio(column, OURS) / comparison.ratio(column, DURABLE)
+        for column in comparison.columns
+    )
+    as_durable.add(OURS, *(f"{ratio:.2f}" for ratio in ratios))
+    as_durable.show()
     counted.show()
 
 

@@ -80,6 +80,11 @@ class FileWrapper:
     :param upload: the upload that goes on in the background, if there is one.
     """
 
+    #: What is wrong with the key, as a row may hold any.
+    _problem = ""
+    #: Whether a row is known to have, or have had, this file.
+    _is_of_row = False
+
     def __init__(
         self, filename: str, provider: Owner, upload: Upload | None = None
     ) -> None:
@@ -89,10 +94,17 @@ class FileWrapper:
         # is no FsspecStore has those of its methods that it needs.
         self.provider: FileStore = t.cast("FileStore", provider.at(None))
         self._upload = upload
-        #: What is wrong with the key, as a row may hold any.
-        self._problem = ""
-        #: Whether a row is known to have, or have had, this file.
-        self._is_of_row = False
+
+    @classmethod
+    def _of_key(
+        cls, key: str, provider: FsspecStore, upload: Upload | None = None
+    ) -> FileWrapper:
+        """The file of a key that the store has checked."""
+        file = cls.__new__(cls)
+        file.key = key
+        file.provider = provider.at(None)
+        file._upload = upload
+        return file
 
     @classmethod
     def of_row(cls, path: str, provider: FileStore) -> FileWrapper:
@@ -102,10 +114,7 @@ class FileWrapper:
         one such row does not spoil a query. Rows that 0.0.4 wrote may begin with the
         slash of their location.
         """
-        file = cls.__new__(cls)
-        file.key = path.removeprefix("/")
-        file.provider = provider.at(None)
-        file._upload = None
+        file = cls._of_key(path.removeprefix("/"), provider)
         file._problem = naming.problem(file.key)
         file._is_of_row = True
         return file

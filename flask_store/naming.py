@@ -6,7 +6,6 @@ lies on a disk or in a bucket, is for the stores and their dialects to say.
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
 
@@ -54,9 +53,16 @@ _DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}).union(
 )
 # 32 bytes with the dot: what is longer is prose, "Mr.Smith and his dog".
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,31}\Z")
-# Most of the keys in any listing. A part begins with a letter or a digit, so that it
-# is neither made of dots nor the private folder.
-_PLAIN = re.compile(r"(?=.{1,255}\Z)\w[\w.-]*(?:/\w[\w.-]*)*\Z", re.ASCII)
+# A part that every rule below leaves as it is: it begins with a letter or a digit, does
+# not end with a dot or a space, has nothing that acts, and is no device. Most names and
+# keys have no other parts, so that one look at them is enough.
+_PART = (
+    r"(?!(?:con|prn|aux|nul|(?:com|lpt)[0-9]) *(?:[./]|\Z))"
+    r"\w(?:[\w. ()-]*[\w()-])?"
+)
+_PLAIN = re.compile(
+    rf"(?=.{{1,{MAX_NAME}}}\Z){_PART}(?:/{_PART})*\Z", re.ASCII | re.IGNORECASE
+)
 # normalize() is quadratic in a run of combining marks: a name of a megabyte would
 # keep a worker busy for minutes. Both ends are kept, the extension is at the last.
 _LONGEST_INPUT = 2048
@@ -70,7 +76,10 @@ def clean(filename: str) -> str:
 
     :param filename: the name as the client sent it; it is not trusted.
     """
-    name, extension = _portable(_SEPARATOR.split(filename)[-1])
+    part = _SEPARATOR.split(filename)[-1]
+    if _PLAIN.match(part):
+        return part
+    name, extension = _portable(part)
     return name or shortuuid.uuid() + extension
 
 
@@ -83,8 +92,8 @@ def clean_destination(destination: str | None) -> str:
     :param destination: the folder, or ``None`` for the root of the store.
     :raises InvalidName: if a part is ``..`` or has nothing to read in it.
     """
-    if not destination:
-        return ""
+    if not destination or _PLAIN.match(destination):
+        return destination or ""
     names = []
     for part in _SEPARATOR.split(destination):
         name, _ = _portable(part)
@@ -135,9 +144,7 @@ def check(key: str) -> str:
     """
     if not isinstance(key, str):
         raise InvalidName(f"A key is a str, not {type(key).__name__}.")
-    # A key is checked by everyone who uses it. One of any length is not remembered.
-    problem = (_problem if len(key) <= MAX_KEY else _problem.__wrapped__)(key)
-    if problem:
+    if not _PLAIN.match(key) and (problem := _problem(key)):
         raise InvalidName(f"The key {quoted(key)} {problem}", key)
     return key
 
@@ -147,8 +154,7 @@ def problem(key: str) -> str:
 
     :param key: the file's name in the store.
     """
-    # Not the remembered answers, which a long listing would drive out.
-    return "" if _PLAIN.match(key) else _problem.__wrapped__(key)
+    return "" if _PLAIN.match(key) else _problem(key)
 
 
 def is_file(name: str) -> bool:
@@ -298,7 +304,6 @@ def _is_staging(part: str) -> bool:
     return seen.partition(":")[0].rstrip(" .").casefold() == STAGING
 
 
-@functools.lru_cache(maxsize=1024)
 def _problem(key: str) -> str:
     """Say what is wrong with a key and what to do about it, or return ""."""
     parts = key.split("/")

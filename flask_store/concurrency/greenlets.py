@@ -7,6 +7,7 @@ of gunicorn, after ``--preload`` imported it unpatched.
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import sys
 import typing as t
@@ -57,7 +58,9 @@ def may_wait() -> bool:
 
 def lock() -> t.Any:
     """A lock of the operating system. Hold it only across what cannot switch."""
-    return original("_thread", "allocate_lock")()
+    if "gevent.monkey" in sys.modules:
+        return original("_thread", "allocate_lock")()
+    return _thread.allocate_lock()
 
 
 class Flag(t.Protocol):
@@ -141,7 +144,7 @@ def offload(function: t.Callable[..., T], *args: t.Any) -> T:
 
     :param function: a plain system call or two; nothing that could log.
     """
-    hub = current_hub()
+    hub = current_hub() if "gevent.hub" in sys.modules else None
     if hub is None:
         return function(*args)
     job = hub.threadpool.spawn(function, *args)

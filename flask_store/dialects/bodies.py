@@ -113,21 +113,32 @@ class FilePart(Body):
     """
 
     def __init__(self, file: t.BinaryIO, start: int, stop: int) -> None:
+        # A disk is not asked before somebody wants the bytes.
         self.file = file
         file.seek(start)
-        self._pieces = iter(lambda: file.read(min(BLOCK, self._left)), b"")
         self._stop = stop
         self._left = stop - start
-        self._skip = 0
-        self._ends = False
         self._explained = nullcontext
-        # A disk is not asked before somebody wants the bytes.
-        self._first = b""
 
     def explained_by(self, explained: Explained) -> t.Self:
         """This part, read in another context."""
         self._explained = explained
         return self
+
+    def __next__(self) -> bytes:
+        if not self._left:
+            self.close()
+            raise StopIteration
+        try:
+            with self._explained():
+                piece = self.file.read(min(BLOCK, self._left))
+                if not piece:
+                    raise NoAnswer(f"the file ended {self._left} bytes too early")
+        except BaseException:
+            self.close()
+            raise
+        self._left -= len(piece)
+        return piece
 
     def read(self, size: int = -1) -> bytes:
         """Up to *size* bytes; all that are left if it is negative.

@@ -118,9 +118,13 @@ def hold(
             count = link.count
         else:
             try:
-                place = _place(root, parts, folder, follow)
-                if place is not None:
-                    yield place
+                path = os.path.join(root, *parts)
+                name = path if folder is None else parts[-1]
+                found = None
+                if follow:
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if found is None or not stat.S_ISLNK(found.st_mode):
+                    yield Place(name, folder, path, found)
                     return
             finally:
                 if folder is not None:
@@ -193,18 +197,6 @@ def _inside(root: str, parts: Sequence[str], key: str) -> list[str]:
     return found
 
 
-def _place(
-    root: str, parts: Sequence[str], folder: int | None, follow: bool
-) -> Place | None:
-    """The last part of a key; ``None`` if it is a link that is to be followed."""
-    path = os.path.join(root, *parts)
-    place = Place(path if folder is None else parts[-1], folder, path)
-    if not follow:
-        return place
-    found = place.stat()
-    return None if stat.S_ISLNK(found.st_mode) else place._replace(found=found)
-
-
 def _open(
     root: str,
     parts: Sequence[str],
@@ -230,7 +222,9 @@ def _open(
             name = part if folder is not None else os.path.join(root, part)
             ways = flags if count == len(parts) else (PASS,)
             try:
-                below = _step(name, ways, folder)
+                below = os.open(name, ways[0], dir_fd=folder)
+            except PermissionError:
+                below = os.open(name, ways[-1], dir_fd=folder)
             except FileNotFoundError as exc:
                 if not make:
                     raise
@@ -238,7 +232,7 @@ def _open(
                     reason = os.strerror(errno.ENOTDIR)
                     raise NotADirectoryError(errno.ENOTDIR, reason, name) from exc
                 _make(root, name, folder, durable)
-                below = _step(name, ways, folder)
+                below = os.open(name, ways[0], dir_fd=folder)
             except OSError as exc:
                 if exc.errno in NO_FOLDER and _is_link(name, folder):
                     raise _Link(count) from exc
@@ -251,13 +245,6 @@ def _open(
             os.close(folder)
         raise
     return folder
-
-
-def _step(name: str, ways: Sequence[int], folder: int | None) -> int:
-    for flags in ways[:-1]:
-        with suppress(PermissionError):
-            return os.open(name, flags, dir_fd=folder)
-    return os.open(name, ways[-1], dir_fd=folder)
 
 
 def _is_link(name: str, folder: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import io
 import os
@@ -24,6 +25,7 @@ from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..uploads.disk import BINARY
 from ..uploads.disk import FOLLOWS
+from ..uploads.disk import is_ordered
 from ..uploads.disk import make_folders
 from ..uploads.disk import MODE
 from ..uploads.disk import NO_LINKS
@@ -40,7 +42,6 @@ from . import NOT_A_FILE
 from . import Span
 from . import Stat
 from . import Unreachable
-from . import utc
 from .bodies import FilePart
 from .errors import explained
 from .errors import version_gone
@@ -83,7 +84,10 @@ class LocalDialect(Dialect):
         options = dict(location.options)
         self._fsync = bool(options.pop("fsync", True))
         super().__init__(Location("file", location.root, options))
+        # No key leads here, so that path() would refuse it.
+        self._private = os.path.join(self.root, naming.STAGING)
         self._nameless: bool | None = None
+        self._ordered = False
         self._links: bool | None = None
         #: The disk that the root was on when this process last saw it.
         self._device: int | None = None
@@ -133,6 +137,8 @@ class LocalDialect(Dialect):
             # The folder of a store that was looked at only lacks the private one.
             if known is not None and not os.path.isdir(self._private):
                 raise StoreUnavailable(GONE.format(self.root, "it is on another disk"))
+            if known is not None:  # nothing is known of this disk
+                self._nameless, self._ordered = None, False
             self._device = found.st_dev
 
     def _key(self, path: str) -> str:
@@ -149,30 +155,33 @@ class LocalDialect(Dialect):
         :raises StoreUnavailable: if ``STORE_PATH`` is not there any more.
         """
         try:
-            return self._made()
+            if not self._nameless:
+                # A private folder would make another disk look like the store's.
+                self._check_root()
+            try:
+                return self._new()
+            except FileNotFoundError:
+                self._check_root()
+                make_folders(self.root, self._fsync)
+                self._check_root()
+                return self._new()
         except NotADirectoryError as exc:
             raise NotConfiguredError(
                 f"STORE_PATH {self.root!r} is, or lies below, a file. It must be a"
                 " folder; it is made if it is missing."
             ) from exc
 
-    def _made(self) -> Unnamed:
-        if not self._nameless:
-            # A private folder would make another disk look like the store's.
-            self._check_root()
-        try:
-            return self._new()
-        except FileNotFoundError:
-            self._check_root()
-            make_folders(self.root, self._fsync)
-            self._check_root()
-            return self._new()
-
     def _new(self) -> Unnamed:
         if self._nameless is None:
+            self._ordered = is_ordered(self.root)
             self._nameless = probe(self.root, self._private, False)
         return Unnamed(
-            self.root, self._private, self._nameless, self._fsync, make=False
+            self.root,
+            self._private,
+            self._nameless,
+            self._fsync,
+            make=False,
+            ordered=self._ordered,
         )
 
     @contextmanager
@@ -180,26 +189,19 @@ class LocalDialect(Dialect):
         file = source.unnamed(self.root)
         # What was received for the spool is too private for the web server.
         if file is not None and file.mode == MODE:
-            self._sync(file)
+            # Not for the file to say: another store may have received it.
+            if self._fsync:
+                file.sync()
             yield file
             return
         file = self.unnamed()
         try:
             source.write_into(file)
-            self._sync(file)
+            if self._fsync:
+                file.sync()
             yield file
         finally:
             file.close()
-
-    def _sync(self, file: Unnamed) -> None:
-        # Not for the file to say: another store may have received it.
-        if self._fsync:
-            file.sync()
-
-    @property
-    def _private(self) -> str:
-        # No key leads here, so that path() would refuse it.
-        return os.path.join(self.root, naming.STAGING)
 
     def exclusive(self, staged: Unnamed) -> bool:
         if self._links is None:
@@ -226,31 +228,31 @@ class LocalDialect(Dialect):
         self, give_name: t.Callable[..., None], staged: Unnamed, key: str
     ) -> None:
         self._check_root()
-        with self._hold_to_write(key) as place:
-            try:
-                give_name(staged, place.name, place.folder)
-            except OSError as exc:
-                if exc.errno != errno.EXDEV:
-                    raise
-                self._publish_there(give_name, staged, place)
-            if self._fsync:
-                place.sync()
-
-    @contextmanager
-    def _hold_to_write(self, key: str) -> Iterator[Place]:
-        """Hold the folder of a key for a new file, and make it if it is missing.
-
-        :raises FileExists: if it is, or lies below, a file.
-        """
         try:
             with hold(self.root, key, make=True, durable=self._fsync) as place:
-                yield place
-        except FileNotFoundError:
-            self._check_root()
-            raise
+                try:
+                    give_name(staged, place.name, place.folder)
+                    in_one = staged.ordered
+                except OSError as exc:
+                    if exc.errno != errno.EXDEV:
+                        raise
+                    self._publish_there(give_name, staged, place)
+                    in_one = False
+                if self._fsync and not in_one:
+                    place.sync()
         except OSError as exc:
-            if exc.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise
+            self._check_folder(exc, key)
+            raise
+
+    def _check_folder(self, exc: OSError, key: str) -> None:
+        """See whether the folder of a new file is to blame for an error.
+
+        :raises FileExists: if it is, or lies below, a file.
+        :raises StoreUnavailable: if the whole store is gone.
+        """
+        if isinstance(exc, FileNotFoundError):
+            self._check_root()
+        elif exc.errno in (errno.ENOTDIR, errno.ELOOP):
             folder = key.rpartition("/")[0]
             message = DESTINATION_IS_FILE.format(naming.quoted(folder))
             raise FileExists(message, folder) from exc
@@ -271,7 +273,8 @@ class LocalDialect(Dialect):
                 source.seek(0)
                 while data := source.read(CHUNK):
                     near.write(data)
-            self._sync(near)
+            if self._fsync:
+                near.sync()
             give_name(near, place.name, within)
         finally:
             near.close()
@@ -282,28 +285,32 @@ class LocalDialect(Dialect):
             with hold(self.root, claim.staged) as old:
                 found = old.stat()
                 _described(found, claim.staged)  # it is no link
-                with self._hold_to_write(claim.key) as new:
-                    self._link(old, new, found)
+                self._link(old, claim.key, found)
         except OSError as exc:
             if exc.errno not in (errno.EXDEV, *NO_LINKS):
                 raise
             super().adopt(claim, staged)
 
-    def _link(self, old: Place, new: Place, found: os.stat_result) -> None:
+    def _link(self, old: Place, key: str, found: os.stat_result) -> None:
         try:
-            os.link(
-                old.name,
-                new.name,
-                src_dir_fd=old.folder,
-                dst_dir_fd=new.folder,
-                follow_symlinks=FOLLOWS,
-            )
-        except FileExistsError:
-            # Perhaps by a call that was cut off before the name was safe.
-            if not os.path.samestat(found, new.stat()):
-                raise
-        if self._fsync:
-            new.sync()
+            with hold(self.root, key, make=True, durable=self._fsync) as new:
+                try:
+                    os.link(
+                        old.name,
+                        new.name,
+                        src_dir_fd=old.folder,
+                        dst_dir_fd=new.folder,
+                        follow_symlinks=FOLLOWS,
+                    )
+                except FileExistsError:
+                    # Perhaps by a call that was cut off before the name was safe.
+                    if not os.path.samestat(found, new.stat()):
+                        raise
+                if self._fsync:
+                    new.sync()
+        except OSError as exc:
+            self._check_folder(exc, key)
+            raise
 
     # -- reading -------------------------------------------------------------
 
@@ -326,21 +333,26 @@ class LocalDialect(Dialect):
         if where is None:
             file.close()
             return None
-        return Fetched(opened, *where, FilePart(file, *where))
+        return Fetched(opened, *where, FilePart(t.cast("t.BinaryIO", file), *where))
 
     def open(self, key: str) -> t.IO[bytes]:
-        return self._open_file(key)[0]
+        return t.cast("t.IO[bytes]", io.BufferedReader(self._open_file(key)[0]))
 
-    def _open_file(self, key: str) -> tuple[t.BinaryIO, Stat]:
+    def _open_file(self, key: str) -> tuple[DiskFile, Stat]:
         self._check_root()
         with hold(self.root, key, follow=True) as place:
-            _described(place.found, key)
-            number = _open_at_once(place)
-        file: t.BinaryIO = io.BufferedReader(
-            DiskFile(number, place.path, key, self.explain)
-        )
+            if place.found is None or not stat.S_ISREG(place.found.st_mode):
+                raise FileNotFoundError(key)
+            try:
+                # A pipe that has taken the name would be waited for, for ever.
+                number = os.open(place.name, OPEN, dir_fd=place.folder)
+            except OSError as exc:
+                if exc.errno in NO_DATA:
+                    raise FileNotFoundError(exc.errno, exc.strerror, key) from exc
+                raise
+        file = DiskFile(number, place.path, key, self.explain)
         try:
-            return file, _described(os.fstat(file.fileno()), key)
+            return file, _described(os.fstat(number), key)
         except BaseException:
             file.close()
             raise
@@ -533,21 +545,7 @@ def _described(found: os.stat_result | None, key: str) -> Stat:
     return Stat(
         name=key,
         size=found.st_size,
-        modified=utc(found.st_mtime),
-        etag=_version(found),
+        modified=dt.datetime.fromtimestamp(found.st_mtime, dt.UTC),
+        etag=f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}",
         content_type=media_types.content_type(key),
     )
-
-
-def _open_at_once(place: Place) -> int:
-    try:
-        # A pipe that has taken the name would be waited for, for ever.
-        return os.open(place.name, OPEN, dir_fd=place.folder)
-    except OSError as exc:
-        if exc.errno in NO_DATA:
-            raise FileNotFoundError(exc.errno, exc.strerror, place.path) from exc
-        raise
-
-
-def _version(found: os.stat_result) -> str:
-    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"

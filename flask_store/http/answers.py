@@ -58,7 +58,10 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     if request.headers.get("Sec-Fetch-Dest") in presentation.CODE_DESTINATIONS:
         refuse(403, "What was uploaded is not loaded as the code of a page.")
     with refusals():
-        until = _check_link(store, key)
+        # The last moment of a good link; None if there is none and none is needed.
+        until = None
+        if store.signed_urls or "signature" in request.args:
+            until = links.check(store.identity, key, request.args)
         download_as = request.args.get("download_as") if until else None
         if store.serve == "redirect":
             link = store.storage_link(key, download_as=download_as)
@@ -68,13 +71,6 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
             with suppress(VersionGone):
                 return _respond(store, key, kind, until, download_as)
         raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
-
-
-def _check_link(store: FsspecStore, key: str) -> int | None:
-    """The last moment of a good link; ``None`` if there is none and none is needed."""
-    if store.signed_urls or "signature" in request.args:
-        return links.check(store.identity, key, request.args)
-    return None
 
 
 def _redirect(link: str, kind: type[Response]) -> Response:

@@ -77,10 +77,9 @@ def part(request: Request, size: int, mine: Validators) -> Part:
 
     :param size: of the whole file, in bytes.
     """
-    if not _holds(request, mine):
-        return Part(412)
-    if _is_current(request, mine):
-        return Part(304)
+    status = _precondition(request, mine)
+    if status is not None:
+        return Part(status)
     header = request.headers.get("Range")
     if header is None or request.method != "GET" or not _may_continue(request, mine):
         return Part(200, 0, size)
@@ -93,24 +92,29 @@ def span(request: Request) -> Span | None:
     return _span(spec) if unit.strip().lower() == "bytes" else None
 
 
-def _holds(request: Request, mine: Validators) -> bool:
+def _precondition(request: Request, mine: Validators) -> int | None:
+    """412 if a precondition fails, 304 if the client has this version already."""
     if "If-Match" in request.headers:
         tags = request.if_match
-        return tags.star_tag or (
-            mine.etag is not None and mine.strong and tags.is_strong(mine.etag)
-        )
-    date = request.if_unmodified_since
-    return date is None or mine.modified is None or mine.modified <= date
-
-
-def _is_current(request: Request, mine: Validators) -> bool:
+        if not tags.star_tag and (
+            mine.etag is None or not mine.strong or not tags.is_strong(mine.etag)
+        ):
+            return 412
+    else:
+        date = request.if_unmodified_since
+        if date is not None and mine.modified is not None and mine.modified > date:
+            return 412
     if "If-None-Match" in request.headers:
         tags = request.if_none_match
-        return tags.star_tag or (
+        is_current = tags.star_tag or (
             mine.etag is not None and tags.contains_weak(mine.etag)
         )
-    date = request.if_modified_since
-    return date is not None and mine.modified is not None and mine.modified <= date
+    else:
+        date = request.if_modified_since
+        is_current = (
+            date is not None and mine.modified is not None and mine.modified <= date
+        )
+    return 304 if is_current else None
 
 
 def _may_continue(request: Request, mine: Validators) -> bool:

@@ -64,7 +64,10 @@ def essence(content_type: str) -> str:
 
 def is_inline(content_type: str, allowed: Iterable[str] = INLINE_TYPES) -> bool:
     """Whether a browser may show this type in place of saving it."""
-    kind = essence(content_type)
+    return _is_inline(essence(content_type), allowed)
+
+
+def _is_inline(kind: str, allowed: Iterable[str]) -> bool:
     if kind in allowed:
         return True
     family = f"{kind.partition('/')[0]}/*"
@@ -85,7 +88,7 @@ def headers(
     :param download_as: save it under this name, whatever it is.
     """
     kind = essence(content_type)
-    shown = is_inline(kind, allowed) and download_as is None
+    shown = _is_inline(kind, allowed) and download_as is None
     sent = kind
     if CODE.match(kind):
         sent = "text/plain" if shown else UNKNOWN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import typing as t
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -65,7 +64,9 @@ class BaseStore:
                 for message in slips(config, self.REQUIRED_CONFIGURATION):
                     warn(message)
             self.configure(config)
-        self.destination: str = naming.clean_destination(destination)
+        self.destination: str = ""
+        if destination:
+            self.destination = naming.clean_destination(destination)
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
@@ -132,8 +133,9 @@ class BaseStore:
         """The same store with another destination."""
         if not destination and not self.destination:
             return self
-        twin = copy.copy(self)
-        twin.destination = naming.clean_destination(destination)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.destination = naming.clean_destination(destination) if destination else ""
         return twin
 
     # -- what a provider has to say ------------------------------------------

@@ -56,6 +56,8 @@ if t.TYPE_CHECKING:
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
+CONFLICTS: t.Final = t.get_args(OnConflict)
+
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
 ATTEMPTS = 5
 
@@ -187,19 +189,20 @@ class FsspecStore(BaseStore):
         :raises FileExists: with ``on_conflict="error"``.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
-        if on_conflict not in t.get_args(OnConflict):
+        if on_conflict not in CONFLICTS:
             raise ValueError(
                 f"on_conflict is {on_conflict!r}; it must be 'rename', 'error' or"
                 " 'overwrite'."
             )
         with open_source(file) as source:
-            source.report_to(callback)
+            if callback is not NO_CALLBACK:
+                source.report_to(callback)
             key = self.key(naming.clean(_filename(filename, source)))
             # The background takes only a name that may change: whether it is free need
             # not be asked before save() returns.
             files = self.incoming if on_conflict == "rename" else self.files
             key, upload = self._store(files, source, key, on_conflict, content_type)
-        stored = FileWrapper(key, self.at(None), upload)
+        stored = FileWrapper._of_key(key, self, upload)
         try:
             signals.file_saved.send(_application(), file=stored)
         except BaseException:
@@ -212,7 +215,7 @@ class FsspecStore(BaseStore):
         return stored
 
     def _uploaded(self, key: str, upload: BackgroundUpload) -> FileWrapper:
-        return FileWrapper(key, self.at(None), upload)
+        return FileWrapper._of_key(key, self, upload)
 
     def upload(self, name: str) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
@@ -265,7 +268,7 @@ class FsspecStore(BaseStore):
         key = self.key(key)
         with open_source(file) as source:
             self._store(self.files, source, key, on_conflict, content_type)
-        return FileWrapper(key, self.at(None))
+        return FileWrapper._of_key(key, self)
 
     def copy(
         self,
@@ -372,7 +375,7 @@ class FsspecStore(BaseStore):
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        signals.file_deleted.send(_application(), file=FileWrapper(key, self.at(None)))
+        signals.file_deleted.send(_application(), file=FileWrapper._of_key(key, self))
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that

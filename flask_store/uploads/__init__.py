@@ -50,66 +50,73 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     :raises TypeError: for anything that is not a file.
     :raises ClientDisconnected: while it is read, for a request's body that is cut off.
     """
+    if isinstance(file, str | os.PathLike):
+        with open(_local_path(file), "rb") as opened:
+            yield Source(opened, os.path.basename(opened.name))
+        return
     if file is None:
         _check_body()
         raise NoFile(NO_FILE)
+    stream: t.IO[bytes]
+    filename: str | None = None
     if isinstance(file, FileStorage):
-        with _kept(_ending(file.stream)) as stream:
-            source = Source(stream, file.filename or "", _length_of_body(stream))
-            if not source.filename and source.rewinds and source.size == 0:
-                _check_body()
-                raise NoFile(NO_FILE)
-            yield source
+        stream, filename = file.stream, file.filename or ""
     elif isinstance(file, bytes | bytearray | memoryview):
         if not len(file):  # request.get_data() of a body that could not be read
             _check_body()
-        yield Source(io.BytesIO(file), None)
-    elif isinstance(file, str | os.PathLike):
-        with open(_local_path(file), "rb") as stream:
-            yield Source(stream, os.path.basename(stream.name))
+        stream = io.BytesIO(file)
     elif hasattr(file, "read"):
-        name = getattr(file, "name", None)
-        with _kept(_ending(t.cast("t.IO[bytes]", file))) as stream:
-            filename = os.path.basename(name) if _is_path(name) else None
-            yield Source(stream, filename, _length_of_body(stream))
+        stream, name = file, getattr(file, "name", None)
+        if name and isinstance(name, str):
+            filename = os.path.basename(name)
     else:
         raise TypeError(
             f"Cannot save {type(file).__name__!r}: pass a FileStorage (such as"
             " request.files['afile']), a path, bytes, or a file opened with 'rb'."
         )
+    stream, length = _ending(stream)
+    try:
+        position = stream.tell()
+    except (AttributeError, OSError, ValueError):  # it cannot be moved
+        position = None
+    try:
+        source = Source(stream, filename, length)
+        # The part that a browser sends when no file was chosen.
+        if filename == "" and source.rewinds and source.size == 0:
+            _check_body()
+            raise NoFile(NO_FILE)
+        yield source
+    finally:
+        if position is not None and not getattr(stream, "closed", False):
+            with suppress(AttributeError, OSError):
+                stream.seek(position)
 
 
-def _ending(stream: t.IO[bytes]) -> t.IO[bytes]:
-    """The stream, or Werkzeug's one of the same bytes if it is the server's own: that
-    may go on to the end of the connection (PEP 3333, "Input and Error Streams").
+def _ending(stream: t.IO[bytes]) -> tuple[t.IO[bytes], int | None]:
+    """A stream that ends, and how many bytes are to come of it, if it is the body of
+    the request.
 
-    :raises NoLength: if nobody knows where the body ends.
-    """
-    if not has_request_context() or stream is not request.environ.get("wsgi.input"):
-        return stream
-    check_length(request.environ)
-    return stream if request.environ.get("wsgi.input_terminated") else request.stream
-
-
-def _length_of_body(stream: t.IO[bytes]) -> int | None:
-    """How many bytes of the request's body are to come, if the stream is that.
-
-    Werkzeug counts them, but on a server that ends the body by itself, as gunicorn
-    does. The end of a connection is an end too, for such a server.
+    The server's own stream may go on to the end of the connection (PEP 3333, "Input and
+    Error Streams"); Werkzeug has one of the same bytes that does not. It counts them,
+    but on a server that ends the body by itself, as gunicorn does. The end of a
+    connection is an end too, for such a server.
 
     :raises NoLength: if nobody knows where the body ends.
     """
     if not has_request_context():
-        return None
+        return stream, None
+    servers = request.environ.get("wsgi.input")
     # The property of this name would make the stream if there was none yet.
     mine = vars(request._get_current_object()).get("stream")  # type: ignore[attr-defined]
-    if stream is not mine and stream is not request.environ.get("wsgi.input"):
-        return None
+    if stream is not servers and stream is not mine:
+        return stream, None
     check_length(request.environ)
+    if stream is servers and not request.environ.get("wsgi.input_terminated"):
+        stream = request.stream
     if request.content_length is None:
-        return None
+        return stream, None
     read = stream.tell() if isinstance(stream, LimitedStream) else 0
-    return request.content_length - read
+    return stream, request.content_length - read
 
 
 def _check_body() -> None:
@@ -132,24 +139,6 @@ def check_length(environ: Mapping[str, t.Any]) -> None:
     length = environ.get("CONTENT_LENGTH") or "0"
     if coding.lower() != "identity" or re.fullmatch(r"[0-9]+", length) is None:
         raise NoLength(NO_LENGTH)
-
-
-@contextmanager
-def _kept(stream: t.IO[bytes]) -> t.Iterator[t.IO[bytes]]:
-    """Puts the stream back where it was, unless it cannot be moved."""
-    position = None
-    with suppress(AttributeError, OSError, ValueError):
-        position = stream.tell()
-    try:
-        yield stream
-    finally:
-        if position is not None and not getattr(stream, "closed", False):
-            with suppress(AttributeError, OSError):
-                stream.seek(position)
-
-
-def _is_path(name: object) -> t.TypeGuard[str]:
-    return isinstance(name, str) and bool(name)
 
 
 def _local_path(file: str | os.PathLike[str]) -> str | os.PathLike[str]:

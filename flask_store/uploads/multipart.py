@@ -22,7 +22,6 @@ from werkzeug.sansio.multipart import Field
 from werkzeug.sansio.multipart import File
 from werkzeug.sansio.multipart import MultipartDecoder
 from werkzeug.sansio.multipart import NEED_DATA
-from werkzeug.sansio.multipart import NeedData
 from werkzeug.sansio.multipart import State
 
 from .reading import pieces
@@ -99,7 +98,11 @@ class PartParser(MultiPartParser):
         files: list[tuple[str, FileStorage]] = []
         part: Field | File
         body: t.Any
-        for event in self._events(stream, boundary):
+        decoder = Decoder(
+            boundary, self.max_form_memory_size, max_parts=self.max_form_parts
+        )
+        decoded = map(decoder.events, chain(pieces(stream.read), [None]))
+        for event in chain.from_iterable(decoded):
             if isinstance(event, Field):
                 part, body = event, Text(self.max_form_memory_size)
             elif isinstance(event, File):
@@ -118,13 +121,6 @@ class PartParser(MultiPartParser):
                     files.append((part.name, file))
             del event  # and the memory of its data, while the next piece arrives
         return self.cls(fields), self.cls(files)
-
-    def _events(self, stream: t.IO[bytes], boundary: bytes) -> Iterator[Event]:
-        decoder = Decoder(
-            boundary, self.max_form_memory_size, max_parts=self.max_form_parts
-        )
-        found = map(decoder.events, chain(pieces(stream.read), [None]))
-        return chain.from_iterable(found)
 
 
 class Text:
@@ -173,7 +169,8 @@ class Decoder(MultipartDecoder):
         """
         if data is None:
             self.receive_data(None)
-            yield from self._decoded()
+            while not isinstance(event := self.next_event(), Epilogue):
+                yield event
             return
         if self.state is State.EPILOGUE:
             self.receive_data(data)
@@ -195,12 +192,8 @@ class Decoder(MultipartDecoder):
                 size = left // 2
             self.receive_data(t.cast(bytes, view[start : start + size]))
             if not is_open:
-                yield from self._decoded()
+                yield from iter(self.next_event, NEED_DATA)
             start += size
-
-    def _decoded(self) -> Iterator[Event]:
-        while not isinstance(event := self.next_event(), NeedData | Epilogue):
-            yield event
 
     def _content(self, data: bytes, start: int) -> tuple[int, bool]:
         """Where the bytes of *data* end that go on, from *start*, with the part that

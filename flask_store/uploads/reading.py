@@ -36,7 +36,22 @@ def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """
     arrived = 0
     short = bytearray()
-    while data := _read(read, _wanted(arrived)):
+    while True:
+        size = SMALL if arrived < SMALL else MIDDLE if arrived < LARGE else LARGE
+        permitted = False
+        if size > SMALL:
+            try:
+                _permits.pop()
+                permitted = True
+            except IndexError:
+                size = SMALL
+        try:
+            data = read(size)
+        finally:
+            if permitted:
+                _permits.append(None)
+        if not data:
+            break
         arrived += len(data)
         # Each piece is work, however short it is.
         if short or len(data) < SHORT:
@@ -49,22 +64,3 @@ def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
         del data  # and its memory, while the next piece arrives
     if short:
         yield bytes(short)
-
-
-def _wanted(arrived: int) -> int:
-    if arrived < SMALL:
-        return SMALL
-    return MIDDLE if arrived < LARGE else LARGE
-
-
-def _read(read: Callable[[int], bytes], size: int) -> bytes:
-    if size <= SMALL:
-        return read(size)
-    try:
-        permit = _permits.pop()
-    except IndexError:
-        return read(SMALL)
-    try:
-        return read(size)
-    finally:
-        _permits.append(permit)

@@ -215,7 +215,8 @@ class Source:
         file = take(folder) if callable(take) else None
         if not isinstance(file, Unnamed):
             return None
-        self.callback.absolute_update(self.size)
+        if self.callback is not NO_CALLBACK:
+            self.callback.absolute_update(self.size)
         return file
 
     @property

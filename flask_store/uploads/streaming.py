@@ -20,6 +20,7 @@ from werkzeug.utils import cached_property
 from .. import naming
 from ..exceptions import StoreError
 from . import check_length
+from .disk import BEGIN
 from .disk import Unnamed
 from .multipart import FormParser
 
@@ -53,8 +54,17 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         """
         if self._rolled:
             return
-        self._choose()
-        if self._store is None or self._staged is None:
+        for store in self._stores:
+            try:
+                with store.dialect.explained(naming.STAGING):
+                    self._staged = store.incoming.unnamed()
+            except (StoreError, OSError) as exc:
+                # If it has to be known, save() will say so.
+                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
+            if self._staged is not None:
+                self._store = store
+                break
+        else:
             super().rollover()
             return
         memory = t.cast("io.BytesIO", self._file)
@@ -65,18 +75,6 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             self._file.seek(memory.tell())
         except OSError as exc:
             raise self._explained(exc) from exc
-
-    def _choose(self) -> None:
-        for store in self._stores:
-            try:
-                with store.dialect.explained(naming.STAGING):
-                    self._staged = store.incoming.unnamed()
-            except (StoreError, OSError) as exc:
-                # If it has to be known, save() will say so.
-                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
-            if self._staged is not None:
-                self._store = store
-                return
 
     def write(self, data: t.Any) -> int:
         """Write where the last write ended.
@@ -91,7 +89,9 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             count = super().write(data)
         except OSError as exc:
             raise self._explained(exc) from exc
-        self._staged.begin(self._file.tell())
+        end = self._file.tell()
+        if end - self._staged.begun >= BEGIN:
+            self._staged.begin(end)
         return count
 
     def _explained(self, exc: OSError) -> Exception:
@@ -158,8 +158,9 @@ class StreamingRequest(Request):
     def close(self) -> None:
         """Close the files of the form, and those of one that was never complete."""
         super().close()
-        for upload in self._uploads:
-            upload.close()
+        for upload in vars(self).get("_uploads", ()):
+            if not upload.closed:
+                upload.close()
 
 
 def install(app: Flask, store: FileStore) -> None:

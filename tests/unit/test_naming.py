@@ -63,6 +63,28 @@ def test_clean_makes_every_hostile_name_safe(name):
     _assert_safe(naming.clean(name))
 
 
+def test_plain_names_are_what_the_rules_make_of_them(monkeypatch):
+    """One look at a plain name, or key, says what all the rules would say."""
+    rng = random.Random(4)
+    pieces = list("aZ09_.-() %:$/\\\n\u00e9\u0660\u2024") + [
+        "con",
+        "LPT1",
+        ".jpg",
+        "..",
+        "x" * 99,
+    ]
+    texts = {"".join(rng.choices(pieces, k=rng.randrange(1, 7))) for _ in range(20_000)}
+    plain = {text for text in texts if naming._PLAIN.match(text)}
+    assert 500 < len(plain) < len(texts)
+    keys = {text for text in texts if not naming.problem(text)}
+    monkeypatch.setattr(naming, "_PLAIN", re.compile(r"\Z\A."))
+    assert plain <= {text for text in texts if not naming.problem(text)} == keys
+    for text in plain:
+        assert naming.clean_destination(text) == text
+        name = text.rpartition("/")[2]
+        assert naming.clean(text) == naming.clean(name) == name
+
+
 @pytest.mark.slow
 def test_clean_makes_random_names_safe():
     """Random names, made of hostile pieces, are made safe, always alike."""
