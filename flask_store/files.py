@@ -97,7 +97,7 @@ class FileWrapper:
 
     @classmethod
     def _of_key(
-        cls, key: str, provider: FsspecStore, upload: Upload | None = None
+        cls, key: str, provider: FileStore, upload: Upload | None = None
     ) -> FileWrapper:
         """The file of a key that the store has checked."""
         file = cls.__new__(cls)
