@@ -38,7 +38,7 @@ class Turns:
         try:
             self.runner.start(self._run)
         except RuntimeError:
-            # Python starts no more threads. The next process finds the work in the spool.
+            # Python starts no more threads. The work stays for the next process.
             self._stopped()
 
     def finish(self, timeout: float) -> bool:

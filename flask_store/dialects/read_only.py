@@ -1,4 +1,4 @@
-"""What the dialects of storages have in common that can only be read."""
+"""The base classes of dialects for storages that can only be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ReadOnlyDialect(Dialect):
     """A storage that can only be read."""
 
     read_only = True
-    #: Why, and what to do.
+    #: Why, and what to do instead; a part of the error's message.
     reason: t.ClassVar[str]
 
     def refuse(self) -> t.NoReturn:
@@ -37,11 +37,11 @@ class ReadOnlyDialect(Dialect):
         self.refuse()
 
     def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
-        return iter(())  # nothing is ever left behind
+        return iter(())  # without uploads, there are no unfinished ones
 
 
 class ChainedDialect(ReadOnlyDialect):
-    """Another storage's files, for reading.
+    """Reads the files of another storage.
 
     :param inner: the dialect of that storage.
     """
