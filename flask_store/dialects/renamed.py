@@ -1,4 +1,4 @@
-"""What SFTP, SMB and FTP have in common: upload beside, then rename on the server."""
+"""The base class for SFTP, SMB, WebDAV and FTP: upload under a private name, rename."""
 
 from __future__ import annotations
 
@@ -40,28 +40,29 @@ class Staged:
     """A complete upload on the server, under a private name.
 
     :param path: where it is.
-    :param there: false as soon as it has its final name.
+    :param is_private: whether it still has this name, and not its final one.
     """
 
     path: str
-    there: bool = True
+    is_private: bool = True
 
 
 class StagedDialect(Dialect):
-    """The upload goes to the server once; each attempt at a name is a rename.
+    """Sends an upload to the server once, under a private name, and then renames it.
 
-    A protocol says how it writes, renames and makes one folder.
+    If a name is taken, only the rename is repeated. A subclass says how its protocol
+    writes a file, renames it and makes one folder.
     """
 
-    #: The rename as the log calls it.
+    #: The name of the rename in log messages.
     rename: t.ClassVar[str] = "rename"
-    #: Whether a file must be looked at before it is opened, because a server waits for
-    #: ever for somebody to write into a pipe.
+    #: Whether to look at a file before it is opened. A server that opens a pipe waits
+    #: for ever for another program to write into it.
     looks_first: t.ClassVar[bool] = True
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
-        self._refuses: bool | None = None
+        self._is_exclusive: bool | None = None
 
     @property
     def uri(self) -> str:
@@ -80,24 +81,24 @@ class StagedDialect(Dialect):
 
     @contextmanager
     def _private(self) -> Iterator[Staged]:
-        """A new private path, at which nothing is left."""
+        """A new private path. A file that is still there at the end is removed."""
         self.reach()
         staged = Staged(self.staging_path())
         try:
             yield staged
         except BaseException as exc:
-            # Of a server that is silent nobody waits for more than one answer; sweep
-            # removes the upload when it is back.
-            if staged.there and not self._is_silent(exc):
+            # A server that does not answer is not asked again; that would double the
+            # waiting. sweep removes the upload when the server is back.
+            if staged.is_private and not self._is_silent(exc):
                 self._take_back(staged.path)
             raise
-        if staged.there:
+        if staged.is_private:
             self._take_back(staged.path)
 
     def _take_back(self, path: str) -> None:
-        """Remove an upload, so that its bytes do not fill the disk of the server; by a
-        new connection if this one is of no use any more."""
-        # Whatever happened, it is more telling than what may happen here.
+        """Remove an upload, so that it takes no space on the server. If this connection
+        does not work any more, use a new one."""
+        # The error that led here says more than one that is raised here.
         with suppress(Exception):
             try:
                 self.discard(path)
@@ -105,15 +106,15 @@ class StagedDialect(Dialect):
                 self.anew().discard(path)
 
     def exclusive(self, staged: Staged) -> bool:
-        if self._refuses is None:
-            self._refuses = self._probe()
-            if self._refuses is False:
+        if self._is_exclusive is None:
+            self._is_exclusive = self._probe()
+            if self._is_exclusive is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
                     self.rename,
                     self.uri,
                 )
-        return bool(self._refuses)
+        return bool(self._is_exclusive)
 
     def create(
         self,
@@ -127,13 +128,13 @@ class StagedDialect(Dialect):
             try:
                 self._rename(staged.path, path)
             except Exception as exc:
-                # Most servers say no more than that it failed.
+                # Most servers do not say why a rename failed.
                 if not self._is_lost(exc) and self._is_there(path):
                     raise FileExistsError(path) from exc
                 raise
 
         self._in_folder(path, rename)
-        staged.there = False
+        staged.is_private = False
 
     def replace(
         self,
@@ -143,15 +144,15 @@ class StagedDialect(Dialect):
     ) -> None:
         path = self.path(key, follow=False)
         self._in_folder(path, lambda: self._rename_over(staged.path, path))
-        staged.there = False
+        staged.is_private = False
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
         self._give_key(Staged(self.path(claim.staged)), claim)
 
     def _probe(self) -> bool | None:
-        """Whether a rename refuses a name that is taken, and no other, by trying it.
+        """Try whether a rename refuses a name that is taken, and no other.
 
-        :return: ``None`` if this try does not tell.
+        :return: ``None`` if the result is unclear.
         :raises Exception: if the server does not answer.
         """
         nothing = Source(io.BytesIO(), None)
@@ -165,7 +166,7 @@ class StagedDialect(Dialect):
             return self._renames(other.path, free.path) or None
 
     def _renames(self, old: str, new: str) -> bool:
-        """Whether the server gives a file another name, and says so."""
+        """Whether the server renames a file, and reports success."""
         try:
             self._rename(old, new)
         except Exception as exc:
@@ -187,7 +188,8 @@ class StagedDialect(Dialect):
         call: t.Callable[[], None],
         source: Source | None = None,
     ) -> None:
-        """Do it, and if it fails, perhaps for want of a folder, once more with it."""
+        """Call a function. If it fails, the folder of *path* may be missing: make it,
+        and call the function once more."""
         try:
             call()
         except FileExistsError:
@@ -202,14 +204,15 @@ class StagedDialect(Dialect):
             call()
 
     def _is_lost(self, exc: Exception) -> bool:
-        """Whether the server is gone, so that asking it again would wait again."""
+        """Whether the connection to the server is lost, so that another request would
+        only wait again."""
         return isinstance(self.explain(exc, None), StoreUnavailable)
 
     def _is_silent(self, exc: BaseException) -> bool:
-        """Whether the server did not answer in time, and would keep whoever asks it
-        again waiting."""
-        reason = exc.__cause__ if isinstance(exc, StoreError) else exc
-        return any("Timeout" in kind.__name__ for kind in type(reason).__mro__)
+        """Whether the server did not answer in time, so that another request would wait
+        as long again."""
+        error = exc.__cause__ if isinstance(exc, StoreError) else exc
+        return any("Timeout" in cls.__name__ for cls in type(error).__mro__)
 
     def _make_folder(self, folder: str) -> None:
         """Make a folder and those above it.
@@ -217,7 +220,7 @@ class StagedDialect(Dialect):
         :raises FileExists: if one of them is a file.
         """
         try:
-            kind = self._info(folder)["type"]
+            entry_type = self._info(folder)["type"]
         except NOT_A_FILE:
             parent = self.fs._parent(folder)
             if parent != folder:
@@ -225,10 +228,10 @@ class StagedDialect(Dialect):
             try:
                 self._mkdir(folder)
             except Exception:
-                if not self._is_there(folder):  # another process was quicker
+                if not self._is_there(folder):  # another process has made it
                     raise
             return
-        if kind == "file":
+        if entry_type == "file":
             key = folder[len(self.root) + 1 :]
             raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
 
@@ -239,19 +242,19 @@ class StagedDialect(Dialect):
             return False
         return True
 
-    # -- what a protocol has to say ------------------------------------------
+    # -- what a subclass defines ------------------------------------------
 
     def _upload(self, source: Source, path: str) -> None:
-        """Write a new file. What is broken stays, and is removed by the caller."""
+        """Write a new file. If this fails, the caller removes what was written."""
         with self.fs.open(path, "wb") as file:
             source.write_into(file)
 
     def _rename(self, old: str, new: str) -> None:
-        """Rename, and raise anything if the new name is taken."""
+        """Rename a file, and raise any error if the new name is taken."""
         raise NotImplementedError
 
     def _rename_over(self, old: str, new: str) -> None:
-        """Rename in place of what may be there."""
+        """Rename a file, and replace a file of the new name."""
         raise NotImplementedError
 
     def _mkdir(self, folder: str) -> None:
@@ -279,71 +282,76 @@ class StagedDialect(Dialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        handle, known = self._handle(key, found)
-        where = bounds(span, known.size)
-        if where is None:
+        handle, stat = self._open_checked(key, found)
+        extent = bounds(span, stat.size)
+        if extent is None:
             handle.close()
             return None
-        return Fetched(known, *where, self._bytes_of(handle, known, *where))
+        return Fetched(stat, *extent, self._bytes_of(handle, stat, *extent))
 
     def open(self, key: str) -> t.IO[bytes]:
-        handle, known = self._handle(key, None)
-        file = HandleFile(handle, known.size, lambda: self._check(handle, known))
+        handle, stat = self._open_checked(key, None)
+        file = HandleFile(
+            handle, stat.size, lambda: self._check_unchanged(handle, stat)
+        )
         return t.cast("t.IO[bytes]", file)
 
-    def _handle(self, key: str, found: Stat | None) -> tuple[t.IO[bytes], Stat]:
-        """An open file of the server, and what is known of that very file.
+    def _open_checked(
+        self, key: str, expected: Stat | None
+    ) -> tuple[t.IO[bytes], Stat]:
+        """Open a file of the server, and describe the file that was opened.
 
-        :raises VersionGone: if it is not the version *found*.
+        :param expected: the version that the caller has seen before, if any.
+        :raises VersionGone: if the file is another version.
         """
-        if found is None and self.looks_first:
+        if expected is None and self.looks_first:
             self._file(key)
         handle = self._open_handle(self.path(key))
         try:
             info = self._info_of(handle)
             if info["type"] != "file":
                 raise FileNotFoundError(key)
-            known = self.record(info, key)
-            if found is not None and known.version != found.version:
+            stat = self.record(info, key)
+            if expected is not None and stat.version != expected.version:
                 raise version_gone(key)
         except BaseException:
             with suppress(Exception):
                 handle.close()
             raise
-        return handle, known
+        return handle, stat
 
     def _bytes_of(
-        self, handle: t.IO[bytes], known: Stat, start: int, stop: int
+        self, handle: t.IO[bytes], stat: Stat, start: int, stop: int
     ) -> Iterator[bytes]:
         try:
             yield from pieces(handle, start, stop)
-            self._check(handle, known)
+            self._check_unchanged(handle, stat)
         finally:
-            with suppress(Exception):  # of a connection that is broken
+            with suppress(Exception):  # the connection may be broken
                 handle.close()
 
-    def _check(self, handle: t.IO[bytes], known: Stat) -> None:
-        """Look whether a file was written while it was read. A save never does that,
-        but other programs may write into a file that is there.
+    def _check_unchanged(self, handle: t.IO[bytes], stat: Stat) -> None:
+        """Check that nothing was written into a file while it was read. A save never
+        writes into an existing file, but other programs may.
 
-        :raises VersionGone: if it was.
+        :raises VersionGone: if the file has changed.
         """
-        if self.record(self._info_now(handle), known.name).version != known.version:
+        if self.record(self._info_now(handle), stat.name).version != stat.version:
             raise VersionGone(
-                f"{naming.quoted(known.name)} was written while it was read.",
-                known.name,
+                f"{naming.quoted(stat.name)} was written while it was read.",
+                stat.name,
             )
 
     def _open_handle(self, path: str) -> t.IO[bytes]:
-        """A file of the server, open for reading."""
+        """Open a file of the server for reading."""
         raise NotImplementedError
 
     def _info_of(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
-        """What the server says of a file that has just been opened."""
+        """The info of a file that has just been opened."""
         raise NotImplementedError
 
     def _info_now(self, handle: t.IO[bytes]) -> dict[str, t.Any]:
-        """What it says of the file later."""
+        """The info of an open file, as it is now."""
         return self._info_of(handle)
 
     def _vanished(self, folder: str) -> bool:
@@ -355,7 +363,7 @@ class StagedDialect(Dialect):
         try:
             self._remove(self.path(key, follow=False))
         except Exception:
-            self._file(key)  # servers do not tell a folder from a refusal
+            self._file(key)  # the reply of a server is the same for a folder
             raise
 
     def _file(self, key: str) -> dict[str, t.Any]:
@@ -366,7 +374,7 @@ class StagedDialect(Dialect):
 
 
 def unquoted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What a URL says, without its quoting: '%40' in a password means '@'."""
+    """The options of a URL, percent-decoded: '%40' in a password means '@'."""
     return {
         name: unquote(value) if isinstance(value, str) else value
         for name, value in options.items()
