@@ -259,8 +259,11 @@ class Store(t.Generic[ProviderT_co]):
         """The ``STORE_`` settings that are set for this store."""
         settings = self._plain_settings(app)
         if self.name is not None:
-            own = _starting(app.config, f"{self._prefix}STORE_")
-            settings |= {key.removeprefix(self._prefix): own[key] for key in own}
+            prefixed_settings = _starting(app.config, f"{self._prefix}STORE_")
+            settings |= {
+                key.removeprefix(self._prefix): prefixed_settings[key]
+                for key in prefixed_settings
+            }
         return Options({key: value for key, value in settings.items() if is_set(value)})
 
     def _plain_settings(self, app: Flask) -> dict[str, t.Any]:
@@ -285,11 +288,11 @@ class Store(t.Generic[ProviderT_co]):
     def _as_written(self, app: Flask, message: str) -> str:
         """A message that names the settings with the prefix of this store, unless the
         application has set the one without a prefix."""
-        plain = self._plain_settings(app)
+        plain_settings = self._plain_settings(app)
         for name in set(re.findall(r"\bSTORE_[A-Z0-9_]+", message)):
-            own = f"{self._prefix}{name}"
-            if own in app.config or name not in plain:
-                message = re.sub(rf"\b{name}\b", own, message)
+            prefixed_name = f"{self._prefix}{name}"
+            if prefixed_name in app.config or name not in plain_settings:
+                message = re.sub(rf"\b{name}\b", prefixed_name, message)
         return message
 
     def __repr__(self) -> str:

@@ -81,11 +81,11 @@ class WaitingFiles:
         if waiting is None:
             return self.stored.get(key, span, found)
         entry, file = waiting
-        where = bounds(span, entry.size)
-        if where is None:
+        extent = bounds(span, entry.size)
+        if extent is None:
             file.close()
             return None
-        return Fetched(_described(entry), *where, FilePart(file, *where))
+        return Fetched(_described(entry), *extent, FilePart(file, *extent))
 
     def confirm_end(self, key: str, span: Span) -> None:
         self.stored.confirm_end(key, span)

@@ -189,8 +189,8 @@ class Provider:
         return self.relative_path if self else ""
 
     def __repr__(self) -> str:
-        where = f", location={self.location!r}" if self.location else ""
-        return f"{type(self).__name__}({self.filename!r}{where})"
+        location = f", location={self.location!r}" if self.location else ""
+        return f"{type(self).__name__}({self.filename!r}{location})"
 
 
 def _name_of(fp: File) -> str:

@@ -266,9 +266,9 @@ class Page(HTMLParser):
 
 def _below(root: str, page: str, links: Iterable[str]) -> Iterator[str]:
     """The keys of the files and folders below *root* that a page there links to."""
-    own = urlsplit(root)
+    root_address = urlsplit(root)
     folder = _names(urlsplit(page).path)[:-1]
-    skip = len(_names(own.path))
+    skip = len(_names(root_address.path))
     for link in links:
         try:
             address = urlsplit(urljoin(page, link.strip()))
@@ -276,8 +276,8 @@ def _below(root: str, page: str, links: Iterable[str]) -> Iterator[str]:
             continue
         # An index page links to itself with a query, to sort the files in another way.
         if address.query or (address.scheme, address.netloc) != (
-            own.scheme,
-            own.netloc,
+            root_address.scheme,
+            root_address.netloc,
         ):
             continue
         names = _names(address.path)

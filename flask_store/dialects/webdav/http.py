@@ -61,18 +61,18 @@ class Multistatus(t.NamedTuple):
 
 
 def change(
-    fs: fsspec.AbstractFileSystem, method: str, path: str, **more: t.Any
+    fs: fsspec.AbstractFileSystem, method: str, path: str, **arguments: t.Any
 ) -> bool:
     """Send a request that changes something.
 
     :param method: one of :data:`DONE`.
-    :param more: arguments of the request.
+    :param arguments: more arguments of the request.
     :return: whether the change was made. If not, the caller has to look.
     :raises FileNotFoundError: if there is nothing to delete.
     :raises Refused: if the status is an error.
     :raises NoAnswer: if the status means neither success nor an error.
     """
-    with _sent(fs, method, path, **more) as reply:
+    with _request(fs, method, path, **arguments) as reply:
         status = reply.status_code
         if status == 207:
             text = _read(reply, LIST_LIMIT)
@@ -102,7 +102,7 @@ def propfind(fs: fsspec.AbstractFileSystem, path: str, depth: int) -> Multistatu
     :raises Refused: if the status is an error.
     :raises NoAnswer: if the response cannot be used.
     """
-    with _sent(fs, "PROPFIND", path, headers={"Depth": str(depth)}) as reply:
+    with _request(fs, "PROPFIND", path, headers={"Depth": str(depth)}) as reply:
         status = reply.status_code
         if status == 207:
             date = date_of(reply.headers.get("Date"))
@@ -139,13 +139,13 @@ def _quoted(path: str) -> str:
     return quote(path, errors="surrogateescape")
 
 
-def _sent(
-    fs: fsspec.AbstractFileSystem, method: str, path: str, **more: t.Any
+def _request(
+    fs: fsspec.AbstractFileSystem, method: str, path: str, **arguments: t.Any
 ) -> t.ContextManager[httpx.Response]:
     http = fs.client.http
     return t.cast(
         "t.ContextManager[httpx.Response]",
-        http.stream(method, _quoted(path), follow_redirects=False, **more),
+        http.stream(method, _quoted(path), follow_redirects=False, **arguments),
     )
 
 

@@ -26,7 +26,7 @@ class WebDAVListing(Dialect):
 
     def _info(self, path: str) -> dict[str, t.Any]:
         entries = propfind(self.fs, path, 0).entries
-        matches = _at(path, entries) or (entries if len(entries) == 1 else [])
+        matches = _entries_of(path, entries) or (entries if len(entries) == 1 else [])
         if not matches:
             raise NoAnswer(f"it does not tell of {naming.quoted(path)}")
         self._note_seen(path)
@@ -93,19 +93,19 @@ class WebDAVListing(Dialect):
             entries = propfind(self.fs, f"{path}/", 1).entries
         except FileNotFoundError:
             return None
-        own = _at(path, entries)
-        if not own:
+        matches = _entries_of(path, entries)
+        if not matches:
             raise NoAnswer(f"it does not tell of {naming.quoted(path)}")
-        if own[0].info["type"] != "directory":
+        if matches[0].info["type"] != "directory":
             return None
         self._note_seen(path)
         infos: dict[str, dict[str, t.Any]] = {}
         for entry in entries:
-            if entry.path == own[0].path:
+            if entry.path == matches[0].path:
                 continue
             parent, _, name = entry.path.rpartition("/")
             name = unquote(name, errors="surrogateescape")
-            if unquote(parent) != unquote(own[0].path) or name in ("", ".", ".."):
+            if unquote(parent) != unquote(matches[0].path) or name in ("", ".", ".."):
                 raise NoAnswer(
                     f"it lists {naming.quoted(unquote(entry.path))}, which is not in"
                     f" {naming.quoted(path)}"
@@ -118,7 +118,7 @@ class WebDAVListing(Dialect):
         return [{**info, "name": name} for name, info in infos.items()]
 
 
-def _at(path: str, entries: list[Entry]) -> list[Entry]:
+def _entries_of(path: str, entries: list[Entry]) -> list[Entry]:
     """The entries of a path. A server that ignores case may spell it otherwise."""
     folded_path = naming.folded(path.rstrip("/"))
     return [
