@@ -1,4 +1,5 @@
-"""``Store``: the Flask half. Configuration, the provider, the route, named stores."""
+"""``Store``: the Flask extension. It reads the configuration and registers the
+routes."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 #: The provider when STORE_PATH is a URL.
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
-#: Where an application keeps the defaults that were put into its configuration.
+#: The key in ``app.extensions`` of the defaults that were put into ``app.config``.
 DEFAULTS = "flask_store.defaults"
 
 
@@ -59,7 +60,7 @@ class Store(t.Generic[ProviderT_co]):
 
     One ``Store`` may serve several applications; an application may have several:
     ``avatars = Store(app, name="avatars")`` reads ``AVATARS_STORE_PATH`` and so on,
-    and falls back to ``STORE_PATH`` for what is not set.
+    and falls back to ``STORE_PATH`` for settings that are not set.
 
     To a type checker, :attr:`Provider` is a
     :class:`~flask_store.stores.fsspec.FsspecStore`. Where ``STORE_PROVIDER`` names a
@@ -84,20 +85,20 @@ class Store(t.Generic[ProviderT_co]):
     def init_app(self, app: Flask) -> None:
         """Read the configuration, prepare the provider and register the route.
 
-        Settings that change later are not seen, unless this is called again: the last
-        call counts. The storage is not contacted: an application starts while S3 is
-        down. What the application does not set has its default in ``app.config``
-        afterwards.
+        Changes to the configuration after this call have no effect, unless you call it
+        again: the last call counts. It does not contact the storage, so that an
+        application starts while S3 is down. Afterwards ``app.config`` has the defaults
+        of the settings that the application does not set.
 
         :param app: the application.
         :raises NotConfiguredError: if a setting is missing or wrong, or if another
-            ``Store`` of the same name has a route at this application. Nothing in
-            ``app.config`` has changed then.
+            ``Store`` of the same name has a route at this application. ``app.config``
+            is unchanged then.
         :raises ImportError: if ``STORE_PROVIDER`` cannot be imported.
         """
         before = _copied(app.config)
         try:
-            with self._own_names(app):
+            with self._named_as_set(app):
                 self._bind(app)
         except Exception:
             app.config.clear()
@@ -116,8 +117,8 @@ class Store(t.Generic[ProviderT_co]):
         attributes = {"__doc__": cls.__doc__, "__module__": cls.__module__}
         bound = t.cast("type[BaseStore]", type(cls.__name__, (cls,), attributes))
         if self.name is not None:
-            # Two stores cannot share one route. The name is not put below the other
-            # prefix, where it would hide a folder of the same name.
+            # Two stores cannot share one route. The name goes behind a '-' and not
+            # behind a '/', where it would hide a folder of this name.
             bound._served_at = f"{cls._served_at}-{self.name}"
         store = bound._bound = bound.from_config(settings)
         self._refuse_shared_route(app, store)
@@ -142,9 +143,9 @@ class Store(t.Generic[ProviderT_co]):
 
         :param app: the application.
         :raises ImportError: if the class or its module cannot be imported.
-        :raises NotConfiguredError: if one of the two settings cannot be.
+        :raises NotConfiguredError: if one of the two settings is wrong.
         """
-        config = self._given(app)
+        config = self._own_settings(app)
         provider = TABLE["STORE_PROVIDER"].read(config)
         if provider is None:
             path = TABLE["STORE_PATH"].read(config)
@@ -159,24 +160,27 @@ class Store(t.Generic[ProviderT_co]):
         return t.cast("type[BaseStore]", provider)
 
     def check_config(self, app: Flask) -> None:
-        """Check that every setting can be what it is, and that those are there which
-        the provider requires.
+        """Check that every setting is valid, and that those which the provider requires
+        are set.
 
         :param app: the application.
         :raises NotConfiguredError: naming the setting that is missing or wrong, or an
             unknown ``STORE_S3_`` key.
         """
-        with self._own_names(app):
+        with self._named_as_set(app):
             self._read(app, self.provider(app))
 
     def _read(self, app: Flask, cls: type[BaseStore]) -> Settings:
-        """The settings with the provider's defaults below them, checked."""
-        given = self._given(app)
-        config = Options({**cls.defaults(app), **given})
+        """The checked settings, with the provider's defaults for those that are not
+        set."""
+        own_settings = self._own_settings(app)
+        config = Options({**cls.defaults(app), **own_settings})
         settings = Settings(config)
         cls.check_config(settings)
         messages = slips(config, getattr(cls, "REQUIRED_CONFIGURATION", ()))
-        no_provider = "STORE_S3_BUCKET" in given and "STORE_PROVIDER" not in given
+        no_provider = (
+            "STORE_S3_BUCKET" in own_settings and "STORE_PROVIDER" not in own_settings
+        )
         if no_provider and _is_on_disk(settings["STORE_PATH"]):
             messages.append(
                 "STORE_S3_BUCKET is set, but files are stored on the local disk. Set"
@@ -191,8 +195,12 @@ class Store(t.Generic[ProviderT_co]):
         other = app.extensions.get(self._extension_name)
         if other is self or not isinstance(other, Store):
             return
-        theirs = other._provider(app)._bound
-        if theirs is not None and _has_route(theirs) and _has_route(store):
+        other_provider = other._provider(app)._bound
+        if (
+            other_provider is not None
+            and _has_route(other_provider)
+            and _has_route(store)
+        ):
             raise NotConfiguredError(
                 f"{other!r} serves its files at the application {app.name!r}, and a"
                 " second one would take over its route. Use that one, or give this one"
@@ -206,7 +214,7 @@ class Store(t.Generic[ProviderT_co]):
 
         :param app: the application.
         """
-        # Not by calling the provider: one of 0.0.4 wants a file.
+        # Not by calling the provider, because one of 0.0.4 needs a file.
         store = self._provider(app)._bound
         if store is not None and _has_route(store):
             from .http import routes
@@ -220,7 +228,7 @@ class Store(t.Generic[ProviderT_co]):
         Outside of an application context it works if this ``Store`` has exactly one
         application.
 
-        :raises RuntimeError: if there is no application, or no way to tell which.
+        :raises RuntimeError: if there is no application, or more than one.
         """
         if has_app_context():
             provider = self._provider(current_app._get_current_object())  # type: ignore
@@ -231,7 +239,7 @@ class Store(t.Generic[ProviderT_co]):
                 f"{self!r} has {len(self._providers)} applications, so a provider needs"
                 " to know which. Use it in a view, or in 'with app.app_context():'."
             )
-        # Only the configuration knows the class, which no type checker reads.
+        # The configuration names the class, and a type checker does not read it.
         return t.cast("type[ProviderT_co]", provider)
 
     def _provider(self, app: Flask) -> type[BaseStore]:
@@ -247,27 +255,30 @@ class Store(t.Generic[ProviderT_co]):
     def _extension_name(self) -> str:
         return "store" if self.name is None else f"store.{self.name}"
 
-    def _given(self, app: Flask) -> dict[str, t.Any]:
+    def _own_settings(self, app: Flask) -> dict[str, t.Any]:
         """The ``STORE_`` settings that are set for this store."""
-        found = self._plain(app)
+        settings = self._plain_settings(app)
         if self.name is not None:
-            own = _starting(app.config, f"{self._prefix}STORE_")
-            found |= {key.removeprefix(self._prefix): own[key] for key in own}
-        return Options({key: value for key, value in found.items() if is_set(value)})
+            prefixed_settings = _starting(app.config, f"{self._prefix}STORE_")
+            settings |= {
+                key.removeprefix(self._prefix): prefixed_settings[key]
+                for key in prefixed_settings
+            }
+        return Options({key: value for key, value in settings.items() if is_set(value)})
 
-    def _plain(self, app: Flask) -> dict[str, t.Any]:
-        """The settings without a prefix, as far as this store takes them."""
-        found = _starting(app.config, "STORE_")
+    def _plain_settings(self, app: Flask) -> dict[str, t.Any]:
+        """The settings without a prefix that this store uses."""
+        settings = _starting(app.config, "STORE_")
         if self.name is not None:
             for key, value in app.extensions.get(DEFAULTS, {}).items():
-                if found.get(key) is value:  # it is for the store without a name
-                    del found[key]
-            found.pop("STORE_URL_PREFIX", None)
-        return found
+                if settings.get(key) is value:  # a default of the store without a name
+                    del settings[key]
+            settings.pop("STORE_URL_PREFIX", None)
+        return settings
 
     @contextmanager
-    def _own_names(self, app: Flask) -> Iterator[None]:
-        """Let an error name the settings as the application has them."""
+    def _named_as_set(self, app: Flask) -> Iterator[None]:
+        """Let errors name the settings with the prefix of this store."""
         try:
             yield
         except NotConfiguredError as exc:
@@ -275,13 +286,13 @@ class Store(t.Generic[ProviderT_co]):
             raise
 
     def _as_written(self, app: Flask, message: str) -> str:
-        """A message with the names that settings have for this store: with its prefix,
-        unless the plain setting is the one that is there."""
-        plain = self._plain(app)
+        """A message that names the settings with the prefix of this store, unless the
+        application has set the one without a prefix."""
+        plain_settings = self._plain_settings(app)
         for name in set(re.findall(r"\bSTORE_[A-Z0-9_]+", message)):
-            own = f"{self._prefix}{name}"
-            if own in app.config or name not in plain:
-                message = re.sub(rf"\b{name}\b", own, message)
+            prefixed_name = f"{self._prefix}{name}"
+            if prefixed_name in app.config or name not in plain_settings:
+                message = re.sub(rf"\b{name}\b", prefixed_name, message)
         return message
 
     def __repr__(self) -> str:
@@ -307,8 +318,8 @@ def _has_route(store: BaseStore) -> bool:
 def _show_defaults(
     app: Flask, cls: type[BaseStore], store: BaseStore, before: Mapping[str, t.Any]
 ) -> None:
-    """Put into ``app.config`` what the store without a name uses, where the application
-    says nothing.
+    """Put the defaults of the store without a name into ``app.config``, for settings
+    that the application does not set.
 
     :param before: the configuration as the application made it.
     """
@@ -328,14 +339,15 @@ def _show_defaults(
 
 
 def _forget_defaults(app: Flask) -> None:
-    """Take out what :func:`_show_defaults` put there, unless it was changed since."""
+    """Remove what :func:`_show_defaults` added, unless the application has changed
+    it."""
     for key, value in app.extensions.get(DEFAULTS, {}).items():
         if app.config.get(key) is value:
             del app.config[key]
 
 
 def _copied(config: Mapping[str, t.Any]) -> Options:
-    """The same values, in a dict whose repr does not show them."""
+    """A copy of the configuration whose repr does not show the values."""
     copied = Options({})
     copied.update(config)
     return copied

@@ -1,7 +1,7 @@
 """What must not be shown: the values of options, and the logins in addresses.
 
-Error reporters, debuggers and ``pytest -l`` print the repr of whatever they meet, and
-logs have the messages of errors.
+Error reporters, debuggers and ``pytest -l`` print the repr of all objects, and logs
+have the messages of errors.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _SECRET = (
     r"(?i)^(?!.*_ur[il]\Z).*(secret|passw|passphrase|token|credential|authorization|signature|access_key"
     r"|account_?key|((^|[_-])(auth|cookies?|key|params|pwd))\Z)"
 )
-#: What is shorter stands in many words, and would be no secret for long.
+#: Shorter values are not redacted: they would be found in ordinary words.
 _SHORTEST = 6
 
-#: How many texts of an error and of what it comes from are looked at.
+#: How many texts of an error and of its causes are searched.
 _LONGEST_CHAIN = 40
 
-#: The user and the password of an address (RFC 3986, section 3.2.1), also if somebody
-#: forgot to encode a slash in them. What follows a host and its port is a path.
+#: The user and the password of an address (RFC 3986, section 3.2.1), also with a slash
+#: that is not encoded. A slash behind a host and its port begins the path.
 _LOGIN = r"(?<=://)([^\s'\"/@]*|[^\s'\"/@:\[]*:(?!\d+/)[^\s'\"]*)@"
-#: The address with which our own messages show the form of one. It has no secret.
+#: The example of an address in our own messages. It has no secret.
 _EXAMPLE = "user@host/"
 _LOGIN_TO_HIDE = rf"(?!{_EXAMPLE})(?:{_LOGIN})"
-#: The query of an address: a signature or a key may be in it.
+#: The query of an address. It may contain a signature or a key.
 _QUERY = r"(://[^\s'\"?]*\?)[^\s'\"]+"
 
 
 class Options(dict[str, t.Any]):
-    """A dict whose repr has the names of the options and not their values. A dict among
-    the values becomes one, too."""
+    """A dict whose repr has the names of the options and not their values. A dict in a
+    value becomes an ``Options``, too."""
 
     def __init__(self, options: Mapping[str, t.Any]) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ def without_logins(text: str) -> str:
 
 
 def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
-    """The secrets among settings or options, told by their names."""
+    """The secret values of settings or options, recognized by their names."""
     for name, value in options.items():
         if name == "connection_string" and isinstance(value, str):
             # "Configure Azure Storage connection strings": only some parts are secret.
@@ -78,7 +78,7 @@ def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
         elif isinstance(value, Mapping):
             yield from secrets_in(value)
         elif isinstance(value, str) and value.lstrip().startswith("{"):
-            # Options that an environment variable has, as JSON.
+            # Options as JSON, from an environment variable.
             with suppress(ValueError):
                 yield from secrets_in(json.loads(value))
 
@@ -93,7 +93,8 @@ def _texts(value: object) -> Iterator[str]:
             if len(text) >= _SHORTEST
         )
     elif isinstance(value, Mapping):
-        # Of a service account's key, which has a name and addresses too, or of all.
+        # A service account's key has a name and addresses, too, so that only values
+        # with a secret name count. If no name is secret, all values count.
         named = [*secrets_in(value)]
         yield from named or (text for v in value.values() for text in _texts(v))
     elif isinstance(value, list | tuple):
@@ -102,12 +103,12 @@ def _texts(value: object) -> Iterator[str]:
 
 def _spelled(options: Mapping[t.Any, t.Any]) -> list[str]:
     """The secrets of the options as they are and percent-encoded, the longest first."""
-    found = {
-        spelled
+    spellings = {
+        spelling
         for secret in secrets_in(options)
-        for spelled in (secret, quote(secret), quote(secret, safe=""))
+        for spelling in (secret, quote(secret), quote(secret, safe=""))
     }
-    return sorted(found, key=len, reverse=True)
+    return sorted(spellings, key=len, reverse=True)
 
 
 def redacted(text: str, options: Mapping[t.Any, t.Any]) -> str:
@@ -119,12 +120,12 @@ def redacted(text: str, options: Mapping[t.Any, t.Any]) -> str:
 
 
 def is_shown(error: BaseException, options: Mapping[t.Any, t.Any]) -> bool:
-    """Whether the message of an error, or of one that it comes from, has a secret."""
+    """Whether the message of an error, or of one of its causes, has a secret."""
     texts: list[str] = []
-    found: BaseException | None = error
-    while found is not None and len(texts) < _LONGEST_CHAIN:
-        texts += [str(found), repr(found)]
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None and len(texts) < _LONGEST_CHAIN:
+        texts += [str(cause), repr(cause)]
+        cause = cause.__cause__ or cause.__context__
     secrets = _spelled(options)
     return any(
         re.search(_LOGIN, text) or any(secret in text for secret in secrets)

@@ -22,8 +22,8 @@ from .secrecy import has_login
 from .secrecy import Options
 from .secrecy import without_logins
 
-#: What a browser may show; everything else it is told to save. ``/*`` never includes
-#: code, nor a type of XML, such as SVG, because XML can carry scripts.
+#: The types that a browser may show. It has to save all other files. ``/*`` does not
+#: include code, nor types of XML such as SVG, because XML can contain scripts.
 INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
 
 #: The words for a switch, in lower case.
@@ -55,7 +55,7 @@ LONGEST_WAIT = 9_000_000_000
 #: The longest value that a message shows, in characters.
 LONGEST = 100
 
-#: What is said of an address with a login, and where that belongs instead.
+#: The messages about an address with a login, and where the login belongs.
 SHOWN = (
     "has a user or a password in it, and links and messages would show it. Write"
     " 'https://host' alone."
@@ -63,24 +63,24 @@ SHOWN = (
 NO_LOGIN = "It belongs into no address of a file."
 S3_KEYS_BELONG = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
 
-# Compiled when they are first used, as those of secrecy.py.
+# re compiles these patterns when they are first used, as those in secrecy.py.
 _COUNT = r"[0-9]{1,18}"
 _SIZE = r"([0-9]{1,18})\s*([a-z]*)"
 _NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
 _CONTROL = r"[\x00-\x1f\x7f]"
 _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
-#: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. The names
-#: that are registered begin with a letter, which tells them from a number of seconds.
+#: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
+#: registered names begin with a letter, so that a number of seconds does not match.
 _DIRECTIVE = r"[a-z][a-z0-9-]*(=([a-z0-9.-]+|\"[^\"]*\"))?"
 _DIRECTIVES = rf"(?i){_DIRECTIVE}(\s*,\s*{_DIRECTIVE})*"
 
 
 # -- kinds ---------------------------------------------------------------------------
 #
-# Each of these functions takes what the application gives and returns the value that
-# the store uses. It raises ValueError with what is wrong, such as "has a line break in
-# it.". Without a text, the message says what the kind wants.
+# Each of these functions takes the value in the configuration, and returns the value
+# that the store uses. A ValueError says what is wrong, such as "has a line break in
+# it.". If it has no text, the message says what the kind wants.
 
 
 def parse_switch(value: object) -> bool:
@@ -98,7 +98,7 @@ def parse_switch_or_auto(value: object) -> bool | str:
 
 
 def parse_count(value: object) -> int:
-    """A whole number, 1 at least, also as text."""
+    """A whole number, at least 1, also as text."""
     if isinstance(value, str) and re.fullmatch(_COUNT, value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -107,7 +107,7 @@ def parse_count(value: object) -> int:
 
 
 def parse_size(value: object) -> int:
-    """A number of bytes, 1 at least, also as text with a unit of :data:`UNITS`."""
+    """A number of bytes, at least 1, also as text with a unit of :data:`UNITS`."""
     if isinstance(value, str):
         match = re.fullmatch(_SIZE, value.strip().lower())
         if match is None or match[2] not in UNITS:
@@ -117,7 +117,7 @@ def parse_size(value: object) -> int:
 
 
 def parse_duration(value: object) -> int | float:
-    """A number of seconds, 0 at least, also as text or as a timedelta."""
+    """A number of seconds, at least 0, also as text or as a timedelta."""
     if isinstance(value, dt.timedelta):
         value = value.total_seconds()
     elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
@@ -167,10 +167,12 @@ def parse_media_types(value: object) -> tuple[str, ...]:
         value = _json(value) if is_json else filter(str.strip, value.split(","))
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
         raise ValueError
-    found = [item.strip().lower() if isinstance(item, str) else "" for item in value]
-    if not all(re.fullmatch(_MEDIA_TYPE, item) for item in found):
+    media_types = [
+        item.strip().lower() if isinstance(item, str) else "" for item in value
+    ]
+    if not all(re.fullmatch(_MEDIA_TYPE, item) for item in media_types):
         raise ValueError
-    return tuple(found)
+    return tuple(media_types)
 
 
 def parse_choice(words: Collection[str], value: object) -> str:
@@ -191,7 +193,7 @@ def _json(value: str) -> object:
 
 
 def check_address(value: str) -> None:
-    """The address of a server, which links and messages show."""
+    """The address of a server. Links and messages show it."""
     if has_login(value):
         raise ValueError(f"{SHOWN} {NO_LOGIN}")
     if "://" not in value:
@@ -256,7 +258,7 @@ def check_cache_control(value: str) -> None:
 
 
 def check_second_or_more(value: float) -> None:
-    """The time for which a link is good."""
+    """The time for which a link is valid."""
     if value < 1:
         raise ValueError(f"is {value!r}; it must be a number of seconds, 1 at least.")
 
@@ -265,9 +267,9 @@ def check_second_or_more(value: float) -> None:
 
 
 class Kind(t.NamedTuple):
-    """What a setting may be, the same for every setting of the kind.
+    """The values that a setting may have.
 
-    :param name: for people.
+    :param name: for the documentation.
     :param parse: one of the functions above.
     :param wants: what a message says after "it must be".
     :param is_shown: whether a message may show the value.
@@ -341,8 +343,8 @@ STYLE = Kind(
 class Setting(t.NamedTuple):
     """One key.
 
-    :param default: its value where nobody sets it. ``None`` is no value: the provider
-        or the storage may have one then.
+    :param default: its value if the application does not set it. ``None`` means that
+        the provider or the storage has the default.
     :param help: one line that says what it is for.
     :param check: raises ValueError, as the functions of the kinds do.
     """
@@ -354,9 +356,9 @@ class Setting(t.NamedTuple):
     check: Callable[[t.Any], None] | None = None
 
     def read(self, config: Mapping[str, t.Any]) -> t.Any:
-        """The value that this setting has.
+        """The value of this setting.
 
-        :raises NotConfiguredError: if it cannot be this.
+        :raises NotConfiguredError: if the value in the configuration is wrong.
         """
         value = config.get(self.name)
         if not is_set(value):
@@ -371,7 +373,7 @@ class Setting(t.NamedTuple):
         return value
 
     def _shown(self, value: object) -> str:
-        """What a message says that the value is."""
+        """The value as a message shows it."""
         if not self.kind.is_shown or isinstance(value, Mapping):
             return f"of type {type(value).__name__!r}"
         shown = without_logins(repr(value))
@@ -477,24 +479,24 @@ _DEFAULTS = {row.name: row.default for row in _ROWS}
 
 
 def is_set(value: object) -> bool:
-    """Whether a setting has a value. ``None`` is none, and neither is the empty text,
-    which an environment variable has that nobody filled in."""
+    """Whether a setting has a value. ``None`` is not a value, nor is the empty text,
+    which is that of an environment variable that was left empty."""
     return value is not None and value != ""
 
 
 class Settings(Mapping[str, t.Any]):
-    """The settings of one store: every key of the table, read and checked, and whatever
-    else the configuration has as it is there. Nothing in it changes.
+    """The settings of one store: every key of the table, read and checked, and all
+    other keys of the configuration unchanged. It cannot be changed.
 
-    It holds secrets, and its repr shows the names alone.
+    Its repr shows only the names, because some values are secret.
 
     :param config: a mapping with the documented keys.
-    :raises NotConfiguredError: naming the first setting that cannot be, or an unknown
+    :raises NotConfiguredError: naming the first setting that is wrong, or an unknown
         ``STORE_S3_`` key.
     """
 
     def __init__(self, config: Mapping[str, t.Any]) -> None:
-        # A slip in a security setting must not pass in silence.
+        # A misspelled setting may be one for security, so that it is an error.
         for name in config:
             if name.startswith("STORE_S3_") and name not in KEYS:
                 raise NotConfiguredError(_unknown(name, cutoff=0.6))
@@ -518,24 +520,24 @@ class Settings(Mapping[str, t.Any]):
 
 
 def slips(config: Mapping[str, t.Any], known: Iterable[str] = ()) -> list[str]:
-    """What to warn of: each key that is no setting, but looks like one.
+    """Warnings, one for each key that looks like a setting but is not one.
 
-    :param known: more keys that are settings, of a provider of one's own.
+    :param known: more keys that are settings, of a custom provider.
     """
     unknown = config.keys() - KEYS - {*known}
     names = [name for name in unknown if name.startswith("STORE_")]
-    found = [_unknown(name, cutoff=0.85) for name in sorted(names)]
-    return [message for message in found if message.endswith("?")]
+    messages = [_unknown(name, cutoff=0.85) for name in sorted(names)]
+    return [message for message in messages if message.endswith("?")]
 
 
 def _unknown(name: str, cutoff: float) -> str:
-    near = difflib.get_close_matches(name, TABLE, n=1, cutoff=cutoff)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    matches = difflib.get_close_matches(name, TABLE, n=1, cutoff=cutoff)
+    hint = f" Did you mean {matches[0]}?" if matches else ""
     return f"{name} is no setting of Flask-Store.{hint}"
 
 
 def warn(message: str) -> None:
-    """Warn at the line of the application that led here."""
+    """Warn, and show the line of the application that called this package."""
     # From Python 3.12 on, skip_file_prefixes does this.
     package = __name__.partition(".")[0]
     level, frame = 1, sys._getframe()
@@ -551,8 +553,8 @@ def _package_of(module: Mapping[str, t.Any]) -> str:
 def refuse_login(setting: str, address: object, instead: str) -> None:
     """Refuse an address that is shown in links and messages, if it has a login.
 
-    :param instead: where the login belongs.
-    :raises NotConfiguredError: if it names a user or a password.
+    :param instead: says where the login belongs.
+    :raises NotConfiguredError: if the address has a user or a password.
     """
     if isinstance(address, str) and has_login(address):
         raise NotConfiguredError(f"{setting} {SHOWN} {instead}")

@@ -1,7 +1,7 @@
-"""One store into another one: what is missing is copied, and all of it is verified.
+"""Copies the files of one store that another store lacks, and verifies all copies.
 
-Names are kept exactly, nothing that differs is replaced unless that is asked for, and
-a run that was killed is continued by the next one.
+Names stay exactly the same. A file that differs is replaced only with *overwrite*. The
+next run continues one that was killed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
 from dataclasses import dataclass
+from dataclasses import field
 
 from .dialects import Stat
 from .exceptions import FileExists
@@ -30,9 +31,9 @@ from .exceptions import StoreError
 from .stores.fsspec import FsspecStore
 from .uploads.source import Streamed
 
-#: How many files are under way at a time. Each waits for the network, mostly.
+#: How many files are copied at a time. Most of the time, each waits for the network.
 WORKERS = 16
-#: After so many failures in a row the storage, and not a file, is what is wrong.
+#: After so many failures in a row, the cause is the storage and not a file.
 PATIENCE = 20
 
 # S3's ETag of an object that was sent in one piece, unless a key of KMS encrypts it
@@ -45,7 +46,7 @@ Status: t.TypeAlias = t.Literal["copied", "present", "different", "failed", "del
 class Outcome(t.NamedTuple):
     """What became of one file.
 
-    :param status: ``"different"`` is a file that is there with another content.
+    :param status: ``"different"`` is a file that the target has with another content.
     :param size: in bytes.
     :param reason: why it failed.
     """
@@ -57,21 +58,22 @@ class Outcome(t.NamedTuple):
 
 
 class Journal:
-    """What is known to be the same on both sides: the pairs of ETags that were.
+    """The pairs of ETags of files that were the same in both stores.
 
-    It saves reading files again where no checksum can be compared; without it
-    nothing breaks. A last line that was cut off is ignored.
+    With it, files whose checksums cannot be compared are not read again. Nothing else
+    depends on it. A last line that was cut off is ignored.
 
     :param path: the file, or ``None`` to remember nothing.
     """
 
     def __init__(self, path: str | None) -> None:
         self.path = path
-        self.known: dict[str, list[str]] = {}
+        #: The ETags of the original and of its copy, by name.
+        self.pairs: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         if path is not None:
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-            # Begun on a line of its own, whatever a killed process left.
+            # Begin a new line: a killed process may have left a part of one.
             self._file = open(path, "a+", encoding="utf-8")
             self._file.write("\n")
             self._load()
@@ -83,12 +85,12 @@ class Journal:
                 name, pair = json.loads(line)
             except ValueError:
                 continue
-            self.known[name] = pair
+            self.pairs[name] = pair
 
     def has(self, source: Stat, target: Stat) -> bool:
-        """Whether these two were the same, and have not changed since."""
+        """Whether the two were the same, and have not changed since."""
         return None not in (source.etag, target.etag) and (
-            self.known.get(source.name) == [source.etag, target.etag]
+            self.pairs.get(source.name) == [source.etag, target.etag]
         )
 
     def add(self, source: Stat, target: Stat) -> None:
@@ -109,11 +111,11 @@ class Journal:
 class Sync:
     """A run from one store to another.
 
-    :param journal: what earlier runs found out.
-    :param overwrite: replace what differs.
-    :param delete: remove from the target what the source does not have.
-    :param dry_run: only say what would be done.
-    :param started: is told the number of files, once it is known.
+    :param journal: the results of earlier runs.
+    :param overwrite: replace files that differ.
+    :param delete: remove files from the target that the source does not have.
+    :param dry_run: change nothing, and yield what would be done.
+    :param started: called with the number of files, as soon as it is known.
     """
 
     source: FsspecStore
@@ -123,9 +125,11 @@ class Sync:
     delete: bool = False
     dry_run: bool = False
     started: Callable[[int], object] = lambda count: None
+    #: The originals of the files that were copied, with the MD5 of what was read.
+    _copied: dict[str, tuple[Stat, str]] = field(init=False, default_factory=dict)
 
     def run(self) -> Iterator[Outcome]:
-        """Copy, verify and then delete; every outcome as it becomes known.
+        """Copy, verify and then delete files; yield every outcome as it becomes known.
 
         :raises ValueError: if the stores overlap, or everything would be deleted.
         :raises NotConfiguredError: if the target cannot tell in one step that a name is
@@ -134,110 +138,115 @@ class Sync:
         """
         self._check_places()
         listings = self.source.ls(), self.target.ls()
-        wanted, there = ({f.name: f for f in listing} for listing in listings)
-        if self.delete and there and not wanted:
+        originals, copies = ({f.name: f for f in listing} for listing in listings)
+        if self.delete and copies and not originals:
             raise ValueError("The source is empty: --delete would remove everything.")
-        self.started(len(wanted))
-        self._copied: dict[str, tuple[Stat, str]] = {}
-        failed = False
+        self.started(len(originals))
+        self._copied.clear()
+        has_failed = False
         for entry in (entry for listing in listings for entry in listing.unreachable):
-            failed = True
+            has_failed = True
             reason = f"No operation can reach it: it {entry.reason}"
             yield Outcome(entry.name, "failed", reason=reason)
         tasks = (
-            (self._bring, found, there.get(name)) for name, found in wanted.items()
+            (self._copy_or_skip, original, copies.get(name))
+            for name, original in originals.items()
         )
         with ThreadPoolExecutor(WORKERS) as pool:
             for outcome in _spread(pool, tasks):
-                failed = failed or outcome.status == "failed"
+                has_failed = has_failed or outcome.status == "failed"
                 if outcome.status != "copied" or self.dry_run:
                     yield outcome
-            for outcome in _spread(pool, self._to_verify()):
-                failed = failed or outcome.status == "failed"
+            for outcome in _spread(pool, self._verify_tasks()):
+                has_failed = has_failed or outcome.status == "failed"
                 yield outcome
             for name in self._copied:
-                failed = True
+                has_failed = True
                 yield Outcome(name, "failed", reason="It vanished from the target.")
-            if self.delete and not failed:
-                gone = [(self._remove, there[name]) for name in there.keys() - wanted]
-                yield from _spread(pool, gone)
+            if self.delete and not has_failed:
+                surplus_tasks = [
+                    (self._remove, copies[name]) for name in copies.keys() - originals
+                ]
+                yield from _spread(pool, surplus_tasks)
 
     def _check_places(self) -> None:
-        places = [f"{s.uri}/{s.destination}".rstrip("/") for s in self._both]
+        places = [f"{s.uri}/{s.destination}".rstrip("/") for s in self._stores]
         first, second = (f"{place}/" for place in places)
         if first.startswith(second) or second.startswith(first):
             raise ValueError(f"One is inside of the other: {places[0]}, {places[1]}.")
 
     @property
-    def _both(self) -> tuple[FsspecStore, FsspecStore]:
+    def _stores(self) -> tuple[FsspecStore, FsspecStore]:
         return self.source, self.target
 
     # -- one file, in a thread -----------------------------------------------
 
-    def _bring(self, found: Stat, there: Stat | None) -> Outcome:
-        if there is not None:
-            if self._same(found, there):
-                self.journal.add(found, there)
-                return Outcome(found.name, "present", found.size)
+    def _copy_or_skip(self, original: Stat, copy: Stat | None) -> Outcome:
+        if copy is not None:
+            if self._is_same(original, copy):
+                self.journal.add(original, copy)
+                return Outcome(original.name, "present", original.size)
             if not self.overwrite:
-                return Outcome(found.name, "different", found.size)
+                return Outcome(original.name, "different", original.size)
         if not self.dry_run:
-            self._copy(found.name, "overwrite" if self.overwrite else "error")
-        return Outcome(found.name, "copied", found.size)
+            self._copy(original.name, "overwrite" if self.overwrite else "error")
+        return Outcome(original.name, "copied", original.size)
 
     def _copy(self, name: str, on_conflict: t.Literal["error", "overwrite"]) -> None:
-        # A listing of S3 does not tell the type, so that it is asked for.
-        found = self.source.stat(name)
+        # A listing of S3 has no content types, so that stat() is needed.
+        original = self.source.stat(name)
         if self.source.dialect.location.protocol == "file":
-            # A disk is read twice rather than copied to another place on it.
-            md5 = _md5(self.source.stream_version(found, 0, found.size))
+            # A file on disk is read twice, which is cheaper than a temporary copy.
+            md5 = _md5(self.source.stream_version(original, 0, original.size))
             with self.source.open(name) as file:
-                self.target.put(name, file, on_conflict, found.content_type)
+                self.target.put(name, file, on_conflict, original.content_type)
         else:
-            digest = _Digest(self.source.stream_version(found, 0, found.size))
+            digest = _Digest(self.source.stream_version(original, 0, original.size))
             with io.BufferedReader(Streamed(digest)) as reader:
                 file = t.cast("t.IO[bytes]", reader)
-                self.target.put(name, file, on_conflict, found.content_type)
+                self.target.put(name, file, on_conflict, original.content_type)
             md5 = digest.md5.hexdigest()
-        self._copied[name] = found, md5
+        self._copied[name] = original, md5
 
-    def _to_verify(self) -> Iterator[tuple[t.Any, ...]]:
-        """The copies as the target lists them: a request for a thousand of them."""
+    def _verify_tasks(self) -> Iterator[tuple[t.Any, ...]]:
+        """The tasks that verify the copies by a listing of the target, which takes one
+        request for a thousand files."""
         if self._copied:
-            for there in self.target.ls():
-                if there.name in self._copied:
-                    yield self._verify, there, *self._copied.pop(there.name)
+            for copy in self.target.ls():
+                if copy.name in self._copied:
+                    yield self._verify, copy, *self._copied.pop(copy.name)
 
-    def _verify(self, there: Stat, found: Stat, md5: str) -> Outcome:
-        if not there.holds(found):
-            reason = f"The copy has {there.size} bytes in place of {found.size}."
-            return Outcome(there.name, "failed", reason=f"{reason} Run sync again.")
-        if there.etag != md5 and _md5(self.target.stream(there.name)) != md5:
+    def _verify(self, copy: Stat, original: Stat, md5: str) -> Outcome:
+        if not copy.holds(original):
+            reason = f"The copy has {copy.size} bytes in place of {original.size}."
+            return Outcome(copy.name, "failed", reason=f"{reason} Run sync again.")
+        if copy.etag != md5 and _md5(self.target.stream(copy.name)) != md5:
             reason = "The copy differs from what was read. Run sync again."
-            return Outcome(there.name, "failed", reason=reason)
-        self.journal.add(found, there)
-        return Outcome(there.name, "copied", there.size)
+            return Outcome(copy.name, "failed", reason=reason)
+        self.journal.add(original, copy)
+        return Outcome(copy.name, "copied", copy.size)
 
-    def _same(self, found: Stat, there: Stat) -> bool:
-        if found.size != there.size:
+    def _is_same(self, original: Stat, copy: Stat) -> bool:
+        if original.size != copy.size:
             return False
-        if self.journal.has(found, there):
+        if self.journal.has(original, copy):
             return True
-        if _checksum(self.source, found) == _checksum(self.target, there):
+        if _checksum(self.source, original) == _checksum(self.target, copy):
             return True
-        # An ETag that looks like a checksum need not be one.
-        return any(_MD5.fullmatch(stat.etag or "") for stat in (found, there)) and (
-            _md5(self.source.stream(found.name)) == _md5(self.target.stream(there.name))
+        # An ETag that looks like an MD5 need not be one.
+        return any(_MD5.fullmatch(stat.etag or "") for stat in (original, copy)) and (
+            _md5(self.source.stream(original.name))
+            == _md5(self.target.stream(copy.name))
         )
 
-    def _remove(self, there: Stat) -> Outcome:
+    def _remove(self, copy: Stat) -> Outcome:
         if not self.dry_run:
-            self.target.delete(there.name)
-        return Outcome(there.name, "deleted", there.size)
+            self.target.delete(copy.name)
+        return Outcome(copy.name, "deleted", copy.size)
 
 
 class _Digest:
-    """The pieces of a stream, and the checksum of those that have been read."""
+    """The pieces of a stream, and the MD5 of those that have been read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self.pieces = pieces
@@ -252,16 +261,16 @@ class _Digest:
         return data
 
     def close(self) -> None:
-        """Let go of the storage, also in the middle of a file."""
+        """Close the stream, also in the middle of a file."""
         close = getattr(self.pieces, "close", None)
         if close is not None:
             close()
 
 
-def _checksum(store: FsspecStore, found: Stat) -> str:
-    if found.etag is not None and _MD5.fullmatch(found.etag):
-        return found.etag
-    return _md5(store.stream(found.name))
+def _checksum(store: FsspecStore, stat: Stat) -> str:
+    if stat.etag is not None and _MD5.fullmatch(stat.etag):
+        return stat.etag
+    return _md5(store.stream(stat.name))
 
 
 def _md5(chunks: Iterable[bytes]) -> str:
@@ -274,7 +283,7 @@ def _md5(chunks: Iterable[bytes]) -> str:
 def _spread(
     pool: ThreadPoolExecutor, tasks: Iterable[tuple[t.Any, ...]]
 ) -> Iterator[Outcome]:
-    """Run every task in the pool, only so many ahead, and yield what they return."""
+    """Run the tasks in the pool, a limited number ahead, and yield their outcomes."""
     running: dict[Future[Outcome], str] = {}
     failures = 0
     try:
@@ -302,13 +311,13 @@ def _finished(running: dict[Future[Outcome], str]) -> Iterator[Outcome]:
         try:
             yield future.result()
         except NotConfiguredError:
-            raise  # so it would be for every other file
+            raise  # every other file would fail in the same way
         except FileExists as exc:
-            # Named by the caller, this is what it would be renamed for in save().
+            # The advice behind " Pass " is for callers of save().
             yield Outcome(name, "failed", reason=str(exc).partition(" Pass ")[0])
         except Exception as exc:
-            known = isinstance(exc, StoreError)
-            reason = str(exc) if known else f"{type(exc).__name__}: {exc}"
+            is_store_error = isinstance(exc, StoreError)
+            reason = str(exc) if is_store_error else f"{type(exc).__name__}: {exc}"
             yield Outcome(name, "failed", reason=reason)
 
 
@@ -327,12 +336,12 @@ class Summary:
         self.begun = time.monotonic()
 
     def count(self, outcome: Outcome) -> None:
-        """Take one more outcome in."""
+        """Count one more outcome."""
         setattr(self, outcome.status, getattr(self, outcome.status) + 1)
         if outcome.status == "copied":
             self.size += outcome.size
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """The seconds since the start."""
         return max(time.monotonic() - self.begun, 0.001)

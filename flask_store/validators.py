@@ -1,8 +1,8 @@
 """Validators for the file fields of WTForms and Flask-WTF.
 
-Each looks at every file of a field: a form that takes several is not safe when only
-one of them was looked at (CVE-2023-31047). They leave the files as they found them,
-and leave it to Flask-WTF's ``FileRequired`` whether there has to be one.
+Each validator checks every file of a field. A form that takes several files is not safe
+if only one of them is checked (CVE-2023-31047). The validators do not change the
+position of a file. Flask-WTF's ``FileRequired`` checks that there is a file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .exceptions import NoFile
 from .uploads import open_source
 from .uploads.source import Source
 
-#: How many bytes from the start of a file are looked at.
+#: How many bytes at the start of a file are checked.
 HEAD = 8192
-#: Signatures of fewer bytes happen to be met in ordinary text.
+#: Shorter signatures, in bytes, also occur in ordinary text.
 DISTINCT = 4
-#: What is text beside ``text/*``, ``message/*``, ``*+json`` and ``*+xml``.
+#: Types of text other than ``text/*``, ``message/*``, ``*+json`` and ``*+xml``.
 TEXT = {
     f"application/{name}"
     for name in ("javascript", "json", "jsonl", "sql", "toml", "xml", "yaml")
@@ -43,9 +43,9 @@ ALIKE = {
 
 
 class EveryFile:
-    """What the validators have in common.
+    """The base class of the validators.
 
-    :param message: in place of the validator's own.
+    :param message: replaces the validator's own message.
     """
 
     def __init__(self, message: str | None = None) -> None:
@@ -61,12 +61,12 @@ class EveryFile:
                 raise ValidationError(
                     "This is no upload. Is the form sent as multipart/form-data?"
                 )
-            # A part that was left empty is no file.
+            # An empty part of a form is not a file.
             with suppress(NoFile), open_source(file) as source:
                 self.check(file.filename or "", source)
 
     def check(self, name: str, source: Source) -> None:
-        """Look at one upload.
+        """Check one upload.
 
         :raises ValidationError: if it does not pass.
         """
@@ -80,12 +80,12 @@ class EveryFile:
 class FileSize(EveryFile):
     """Every file has a size within these limits.
 
-    Where the limit is one for the whole request, set Flask's
-    ``MAX_CONTENT_LENGTH`` too: it ends the upload, and this looks at it afterwards.
+    Set Flask's ``MAX_CONTENT_LENGTH`` as well, to limit the whole request: it stops the
+    upload, while this validator checks the files afterwards.
 
     :param max_size: in bytes.
     :param min_size: in bytes.
-    :param message: in place of ours.
+    :param message: replaces ours.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class FileSize(EveryFile):
 class FileExtension(EveryFile):
     """Every file has one of these extensions.
 
-    What counts is the name that it would be stored under. A name without an extension
-    has none of them.
+    This checks the name under which the file would be stored. A name without an
+    extension does not pass.
 
     :param extensions: with or without their dots, in any case.
-    :param message: in place of ours.
+    :param message: replaces ours.
     """
 
     def __init__(self, extensions: Iterable[str], message: str | None = None) -> None:
@@ -126,14 +126,14 @@ class FileExtension(EveryFile):
         self.extension_of(name)
 
     def extension_of(self, name: str) -> str:
-        """The one of the allowed extensions that a name has.
+        """The allowed extension that a name has.
 
-        :raises ValidationError: if it has another.
+        :raises ValidationError: if the name has another extension.
         """
         _, extension = naming.split(naming.clean(name).lower())
-        for found in (extension, f".{extension.rpartition('.')[2]}"):
-            if found in self.extensions:
-                return found
+        for candidate in (extension, f".{extension.rpartition('.')[2]}"):
+            if candidate in self.extensions:
+                return candidate
         allowed = ", ".join(self.extensions)
         self.refuse(name, f"is not a file of these kinds: {allowed}")
 
@@ -141,28 +141,36 @@ class FileExtension(EveryFile):
 class FileType(FileExtension):
     """Every file has one of these extensions, and begins like a file of that type.
 
-    Text has no signature: it must be readable as Unicode and not begin like something
-    else. All that begin alike pass for each other, such as ``.docx`` and ``.zip``.
+    Text has no signature: it must be Unicode, and must not begin like another type.
+    Types that begin alike, such as ``.docx`` and ``.zip``, cannot be told apart.
 
     :param extensions: with or without their dots, in any case.
-    :param message: in place of ours.
-    :raises ValueError: for an extension of which no signature is known.
+    :param message: replaces ours.
+    :raises ValueError: for an extension without a known signature.
     """
 
     def __init__(self, extensions: Iterable[str], message: str | None = None) -> None:
         super().__init__(extensions, message)
-        known = {row.extension.lower() for row in puremagic.main.magic_header_array}
-        types = {_type(extension) for extension in known} - {media_types.UNKNOWN}
+        known_extensions = {
+            row.extension.lower() for row in puremagic.main.magic_header_array
+        }
+        types = {_type(extension) for extension in known_extensions} - {
+            media_types.UNKNOWN
+        }
         for ext in self.extensions:
             last = f".{ext.rpartition('.')[2]}"
-            if not (last in known or _type(last) in types or _is_text(_type(last))):
+            if not (
+                last in known_extensions
+                or _type(last) in types
+                or _is_text(_type(last))
+            ):
                 raise ValueError(
                     f"No signature of {ext!r} is known, so its content cannot be"
                     " checked. Use FileExtension for it."
                 )
 
     def check(self, name: str, source: Source) -> None:
-        """:raises ValidationError: if it is not what it is allowed to be."""
+        """:raises ValidationError: if it has another extension or another type."""
         if not agrees(self.extension_of(name), source.read_at(0, HEAD)):
             self.refuse(name, "is not what its extension says it is")
 
@@ -172,26 +180,28 @@ def agrees(extension: str, head: bytes) -> bool:
 
     :param extension: in lower case, with its dot.
     """
-    found = list(_signatures(head))
-    kind = _type(extension)
-    if _is_text(kind):
-        others = {_type(match.extension) for match in found if _is_distinct(match)}
+    matches = list(_signatures(head))
+    content_type = _type(extension)
+    if _is_text(content_type):
+        other_types = {
+            _type(match.extension) for match in matches if _is_distinct(match)
+        }
         return _is_unicode(head) and all(
-            _is_text(other) for other in others - {media_types.UNKNOWN}
+            _is_text(other) for other in other_types - {media_types.UNKNOWN}
         )
-    types = {ALIKE.get(match.mime_type, match.mime_type) for match in found}
-    types |= {_type(match.extension) for match in found}
-    return extension in {match.extension.lower() for match in found} or (
-        kind != media_types.UNKNOWN and kind in types
+    types = {ALIKE.get(match.mime_type, match.mime_type) for match in matches}
+    types |= {_type(match.extension) for match in matches}
+    return extension in {match.extension.lower() for match in matches} or (
+        content_type != media_types.UNKNOWN and content_type in types
     )
 
 
 def _signatures(head: bytes) -> Iterator[t.Any]:
     try:
         matches = puremagic.magic_string(head) if head else []
-    except puremagic.PureError:  # it knows none
+    except puremagic.PureError:  # there is no known signature
         return
-    # What a file ends with, anybody may append.
+    # Signatures at the end of a file do not count: anybody can append them.
     yield from (match for match in matches if match.offset >= 0)
 
 
@@ -200,15 +210,15 @@ def _is_distinct(match: t.Any) -> bool:
 
 
 def _type(extension: str) -> str:
-    kind = media_types.content_type(f"x{extension}")
-    return ALIKE.get(kind, kind)
+    content_type = media_types.content_type(f"x{extension}")
+    return ALIKE.get(content_type, content_type)
 
 
-def _is_text(kind: str) -> bool:
+def _is_text(content_type: str) -> bool:
     return (
-        kind.startswith(("text/", "message/"))
-        or kind.endswith(("+json", "+xml"))
-        or kind in TEXT
+        content_type.startswith(("text/", "message/"))
+        or content_type.endswith(("+json", "+xml"))
+        or content_type in TEXT
     )
 
 

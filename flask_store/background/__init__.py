@@ -1,12 +1,13 @@
 """Uploads that go on after ``save``, and survive the process.
 
-- ``spool.py``: the uploads on this host's disk. ``boxes.py``: those of one process.
-  ``entries.py``: one of them. ``locks.py``: how long they are a process's own.
-  ``quota.py``: how much disk they take. ``copying.py``: the way there.
-- ``worker.py``: one upload, from try to try. ``sending.py``: one try. ``turns.py``:
-  whose turn it is. ``runners.py``: in what it runs.
+- ``spool.py``: all uploads on this host's disk. ``boxes.py``: those of one process.
+  ``entries.py``: the files of one upload. ``locks.py``: locks that end with their
+  process. ``quota.py``: how much disk the uploads take. ``copying.py``: how bytes get
+  into the spool.
+- ``worker.py``: one upload, from try to try. ``sending.py``: one try. ``turns.py``: how
+  many run at a time. ``runners.py``: the threads or greenlets that they run in.
 - ``files.py``: the files of a store, some of which wait here.
-- ``holding.py``: a write in the foreground of a file that waits.
+- ``holding.py``: lets one worker, or one write of the same name, have an upload.
 - ``upload.py``: ``f.upload``.
 """
 
@@ -54,12 +55,12 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """The uploads of one store, in whichever process.
+    """The uploads of one store, in every process of this host.
 
-    :param stored: the dialect that has them in the end.
+    :param stored: the dialect that stores the files.
     :param config: the settings, read and checked.
-    :param greenlets: whether they run in greenlets even where gevent has not patched.
-    :param uploaded: makes the file for a signal, of its key and its upload.
+    :param greenlets: whether uploads run in greenlets even if gevent has not patched.
+    :param uploaded: makes the file that a signal carries, of a key and an upload.
     :raises NotConfiguredError: if no uploads can wait with these settings.
     """
 
@@ -81,18 +82,18 @@ class Background:
         folder = _folder(stored, config["STORE_SPOOL_PATH"])
         self.spool = Spool(folder, config["STORE_SPOOL_QUOTA"], stored.uri)
         self._workers: dict[tuple[int, bool], Worker] = {}
-        _every.add(self)
+        _backgrounds.add(self)
 
     def attach(self, app: Flask) -> None:
         """Send the signals of *app*, and look for leftovers at its first request.
 
-        Not before: an application is imported by processes too that never serve.
+        Not before: processes that never serve a request import an application too.
         """
         self.app = app
         app.before_request(self.start)
 
     def start(self) -> None:
-        """Take up, in this process, what is left in the spool."""
+        """Upload, in this process, what killed processes left in the spool."""
         try:
             self.worker()
         except (OSError, RuntimeError) as exc:
@@ -101,21 +102,25 @@ class Background:
     def worker(self) -> Worker:
         """The worker of this process, as gevent has or has not patched it."""
         key = (os.getpid(), patched())
-        made = None
+        new_worker = None
         if key not in self._workers:
-            with _making:  # an original lock: nothing below switches greenlets
+            with _making_lock:  # an original lock: nothing below switches greenlets
                 if key not in self._workers:
-                    where = runner(self.greenlets)
-                    made = Worker(self, self.spool, where, self.limit)
-                    self._workers[key] = made
-        if made:
+                    new_worker = Worker(
+                        self, self.spool, runner(self.greenlets), self.limit
+                    )
+                    self._workers[key] = new_worker
+        if new_worker:
             _drain_at_exit()
-            made.look_around()
+            new_worker.look_around()
         return self._workers[key]
 
     def accept(self, source: Source, key: str, content_type: str) -> Upload | None:
-        """Spool an upload. ``None`` if there is no room or no way: nothing is
-        spooled then, and the caller has to store it by itself."""
+        """Write an upload into the spool, and begin to send it.
+
+        :return: ``None`` if the spool is full or cannot be written. Nothing is spooled
+            then, and the caller stores the file itself.
+        """
         try:
             accepted = self._in_box(
                 lambda box: (self.spool.add(box, source, key, content_type), box)
@@ -146,15 +151,16 @@ class Background:
         return self.worker().put(entry, box)
 
     def unnamed(self) -> Unnamed:
-        """A new private file, for an upload that arrives: :meth:`accept` gives it a
-        name where it lies.
+        """A new private file, for an upload that arrives. :meth:`accept` links it into
+        the spool, without copying it.
 
-        :raises OSError: if none can be made.
+        :raises OSError: if the spool cannot be written.
         """
         return self._in_box(Box.unnamed)
 
     def _in_box(self, call: t.Callable[[Box], T]) -> T:
-        """Do something with this process's box, in a new one if that was removed."""
+        """Call a function with this process's box. If somebody removed the box, make a
+        new one."""
         worker = self.worker()
         try:
             return call(worker.box)
@@ -165,15 +171,15 @@ class Background:
             return call(worker.box)
 
     def find(self, key: str) -> tuple[Entry, t.BinaryIO] | None:
-        """An upload that this host still has, with its bytes.
+        """The journal and the bytes of an upload that this host still has.
 
-        :raises FileNotFoundError: if the file was deleted, and the storage has only
-            what is still to be removed.
+        :raises FileNotFoundError: if the file was deleted, and a worker has yet to
+            remove what a try stored of it.
         """
-        found = self.spool.find(key)
-        if found is None:
+        waiting = self.spool.find(key)
+        if waiting is None:
             return None
-        entry, file = found
+        entry, file = waiting
         if file is not None:
             return entry, file
         if self._is_left_over(key):
@@ -182,19 +188,20 @@ class Background:
 
     @contextmanager
     def still(self, key: str) -> Iterator[Held | None]:
-        """Let nobody work on the upload of a file, for as long as another write of it
-        takes. A running one is stopped. ``None`` if this host has none.
+        """Hold the upload of a file while the caller writes the file in another way.
 
-        Whoever succeeds has to :meth:`Held.remove` it. Otherwise it goes on.
+        An upload that is running stops first. A caller that has written the file calls
+        :meth:`Held.remove`. Otherwise the upload goes on afterwards. The value is
+        ``None`` if this host has no upload of the file.
 
-        :raises StoreUnavailable: if it runs, and does not stop.
+        :raises StoreUnavailable: if the upload is running and does not stop.
         """
         with ExitStack() as stack:
             with self.stored.explained(key):  # the spool's disk may be full
                 held = stack.enter_context(self.spool.still(key))
             yield held
         if held is not None and held.over:
-            for worker in self._mine():
+            for worker in self._own_workers():
                 upload = worker.uploads.pop(key, None)
                 if upload is not None:
                     upload.settle("deleted")
@@ -202,9 +209,10 @@ class Background:
     def delete(self, held: Held) -> bool:
         """Delete a file that waits, and what a try may have stored of it.
 
-        Where the storage cannot be asked now, a worker takes that back later.
+        If the storage does not answer, a worker removes that later.
 
-        :return: false if the file was deleted already, and another one may be there.
+        :return: ``False`` if this file was deleted before, so that another one may have
+            its name.
         :raises OSError: if the spool cannot be written; the file is as it was then.
         """
         if held.entry.deleted:
@@ -228,15 +236,15 @@ class Background:
         return True
 
     def make_way(self, key: str) -> None:
-        """Make sure that the spool has nothing of a name that is to be created.
+        """Make sure that the spool has no upload of a name, before a file gets it.
 
         :raises FileExistsError: if a file of this name waits.
         """
-        found = self.spool.find(key)
-        if found is None:
+        waiting = self.spool.find(key)
+        if waiting is None:
             return
-        if found[1] is not None:
-            found[1].close()
+        if waiting[1] is not None:
+            waiting[1].close()
             raise FileExistsError(key)
         with self.still(key) as held:
             if held is not None and held.entry.deleted:
@@ -244,19 +252,19 @@ class Background:
                 held.remove()
 
     def upload(self, key: str) -> Upload | None:
-        """An upload that this process still has to do."""
-        for worker in self._mine():
+        """The upload of a file that this process has yet to finish."""
+        for worker in self._own_workers():
             if key in worker.uploads:
                 return worker.uploads[key]
         return None
 
-    def _mine(self) -> list[Worker]:
+    def _own_workers(self) -> list[Worker]:
         """The workers of this process."""
-        mine = os.getpid()
+        process = os.getpid()
         return [
             worker
             for (owner, _), worker in list(self._workers.items())
-            if owner == mine
+            if owner == process
         ]
 
     def _is_left_over(self, key: str) -> bool:
@@ -266,7 +274,7 @@ class Background:
     def _sending(self, held: Held) -> Sending:
         return Sending(self.stored, held)
 
-    # -- what the worker asks for --------------------------------------------
+    # -- what the worker calls --------------------------------------------
 
     def send(self, job: Job, held: Held) -> bool:
         with held.files.open() as file:
@@ -314,35 +322,43 @@ def _folder(stored: Dialect, path: str | None) -> str:
     return folder
 
 
-_making = lock()
-_every: weakref.WeakSet[Background] = weakref.WeakSet()
+_making_lock = lock()
+_backgrounds: weakref.WeakSet[Background] = weakref.WeakSet()
 _registered: list[int] = []
 
 
 def _drain_at_exit() -> None:
-    """Registered late, because what is registered last is called first: the
-    filesystems close their sessions by ``weakref.finalize``, whose own hook has to
-    be there before ours."""
+    """Drain the workers of this process when it exits, before the filesystems close
+    their sessions.
+
+    Filesystems close their sessions by ``weakref.finalize``. Python registers these
+    finalizers with ``atexit`` when the first one is made, and ``atexit`` calls last
+    what was registered first. So a finalizer is made before ours is registered.
+    """
     if os.getpid() not in _registered:
         _registered.append(os.getpid())
-        weakref.finalize(_every, lambda: None)
+        weakref.finalize(_backgrounds, _do_nothing)
         atexit.register(_drain_all, os.getpid())
 
 
+def _do_nothing() -> None:
+    pass
+
+
 def _drain_all(process: int) -> None:
-    if process != os.getpid():  # a child inherits what its parent registered
+    if process != os.getpid():  # a forked child inherits the parent's registration
         return
-    for background in list(_every):
+    for background in list(_backgrounds):
         for (owner, _), worker in list(background._workers.items()):
             if owner == process:
                 worker.drain(background.drain)
 
 
 def _forget_workers() -> None:
-    # They are the parent's.
-    global _making
-    _making = lock()
-    for background in list(_every):
+    # The workers are the parent's.
+    global _making_lock
+    _making_lock = lock()
+    for background in list(_backgrounds):
         for worker in background._workers.values():
             worker.leave()
         background._workers.clear()

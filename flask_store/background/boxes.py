@@ -1,8 +1,8 @@
-"""One process's uploads on this host's disk, in a folder that is locked by it.
+"""One process's uploads on this host's disk, in a folder that the process locks.
 
-An upload is two files: its bytes, and a journal that says what is to become of them.
-It exists from the moment the journal has its name; bytes without a journal were never
-promised to anybody.
+An upload is two files: its bytes, and a journal that says what to do with them. It
+exists from the moment the journal has its name. Bytes without a journal belong to a
+``save`` that has not returned.
 """
 
 from __future__ import annotations
@@ -33,72 +33,72 @@ from .locks import release
 from .quota import LOCK
 from .quota import WIDTH
 
-#: What is left of a write or a wait that was broken off, and belongs to no journal.
+#: The extensions of files that a killed process may leave without a journal.
 TEMPORARY = ("data", "lock", "stop")
 
-
-#: What the lock file of a box says, after the number, if its process was killed and
-#: another one has taken it up.
+#: What the lock file of a box says behind the number, if the process that made the box
+#: was killed and another one has adopted it.
 ADOPTED = b" adopted"
 
 
 class BoxGone(FileNotFoundError):
-    """The folder of a box was removed, or is about to be."""
+    """Somebody removed the folder of a box."""
 
 
 class Box:
     """The uploads of one process.
 
     :param path: its folder.
-    :param held: its lock.
-    :param nameless: whether the disk is known to do with files that have no name.
+    :param lock_fd: the descriptor of its lock file, which this process has locked.
+    :param nameless: whether the disk supports files without a name (``O_TMPFILE``).
     """
 
-    def __init__(self, path: str, held: int, nameless: bool) -> None:
+    def __init__(self, path: str, lock_fd: int, nameless: bool) -> None:
         self.path = path
-        self._held = held
+        self._lock_fd = lock_fd
         self._nameless = nameless
         self._guard = lock()
         self._adding = 0
         self._closed = False
 
     @classmethod
-    def take(cls, path: str, nameless: bool) -> Box | None:
-        """The box at *path*, or ``None`` if a living process has it.
+    def acquire(cls, path: str, nameless: bool) -> Box | None:
+        """Lock the box at *path* for this process.
 
-        :raises FileNotFoundError: if it is removed meanwhile.
+        :return: ``None`` if a living process has locked it.
+        :raises FileNotFoundError: if another process removes it meanwhile.
         """
-        held = hold(os.path.join(path, LOCK))
-        return None if held is None else cls(path, held, nameless)
+        lock_fd = hold(os.path.join(path, LOCK))
+        return None if lock_fd is None else cls(path, lock_fd, nameless)
 
     def add(
         self, source: Source, key: str, content_type: str, reserved: int = 0
     ) -> Entry:
-        """Write an upload, durably, so that it survives whatever happens next.
+        """Write an upload so that it survives a crash of the process or of the host.
 
-        :param reserved: the bytes of the quota that are reserved for it.
-        :raises BoxGone: if the folder of the box is gone.
+        :param reserved: how many bytes of the quota the caller has reserved for it.
+        :raises BoxGone: if somebody removed the folder of the box.
         :raises BadJournal: if the content type is not one line.
-        :raises OSError: if it cannot be written; nothing is left then.
+        :raises OSError: if the disk refuses; nothing is left behind then.
         """
         files = self.files(key)
         with self._open():
             try:
                 self._write(source, files.data)
-                found = os.stat(files.data)
+                info = os.stat(files.data)
                 entry = Entry(
                     key=key,
-                    size=found.st_size,
+                    size=info.st_size,
                     content_type=content_type,
                     saved=time.time(),
                     token=shortuuid.uuid(),
-                    blocks=max(reserved, found.st_blocks * 512 + found.st_blksize),
+                    blocks=max(reserved, info.st_blocks * 512 + info.st_blksize),
                 )
-                # Nothing is promised that no process could read.
+                # An upload counts only if every process can read its journal.
                 parse(json.dumps(asdict(entry)).encode(), files.name)
                 self.note(entry)
-                # A folder that was removed meanwhile may have been made again, but not
-                # with our lock. Nobody would know whose the upload is.
+                # Somebody may have removed the folder meanwhile, and made one of that
+                # name without our lock. No process would own the upload there.
                 self._check_there()
             except BaseException:
                 self.remove(key)
@@ -111,8 +111,8 @@ class Box:
     def unnamed(self) -> Unnamed:
         """A new private file on this disk, for an upload that arrives.
 
-        :raises BoxGone: if the folder of the box is gone.
-        :raises OSError: if none can be made.
+        :raises BoxGone: if somebody removed the folder of the box.
+        :raises OSError: if the disk refuses.
         """
         with self._open():
             return self._new_file()
@@ -126,7 +126,7 @@ class Box:
         self.files(entry.key).note(entry)
 
     def remove(self, key: str) -> None:
-        """Forget an upload: it is stored, or not wanted any more."""
+        """Remove the files of an upload, which is stored or no longer wanted."""
         self.files(key).remove()
 
     def data(self, key: str) -> str:
@@ -134,32 +134,33 @@ class Box:
         return self.files(key).data
 
     def entries(self) -> Iterator[Entry]:
-        """Every upload that is here; what was never promised is removed. What can be
-        neither read nor removed is left alone, and the log says so."""
+        """Every upload of the box. Files without a journal are removed. The log names
+        files that can be neither read nor removed."""
         names = os.listdir(self.path)
         self._tidy(names, "part", "json.part")
         for name in sorted(names):
-            stem, _, kind = name.partition(".")
-            if kind == "json":
+            stem, _, extension = name.partition(".")
+            if extension == "json":
                 entry = Files(self.path, stem).read_or_pass()
                 if entry is not None:
                     yield entry
 
     def adopt(self) -> None:
-        """Note that the box is of a process that was killed."""
-        os.pwrite(self._held, ADOPTED, WIDTH)
+        """Note in the lock file that the process which made the box was killed."""
+        os.pwrite(self._lock_fd, ADOPTED, WIDTH)
 
     def is_there(self) -> bool:
-        """Whether the folder of the box is where it was, with this process's lock."""
+        """Whether the folder of the box still has the file that this process locks."""
         try:
-            found = os.stat(os.path.join(self.path, LOCK))
-            return os.path.samestat(found, os.fstat(self._held))
+            info = os.stat(os.path.join(self.path, LOCK))
+            return os.path.samestat(info, os.fstat(self._lock_fd))
         except OSError:
             return False
 
     def close(self) -> None:
-        """Remove the box if it is empty. Otherwise it stays this process's for as long
-        as that lives: whoever takes it up must not meet anybody who still works."""
+        """Remove the box if it is empty. Otherwise this process keeps the lock until it
+        ends: another process must not adopt the box while a thread here still uses it.
+        """
         with self._guard, suppress(OSError):
             if self._closed or self._adding:
                 return
@@ -170,16 +171,16 @@ class Box:
                 os.unlink(os.path.join(self.path, LOCK))
                 os.rmdir(self.path)
             self._closed = True
-        release(self._held)
+        release(self._lock_fd)
 
-    def _tidy(self, names: list[str], *kinds: str) -> None:
-        """Remove what belongs to no journal, and what is of one of these kinds."""
-        known = set(names)
+    def _tidy(self, names: list[str], *extensions: str) -> None:
+        """Remove the files without a journal, and those with one of *extensions*."""
+        present = set(names)
         for name in names:
-            stem, _, kind = name.partition(".")
+            stem, _, extension = name.partition(".")
             path = os.path.join(self.path, name)
-            alone = kind in TEMPORARY and f"{stem}.json" not in known
-            if alone or kind in kinds:
+            has_no_journal = extension in TEMPORARY and f"{stem}.json" not in present
+            if has_no_journal or extension in extensions:
                 try:
                     os.unlink(path)
                 except FileNotFoundError:
@@ -228,8 +229,8 @@ class Box:
 
 
 def is_orphan(box: str) -> bool:
-    """Whether the process that made a box was killed, so that nobody knows which of its
-    uploads may have reached the storage."""
+    """Whether the process that made a box was killed. Then it is not known which of its
+    uploads have reached the storage."""
     path = os.path.join(box, LOCK)
     if not is_held(path):
         return True

@@ -1,4 +1,4 @@
-"""An upload's bytes into a file, by the cheapest way there is."""
+"""Copies the bytes of an upload into a file of the spool, in the cheapest way."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..concurrency.greenlets import offload
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 
-#: How much the kernel copies at a time; other greenlets run in between.
+#: How many bytes the kernel copies at a time. Other greenlets run in between.
 STEP = 64 * 1024**2
 
 
 def copy_into(source: Source, target: Unnamed) -> None:
-    """Write every byte of *source*, which rewinds, into an empty file.
+    """Write every byte of *source*, which can be rewound, into an empty file.
 
-    A file is copied by the kernel: where the filesystem can (Btrfs, XFS) its blocks
-    are shared and none is copied. What the form parser keeps on disk has no name,
-    and is not allowed to get one, so that it cannot be moved.
+    The kernel copies a file. Some filesystems (Btrfs, XFS) share its blocks instead.
+    The file could not be linked: the temporary files of a form parser have no name
+    and, because of ``O_EXCL``, cannot get one.
     """
     file = _file(source)
     if file is None or not _by_kernel(file, target, source.size):
@@ -41,10 +41,11 @@ def _by_kernel(file: t.Any, target: Unnamed, size: int) -> bool:
         start = 0
         while start < size:
             step = min(STEP, size - start)
-            start += (done := offload(_step, file.fileno(), target.fd, step, start))
-            if not done:
+            copied = offload(_step, file.fileno(), target.fd, step, start)
+            if not copied:
                 break
-    except OSError:  # another disk on an old kernel, or no file after all
+            start += copied
+    except OSError:  # another disk on an old kernel, or not a plain file
         pass
     if start == size:
         return True

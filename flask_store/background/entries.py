@@ -21,18 +21,18 @@ from ..uploads.disk import sync_folder
 
 logger = logging.getLogger(__name__)
 
-#: The bytes that a journal may have. A cause is cut to leave room for the rest.
+#: The most bytes that a journal may have, and the most characters of its cause.
 LARGEST = 64 * 1024
 LONGEST_CAUSE = 2000
-#: Errors that say something of this process and nothing of the file.
+#: Errors that are about this process and not about the file.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-#: The journals and files that the log has named already.
-_told: set[str] = set()
+#: The journals and files that the log has already named.
+_logged: set[str] = set()
 
 
 class BadJournal(ValueError):
-    """A journal from which no upload can be made. It is left alone."""
+    """A journal that does not describe an upload. Its files are left alone."""
 
 
 @dataclass
@@ -41,17 +41,17 @@ class Entry:
 
     :param key: the file's final name in its store.
     :param size: in bytes.
-    :param saved: when it was accepted, as a POSIX timestamp.
-    :param attempts: how often it was tried in vain.
-    :param cause: what the last attempt raised.
-    :param parked: whether trying again is pointless until somebody acts.
-    :param token: what the storage keeps beside the file, where it can: the same for
-        every try of this upload, and for no other upload.
-    :param tried: whether a try was broken off that may have reached the storage.
-    :param deleted: whether the file was deleted, and only what a try may have stored
-        is still to be removed.
-    :param digest: of the bytes that are deleted, by SHA-256, in hexadecimal digits.
-    :param blocks: the bytes that it takes on the disk, as the quota counts them.
+    :param saved: when ``save`` accepted it, as a POSIX timestamp.
+    :param attempts: how many attempts failed.
+    :param cause: the error of the last attempt.
+    :param parked: whether it cannot succeed before a person changes something.
+    :param token: what the storage keeps in the file's metadata, if it can. It is the
+        same for every try of this upload, and differs from that of any other upload.
+    :param tried: whether a try was stopped that may have reached the storage.
+    :param deleted: whether the file was deleted. A worker then removes what a try may
+        have stored.
+    :param digest: the SHA-256 of the deleted bytes, in hexadecimal digits.
+    :param blocks: how many bytes it takes on the disk, as the quota counts them.
     """
 
     key: str
@@ -68,8 +68,8 @@ class Entry:
     blocks: int = 0
 
 
-#: The types of JSON that each kind of field may have.
-KINDS: dict[str, tuple[type, ...]] = {
+#: The Python types that a field may have, by its annotation.
+TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
     "float": (int, float),
@@ -79,20 +79,22 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 
 def parse(text: bytes, name: str) -> Entry:
-    """The entry that a journal describes. Fields of a later version are passed over.
+    """The entry that a journal describes. Fields of later versions are ignored.
 
-    :param name: the name that the files of the upload have.
-    :raises BadJournal: if it describes none.
+    :param name: the common name of the upload's files.
+    :raises BadJournal: if it does not describe an upload.
     """
     try:
-        found = json.loads(text)
-        given = {f.name: found[f.name] for f in fields(Entry) if f.name in found}
-        entry = Entry(**given)
+        record = json.loads(text)
+        known_fields = {
+            f.name: record[f.name] for f in fields(Entry) if f.name in record
+        }
+        entry = Entry(**known_fields)
         for field in fields(Entry):
             value = getattr(entry, field.name)
             # In Python, a bool is an int too.
-            kinds, is_flag = KINDS[str(field.type)], isinstance(value, bool)
-            if not isinstance(value, kinds) or (is_flag and bool not in kinds):
+            types, is_flag = TYPES[str(field.type)], isinstance(value, bool)
+            if not isinstance(value, types) or (is_flag and bool not in types):
                 raise TypeError(f"{field.name} is {type(value).__name__}")
         naming.check(entry.key)
         if name_of(entry.key) != name:
@@ -108,7 +110,7 @@ def parse(text: bytes, name: str) -> Entry:
 
 
 class Files:
-    """Where the files of one upload are.
+    """The paths of the files of one upload, and what is done with these files.
 
     :param box: the folder.
     :param name: see :func:`name_of`.
@@ -120,16 +122,16 @@ class Files:
         stem = os.path.join(box, name)
         self.journal = f"{stem}.json"
         self.data = f"{stem}.data"
-        #: Locked by whoever works on the upload, and there only as long.
+        #: The worker or the write that has the upload locks this file, and removes it.
         self.lock = f"{stem}.lock"
-        #: There while somebody wants a running upload to stop.
+        #: Exists while a write waits for a running upload to stop.
         self.stop = f"{stem}.stop"
 
     def read(self) -> Entry:
-        """What the journal says.
+        """The entry in the journal.
 
-        :raises FileNotFoundError: if the upload is gone meanwhile.
-        :raises BadJournal: if it says nothing that can be used.
+        :raises FileNotFoundError: if the upload has ended meanwhile.
+        :raises BadJournal: if the journal cannot be used.
         """
         try:
             with _open(self.journal) as file:
@@ -145,8 +147,8 @@ class Files:
         return parse(text, self.name)
 
     def read_or_pass(self) -> Entry | None:
-        """What the journal says; ``None`` if that is nothing. The log names a journal
-        that cannot be read, once."""
+        """The entry in the journal; ``None`` if there is none that can be used. The log
+        names a journal that cannot be read, once."""
         try:
             return self.read()
         except FileNotFoundError:
@@ -156,9 +158,9 @@ class Files:
             return None
 
     def open(self) -> t.BinaryIO:
-        """The bytes.
+        """Open the bytes for reading.
 
-        :raises FileNotFoundError: if the upload is gone meanwhile.
+        :raises FileNotFoundError: if the upload has ended meanwhile.
         """
         return _open(self.data)
 
@@ -174,47 +176,50 @@ class Files:
         sync_folder(self.box)
 
     def remove(self) -> None:
-        """Forget the upload: it is stored, or not wanted any more."""
-        # In this order: bytes without a journal are rubbish, and not the reverse.
+        """Remove the files of the upload, which is stored or no longer wanted."""
+        # The journal goes first. If the process is killed in between, the bytes remain
+        # without a journal, and the next process removes them.
         for path in (self.journal, self.data, self.stop):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
     def ask_to_stop(self) -> None:
-        """Let a running upload stop as soon as it reads on."""
+        """Ask a running upload to stop before it reads the next bytes."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        with contextlib.suppress(OSError):  # then its end is waited for
+        with contextlib.suppress(
+            OSError
+        ):  # the caller then waits for the end of the upload
             os.close(os.open(self.stop, flags, 0o600))
 
     def do_not_ask(self) -> None:
-        """Take :meth:`ask_to_stop` back."""
+        """Withdraw :meth:`ask_to_stop`."""
         with contextlib.suppress(OSError):
             os.unlink(self.stop)
 
     def is_asked_to_stop(self) -> bool:
-        """Whether somebody waits for a running upload to stop."""
+        """Whether a write waits for the running upload to stop."""
         return os.path.exists(self.stop)
 
 
 def name_of(key: str) -> str:
-    """The name of an upload's files; a key may be longer than a file name."""
+    """The common name of an upload's files. A key may be too long for a file name."""
     return hashlib.sha256(key.encode()).hexdigest()[:40]
 
 
 def pass_over(path: str, exc: Exception) -> None:
-    """Say once that a file of the spool is left alone, and why.
+    """Log once that a file of the spool is left alone, and why.
 
-    :raises OSError: if the file cannot be blamed for it.
+    :raises OSError: if the error is about this process and not about the file.
     """
     if isinstance(exc, OSError) and exc.errno in EXHAUSTED:
         raise exc
-    if path not in _told:
-        _told.add(path)
+    if path not in _logged:
+        _logged.add(path)
         logger.error("%s cannot be used and is left alone: %s", path, exc)
 
 
 def _open(path: str) -> t.BinaryIO:
-    """A plain file of the spool; not what a link leads to, and no pipe."""
+    """Open a plain file of the spool. Links are not followed, and pipes are refused."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     number = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(number).st_mode):

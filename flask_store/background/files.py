@@ -1,4 +1,4 @@
-"""The files of a store some of which wait for their upload on this host's disk."""
+"""The files of a store, some of which wait on this host's disk for their upload."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from .upload import Upload
 
 
 class WaitingFiles:
-    """A dialect behind the spool: a file that waits is read from there, and whatever
-    writes or deletes it holds its upload meanwhile.
+    """The verbs of a dialect, for files that may still be in the spool.
+
+    A file that waits is read from the spool. A write or a deletion of such a file holds
+    its upload until it is done.
 
     :param stored: the files that are stored.
     :param background: the uploads that wait.
@@ -79,11 +81,11 @@ class WaitingFiles:
         if waiting is None:
             return self.stored.get(key, span, found)
         entry, file = waiting
-        where = bounds(span, entry.size)
-        if where is None:
+        extent = bounds(span, entry.size)
+        if extent is None:
             file.close()
             return None
-        return Fetched(_described(entry), *where, FilePart(file, *where))
+        return Fetched(_described(entry), *extent, FilePart(file, *extent))
 
     def confirm_end(self, key: str, span: Span) -> None:
         self.stored.confirm_end(key, span)
@@ -101,8 +103,11 @@ class WaitingFiles:
 
 
 class SpooledFiles(WaitingFiles):
-    """The same files, for what arrives: it is stored after ``save`` has returned, or at
-    once where the spool does not take it."""
+    """The same files, as ``save`` uses them.
+
+    It puts new files into the spool, and stores a file at once only if the spool does
+    not accept it.
+    """
 
     def stage(self, source: Source) -> AbstractContextManager[Source]:
         return source.rewindable(any_thread=False)
@@ -111,11 +116,12 @@ class SpooledFiles(WaitingFiles):
         return self.background.unnamed()
 
     def exclusive(self, staged: Source) -> bool:
-        """Nobody asks the storage which names are free: each gets a UUID."""
+        """Always ``False``: every name gets a UUID, so that ``save`` need not ask the
+        storage whether a name is free."""
         return False
 
     def replace(self, staged: Source, key: str, content_type: str) -> Upload | None:
-        self.stored.path(key, follow=False)  # refuses before anything is promised
+        self.stored.path(key, follow=False)  # refuses a bad key before it is spooled
         upload = self.background.accept(staged, key, content_type)
         if upload is None:
             with self.stored.stage(staged) as whole:
@@ -124,7 +130,7 @@ class SpooledFiles(WaitingFiles):
 
 
 class WaitingHold(Hold):
-    """A file that may wait.
+    """A file that may wait in the spool.
 
     :param held: its upload; ``None`` if this host has none.
     """

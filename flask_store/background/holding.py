@@ -1,4 +1,4 @@
-"""Who works on an upload: its worker, or a write of the same name in the foreground."""
+"""Gives an upload to one at a time: a worker, or a write of the same name."""
 
 from __future__ import annotations
 
@@ -19,53 +19,56 @@ from .locks import hold
 from .locks import release
 from .quota import Quota
 
-#: Seconds that a write waits at most until a running upload of the same name stops.
+#: The most seconds that a write waits for a running upload of its name to stop.
 PATIENCE = 30.0
-#: Seconds between two looks, at first and later on.
+#: Seconds between two attempts to lock the upload: at first, and at most.
 FIRST_LOOK = 0.002
 LONGEST_LOOK = 0.05
 
 
 class Held:
-    """An upload that nobody else works on until it is released.
+    """An upload that this process has locked until it calls :meth:`release`.
 
-    The lock is one of the operating system, on a file: it holds in every process of the
-    host, and ends with the process.
+    The operating system locks a file, so that the lock holds in every process of the
+    host and ends with the process.
 
-    :param entry: what the journal says, read under the lock.
+    :param marked: see :attr:`marked`.
     """
 
-    def __init__(self, files: Files, quota: Quota, number: int, left: bool) -> None:
+    def __init__(self, files: Files, quota: Quota, lock_fd: int, marked: bool) -> None:
         self.files = files
+        #: The journal, read under the lock.
         self.entry: Entry
-        #: Whether the upload is over: it has been removed, or its file deleted.
+        #: Whether the upload has ended: it was removed, or its file deleted.
         self.over = False
-        #: Whether the lock's file stays behind, as a mark that a try was broken off.
-        self.marked = left
+        #: Whether the lock file stays, as a mark that a try did not come to its end.
+        self.marked = marked
         self._quota = quota
-        self._number = number
+        self._lock_fd = lock_fd
 
     @classmethod
-    def take(cls, files: Files, quota: Quota) -> Held | None:
-        """Hold an upload, or ``None`` if somebody else does so.
+    def acquire(cls, files: Files, quota: Quota) -> Held | None:
+        """Lock an upload.
 
-        :raises FileNotFoundError: if the upload is gone.
+        :return: ``None`` if it is locked already.
+        :raises FileNotFoundError: if the upload has ended.
         :raises BadJournal: if its journal cannot be read.
         """
-        # Its holder removes the file, unless it was killed.
-        left = os.path.exists(files.lock)
+        # A holder removes the lock file when it releases the upload. If the file is
+        # here and can be locked, its holder was killed.
+        marked = os.path.exists(files.lock)
         try:
-            number = hold(files.lock)
+            lock_fd = hold(files.lock)
         except FileNotFoundError:
             if not os.path.isdir(files.box):
                 raise
-            return None  # it was released at this very moment
-        if number is None:
+            return None  # its holder has just removed the lock file
+        if lock_fd is None:
             return None
-        held = cls(files, quota, number, left)
+        held = cls(files, quota, lock_fd, marked)
         try:
             held.entry = files.read()
-        except FileNotFoundError:  # of what is gone, no mark is needed
+        except FileNotFoundError:  # an upload that has ended needs no mark
             held.marked = False
             held.release()
             raise
@@ -76,9 +79,9 @@ class Held:
 
     @property
     def may_be_stored(self) -> bool:
-        """Whether a try may have stored the file, and its answer got lost."""
-        said = self.marked or self.entry.attempts or self.entry.tried
-        return bool(said) or is_orphan(self.files.box)
+        """Whether a try may have stored the file although its answer was lost."""
+        was_tried = self.marked or self.entry.attempts or self.entry.tried
+        return bool(was_tried) or is_orphan(self.files.box)
 
     def note(self) -> None:
         """Write the journal anew."""
@@ -93,21 +96,21 @@ class Held:
     def digest(self) -> str:
         """The SHA-256 of the bytes, in hexadecimal digits.
 
-        :raises FileNotFoundError: if they are gone, and nobody noted it.
+        :raises FileNotFoundError: if neither the bytes nor a note of it are there.
         """
         if self.entry.digest is not None:
             return self.entry.digest
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         with self.files.open() as file:
             while data := file.read(CHUNK):
-                found.update(data)
-        return found.hexdigest()
+                digest.update(data)
+        return digest.hexdigest()
 
     def delete(self) -> None:
-        """Remove the bytes at once, and note that a worker has to remove what it may
-        have stored of them.
+        """Remove the bytes now, and note that a worker has to remove what a try may
+        have stored.
 
-        :raises OSError: if that cannot be noted; everything is as it was then.
+        :raises OSError: if the journal cannot be written; nothing has changed then.
         """
         before = self.entry
         self.entry = replace(
@@ -124,21 +127,21 @@ class Held:
         self._quota.give_back(self.files.box, before.blocks - self.entry.blocks)
 
     def release(self) -> None:
-        """Let others work on it."""
-        release(self._number, None if self.marked else self.files.lock)
+        """Unlock the upload."""
+        release(self._lock_fd, None if self.marked else self.files.lock)
 
 
 def wait_for(files: Files, quota: Quota) -> Held:
-    """Hold an upload. One that is running is asked to stop, and waited for.
+    """Lock an upload. If it is running, ask it to stop and wait until it has.
 
-    :raises FileNotFoundError: if it is gone, or ends meanwhile.
+    :raises FileNotFoundError: if it has ended, or ends meanwhile.
     :raises BadJournal: if its journal cannot be read.
     :raises StoreUnavailable: if it does not stop.
     """
     deadline, pause = time.monotonic() + PATIENCE, FIRST_LOOK
-    asked = False
+    stop_requested = False
     try:
-        while (held := Held.take(files, quota)) is None:
+        while (held := Held.acquire(files, quota)) is None:
             entry = files.read()
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
@@ -147,12 +150,12 @@ def wait_for(files: Files, quota: Quota) -> Held:
                     " again.",
                     entry.key,
                 )
-            asked = True
+            stop_requested = True
             files.ask_to_stop()
             with flag() as never:  # other greenlets run meanwhile
                 never.wait(pause)
             pause = min(2 * pause, LONGEST_LOOK)
         return held
     finally:
-        if asked:
+        if stop_requested:
             files.do_not_ask()

@@ -1,7 +1,7 @@
-"""Locks on files, held exactly as long as the process lives that took them.
+"""Locks on files that end with the process that holds them.
 
-A lock of flock(2) belongs to what was opened, and a forked child inherits that. So the
-child lets go of every one of them at once, or its parent would seem to live on.
+A lock of flock(2) belongs to an open file, which a forked child inherits. So the child
+closes all of them at once. Otherwise its parent would seem to live as long as it does.
 """
 
 from __future__ import annotations
@@ -14,85 +14,86 @@ from contextlib import suppress
 
 from ..concurrency.greenlets import lock
 
-_held: set[int] = set()
-#: Nobody forks between the opening of a file and its entry above.
+_open_fds: set[int] = set()
+#: Held from the opening of a file until its entry above, so that no fork happens then.
 _guard = lock()
 
 
 def hold(path: str) -> int | None:
-    """Lock a file, which is made if it is missing.
+    """Lock a file, and create it if it is missing.
 
-    :return: what :func:`release` takes, or ``None`` if somebody else holds it.
-    :raises FileNotFoundError: if the folder, or the file, is taken away meanwhile.
+    :return: the descriptor to pass to :func:`release`, or ``None`` if the file is
+        locked already.
+    :raises FileNotFoundError: if the folder or the file is removed meanwhile.
     """
-    number = _open(path, os.O_RDWR | os.O_CREAT)
+    fd = _open(path, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Somebody may have held it, emptied its folder and removed it meanwhile.
-        if os.path.samestat(os.stat(path), os.fstat(number)):
-            return number
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another process may have held it meanwhile, and removed it with its folder.
+        if os.path.samestat(os.stat(path), os.fstat(fd)):
+            return fd
     except BlockingIOError:
         pass
     except BaseException:
-        release(number)
+        release(fd)
         raise
-    release(number)
+    release(fd)
     return None
 
 
 def is_held(path: str) -> bool:
     """Whether a living process holds the lock of a file."""
     try:
-        number = hold(path)
+        fd = hold(path)
     except FileNotFoundError:
         return False
-    if number is not None:
-        release(number)
-    return number is None
+    if fd is not None:
+        release(fd)
+    return fd is None
 
 
 @contextmanager
 def alone(folder: str) -> Iterator[None]:
-    """Wait until nobody else is in here with this folder. Do no more than a few system
-    calls within: whole processes wait for it, with all their greenlets.
+    """Lock a folder, and wait for the lock. Make no more than a few system calls in
+    this context: other processes wait for it, with all their greenlets.
 
     :raises FileNotFoundError: if there is no such folder.
     """
-    number = _open(folder, os.O_RDONLY)
+    fd = _open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        release(number)
+        release(fd)
 
 
-def release(number: int, remove: str | None = None) -> None:
-    """Let go of a lock.
+def release(fd: int, remove: str | None = None) -> None:
+    """Unlock a file.
 
-    :param remove: the path of its file, if nobody needs that any more.
+    :param remove: the path of the file, to remove it as well.
     """
     with _guard:
-        if number in _held:  # a child has let go of all that it inherited
+        if fd in _open_fds:  # a forked child has closed all that it inherited
             if remove is not None:
                 with suppress(FileNotFoundError):
                     os.unlink(remove)
-            _held.remove(number)
-            # gevent may close it later, when its loop runs.
+            _open_fds.remove(fd)
+            # gevent may close the file later, when its loop runs.
             with suppress(OSError):
-                fcntl.flock(number, fcntl.LOCK_UN)
-            os.close(number)
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
 
 
 def _open(path: str, flags: int) -> int:
     with _guard:
-        number = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        _held.add(number)
-    return number
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        _open_fds.add(fd)
+    return fd
 
 
 def _in_child() -> None:
-    while _held:
-        os.close(_held.pop())
+    while _open_fds:
+        os.close(_open_fds.pop())
     _guard.release()
 
 

@@ -1,7 +1,7 @@
 """How much disk the spool may take.
 
-The lock file of a box says how many bytes the files of the box take. So a save adds up
-one number for each process, and never looks at the uploads that wait.
+The lock file of a box has the number of bytes that the files of the box take. So a save
+adds up one number for each process, and does not look at the uploads that wait.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from .locks import alone
 
-#: The lock file of a box, which is held by the process that has the box.
+#: The lock file of a box. The process that owns the box has locked it.
 LOCK = "lock"
 #: The name of a box: a digest of the store, and a UUID.
 BOX = re.compile(r"[0-9a-f]{16}-[A-Za-z0-9]+")
@@ -23,8 +23,8 @@ WIDTH = 20
 class Quota:
     """The bytes that all boxes in a folder may take together.
 
-    They are added up and changed by one process at a time, for which the folder is
-    locked. What a killed process did not give back is found by :meth:`recount`.
+    A process locks the folder while it adds up and changes the numbers. After a process
+    was killed, :meth:`recount` corrects the number of its box.
 
     :param folder: ``STORE_SPOOL_PATH``.
     :param limit: in bytes.
@@ -41,44 +41,44 @@ class Quota:
 
     @property
     def block(self) -> int:
-        """The least that a file with anything in it takes, in bytes."""
+        """The bytes that a file takes at least, if it is not empty."""
         if not self._block:
             self._block = os.statvfs(self.folder).f_frsize
         return self._block
 
-    def take(self, box: str, size: int) -> bool:
+    def reserve(self, box: str, size: int) -> bool:
         """Reserve *size* bytes for a box, before they are written.
 
         :return: whether there was room for them.
-        :raises FileNotFoundError: if the box is gone.
+        :raises FileNotFoundError: if somebody removed the box.
         """
         with alone(self.folder):
-            mine = _read(box)
+            used = _read(box)
             if sum(map(_read_or_zero, boxes(self.folder))) + size > self.limit:
                 return False
-            _write(box, mine + size)
+            _write(box, used + size)
             return True
 
     def give_back(self, box: str, size: int) -> None:
-        """Let others have what was reserved; a negative *size* takes more, whether
-        there is room or not."""
+        """Reserve *size* bytes less. A negative *size* reserves more, even if there is
+        no room."""
         with suppress(OSError), alone(self.folder):
             _write(box, max(0, _read(box) - size))
 
     def recount(self, box: str, size: int) -> None:
-        """Say how many bytes the uploads of a box take."""
+        """Set how many bytes the uploads of a box take."""
         with suppress(OSError), alone(self.folder):
             _write(box, size + self.block)
 
 
 def boxes(folder: str) -> list[str]:
-    """The paths of all boxes. Whatever else is in the folder is left alone, such as
-    the ``lost+found`` of a disk."""
+    """The paths of all boxes. Other entries of the folder are ignored, such as the
+    ``lost+found`` of a disk."""
     try:
-        with os.scandir(folder) as found:
+        with os.scandir(folder) as entries:
             return [
                 entry.path
-                for entry in found
+                for entry in entries
                 if BOX.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
@@ -94,13 +94,13 @@ def _read(box: str) -> int:
 def _read_or_zero(box: str) -> int:
     try:
         return _read(box)
-    except OSError:  # removed meanwhile, or none of ours
+    except OSError:  # removed meanwhile, or made by another program
         return 0
 
 
 def _write(box: str, size: int) -> None:
-    number = os.open(os.path.join(box, LOCK), os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(os.path.join(box, LOCK), os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.pwrite(number, b"%0*d" % (WIDTH, size), 0)
+        os.pwrite(fd, b"%0*d" % (WIDTH, size), 0)
     finally:
-        os.close(number)
+        os.close(fd)

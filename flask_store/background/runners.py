@@ -1,4 +1,4 @@
-"""Where the background's work runs: threads, or greenlets of a hub that runs."""
+"""Where uploads run: in threads, or in greenlets of a hub that runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..exceptions import NotConfiguredError
 
 
 class Runner(t.Protocol):
-    """Starts work that goes on by itself; may be called from any thread."""
+    """Starts work in a thread or a greenlet; may be called from any thread."""
 
     def start(self, work: Callable[[], None]) -> None:
         """:raises RuntimeError: if the interpreter is about to exit."""
 
 
 def runner(greenlets: bool) -> Runner:
-    """What fits this process, as gevent has or has not patched it.
+    """The runner for this process: greenlets if gevent has patched it, else threads.
 
-    :param greenlets: whether greenlets are wanted in an unpatched process too.
-    :raises NotConfiguredError: if they are, and gevent is not installed.
+    :param greenlets: whether to use greenlets in an unpatched process too.
+    :raises NotConfiguredError: if that needs gevent, and gevent is not installed.
     """
     if not patched() and not greenlets:
         return Threads()
@@ -45,7 +45,7 @@ class Threads:
 class Greenlets:
     """One greenlet for each piece of work.
 
-    :param hub: whose loop runs, now or whenever its thread waits.
+    :param hub: its loop has to run, now or whenever its thread waits.
     """
 
     def __init__(self, hub: t.Any) -> None:
@@ -58,26 +58,26 @@ class Greenlets:
 
 
 def _own_hub() -> t.Any:
-    """The hub of a new thread, which does nothing but run it."""
+    """The hub of a new thread that does nothing but run this hub."""
     require_gevent()
     import gevent
 
     started = lock()
     started.acquire()
-    found: list[t.Any] = []
+    hubs: list[t.Any] = []
 
     def serve() -> None:
         hub = gevent.get_hub()
-        # Without it a hub that has nothing to do would end.
-        keep = hub.loop.async_()
-        keep.start(lambda: None)
-        found.append(hub)
+        # Without a watcher, a hub that has nothing to do would end.
+        watcher = hub.loop.async_()
+        watcher.start(lambda: None)
+        hubs.append(hub)
         started.release()
         hub.switch()
 
     original("_thread", "start_new_thread")(serve, ())
     started.acquire()
-    return found[0]
+    return hubs[0]
 
 
 def require_gevent() -> None:

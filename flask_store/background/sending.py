@@ -1,7 +1,7 @@
-"""How an upload in the background reaches the storage, and is taken back from there.
+"""Sends an upload of the spool to the storage, and removes it from there.
 
-It never replaces a file that somebody else has stored under its name, and removes no
-such file: that one is newer.
+It neither replaces nor removes a file that another process has stored under the same
+name: that file is newer.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if t.TYPE_CHECKING:
 
 
 class DamagedError(StoreError):
-    """The bytes in the spool are not those that were accepted."""
+    """The bytes in the spool are not those that ``save`` accepted."""
 
 
-class Found(enum.Enum):
+class Stored(enum.Enum):
     """What the storage has under the name of an upload."""
 
     NOTHING = enum.auto()
-    #: All of the upload: an earlier try stored it, although its answer got lost.
+    #: All of the upload: an earlier try stored it, although its answer was lost.
     OURS = enum.auto()
-    #: A part of the upload, from a try that was broken off.
+    #: A part of the upload, from a try that was interrupted.
     PART = enum.auto()
-    #: Something else.
+    #: Another file.
     FOREIGN = enum.auto()
 
 
 class Sending:
-    """One upload on its way, or on its way back.
+    """Stores one upload, or removes it again.
 
-    :param stored: the dialect that has it in the end.
-    :param held: the upload, which nobody else works on meanwhile.
+    :param stored: the dialect that stores the file.
+    :param held: the upload, which the caller has locked.
     """
 
     def __init__(self, stored: Dialect, held: Held) -> None:
@@ -54,10 +54,10 @@ class Sending:
         self.key = held.entry.key
 
     def send(self, source: Source) -> bool:
-        """Store the file, and look whether it is stored.
+        """Store the file, and ask the storage whether it has it.
 
         :param source: the bytes, with the upload's token.
-        :return: false if another file has its name, which is left alone.
+        :return: ``False`` if another file has its name. That file is left alone.
         :raises DamagedError: if the bytes in the spool are not whole.
         :raises StoreError: if the storage fails.
         """
@@ -79,9 +79,9 @@ class Sending:
 
         :raises StoreError: if the storage fails.
         """
-        # Somebody else may delete it at the same moment.
+        # Another process may delete it at the same moment.
         with suppress(FileNotFoundError), self.dialect.explained(self.key):
-            if self._look() in (Found.OURS, Found.PART):
+            if self._look() in (Stored.OURS, Stored.PART):
                 self.dialect.delete(self.key)
 
     def is_stored(self) -> bool:
@@ -90,79 +90,82 @@ class Sending:
         :raises StoreError: if the storage fails.
         """
         with self.dialect.explained(self.key):
-            return self._look() in (Found.OURS, Found.PART)
+            return self._look() in (Stored.OURS, Stored.PART)
 
     def _publish(self, staged: t.Any) -> bool:
-        """Give the upload its name. Whether it has it, now or by an earlier try."""
-        dialect, kind = self.dialect, self.held.entry.content_type
+        """Give the upload its name.
+
+        :return: whether it has the name now, from this try or an earlier one.
+        """
+        dialect, content_type = self.dialect, self.held.entry.content_type
         if dialect.exclusive(staged):
             try:
-                dialect.create(staged, self.key, kind)
+                dialect.create(staged, self.key, content_type)
                 return True
             except FileExists:  # one of its folders is a file
                 raise
             except FileExistsError:
-                found = self._look()
-                if found is Found.NOTHING:
+                state = self._look()
+                if state is Stored.NOTHING:
                     raise NoAnswer(
                         "it says that a name is taken which is not"
                     ) from None
         else:
-            found = self._look()
-        if found in (Found.NOTHING, Found.PART):
-            dialect.replace(staged, self.key, kind)
-        return found is not Found.FOREIGN
+            state = self._look()
+        if state in (Stored.NOTHING, Stored.PART):
+            dialect.replace(staged, self.key, content_type)
+        return state is not Stored.FOREIGN
 
     def _is_stored(self) -> bool:
-        """Whether the file is there; not if it has been replaced already.
+        """Whether the file is there, and not another one of its name.
 
-        :raises NoAnswer: if it is not there, or not whole.
+        :raises NoAnswer: if nothing is there, or not all of the file.
         """
         entry = self.held.entry
         try:
-            found = self._stat()
+            stat = self._stat()
         except FileNotFoundError as exc:
             raise NoAnswer("it does not have the file that it has taken") from exc
-        if _differ(found.token, entry.token):
+        if _differ(stat.token, entry.token):
             return False
-        if found.size != entry.size:
-            raise NoAnswer(f"it has {found.size} bytes of a file of {entry.size} bytes")
+        if stat.size != entry.size:
+            raise NoAnswer(f"it has {stat.size} bytes of a file of {entry.size} bytes")
         return True
 
-    def _look(self) -> Found:
+    def _look(self) -> Stored:
         entry = self.held.entry
         try:
-            found = self._stat()
+            stat = self._stat()
         except FileNotFoundError:
-            return Found.NOTHING
-        if _differ(found.token, entry.token):
-            return Found.FOREIGN
-        if found.token is not None and entry.token is not None:
-            return Found.OURS if found.size == entry.size else Found.PART
-        return self._compared(found)
+            return Stored.NOTHING
+        if _differ(stat.token, entry.token):
+            return Stored.FOREIGN
+        if stat.token is not None and entry.token is not None:
+            return Stored.OURS if stat.size == entry.size else Stored.PART
+        return self._compared(stat)
 
     def _stat(self) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
-        # Not every filesystem has Python's own error for that.
+        # Some filesystems raise an error of their own for a missing file.
         with self.dialect.explained(self.key):
             return self.dialect.stat(self.key)
 
-    def _compared(self, found: Stat) -> Found:
-        """What the storage has, by its bytes: where it keeps no token."""
+    def _compared(self, stat: Stat) -> Stored:
+        """What the storage has, told by the bytes, because it keeps no token."""
         size = self.held.entry.size
-        if found.size == size:
-            same = self._digest(found) == self.held.digest()
-            return Found.OURS if same else Found.FOREIGN
+        if stat.size == size:
+            same = self._digest(stat) == self.held.digest()
+            return Stored.OURS if same else Stored.FOREIGN
         # Storages that keep a token store a file in one step.
         may_be_part = self.dialect.token_name is None and self.held.may_be_stored
-        if not may_be_part or found.size > size or self.held.entry.deleted:
-            return Found.FOREIGN
+        if not may_be_part or stat.size > size or self.held.entry.deleted:
+            return Stored.FOREIGN
         with self.held.files.open() as file:
-            begin = _sha256(_first(file, found.size))
-        return Found.PART if self._digest(found) == begin else Found.FOREIGN
+            begin = _sha256(_first(file, stat.size))
+        return Stored.PART if self._digest(stat) == begin else Stored.FOREIGN
 
-    def _digest(self, found: Stat) -> str:
-        fetched = self.dialect.get(self.key, None, found)
+    def _digest(self, stat: Stat) -> str:
+        fetched = self.dialect.get(self.key, None, stat)
         return _sha256(whole(fetched))
 
 
@@ -178,7 +181,7 @@ def _first(file: t.BinaryIO, size: int) -> t.Iterator[bytes]:
 
 
 def _sha256(pieces: Iterable[bytes]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for data in pieces:
-        found.update(data)
-    return found.hexdigest()
+        digest.update(data)
+    return digest.hexdigest()

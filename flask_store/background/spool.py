@@ -1,4 +1,4 @@
-"""Uploads on this host's disk, on their way to the storage: a box for each process."""
+"""Uploads that wait on this host's disk, in a folder (box) for each process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .holding import wait_for
 from .quota import boxes
 from .quota import Quota
 
-#: Seconds after which a file of a probe that was broken off is removed.
+#: Age in seconds at which the file of an interrupted probe is removed.
 STALE = 3600.0
 
 
@@ -45,43 +45,43 @@ class Spool:
         self._nameless: bool | None = None
 
     def make_box(self) -> Box:
-        """A new box, held by this process.
+        """A new box, which this process locks.
 
         :raises OSError: if the folder cannot be used.
         """
         os.makedirs(self.folder, 0o700, exist_ok=True)
-        found = os.stat(self.folder)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            # Who may write here may have anything uploaded under any name.
+        info = os.stat(self.folder)
+        if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+            # Another user could have any file uploaded under any name.
             raise PermissionError(
                 errno.EPERM, "other users may write to it, or it is another user's"
             )
         while True:
             path = os.path.join(self.folder, self.prefix + shortuuid.uuid())
             os.mkdir(path, 0o700)
-            with suppress(FileNotFoundError):  # who looks around has swept it away
-                box = self._take(path)
+            with suppress(FileNotFoundError):  # another process took it for abandoned
+                box = self._acquire_box(path)
                 if box is not None:
                     self.quota.recount(path, 0)
                     return box
 
     def abandoned(self) -> Iterator[Box]:
-        """The boxes of processes that are gone, now held by this one."""
+        """Lock the boxes of processes that have ended, and yield them."""
         for path in self._boxes():
             with suppress(FileNotFoundError):
-                box = self._take(path)
+                box = self._acquire_box(path)
                 if box is not None:
                     box.adopt()
                     yield box
 
     def tidy(self, older_than: float = STALE) -> None:
-        """Remove what processes left in the folder that were killed while they looked
-        what its disk can do.
+        """Remove the files of probes that were killed; see
+        :func:`~flask_store.uploads.disk.probe`.
 
-        :param older_than: in seconds; what is younger may still be in use.
+        :param older_than: in seconds. A younger file may still be in use.
         """
-        with suppress(FileNotFoundError), os.scandir(self.folder) as found:
-            for entry in found:
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
                 if entry.name.endswith(".part"):
                     with suppress(OSError):
                         age = time.time() - entry.stat(follow_symlinks=False).st_mtime
@@ -96,7 +96,7 @@ class Spool:
         :return: ``None`` if the quota leaves no room for it.
         """
         reserved = self.quota.cost(source.size)
-        if not self.quota.take(box.path, reserved):
+        if not self.quota.reserve(box.path, reserved):
             return None
         try:
             entry = box.add(source, key, content_type, reserved)
@@ -108,9 +108,9 @@ class Spool:
         return entry
 
     def find(self, key: str) -> tuple[Entry, t.BinaryIO | None] | None:
-        """An upload of any process of this host that is not stored yet, with its bytes;
-        without them, if its file was deleted and is still to be removed."""
-        for files in self._places(key):
+        """The journal and the bytes of an upload, of any process of this host. There
+        are no bytes if the file was deleted and a worker has yet to remove it."""
+        for files in self._files_of(key):
             entry = files.read_or_pass()
             if entry is None:
                 continue
@@ -118,7 +118,7 @@ class Spool:
                 return entry, None
             try:
                 return entry, files.open()
-            except FileNotFoundError:  # it is stored, or deleted, by now
+            except FileNotFoundError:  # it was stored or deleted meanwhile
                 continue
             except OSError as exc:
                 pass_over(files.data, exc)
@@ -126,11 +126,11 @@ class Spool:
 
     @contextmanager
     def still(self, key: str) -> Iterator[Held | None]:
-        """Let nobody work on the upload of a file; ``None`` if there is none.
+        """Hold the upload of a file; ``None`` if there is none.
 
-        :raises StoreUnavailable: if it runs, and does not stop.
+        :raises StoreUnavailable: if the upload is running and does not stop.
         """
-        held = self._hold(key)
+        held = self._wait_for(key)
         try:
             yield held
         finally:
@@ -138,18 +138,18 @@ class Spool:
                 held.release()
 
     def entries(self) -> Iterator[Entry]:
-        """Every upload of this store that any process of this host still has."""
+        """Every upload of this store, of any process of this host."""
         for box in self._boxes():
             with suppress(FileNotFoundError):
                 for name in sorted(os.listdir(box)):
-                    stem, _, kind = name.partition(".")
-                    if kind == "json":
+                    stem, _, extension = name.partition(".")
+                    if extension == "json":
                         entry = Files(box, stem).read_or_pass()
                         if entry is not None and not entry.deleted:
                             yield entry
 
-    def _hold(self, key: str) -> Held | None:
-        for files in self._places(key):
+    def _wait_for(self, key: str) -> Held | None:
+        for files in self._files_of(key):
             try:
                 return wait_for(files, self.quota)
             except FileNotFoundError:  # it has ended meanwhile
@@ -158,12 +158,12 @@ class Spool:
                 pass_over(files.journal, exc)
         return None
 
-    def _take(self, path: str) -> Box | None:
+    def _acquire_box(self, path: str) -> Box | None:
         if self._nameless is None:
             self._nameless = probe(self.folder, self.folder)
-        return Box.take(path, self._nameless)
+        return Box.acquire(path, self._nameless)
 
-    def _places(self, key: str) -> Iterator[Files]:
+    def _files_of(self, key: str) -> Iterator[Files]:
         for box in self._boxes():
             files = Files(box, name_of(key))
             if os.path.lexists(files.journal):

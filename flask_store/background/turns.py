@@ -1,4 +1,4 @@
-"""Whose turn it is: a bounded number of pieces of work at a time."""
+"""Runs a limited number of functions at a time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .runners import Runner
 
 
 class Turns:
-    """Runs what it is given, in order; usable from any thread.
+    """Runs the functions that it is given, in order; usable from any thread.
 
-    :param limit: how many pieces of work run at a time.
+    :param limit: how many run at a time.
     """
 
     def __init__(self, runner: Runner, limit: int) -> None:
         self.runner = runner
         self.limit = limit
-        #: Whether what has to be done again is for the next process.
+        #: Whether the process is about to end, so that nothing is tried again.
         self.ending = False
         self._work: deque[Callable[[], None]] = deque()
         self._active = 0
@@ -29,7 +29,7 @@ class Turns:
         self._guard = lock()
 
     def add(self, work: Callable[[], None]) -> None:
-        """Do it as soon as there is room for it."""
+        """Run *work* as soon as fewer than *limit* functions are running."""
         with self._guard:
             self._work.append(work)
             if self._active >= self.limit:
@@ -37,11 +37,15 @@ class Turns:
             self._active += 1
         try:
             self.runner.start(self._run)
-        except RuntimeError:  # no thread starts any more: it is left in the spool
+        except RuntimeError:
+            # Python starts no more threads. The work stays for the next process.
             self._stopped()
 
     def finish(self, timeout: float) -> bool:
-        """Begin to end, and whether all is done within *timeout* seconds."""
+        """Try nothing again, and wait until all work is done.
+
+        :return: whether it was done within *timeout* seconds.
+        """
         with flag() as idle:
             with self._guard:
                 self.ending = True
@@ -51,8 +55,8 @@ class Turns:
             return not busy or idle.wait(timeout)
 
     def forget(self) -> None:
-        """In a forked child: none of it is its own. Under gevent the parent's
-        greenlets run on in it, and would do the work a second time."""
+        """Drop all work, in a forked child: it is the parent's. Under gevent the
+        parent's greenlets go on in the child, and would do it a second time."""
         self.ending = True
         self._guard = lock()  # a thread that did not come along may have held it
         self._work.clear()
@@ -71,13 +75,15 @@ class Turns:
     def _stopped(self) -> None:
         with self._guard:
             self._active -= 1
-            # Work may have come since we looked for it, when we still counted.
-            again = bool(self._work) and not self._active and not self.ending
-            idle = [] if again or self._active else self._idle
-            for waiting in idle:
-                waiting.set()
-            idle.clear()
-            self._active += again
-        if again:
+            # add() starts no runner while this one counts as active. It may have added
+            # work after _next() found none.
+            restart = bool(self._work) and not self._active and not self.ending
+            if restart:
+                self._active += 1
+            elif not self._active:
+                for waiting in self._idle:
+                    waiting.set()
+                self._idle.clear()
+        if restart:
             with suppress(RuntimeError):
                 self.runner.start(self._run)

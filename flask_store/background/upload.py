@@ -1,4 +1,4 @@
-"""``f.upload``: what becomes of an upload that goes on after ``save``."""
+"""``f.upload``: the state of an upload that goes on after ``save``."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Upload:
         self.key = key
         self.size = size
         #: ``"waiting"`` (for its turn, or to be tried again), ``"running"``,
-        #: ``"stored"``, ``"parked"`` (it cannot succeed before somebody acts, see
-        #: :attr:`error`, and is tried again from time to time) or ``"deleted"`` (the
-        #: file was deleted, moved away or replaced before it was stored).
+        #: ``"stored"``, ``"parked"`` (it cannot succeed before a person changes
+        #: something, see :attr:`error`; it is tried again from time to time) or
+        #: ``"deleted"`` (the file was deleted, moved or replaced before it was stored).
         self.state: State = "waiting"
-        #: What the last attempt raised, or ``None``.
+        #: The error of the last attempt, or ``None``.
         self.error: Exception | None = None
-        #: How often it was tried in vain.
+        #: How many attempts failed.
         self.attempts = 0
         self._sent = 0
         self._guard = lock()
@@ -38,7 +38,7 @@ class Upload:
 
     @property
     def done(self) -> bool:
-        """Whether it has come to an end, for a parked one until somebody acts."""
+        """Whether the upload has ended. One that is parked counts as ended."""
         return self.state in ("stored", "parked", "deleted")
 
     @property
@@ -49,9 +49,9 @@ class Upload:
         return self._sent / self.size if self.size else 0.0
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end. In a greenlet, the others run meanwhile.
+        """Wait until the upload has ended. Other greenlets run meanwhile.
 
-        :param timeout: in seconds; by default as long as it takes.
+        :param timeout: in seconds; by default there is no limit.
         :return: whether the file is stored by now.
         """
         with flag() as finished:
@@ -72,11 +72,11 @@ class Upload:
         token: str | None = None,
         stops: t.Callable[[], bool] = lambda: False,
     ) -> Source:
-        """The spooled bytes as a source that this upload learns its progress from.
+        """The spooled bytes as a source. Reading it updates :attr:`progress`.
 
-        :param token: the token to store them with, in place of a fresh one.
-        :param stops: whether somebody waits for the reading to stop, which then raises
-            :exc:`Stopped`. It is asked once for each MiB.
+        :param token: the token to store them with, instead of a new one.
+        :param stops: called once for each MiB. If it returns true, reading raises
+            :exc:`Stopped`.
         """
         self._sent = 0
         source = _Watched(file, self, stops)
@@ -85,7 +85,7 @@ class Upload:
         return source
 
     def settle(self, state: State, error: Exception | None = None) -> None:
-        """The end of it, or of one attempt."""
+        """Set the state at the end of an attempt, and wake those who wait."""
         with self._guard:
             self.state = state
             self.error = error
@@ -100,7 +100,7 @@ class Upload:
 
 
 class Stopped(Exception):
-    """The upload was asked to stop, by a write of the same name in the foreground."""
+    """A write of the same name asked the upload to stop."""
 
 
 class _Watched(Source):
@@ -110,28 +110,28 @@ class _Watched(Source):
         super().__init__(file, None)
         self.upload = upload
         self._stops = stops
-        self._asked_at: int | None = None
+        self._checked_at: int | None = None
 
     def read_at(self, position: int, size: int) -> bytes:
-        self._go_on(position)
+        self._check_stop(position)
         data = super().read_at(position, size)
         self.upload._sent = position + len(data)
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
         self.upload._sent = 0
-        self._go_on(0)
+        self._check_stop(0)
         for data in super().chunks():
             yield data
             self.upload._sent += len(data)
-            self._go_on(self.upload._sent)
+            self._check_stop(self.upload._sent)
 
-    def _go_on(self, position: int) -> None:
-        """:raises Stopped: if somebody asks for it, from then on always: a client that
-        tries again by itself is not to succeed."""
-        near = self._asked_at is not None and 0 < position - self._asked_at < CHUNK
+    def _check_stop(self, position: int) -> None:
+        """:raises Stopped: if the upload has to stop, and at every later call: a client
+        that retries by itself must not succeed."""
+        near = self._checked_at is not None and 0 < position - self._checked_at < CHUNK
         if not near and self.error is None:
-            self._asked_at = position
+            self._checked_at = position
             if self._stops():
                 self.error = Stopped()
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""One process's uploads: what becomes of each try, and what is left at the exit."""
+"""Runs the uploads of one process: tries, pauses, and the exit of the process."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from .upload import Upload
 
 logger = logging.getLogger(__name__)
 
-#: Seconds. The pause before attempt n is random below FIRST_PAUSE * 2**n ("full
-#: jitter"), so that a storage that comes back is not asked by everybody at once.
+#: Seconds. The pause before attempt n is random, below FIRST_PAUSE * 2**n ("full
+#: jitter"). So not all processes ask a storage at once when it is back.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 300.0
-#: After so many seconds an upload is parked like one that is refused.
+#: After so many seconds an upload is parked, as if the storage had refused it.
 GIVE_UP = 24 * 3600.0
-#: How often to look for what other processes left behind.
+#: Seconds between two looks for uploads that killed processes left.
 LOOK_AROUND = 60.0
-#: A parked upload is tried again after LOOK_AROUND, and then after twice as long each
-#: time, up to this: keys are changed and clocks are set while a process lives.
+#: The longest pause of a parked upload. The first one is LOOK_AROUND, and each further
+#: one is twice as long: somebody may correct a key or a clock while the process lives.
 LONGEST_PARKED = 3600.0
-#: The pause of an upload that a write in the foreground holds, or has stopped. It
-#: doubles each time that it is stopped again before the write has got hold of it.
+#: The pause of an upload that a write in the foreground holds or has stopped. It
+#: doubles each time that the upload is stopped again.
 BUSY = 0.2
 LONGEST_BUSY = 10.0
 
-#: What no repetition helps against.
-HOPELESS = (
+#: Errors that another try does not cure. The upload is parked.
+PERMANENT = (
     ClientError,
     DamagedError,
     FileExists,
@@ -64,8 +64,8 @@ HOPELESS = (
 class Job:
     """An upload of this process, and where it is kept.
 
-    :param parked: how often it was tried in vain since it was parked.
-    :param stopped: how often it was stopped since it was tried to its end.
+    :param parked: how many tries have failed since it was parked.
+    :param stopped: how often it was stopped since the last try that was not.
     """
 
     entry: Entry
@@ -76,7 +76,7 @@ class Job:
 
 
 class Outcome(t.NamedTuple):
-    """What came of a try.
+    """The result of a try.
 
     :param pause: the seconds until the next one, or ``None`` if there is none.
     """
@@ -90,18 +90,20 @@ class Store(t.Protocol):
     """What the worker needs of a store."""
 
     def send(self, job: Job, held: Held) -> bool:
-        """Put the bytes under the file's name. Whether they are there, and not those of
-        another file."""
+        """Store the file.
+
+        :return: ``False`` if another file has its name.
+        """
 
     def take_back(self, held: Held) -> None:
-        """Remove the file, if it is there."""
+        """Remove the file from the storage, if it is there."""
 
     def ended(self, job: Job) -> None:
-        """Tell the application."""
+        """Send a signal to the application."""
 
 
 class Worker:
-    """Uploads what is put, and what dead processes left.
+    """Runs the uploads of this process, and those that killed processes left.
 
     :param limit: how many uploads run at a time.
     """
@@ -112,13 +114,13 @@ class Worker:
         self.turns = Turns(runner, limit)
         self.box = spool.make_box()
         self.uploads: dict[str, Upload] = {}
-        #: The boxes of dead processes, and how many uploads each has left.
+        #: The boxes of killed processes, with how many uploads each still has.
         self._others: Counter[Box] = Counter()
         self._loop = get_loop()
         self._guard = lock()
 
     def put(self, entry: Entry, box: Box) -> Upload:
-        """Take an upload on; it runs as soon as there is room for it."""
+        """Add an upload, which runs when fewer than *limit* others are running."""
         upload = self.uploads[entry.key] = Upload(entry.key, entry.size)
         upload.attempts = entry.attempts
         job = Job(entry, box, upload)
@@ -126,26 +128,26 @@ class Worker:
         return upload
 
     def renew_box(self) -> None:
-        """Make a new box if the folder of this one was removed.
+        """Make a new box if somebody removed the folder of this one.
 
-        :raises OSError: if none can be made.
+        :raises OSError: if the spool cannot be written.
         """
         with self._guard:  # nothing in here switches greenlets
-            gone = self.box
-            if gone.is_there():
+            old_box = self.box
+            if old_box.is_there():
                 return
             self.box = self.spool.make_box()
-        gone.close()
-        logger.error("%s was removed. What waited there is lost.", gone.path)
+        old_box.close()
+        logger.error("%s was removed. What waited there is lost.", old_box.path)
 
     def look_around(self) -> None:
-        """Take up what dead processes left, now and from time to time."""
+        """Adopt the uploads of killed processes, now and from time to time."""
         self.turns.add(self._adopt)
-        self._later(LOOK_AROUND, self.look_around)
+        self._call_later(LOOK_AROUND, self.look_around)
 
     def drain(self, timeout: float) -> None:
-        """Finish what can be finished within *timeout* seconds. The rest, and what
-        waits to be tried again, is for the next process."""
+        """Finish the running uploads within *timeout* seconds. The next process adopts
+        the others, and those that wait for another try."""
         if not self.turns.finish(timeout):
             logger.warning(
                 "%d uploads are left in %s for the next process.",
@@ -157,7 +159,7 @@ class Worker:
             box.close()
 
     def leave(self) -> None:
-        """Do nothing any more, in a forked child."""
+        """Drop all work, in a forked child."""
         self.turns.forget()
 
     # -- one upload ----------------------------------------------------------
@@ -193,7 +195,7 @@ class Worker:
             outcome = self._failed(job, None, exc)
         try:
             if outcome is None:
-                self._again(job, BUSY)
+                self._retry_after(job, BUSY)
             else:
                 self._settle(job, outcome)
         except Exception:
@@ -203,7 +205,7 @@ class Worker:
         """:return: ``None`` if a write in the foreground holds the upload."""
         files = job.box.files(job.entry.key)
         try:
-            held = Held.take(files, self.spool.quota)
+            held = Held.acquire(files, self.spool.quota)
         except FileNotFoundError as exc:
             if job.box.is_there():
                 return Outcome("deleted")
@@ -219,7 +221,7 @@ class Worker:
             held.release()
 
     def _work(self, job: Job, held: Held) -> Outcome:
-        # A try that could not be noted counts all the same.
+        # A failed try counts even if the journal could not be written.
         held.entry.attempts = max(held.entry.attempts, job.entry.attempts)
         job.entry = held.entry
         held.files.do_not_ask()
@@ -252,20 +254,20 @@ class Worker:
         return Outcome(state)
 
     def _failed(self, job: Job, held: Held | None, exc: Exception) -> Outcome:
-        """:param held: what can be noted in the journal, if anything."""
+        """:param held: the upload, if its journal can be written."""
         entry = job.entry
         job.stopped = 0
         entry.attempts += 1
         entry.cause = f"{type(exc).__name__}: {exc}"[:LONGEST_CAUSE]
-        entry.parked = isinstance(exc, HOPELESS) or time.time() - entry.saved > GIVE_UP
+        entry.parked = isinstance(exc, PERMANENT) or time.time() - entry.saved > GIVE_UP
         job.upload.attempts = entry.attempts
         if held is not None:
             self._note(held)
         if entry.parked:
             job.parked += 1
             pause = _doubled(LOOK_AROUND, job.parked - 1, LONGEST_PARKED)
-            told = logger.error if job.parked == 1 else logger.info
-            told("The upload of %r is parked. %s", entry.key, entry.cause)
+            log = logger.error if job.parked == 1 else logger.info
+            log("The upload of %r is parked. %s", entry.key, entry.cause)
             return Outcome("parked", exc, pause)
         job.parked = 0
         longest = _doubled(FIRST_PAUSE, entry.attempts, LONGEST_PAUSE)
@@ -279,8 +281,8 @@ class Worker:
         return Outcome("waiting", exc, pause)
 
     def _note(self, held: Held) -> None:
-        """Write down what came of a try. It is advice for the next process: where the
-        disk is full, this one goes on all the same."""
+        """Write the result of a try into the journal, for the next process. If the disk
+        is full, this process goes on without it."""
         try:
             held.note()
         except OSError as exc:
@@ -302,8 +304,8 @@ class Worker:
             self.uploads.pop(job.entry.key, None)
             self._close_if_empty(job.box)
         else:
-            self._again(job, outcome.pause)
-        if upload.state == "deleted" or job.entry.deleted:  # and told by delete()
+            self._retry_after(job, outcome.pause)
+        if upload.state == "deleted" or job.entry.deleted:  # delete() has set the state
             return
         upload.settle(outcome.state, outcome.error)
         if outcome.state == "stored" or (outcome.state, job.parked) == ("parked", 1):
@@ -314,8 +316,8 @@ class Worker:
                     "A receiver of the signal failed for %r.", job.entry.key
                 )
 
-    def _again(self, job: Job, pause: float) -> None:
-        self._later(pause, lambda: self.turns.add(lambda: self._attempt(job)))
+    def _retry_after(self, job: Job, pause: float) -> None:
+        self._call_later(pause, lambda: self.turns.add(lambda: self._attempt(job)))
 
     def _close_if_empty(self, box: Box) -> None:
         with self._guard:
@@ -327,8 +329,8 @@ class Worker:
             del self._others[box]
         box.close()
 
-    def _later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call it, unless the process is about to end by then."""
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call a function later, unless the process is about to end then."""
 
         def due() -> None:
             if not self.turns.ending:
@@ -341,5 +343,5 @@ class Worker:
 
 
 def _doubled(pause: float, times: int, longest: float) -> float:
-    """A pause that was doubled so many times, but not above the longest."""
+    """*pause*, doubled *times* times, but at most *longest*."""
     return min(longest, pause * 2.0 ** min(times, 60))

@@ -1,8 +1,8 @@
-"""``flask store ...``: what is stored, from a shell.
+"""``flask store ...``: commands for stored files.
 
-``command.py`` says how every command chooses its store and how it fails;
-``verbs.py`` has the simple commands, ``check.py`` the doctor, ``sync.py`` the way of
-a store into another one, ``rclone.py`` the same for rclone.
+``command.py`` has what all commands share: the choice of a store, and errors.
+``verbs.py`` has the simple commands, ``check.py`` and ``sync.py`` have those of their
+names, and ``rclone.py`` has the configuration that ``sync --print-rclone`` prints.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``flask store check``: whether the store keeps its promises, and if not, why."""
+"""``flask store check``: whether the store works, and if not, why."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ from ..views.table import visible
 from .command import command
 from .command import Failure
 
-#: What is written. Its name says it is a picture, which no server would guess.
+#: The content of the file. Its name says that it is a picture, so that the type must
+#: come from what was sent and not from a guess of the server.
 DATA = b"flask-store-check: 0123456789"
-#: How wrong a clock may be, in seconds. Signed links of minutes still work then.
+#: How wrong a clock may be, in seconds. Signed links that last minutes still work.
 SKEW = 60
 
 PACKAGES = ("Flask-Store", "Flask", "fsspec", "s3fs", "adlfs", "gcsfs", "sshfs")
 
 
 class Warned(Exception):
-    """Something works otherwise than one might expect."""
+    """Something works, but not as one might expect."""
 
 
 class Wrong(Exception):
-    """A promise is not kept."""
+    """Something does not work."""
 
 
 class Finding(t.NamedTuple):
-    """What came out of one step: ``"ok"``, ``"warn"``, ``"FAIL"`` or ``"skip"``."""
+    """The result of one step: ``"ok"``, ``"warn"``, ``"FAIL"`` or ``"skip"``."""
 
     status: str
     step: str
@@ -48,9 +49,9 @@ class Finding(t.NamedTuple):
 
 
 class Doctor:
-    """Tries a store with one small file, which is removed again.
+    """Tries a store with one small file, and removes the file.
 
-    :param store: the store, at the destination that is to be tried.
+    :param store: the store, at the destination to try.
     """
 
     def __init__(self, store: FsspecStore) -> None:
@@ -58,7 +59,8 @@ class Doctor:
         self.name = f"flask-store-check-{shortuuid.uuid()}.webp"
 
     def examine(self) -> Iterator[Finding]:
-        """Every step, in an order in which the first failure is the cause."""
+        """Run every step, in an order in which the first failure causes the later
+        ones."""
         yield Finding("ok", "versions", versions())
         yield Finding("ok", "store", repr(self.store))
         connected = self._try("connect", self._connect)
@@ -95,7 +97,7 @@ class Doctor:
         except Wrong as exc:
             return Finding("FAIL", name, str(exc))
         except Exception as exc:
-            # Keys that may write and not list are a good habit.
+            # Careful users have keys that may write and not list.
             self._refused = isinstance(exc, PermissionError)
             hint = "" if isinstance(exc, StoreError) else self._hint
             return Finding("FAIL", name, Failure(exc).message + hint)
@@ -141,13 +143,13 @@ class Doctor:
 
     def _type(self) -> str:
         expected = media_types.content_type(self.name)
-        found = self.store.stat(self.name).content_type
-        if found != expected:
+        content_type = self.store.stat(self.name).content_type
+        if content_type != expected:
             raise Wrong(
-                f"Stored as {expected}, it comes back as {found}: browsers will not"
-                " show pictures. A proxy or the server drops Content-Type."
+                f"Stored as {expected}, it comes back as {content_type}: browsers will"
+                " not show pictures. A proxy or the server drops Content-Type."
             )
-        return found
+        return content_type
 
     def _exclusive(self) -> str:
         try:
@@ -186,9 +188,9 @@ class Doctor:
         if not link.startswith(("http://", "https://")):
             return "signed by the application"
         try:
-            with urllib.request.urlopen(link, timeout=15) as reply:
-                same = reply.read() == DATA
-        except OSError as exc:  # its text may quote the link
+            with urllib.request.urlopen(link, timeout=15) as response:
+                same = response.read() == DATA
+        except OSError as exc:  # its message may contain the link
             raise Wrong(
                 f"A signed link does not open ({type(exc).__name__}). Check"
                 " STORE_S3_PUBLIC_ENDPOINT_URL, the region and the clock."
@@ -206,11 +208,11 @@ class Doctor:
 
 def versions() -> str:
     """What is installed, in one line."""
-    found = [f"Python {platform.python_version()}"]
+    parts = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"{package} {importlib.metadata.version(package)}")
-    return ", ".join(found)
+            parts.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join(parts)
 
 
 def _skipped(step: str) -> Finding:
@@ -224,10 +226,10 @@ def check(store: FsspecStore, strict: bool) -> None:
 
     One line for each promise. The exit status is 0 if all are kept.
     """
-    bad = {"FAIL", "warn"} if strict else {"FAIL"}
+    failing_statuses = {"FAIL", "warn"} if strict else {"FAIL"}
     failed = False
     for finding in Doctor(store).examine():
-        failed = failed or finding.status in bad
+        failed = failed or finding.status in failing_statuses
         click.echo(f"{finding.status:5} {finding.step:10} {finding.text}")
     if failed:
         raise click.exceptions.Exit(1)

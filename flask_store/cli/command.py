@@ -52,7 +52,7 @@ class StoreCommand(click.Command):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except BrokenPipeError:  # '| head' has seen enough
+        except BrokenPipeError:  # '| head' has closed the pipe
             raise
         except Exception as exc:
             raise Failure(exc) from exc
@@ -76,12 +76,14 @@ def store_named(name: str | None) -> FsspecStore:
     :raises click.UsageError: if there is none.
     """
     stores = stores_of_application()
-    found = stores.get(name or DEFAULT)
-    if found is None:
-        what = f"store named {name!r}" if name else "store"
-        known = ", ".join(sorted(stores)) or "none; call Store(app)"
-        raise click.UsageError(f"The application has no {what}. There is: {known}.")
-    provider = found.Provider._bound  # one of 0.0.4 cannot be made without a file
+    store = stores.get(name or DEFAULT)
+    if store is None:
+        description = f"store named {name!r}" if name else "store"
+        names = ", ".join(sorted(stores)) or "none; call Store(app)"
+        raise click.UsageError(
+            f"The application has no {description}. There is: {names}."
+        )
+    provider = store.Provider._bound  # a provider of 0.0.4 is made only with a file
     if not isinstance(provider, FsspecStore):
         raise click.ClickException(
             f"{type(provider).__name__} is no FsspecStore, and these commands need one."
@@ -92,12 +94,12 @@ def store_named(name: str | None) -> FsspecStore:
 def stores_of_application() -> dict[str, Store]:
     """The stores of the current application by their names."""
     return {
-        extension.removeprefix("store").removeprefix(".") or DEFAULT: found
-        for extension, found in current_app.extensions.items()
-        if isinstance(found, Store)
+        extension.removeprefix("store").removeprefix(".") or DEFAULT: store
+        for extension, store in current_app.extensions.items()
+        if isinstance(store, Store)
     }
 
 
 def redacted(text: str) -> str:
-    """The text without any password or key that the application knows of."""
+    """The text without the passwords and keys in the application's settings."""
     return secrecy.redacted(text, current_app.config if current_app else {})

@@ -28,14 +28,14 @@ class _Bar(Callback):  # type: ignore[misc]
 def progress(label: str, unit: t.Callable[[int], str] = human) -> Iterator[Callback]:
     """A callback that draws a bar on stderr, if that is a terminal.
 
-    :param unit: how a number is written.
+    :param unit: formats a number.
     """
     if not sys.stderr.isatty():
         yield Callback()
         return
-    drawn: t.Any = click.progressbar(
+    progress_bar: t.Any = click.progressbar(
         length=1, label=label, file=sys.stderr, show_pos=True
     )
-    with drawn as bar:
+    with progress_bar as bar:
         bar.format_pos = lambda: f"{unit(bar.pos)}/{unit(bar.length or 0)}"
         yield _Bar(bar)

@@ -1,4 +1,4 @@
-"""The configuration and the command with which rclone does what ``sync`` does."""
+"""An rclone configuration, and the command that does what ``sync`` does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..stores.fsspec import FsspecStore
 def rclone(
     source: FsspecStore, target: FsspecStore, *, overwrite: bool, delete: bool
 ) -> str:
-    """What to put into rclone's configuration and what to call, without secrets.
+    """rclone's configuration without secrets, and the command as a comment.
 
-    :raises click.ClickException: for a protocol that this does not know.
+    :raises click.ClickException: if a store is neither on disk nor in S3.
     """
     remotes = {"source": source, "target": target}
     lines = [
@@ -28,7 +28,7 @@ def rclone(
         "sync" if delete else "copy",
         *(_path(name, store) for name, store in remotes.items()),
         "--checksum",
-        # Unfinished uploads are nobody's files.
+        # Unfinished uploads are not files of the store.
         "--exclude",
         f"{naming.STAGING}/**",
     ]
@@ -53,7 +53,7 @@ def _remote(name: str, store: FsspecStore) -> list[str]:
     lines = ["type = s3", f"provider = {'Other' if endpoint else 'AWS'}"]
     lines += [f"endpoint = {endpoint}"] if endpoint else []
     lines += [f"region = {region}"] if region else []
-    # A bucket is never made by a copy, nor looked for with keys that may not.
+    # Do not make the bucket, nor look for it: the keys may not have the permission.
     lines += ["env_auth = true", "no_check_bucket = true"]
     prefix = f"RCLONE_CONFIG_{name.upper()}"
     note = f"# The keys: {prefix}_ACCESS_KEY_ID and {prefix}_SECRET_ACCESS_KEY in the"

@@ -1,4 +1,4 @@
-"""``flask store sync``: which stores are meant, and what is told about the run."""
+"""``flask store sync``: chooses the two stores, and reports the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def place(text: str) -> FsspecStore:
     """The store that an argument names: a URL, a named store or a folder on disk.
 
     A URL comes with the ``STORE_OPTIONS`` and ``STORE_S3_`` settings of the
-    application, so that nobody has to write a key into a shell's history.
+    application, so that no key has to be in the shell's history.
     """
     if "://" in text:
         settings = {
@@ -42,9 +42,9 @@ def place(text: str) -> FsspecStore:
         return store_named(text)
     if os.sep in text or text.startswith("."):
         return FsspecStore.from_config({"STORE_PATH": text})
-    known = ", ".join(sorted(stores_of_application()))
+    names = ", ".join(sorted(stores_of_application()))
     raise click.UsageError(
-        f"There is no store named {text!r} (there is: {known}). Write a folder as"
+        f"There is no store named {text!r} (there is: {names}). Write a folder as"
         f" './{text}', anything else as a URL."
     )
 
@@ -71,16 +71,16 @@ def sync(
 ) -> None:
     """Copy a store into another one, and verify every file.
 
-    SRC and DST are URLs, folders (with a slash), names of stores, or 'default'. What
-    is there already is not copied again, so that a run that was stopped goes on.
+    SRC and DST are URLs, folders (with a slash), names of stores, or 'default'. Files
+    that DST has already are not copied again, so that a stopped run can continue.
     """
     stores = place(source), place(target)
     if print_rclone:
         click.echo(rclone(*stores, overwrite=overwrite, delete=delete))
         return
     path = None if dry_run else journal or _journal(*stores)
-    with contextlib.closing(engine.Journal(path)) as kept:
-        summary = _run(engine.Sync(*stores, kept, overwrite, delete, dry_run))
+    with contextlib.closing(engine.Journal(path)) as journal_file:
+        summary = _run(engine.Sync(*stores, journal_file, overwrite, delete, dry_run))
     click.echo(_sentence(summary, dry_run))
     if summary.different and not overwrite:
         click.echo("Files that differ were left alone. See --overwrite.", err=True)

@@ -42,20 +42,20 @@ yes = click.option("--yes", is_flag=True, help="Do it, without asking.")
 def ls(store: FsspecStore, prefix: str, long: bool, as_json: bool) -> None:
     """List the files below a folder, as they are found."""
     listing = store.ls(prefix)
-    for found in listing:
+    for stat in listing:
         if as_json:
-            click.echo(_json(found))
+            click.echo(_json(stat))
         elif long:
-            date = when(found.modified) or "-"
-            name = visible(found.name)
-            click.echo(f"{found.size:>12}  {date:16}  {found.content_type:24}  {name}")
+            date = when(stat.modified) or "-"
+            name = visible(stat.name)
+            click.echo(f"{stat.size:>12}  {date:16}  {stat.content_type:24}  {name}")
         else:
-            click.echo(visible(found.name))
+            click.echo(visible(stat.name))
     tell_unreachable(listing.unreachable)
 
 
 def tell_unreachable(entries: t.Sequence[Unreachable]) -> None:
-    """Name what a listing met and no command can reach; then the status is 1."""
+    """Print the names that no command can reach, and exit with 1 if there are any."""
     for entry in entries:
         click.echo(f"unreachable: {visible(entry.name)} {entry.reason}", err=True)
     if entries:
@@ -66,13 +66,13 @@ def tell_unreachable(entries: t.Sequence[Unreachable]) -> None:
 @click.argument("key")
 @as_json
 def info(store: FsspecStore, key: str, as_json: bool) -> None:
-    """Show what is known about a file."""
-    found = store.stat(key)
+    """Show the size, date and type of a file."""
+    stat = store.stat(key)
     if as_json:
-        click.echo(_json(found))
+        click.echo(_json(stat))
         return
     for name, value in (
-        *dataclasses.asdict(found).items(),
+        *dataclasses.asdict(stat).items(),
         ("uri", store.file(key).uri),
     ):
         click.echo(f"{name:13} {visible(str('-' if value is None else value))}")
@@ -124,9 +124,9 @@ def put(
     if name is None and path == "-":
         raise click.UsageError("What comes from the standard input needs a --name.")
     name = os.path.basename(path) if name is None else name
-    there = store.at(store.join(store.destination, folder))
+    target = store.at(store.join(store.destination, folder))
     with click.open_file(path, "rb") as file, progress(visible(name)) as callback:
-        stored = there.save(file, name, on_conflict, callback=callback)
+        stored = target.save(file, name, on_conflict, callback=callback)
     click.echo(visible(str(stored)))
 
 
@@ -165,7 +165,7 @@ def mv(store: FsspecStore, source: str, target: str, on_conflict: OnConflict) ->
     "--expires", type=float, metavar="SECONDS", help="A signed link for so long."
 )
 def url(store: FsspecStore, key: str, expires: float | None) -> None:
-    """Print the address of a file; it is not looked whether there is one."""
+    """Print the address of a file, without checking that the file exists."""
     if expires is None:
         click.echo(store.file(key).absolute_url())
     else:
@@ -247,15 +247,15 @@ def _sweep_orphans(store: FsspecStore, age: dt.timedelta, dry_run: bool) -> list
 @command
 def pending(store: FsspecStore) -> None:
     """List the background uploads of this host that have not arrived yet."""
-    for found in store.pending():
-        state = "parked" if found.parked else f"{found.attempts} tries"
-        cause = f"  {visible(found.cause)}" if found.cause else ""
-        click.echo(f"{found.size:>12}  {state:>9}  {visible(found.key)}{cause}")
+    for entry in store.pending():
+        state = "parked" if entry.parked else f"{entry.attempts} tries"
+        cause = f"  {visible(entry.cause)}" if entry.cause else ""
+        click.echo(f"{entry.size:>12}  {state:>9}  {visible(entry.key)}{cause}")
 
 
-def _json(found: Stat) -> str:
-    record = dataclasses.asdict(found)
-    record["modified"] = found.modified.isoformat() if found.modified else None
+def _json(stat: Stat) -> str:
+    record = dataclasses.asdict(stat)
+    record["modified"] = stat.modified.isoformat() if stat.modified else None
     return json.dumps(record)
 
 

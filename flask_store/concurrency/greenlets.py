@@ -1,8 +1,8 @@
-"""What gevent has done to this process, and how to wait whether it has or not.
+"""Whether gevent has patched this process, and locks and flags that work in both cases.
 
-Nothing here imports gevent before the application does, nothing patches, and every
-question is asked anew: an application may be patched at any time, such as in a worker
-of gunicorn, after ``--preload`` imported it unpatched.
+This module neither imports gevent before the application does, nor patches anything.
+Each function looks anew whether gevent has patched, because that can happen at any
+time: a worker of gunicorn patches after ``--preload`` has imported the application.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ T = t.TypeVar("T")
 
 
 def _monkey() -> t.Any:
-    """gevent's module, or ``None`` as long as nobody has imported it."""
+    """The module ``gevent.monkey``, or ``None`` if the application has not imported
+    it."""
     if sys.modules.get("gevent.monkey") is None:
         return None
-    # Another thread may be at it: an import waits for that, a look does not.
+    # Another thread may be importing it. import_module() waits for that.
     return importlib.import_module("gevent.monkey")
 
 
 def patched() -> bool:
-    """Whether threads are greenlets by now."""
+    """Whether gevent has patched, so that threads are greenlets."""
     monkey = _monkey()
     return bool(monkey and monkey.is_module_patched("threading"))
 
@@ -64,27 +65,30 @@ def lock() -> t.Any:
 
 
 class Flag(t.Protocol):
-    """Raised once by anybody, on any thread; waited for by the one who made it."""
+    """Any thread sets it, once. The thread or greenlet that made it waits for it."""
 
     def __enter__(self) -> t.Self: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
 
     def set(self) -> None:
-        """Raise the flag."""
+        """Set the flag, and wake the one who waits."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether the flag was raised within *timeout* seconds."""
+        """Wait for the flag.
+
+        :return: whether it was set within *timeout* seconds.
+        """
 
 
 def flag() -> Flag:
-    """A flag for the greenlet, or the thread, that asks for it."""
+    """A flag for the current greenlet or thread."""
     hub = current_hub()
     return _ThreadFlag() if hub is None else _HubFlag(hub)
 
 
 class _ThreadFlag:
-    """For a thread that has no hub, and so no greenlet that could be held up."""
+    """For a thread without a hub: there are no greenlets that the wait could block."""
 
     def __init__(self) -> None:
         self._lock = lock()
@@ -104,10 +108,10 @@ class _ThreadFlag:
 
 
 class _HubFlag:
-    """For a greenlet: the others run meanwhile.
+    """For a greenlet: others run while it waits.
 
-    The watcher is what another thread may wake a hub with, and what tells a hub with
-    nothing else to do that something is still to come.
+    Another thread wakes the hub by the watcher. A hub that has nothing else to do goes
+    on as long as it has a watcher.
     """
 
     def __init__(self, hub: t.Any) -> None:
@@ -122,7 +126,7 @@ class _HubFlag:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with self._guard:  # a watcher that is closed must not be sent to
+        with self._guard:  # send() must not be called on a closed watcher
             watcher, self._watcher = self._watcher, None
         watcher.stop()
         watcher.close()
@@ -137,12 +141,13 @@ class _HubFlag:
 
 
 def offload(function: t.Callable[..., T], *args: t.Any) -> T:
-    """Call what blocks on the disk, while other greenlets run.
+    """Call a function that waits for the disk, while other greenlets run.
 
-    A greenlet that is killed meanwhile waits for the call all the same: it would close
-    a file that is still written, and the file's number would be another's.
+    A greenlet that is killed meanwhile still waits for the end of the call. Otherwise
+    it would close a file that is being written, and another file could get its
+    descriptor.
 
-    :param function: a plain system call or two; nothing that could log.
+    :param function: a system call or two. It must not log.
     """
     hub = current_hub() if "gevent.hub" in sys.modules else None
     if hub is None:

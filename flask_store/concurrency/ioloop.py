@@ -1,9 +1,8 @@
-"""The event loop that asynchronous filesystems run on, and the way to it.
+"""The event loop on which asynchronous filesystems run, and calls from other threads.
 
-fsspec runs one loop for everybody on a thread that, once gevent has patched, is a
-greenlet: every call then fails with "Calling sync() from within a running loop". Ours
-has a thread of the operating system, whenever it is made, and touches nothing that
-belongs to others.
+fsspec runs one loop for the whole process, on a thread. Once gevent has patched, this
+thread is a greenlet, and every call fails with "Calling sync() from within a running
+loop". Our loop always has a thread of the operating system, and leaves fsspec's alone.
 """
 
 from __future__ import annotations
@@ -30,11 +29,13 @@ T = t.TypeVar("T")
 
 
 class IOLoop(asyncio.SelectorEventLoop):
-    """An event loop that nothing in it can turn into greenlets of another thread.
+    """An event loop that works even if gevent has patched.
 
-    Where gevent has patched, the loop waits by a hub of its own thread. It has to:
-    the locks of :mod:`logging` are gevent's then, and one that a thread without a
-    running hub shares with greenlets loses wake-ups for ever.
+    Once gevent has patched, the loop waits by a hub of its own thread. Otherwise a lock
+    of
+    :mod:`logging`, which is gevent's then, could lose wake-ups: gevent's locks do not
+        work
+    between greenlets and a thread without a running hub.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,8 @@ class IOLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: t.Any, func: Callable[..., T], *args: t.Any
     ) -> asyncio.Future[T]:
-        """The default executor's threads would be greenlets of a hub nobody runs."""
+        """Run a function in a thread of the operating system. With gevent, the threads
+        of the default executor would be greenlets of a hub that does not run."""
         if executor is not None:
             return super().run_in_executor(executor, func, *args)
         future: asyncio.Future[T] = self.create_future()
@@ -57,7 +59,7 @@ class IOLoop(asyncio.SelectorEventLoop):
                     future.set_exception(error)
 
         def work() -> None:
-            if future.cancelled():  # nobody wants it, or what it reads, any more
+            if future.cancelled():  # the result is not needed any more
                 return
             result, error = None, None
             try:
@@ -88,15 +90,15 @@ def _selector() -> t.Any:
 
 
 _loops: dict[tuple[int, bool], IOLoop] = {}
-_making = lock()
+_making_lock = lock()
 
 
 def get_loop() -> IOLoop:
     """The running loop of this process, as gevent has or has not patched it."""
     key = (os.getpid(), patched())
     if key not in _loops:
-        _selector()  # import gevent's here, where the import may take its time
-        with _making:  # an original lock, so nothing below may switch greenlets
+        _selector()  # imports gevent's selector here, where it may switch greenlets
+        with _making_lock:  # an original lock: nothing below switches greenlets
             if key not in _loops:
                 _loops[key] = _start()
     return _loops[key]
@@ -105,15 +107,15 @@ def get_loop() -> IOLoop:
 def _start() -> IOLoop:
     started = lock()
     started.acquire()
-    made: list[IOLoop | BaseException] = []
+    results: list[IOLoop | BaseException] = []
 
     def run() -> None:
         try:
             loop = IOLoop()
             loop.call_soon(started.release)
-            made.append(loop)
+            results.append(loop)
         except BaseException as exc:
-            made.append(exc)
+            results.append(exc)
             started.release()
             return
         asyncio.set_event_loop(loop)
@@ -121,16 +123,16 @@ def _start() -> IOLoop:
 
     original("_thread", "start_new_thread")(run, ())
     started.acquire()
-    if isinstance(made[0], BaseException):
-        raise made[0]
-    return made[0]
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
 def _forget() -> None:
-    # The threads did not come along, and the lock may have been held by one.
-    global _making
+    # A fork copies no threads, and one of them may have held the lock.
+    global _making_lock
     _loops.clear()
-    _making = lock()
+    _making_lock = lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -138,17 +140,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Call:
-    """A coroutine on its way: started, cancelled and finished on the loop's thread."""
+    """A coroutine that the loop's thread starts, cancels and finishes."""
 
     task: asyncio.Task[t.Any]
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, done: Flag) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, finished: Flag) -> None:
         self.loop = loop
-        self.done = done
+        self.finished_flag = finished
 
     def start(self, work: Callable[[], Coroutine[t.Any, t.Any, t.Any]]) -> None:
         self.task = self.loop.create_task(self._guarded(work))
-        self.task.add_done_callback(self.finished)
+        self.task.add_done_callback(self.finish)
 
     @staticmethod
     async def _guarded(work: Callable[[], Coroutine[t.Any, t.Any, t.Any]]) -> t.Any:
@@ -157,10 +159,10 @@ class _Call:
     def cancel(self) -> None:
         self.task.cancel()
 
-    def finished(self, task: asyncio.Task[t.Any]) -> None:
+    def finish(self, task: asyncio.Task[t.Any]) -> None:
         if not task.cancelled():
-            task.exception()  # looked at, so that nobody complains if we have left
-        self.done.set()
+            task.exception()  # else asyncio logs it if the caller no longer waits
+        self.finished_flag.set()
 
 
 def run(
@@ -171,28 +173,28 @@ def run(
 ) -> T:
     """Run a coroutine on *loop* and wait for it, from a thread or a greenlet.
 
-    A greenlet lets the others run meanwhile. Whatever ends the waiting, such as
-    ``kill()``, ``gevent.Timeout`` or Ctrl-C, ends the coroutine too.
+    Other greenlets run while one waits. An exception that ends the wait, such as that
+    of ``kill()``, ``gevent.Timeout`` or Ctrl-C, cancels the coroutine.
 
     :raises RuntimeError: on the loop's own thread, which would wait for itself.
     """
     if asyncio._get_running_loop() is loop:
         raise RuntimeError("A store cannot be used from its own event loop.")
-    with flag() as done:
-        call = _Call(loop, done)
+    with flag() as finished:
+        call = _Call(loop, finished)
         work = functools.partial(function, *args, **kwargs)
-        # The caller's context holds its request, and a connection made now would
-        # keep it for as long as it lives.
+        # The caller's context holds its request. A connection that is made now would
+        # keep that request in memory for as long as it lives.
         loop.call_soon_threadsafe(call.start, work, context=contextvars.Context())
         try:
-            done.wait()
+            finished.wait()
         except BaseException:
             loop.call_soon_threadsafe(call.cancel)
             raise
     try:
         return t.cast(T, call.task.result())
     finally:
-        del call  # an error's traceback would hold all this until the next collection
+        del call  # a traceback would keep it until the next garbage collection
 
 
 _SYNC = fsspec.asyn.sync_wrapper(lambda: None).__code__
@@ -203,11 +205,12 @@ LIMIT = "_flask_store_limit"
 
 
 def bridge(fs: t.Any, limit: float | None = None) -> t.Any:
-    """Let every blocking method of an asynchronous filesystem go through :func:`run`.
+    """Replace the blocking methods of an asynchronous filesystem by calls of
+    :func:`run`.
 
-    :param fs: an instance of our own, which nobody else sees, or a file of it.
-    :param limit: seconds for one call, by default without a limit. Whatever the server
-        does, the call then ends with a TimeoutError.
+    :param fs: an instance that only this package uses, or a file of it.
+    :param limit: the seconds after which a call raises TimeoutError; by default there
+        is no limit.
     """
     if limit is not None:
         setattr(fs, LIMIT, limit)
@@ -230,7 +233,7 @@ def _blocking(fs: t.Any, coroutine: t.Any) -> t.Any:
 
     @functools.wraps(coroutine)
     def method(*args: t.Any, **kwargs: t.Any) -> t.Any:
-        # Blocking methods know this keyword, and the coroutines below do not.
+        # The blocking methods take this keyword, but the coroutines do not.
         kwargs["timeout"] = kwargs.get("timeout") or getattr(fs, LIMIT, None)
         function = limited if kwargs["timeout"] else coroutine
         if function is coroutine:

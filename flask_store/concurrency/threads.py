@@ -1,4 +1,4 @@
-"""The threads beside an event loop's own, for what would block it."""
+"""Threads beside that of an event loop, for calls that would block it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 from .greenlets import lock
 from .greenlets import original
 
-#: How many there are at most.
+#: The most threads of a loop.
 HELPERS = 4
 
 
 class Helpers:
     """A few threads of the operating system.
 
-    One is there from the start: at the exit of the interpreter, when what is still
-    to be uploaded is, no thread can be started any more.
+    One is started at once. At the exit of the interpreter, when uploads are finished,
+    no new thread can be started.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class Helpers:
     def put(self, job: Callable[[], None]) -> None:
         with self._guard:
             self._busy += 1
-            wanted = self._threads < min(self._busy, HELPERS)
-        if wanted:
+            needs_thread = self._threads < min(self._busy, HELPERS)
+        if needs_thread:
             with contextlib.suppress(RuntimeError):
                 self._grow()
         self._jobs.put(job)

@@ -1,4 +1,4 @@
-"""The bytes of a file on their way out: as many as were promised, or an error."""
+"""The bytes of a file for a reader: as many as were announced, or an error."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .errors import NoAnswer
 #: How much of a file on disk is read at a time, in bytes.
 BLOCK = 256 * 1024
 
-#: Makes a context in which an error of the storage becomes a StoreError.
+#: Makes a context that turns an error of the storage into a StoreError.
 Explained: t.TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 class Body:
-    """A part of a stream of bytes, which is counted while it is read.
+    """A part of a stream of bytes. It counts the bytes while they are read.
 
-    The first piece is read at once, so that what goes wrong there is raised here. The
-    last piece is given out only when the stream has ended as it should. Whoever has
-    read everything has therefore read one whole version; too few bytes are an error,
-    and so are too many. A server cuts the connection then, where the client would
+    The constructor reads the first piece, and raises the errors that this meets. The
+    last piece is yielded only when the stream has ended where it should. So a reader
+    who has read everything has read one whole version. Too few bytes are an error, and
+    so are too many: the server then closes the connection, where the client would
     otherwise wait for the rest.
 
     :param pieces: an iterator of bytes; it is closed together with this.
     :param length: how many bytes the part has.
     :param skip: how many bytes of the stream come before the part.
-    :param ends: whether the stream ends with the part. If not, the rest is left.
+    :param ends: whether the stream ends with the part. If not, the rest is not read.
     :param explained: the context in which the stream is read.
     :raises NoAnswer: if the stream is shorter or longer than it should be.
     """
@@ -45,7 +45,7 @@ class Body:
         explained: Explained = nullcontext,
     ) -> None:
         self._pieces = pieces
-        self._left = length
+        self._remaining = length
         self._skip = skip
         self._ends = ends
         self._explained = explained
@@ -62,7 +62,7 @@ class Body:
         return piece
 
     def _read(self) -> bytes:
-        """The next piece of the part; nothing behind its end."""
+        """The next piece of the part; empty at its end."""
         try:
             with self._explained():
                 return self._counted()
@@ -72,15 +72,15 @@ class Body:
 
     def _counted(self) -> bytes:
         piece = b""
-        if self._left:
+        if self._remaining:
             piece = self._skipped()
             if not piece:
-                raise NoAnswer(f"the file ended {self._left} bytes too early")
-        rest = len(piece) - self._left
-        self._left = max(0, -rest)
+                raise NoAnswer(f"the file ended {self._remaining} bytes too early")
+        surplus = len(piece) - self._remaining
+        self._remaining = max(0, -surplus)
         if not self._ends:
-            return piece[: len(piece) - max(0, rest)]
-        if rest > 0 or (not self._left and next(self._pieces, b"")):
+            return piece[: len(piece) - max(0, surplus)]
+        if surplus > 0 or (not self._remaining and next(self._pieces, b"")):
             raise NoAnswer("there are more bytes than were announced")
         return piece
 
@@ -93,7 +93,7 @@ class Body:
         return piece
 
     def close(self) -> None:
-        """Let go of the storage, also in the middle of a file."""
+        """Close the stream, also in the middle of a file."""
         close = getattr(self._pieces, "close", None)
         if close is not None:
             close()
@@ -104,8 +104,8 @@ class FilePart(Body):
 
     It is also a file for a server's ``wsgi.file_wrapper`` (PEP 3333, "Optional
     Platform-Specific File Handling"). :meth:`read` never goes beyond the end of the
-    part, also if the file has grown meanwhile: the client would take what follows for
-    the next answer on its connection.
+    part, even if the file has grown meanwhile: the client would take further bytes for
+    the next response on its connection.
 
     :param file: closed together with this.
     :param start: the first byte of the part.
@@ -141,16 +141,16 @@ class FilePart(Body):
         return piece
 
     def read(self, size: int = -1) -> bytes:
-        """Up to *size* bytes; all that are left if it is negative.
+        """Up to *size* bytes; all that remain if *size* is negative.
 
         :raises NoAnswer: if the file has become shorter than the part.
         """
-        left = max(0, self._stop - self.file.tell())
-        wanted = left if size < 0 else min(size, left)
+        remaining = max(0, self._stop - self.file.tell())
+        count = remaining if size < 0 else min(size, remaining)
         with self._explained():
-            data = self.file.read(wanted)
-            if wanted and not data:
-                raise NoAnswer(f"the file ended {left} bytes too early")
+            data = self.file.read(count)
+            if count and not data:
+                raise NoAnswer(f"the file ended {remaining} bytes too early")
         return data
 
     def seekable(self) -> bool:
@@ -167,5 +167,5 @@ class FilePart(Body):
         return self.file.fileno()
 
     def close(self) -> None:
-        with suppress(OSError):  # nothing is lost of a file that was only read
+        with suppress(OSError):  # the file was only read, so no data is lost
             self.file.close()

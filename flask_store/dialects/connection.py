@@ -18,9 +18,9 @@ Scope: t.TypeAlias = t.Literal["process", "thread"]
 
 
 class Connection:
-    """The filesystem of a dialect: made on first use, one for each process, or for
-    each thread. None survives a fork, nor gevent's patching, after which a thread is
-    another thing.
+    """The filesystem of a dialect: made on first use, one for each process or thread.
+
+    After a fork, and after gevent has patched, a new one is made.
 
     :param scope: ``"process"`` or ``"thread"``.
     """
@@ -31,16 +31,20 @@ class Connection:
         self.by_thread: dict[bool, threading.local] = {}
 
     def get(self, connect: Callable[[], AbstractFileSystem]) -> AbstractFileSystem:
-        """The filesystem.
+        """The filesystem of this process or thread.
 
         :param connect: makes one, if there is none.
         """
         key, shared = self._shared()
-        # setdefault and no lock: a lock that is held during a fork stays locked.
+        # By setdefault and not under a lock, which a fork could leave locked for ever.
         return shared.get(key) or shared.setdefault(key, _watched(connect()))
 
     def check(self, alive: Callable[[], bool]) -> bool:
-        """Forget a filesystem that has lost its connection. Whether nothing is lost."""
+        """Forget the filesystem if it has lost its connection.
+
+        :param alive: tells whether it still has its connection.
+        :return: whether it has, or there is no filesystem yet.
+        """
         if not self.by_process and not self.by_thread:
             return True
         key, shared = self._shared()
@@ -56,18 +60,21 @@ class Connection:
             shared.pop(key, None)
 
     def _shared(self) -> tuple[tuple[int, bool], dict[t.Any, AbstractFileSystem]]:
-        """The key of the filesystem, and what holds it."""
+        """The key of the filesystem, and the dict that has it."""
         key = (os.getpid(), patched())
         if self.scope == "process":
             return key, self.by_process
-        # A local that was made before the patching tells no greenlets apart.
-        local = self.by_thread.get(key[1])
-        local = local or self.by_thread.setdefault(key[1], threading.local())
-        return key, local.__dict__
+        # One that was made before the patching is the same for all greenlets.
+        thread_local = self.by_thread.get(key[1])
+        thread_local = thread_local or self.by_thread.setdefault(
+            key[1], threading.local()
+        )
+        return key, thread_local.__dict__
 
 
-# A fork ends all threads but one, and what they alone hold would be closed in the
-# child: some libraries then say good-bye over the connection that the parent uses.
+# After a fork the child has one thread. Python would finalize what only the other
+# threads refer to, and some libraries would then send a last message over a connection
+# that the parent still uses. So the child keeps all filesystems alive.
 _connected: weakref.WeakValueDictionary[int, AbstractFileSystem] = (
     weakref.WeakValueDictionary()
 )
@@ -80,8 +87,8 @@ def _watched(fs: AbstractFileSystem) -> AbstractFileSystem:
 
 
 def _inherit() -> None:
-    # Nor may they say it when the child exits: an event loop that nobody runs any
-    # more would never answer.
+    # They must not send it when the child exits, either: it would wait for an event
+    # loop that does not run in the child.
     for fs in _inherited:
         for reference in weakref.getweakrefs(fs):
             if isinstance(reference.__callback__, weakref.finalize):

@@ -1,4 +1,4 @@
-"""What filesystems raise, in the words of the settings."""
+"""Turns the errors of filesystems into Flask-Store's, which name the settings."""
 
 from __future__ import annotations
 
@@ -20,33 +20,32 @@ from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 
-#: What a name gives that is no file: nothing, a folder, or something below a file.
+#: The errors for a path with no file: nothing, a folder, or a path below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 TOO_MANY_FILES = (
     "Too many files are open to get at {}. Close what open() has given, or raise the"
     " limit of the process (ulimit -n). It is no fault of {}."
 )
-#: What HTTP clients and SDKs call the errors of a server that did not answer, or not to
-#: the end.
+#: Parts of the names that HTTP clients and SDKs give to the errors of a connection.
 _LOST = re.compile(r"Timeout|Connect|Disconnect|Transport|Payload|Incomplete")
-#: Statuses of HTTP that say that there is no such file (RFC 9110, section 15.5).
+#: HTTP statuses for a file that does not exist (RFC 9110, section 15.5).
 _NOT_FOUND = (404, 410)
 
-#: Errors of the network for which Python has no class of their own.
+#: Network errors for which Python has no class.
 UNREACHABLE = (
     errno.EHOSTUNREACH,
     errno.ENETUNREACH,
     errno.EHOSTDOWN,
     errno.EPIPE,
-    # Of a mounted disk whose server, or whose driver, is gone.
+    # A mounted disk has lost its server or its driver.
     errno.ENOTCONN,
     errno.ESTALE,
     errno.ENODEV,
 )
 
-#: What a disk says for which Python has no class of its own; the key and the settings
-#: are filled in.
+#: Errors of a disk for which Python has no class, with their messages. The placeholders
+#: stand for the key and the settings.
 DISK: dict[int | None, tuple[type[StoreError], str]] = {
     errno.EROFS: (
         StoreDenied,
@@ -70,23 +69,23 @@ DISK: dict[int | None, tuple[type[StoreError], str]] = {
 
 
 class NoAnswer(ConnectionError):
-    """An answer that does not answer what was asked.
+    """A response that cannot be used.
 
-    It is cut, has another length or another part than it should have, or comes from
-    something else than the storage. The message says what is wrong with it, without
-    a capital and a full stop.
+    It is cut off, has another length or another part than it should have, or does not
+    come from the storage. The message says what is wrong with it. It begins with a
+    small letter and has no full stop.
     """
 
 
 def version_gone(key: str) -> VersionGone:
-    """The error for a file that is not the version any more that was looked at."""
+    """The error for a file that was replaced since the caller looked at it."""
     return VersionGone(f"{naming.quoted(key)} was replaced.", key)
 
 
 def explained(exc: Exception, key: str | None, settings: str) -> StoreError | None:
-    """The :exc:`StoreError` for an error of Python's own, if it amounts to one.
+    """The :exc:`StoreError` for a built-in error of Python, if there is one.
 
-    :param settings: which settings to look at.
+    :param settings: the settings that the message names.
     """
     if isinstance(exc, NOT_A_FILE):
         return FileNotFound(f"There is no file {naming.quoted(key)}.", key)
@@ -111,8 +110,8 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull("The storage is full. Nothing was stored.", key)
     if isinstance(exc, OSError) and exc.errno in DISK:
-        kind, message = DISK[exc.errno]
-        return kind(message.format(naming.quoted(key), settings), key)
+        error_class, message = DISK[exc.errno]
+        return error_class(message.format(naming.quoted(key), settings), key)
     if isinstance(exc, NoAnswer):
         return StoreUnavailable(
             f"The storage gives no usable answer for {naming.quoted(key)}: {exc}."
@@ -132,9 +131,9 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
 
 
 def as_builtin(exc: BaseException) -> OSError | None:
-    """The error of Python's own that an error of some library amounts to.
+    """The built-in error of Python that corresponds to an error of a library.
 
-    :return: ``None`` if that cannot be told, or if it says that there is no file.
+    :return: ``None`` if there is none, or if the error is that there is no file.
     """
     if isinstance(exc, OSError) and not _is_lost(exc):
         missing = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -149,32 +148,33 @@ def as_builtin(exc: BaseException) -> OSError | None:
         if status in (401, 403, 407):
             return PermissionError(f"the status is {status}")
         return NoAnswer(f"the status is {status}")
-    if any(_LOST.search(kind.__name__) for kind in type(exc).__mro__):
+    if any(_LOST.search(cls.__name__) for cls in type(exc).__mro__):
         return ConnectionError(str(exc))
     return None
 
 
 def _is_lost(exc: OSError) -> bool:
-    """Whether an HTTP client calls a lost connection an OSError, as requests does."""
+    """Whether this is the OSError of an HTTP client, such as requests, for a lost
+    connection."""
     builtin = isinstance(exc, ConnectionError | TimeoutError)
     return exc.errno is None and not builtin and bool(_LOST.search(type(exc).__name__))
 
 
 @contextmanager
 def undisguised() -> Iterator[None]:
-    """Let an error through that a filesystem shows as a missing file.
+    """Raise the error behind a FileNotFoundError, if there is another one.
 
-    Some filesystems raise FileNotFoundError whatever happens, such as fsspec's for
-    HTTP when a server answers 500. What happened is the cause or the context of it.
+    Some filesystems raise FileNotFoundError for every error, such as fsspec's for HTTP
+    when a server answers with 500. The real error is its cause or its context.
     """
     outside = sys.exception()
     try:
         yield
     except NOT_A_FILE as exc:
         hidden: BaseException | None = exc
-        seen: set[t.Any] = {None, outside}
-        while hidden not in seen:
-            seen.add(hidden)
+        visited: set[t.Any] = {None, outside}
+        while hidden not in visited:
+            visited.add(hidden)
             assert hidden is not None
             error = as_builtin(hidden)
             if error is not None:

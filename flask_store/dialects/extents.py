@@ -1,4 +1,4 @@
-"""Whether the answer to a GET over HTTP holds the bytes that were asked for. Pure."""
+"""Checks that the response to a GET has the bytes that were requested. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from .records import Span
 
 #: Content-Range of a part (RFC 9110, section 14.4).
 _PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
-#: What emulators of Azure and Google say of a range that begins at the end of a file,
-#: in the place of the status 416: 'bytes 5-4/5', or 'bytes 0--1/0' of an empty file.
+#: The Content-Range of emulators of Azure and Google for a range that begins at the end
+#: of a file, where others send the status 416: 'bytes 5-4/5', or 'bytes 0--1/0' for an
+#: empty file.
 _NOTHING = re.compile(r"bytes \d+--?\d+/(\d+)\Z")
 _NUMBER = re.compile(r"\d{1,19}\Z")
 
 
 class Extent(t.NamedTuple):
-    """Which bytes an answer has, and of how many.
+    """Which bytes a response has.
 
     :param start: the first byte.
     :param stop: the one after the last.
@@ -31,17 +32,17 @@ class Extent(t.NamedTuple):
 
 
 def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent:
-    """Which bytes of a file an answer has.
+    """Which bytes of a file a response has.
 
     A server may answer a request for a part with 200 and the whole file (RFC 9110,
-    section 14.2). It may not answer with another part, nor with a file of unknown
-    length: such an answer can end at any byte and look complete. Some servers, as
-    rclone's for S3, answer with 200 and a part; they name the part all the same.
+    section 14.2). It must not send another part, nor a file of unknown length: such a
+    response can end at any byte and look complete. Some servers, such as rclone's for
+    S3, send a part with the status 200, and name the part in Content-Range.
 
-    :param status: of the answer.
-    :param headers: of the answer; their names in any case that *headers* takes.
-    :param span: the part that was asked for, or ``None``.
-    :raises NoAnswer: if the answer cannot be trusted to be what was asked for.
+    :param status: of the response.
+    :param headers: of the response; their names in any case that *headers* takes.
+    :param span: the part that was requested, or ``None`` for the whole file.
+    :raises NoAnswer: if these are not the bytes that were requested.
     """
     refuse_encoding(headers)
     length = length_of(headers)
@@ -53,9 +54,9 @@ def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent
             return Extent(0, length, length)
     elif status != 206:
         raise NoAnswer(f"the status is {status}")
-    nothing = _NOTHING.match(text)
-    if span and nothing and length == 0 and not span.meets(int(nothing[1])):
-        return Extent(0, 0, int(nothing[1]))
+    empty_range = _NOTHING.match(text)
+    if span and empty_range and length == 0 and not span.meets(int(empty_range[1])):
+        return Extent(0, 0, int(empty_range[1]))
     match = _PART.match(text)
     if match is None:
         raise NoAnswer(f"the status is {status} and Content-Range is {text[:80]!r}")
@@ -72,9 +73,9 @@ def extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent
 
 
 def size_of(headers: Mapping[str, str]) -> int:
-    """The size of a file, as the answer to HEAD gives it.
+    """The size of a file, from the response to HEAD.
 
-    :raises NoAnswer: if the answer does not give it.
+    :raises NoAnswer: if the response does not tell it.
     """
     refuse_encoding(headers)
     size = length_of(headers)
@@ -84,9 +85,9 @@ def size_of(headers: Mapping[str, str]) -> int:
 
 
 def length_of(headers: Mapping[str, str]) -> int | None:
-    """Content-Length, if the answer has one.
+    """Content-Length, if the response has one.
 
-    :raises NoAnswer: if it is no number.
+    :raises NoAnswer: if it is not a number.
     """
     text = headers.get("Content-Length")
     if text is None:
@@ -97,11 +98,11 @@ def length_of(headers: Mapping[str, str]) -> int | None:
 
 
 def refuse_encoding(headers: Mapping[str, str]) -> None:
-    """Refuse bytes that somebody compressed on the way.
+    """Refuse a response that a server or proxy has compressed.
 
-    Ranges and lengths then count the compressed bytes, and these would be stored.
+    Its ranges and lengths count compressed bytes, and these would be stored.
 
-    :raises NoAnswer: if there is another Content-Encoding than none.
+    :raises NoAnswer: if the response has a Content-Encoding.
     """
     if is_encoded(headers):
         coding = headers["Content-Encoding"]
@@ -109,12 +110,12 @@ def refuse_encoding(headers: Mapping[str, str]) -> None:
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Whether the bytes of an answer are said to be compressed."""
+    """Whether the headers say that the bytes are compressed."""
     coding = (headers.get("Content-Encoding") or "").strip().lower()
     return coding not in ("", "identity")
 
 
 def whole_size(headers: Mapping[str, str]) -> int | None:
-    """The size of the whole file, if the answer gives it."""
+    """The size of the whole file, if the response tells it."""
     match = _PART.match(headers.get("Content-Range") or "")
     return int(match[3]) if match else length_of(headers)

@@ -1,4 +1,4 @@
-"""An open file of a server: no more and no less of it is read than it has."""
+"""An open file of a server, of which exactly *size* bytes are read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .records import joined
 
 
 class HandleFile(io.RawIOBase):
-    """A file that is open on a server, or a third party's file, for reading.
+    """A file for reading, which a server or a third party's filesystem has opened.
 
-    :param file: the library's file; it is closed together with this.
-    :param size: how many bytes it has.
-    :param check: raises an error if the file is another one than when it was opened.
-        It is asked before the last bytes are given out.
+    :param file: the file object of the library; it is closed together with this.
+    :param size: how many bytes the file has.
+    :param check: raises an error if the file has changed since it was opened. It is
+        called before the last bytes are returned.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class HandleFile(io.RawIOBase):
         return position
 
     def readinto(self, buffer: t.Any) -> int:
-        left = self._size - self._position
-        wanted = min(len(buffer), left)
-        if wanted <= 0:
+        remaining = self._size - self._position
+        count = min(len(buffer), remaining)
+        if count <= 0:
             return 0
-        data = self._file.read(wanted)
+        data = self._file.read(count)
         if not data:
-            raise NoAnswer(f"the file ended {left} bytes too early")
-        if len(data) > wanted:
+            raise NoAnswer(f"the file ended {remaining} bytes too early")
+        if len(data) > count:
             raise NoAnswer("there are more bytes than were announced")
         self._position += len(data)
         if self._position == self._size and self._check is not None:
@@ -68,5 +68,5 @@ class HandleFile(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            with suppress(Exception):  # of a connection that is broken
+            with suppress(Exception):  # the connection may be broken
                 self._file.close()

@@ -24,12 +24,12 @@ from .records import bounds
 if t.TYPE_CHECKING:
     from .claims import Claim
 
-# fsspec keeps one dictionary per process and looks before it leaps.
+# fsspec keeps one dict per process, and does not lock it between a look and a write.
 _lock = threading.RLock()
 
 
 class MemoryDialect(Dialect):
-    """Exclusive by a lock of our own, for every store of this process."""
+    """Creates exclusively under one lock for all stores of this process."""
 
     protocols = ("memory",)
     plain_files = True
@@ -73,14 +73,14 @@ class MemoryDialect(Dialect):
         found: Stat | None = None,
     ) -> Fetched | None:
         with _lock:
-            known = self.stat(key)
+            stat = self.stat(key)
             data = self.fs.cat_file(self.path(key))
-        if found is not None and known.version != found.version:
+        if found is not None and stat.version != found.version:
             raise version_gone(key)
-        where = bounds(span, known.size)
-        if where is None:
+        extent = bounds(span, stat.size)
+        if extent is None:
             return None
-        return Fetched(known, *where, FilePart(io.BytesIO(data), *where))
+        return Fetched(stat, *extent, FilePart(io.BytesIO(data), *extent))
 
     def open(self, key: str) -> t.IO[bytes]:
         # All readers of fsspec's own file object share one position.

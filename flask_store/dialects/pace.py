@@ -1,4 +1,4 @@
-"""How slowly the bytes of an answer may come: some of them within each limit."""
+"""Time limits for the body of a response: 64 KiB have to come within each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..concurrency import ioloop
 from ..uploads.source import CHUNK
 from .errors import NoAnswer
 
-#: How many bytes of a body have to come, or to go, within each limit. A body that
-#: trickles would otherwise hold a worker for as long as the server likes.
+#: How many bytes of a body have to come, or to go, within each limit. Otherwise a
+#: server that sends a byte now and then could occupy a worker for ever.
 PROGRESS = 64 * 1024
 
-#: Gives at most so many bytes of a body, and none at its end.
+#: Returns at most so many bytes of a body, and none at its end.
 Read: t.TypeAlias = Callable[[int], Awaitable[bytes]]
 
 
@@ -30,9 +30,9 @@ class Piece(t.NamedTuple):
 
 
 class Patience:
-    """How long something may still take; it begins anew whenever bytes have moved.
+    """A time limit that begins anew whenever bytes have moved.
 
-    :param timeout: what ends it.
+    :param timeout: the timeout that is moved.
     :param limit: in seconds.
     """
 
@@ -42,14 +42,14 @@ class Patience:
 
     def moved(self) -> None:
         """Begin the limit anew."""
-        with suppress(RuntimeError):  # it has ended already
+        with suppress(RuntimeError):  # the timeout has ended already
             now = asyncio.get_running_loop().time()
             self.timeout.reschedule(now + self.limit)
 
 
 class Waiting:
-    """How long an answer has been waited for, since the last :data:`PROGRESS` bytes of
-    it. What its reader does in between does not count."""
+    """Counts the seconds that were spent waiting for the next :data:`PROGRESS` bytes of
+    a response. What its reader does in between does not count."""
 
     def __init__(self) -> None:
         #: In seconds.
@@ -57,11 +57,11 @@ class Waiting:
         self._received = 0
 
     def begin(self) -> None:
-        """Begin anew, with another answer."""
+        """Begin anew, with another response."""
         self.waited, self._received = 0.0, 0
 
     def add(self, seconds: float, size: int) -> None:
-        """Take in that *size* bytes have come after so many seconds."""
+        """Note that *size* bytes have come after so many seconds."""
         self.waited += seconds
         self._received += size
         if self._received >= PROGRESS:
@@ -69,23 +69,23 @@ class Waiting:
 
 
 async def read_piece(read: Read, patience: Patience, enough: int = CHUNK) -> Piece:
-    """The next bytes of a body: so many, or less if it ends; up to 1 MiB if more of
-    them are there already.
+    """The next bytes of a body: at least *enough*, unless it ends; up to 1 MiB if they
+    are there already.
 
-    :param patience: has to be enough for the first :data:`PROGRESS` bytes, or all. It
-        begins anew with every further ones.
+    :param patience: the limit for the first :data:`PROGRESS` bytes. It begins anew with
+        every further :data:`PROGRESS` bytes.
     """
-    most = max(enough, CHUNK)
-    found = bytearray()
-    while len(found) < enough:
-        mark = min(enough, len(found) + PROGRESS)
-        while len(found) < mark:
-            data = await read(most - len(found))
-            if not data:
-                return Piece(bytes(found), last=True)
-            found += data
+    limit = max(enough, CHUNK)
+    data = bytearray()
+    while len(data) < enough:
+        goal = min(enough, len(data) + PROGRESS)
+        while len(data) < goal:
+            block = await read(limit - len(data))
+            if not block:
+                return Piece(bytes(data), last=True)
+            data += block
         patience.moved()
-    return Piece(bytes(found), last=False)
+    return Piece(bytes(data), last=False)
 
 
 async def _next_piece(read: Read, limit: float) -> Piece:
@@ -102,8 +102,9 @@ def pieces(
 ) -> Generator[bytes, None, None]:
     """The bytes of a body that is read on an event loop, at most 1 MiB at a time.
 
-    :param first: what has been read already.
-    :param close: ends the answer; called on the loop, if the body has not ended.
+    :param first: the piece that has been read already.
+    :param close: closes the response. It is called on the loop if the body has not
+        ended.
     :param limit: in seconds, for every :data:`PROGRESS` bytes, or the rest.
     """
     piece = first
@@ -122,12 +123,13 @@ def pieces(
 def verified(
     body: Generator[bytes, None, None], checksum: str | None
 ) -> Generator[bytes, None, None]:
-    """The bytes of a body, of which it is an error if they are not the file's.
+    """The bytes of a body, with an error at the end if their checksum is wrong.
 
     :param checksum: of the file, see :class:`~flask_store.dialects.Stat`; only an MD5
         is compared.
+    :raises NoAnswer: if the bytes have another MD5.
     """
-    kind, _, wanted = (checksum or "").partition(":")
+    algorithm, _, expected = (checksum or "").partition(":")
     digest = hashlib.md5(usedforsecurity=False)
     try:
         for piece in body:
@@ -135,5 +137,5 @@ def verified(
             yield piece
     finally:
         body.close()
-    if kind == "md5" and digest.hexdigest() != wanted:
+    if algorithm == "md5" and digest.hexdigest() != expected:
         raise NoAnswer("its bytes have another MD5 than the file")

@@ -16,9 +16,9 @@ from .records import part
 from .records import Span
 from .records import whole
 
-#: The least that is asked for.
+#: The size of the first range after a seek, in bytes.
 BLOCK = 64 * 1024
-#: How many times as much every further range is, while nobody jumps.
+#: How many times as large each further range is, until the next seek.
 GROWTH = 16
 
 
@@ -32,19 +32,21 @@ def ranged(dialect: Dialect, fetched: Fetched | None) -> StoredFile:
 
 
 class RangedFile(io.RawIOBase):
-    """What is behind :func:`ranged`.
+    """The raw file behind :func:`ranged`.
 
-    A reader who jumps may want no more than a few bytes there, and gets 64 KiB. One who
-    reads on gets more and more with each request, as a stream of which no more is in
-    memory than before. The stream that it begins with is of the whole file. Every
-    range is of the version that was opened, where the protocol can tell.
+    It begins with one response that has the whole file. After a seek it requests 64
+    KiB, because the reader may want only a few bytes there. Every further request asks
+    for 16 times as much. A response is read as a stream, so that a large one takes no
+    more memory. Every range is of the version that was opened, if the protocol can
+    tell.
     """
 
     def __init__(self, dialect: Dialect, fetched: Fetched) -> None:
-        self.dialect, self.found = dialect, fetched.found
+        self.dialect, self.stat = dialect, fetched.found
         self.position = 0
-        # The size of the next range, and the one that is read, from the position on.
-        self._size = self.found.size
+        # The size of the next range, and the bytes of the current one from the
+        # position.
+        self._size = self.stat.size
         self._pieces: Iterator[bytes] = whole(fetched)
         self._piece = memoryview(b"")
 
@@ -55,52 +57,52 @@ class RangedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        end = self.found.size
+        end = self.stat.size
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: end}
         position = max(0, origin[whence] + offset)
         if position != self.position:
             self.position, self._size = position, BLOCK
-            self._leave()
+            self._close_range()
         return position
 
     def readinto(self, buffer: t.Any) -> int:
-        if self.position >= self.found.size:
+        if self.position >= self.stat.size:
             return 0
-        self._piece = self._piece or self._next() or self._ask(len(buffer))
+        self._piece = self._piece or self._next_piece() or self._request(len(buffer))
         data, self._piece = self._piece[: len(buffer)], self._piece[len(buffer) :]
         buffer[: len(data)] = data
         self.position += len(data)
         return len(data)
 
     def readall(self) -> bytes:
-        self._size = self.found.size
+        self._size = self.stat.size
         return joined(iter(lambda: self.read(CHUNK), b""))
 
     def close(self) -> None:
-        self._leave()
+        self._close_range()
         super().close()
 
-    def _next(self) -> memoryview:
-        """What the range goes on with; nothing if it is at its end, or has broken off
-        because the reader took its time."""
+    def _next_piece(self) -> memoryview:
+        """The next piece of the current range; empty at its end, and if the server has
+        closed the connection because the reader was slow."""
         try:
             return memoryview(next(self._pieces, b""))
         except Exception:
             return memoryview(b"")
 
-    def _ask(self, least: int) -> memoryview:
+    def _request(self, least: int) -> memoryview:
         start, size = self.position, max(self._size, least)
-        stop = min(start + size, self.found.size)
-        self._leave()
+        stop = min(start + size, self.stat.size)
+        self._close_range()
         self._size = GROWTH * size
         span = Span.between(start, stop)
-        fetched = self.dialect.get(self.found.name, span, self.found)
+        fetched = self.dialect.get(self.stat.name, span, self.stat)
         if fetched is None:
-            raise NoAnswer(f"the file ended {self.found.size - start} bytes too early")
+            raise NoAnswer(f"the file ended {self.stat.size - start} bytes too early")
         self._pieces = part(fetched, start, stop)
         return memoryview(next(self._pieces))
 
-    def _leave(self) -> None:
+    def _close_range(self) -> None:
         pieces, self._pieces = self._pieces, iter(())
         self._piece = memoryview(b"")
         close = getattr(pieces, "close", None)

@@ -1,4 +1,4 @@
-"""What the dialects of storages have in common that can only be read."""
+"""The base classes of dialects for storages that can only be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ReadOnlyDialect(Dialect):
     """A storage that can only be read."""
 
     read_only = True
-    #: Why, and what to do.
+    #: Why, and what to do instead; a part of the error's message.
     reason: t.ClassVar[str]
 
     def refuse(self) -> t.NoReturn:

@@ -1,4 +1,4 @@
-"""What is known of a stored file, alike for every protocol, and its bytes."""
+"""A stored file, described alike for every protocol, and its bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .bodies import Body
 from .bodies import Explained
 from .bodies import FilePart
 
-#: How many files a view counts at most; also what S3 lists with one request.
+#: The most files that a view counts, which is also what S3 lists with one request.
 PAGE = 1000
 
 
@@ -26,14 +26,14 @@ PAGE = 1000
 class Stat:
     """One stored file, described alike whatever the protocol.
 
-    :param name: the file's name, relative to whom was asked.
+    :param name: the file's name, relative to the store or the destination asked.
     :param size: in bytes.
     :param modified: when it was last written, in UTC, or ``None`` if unknown.
     :param etag: changes whenever the content does; without quotes; ``None`` if the
         protocol has none.
     :param content_type: as stored, else as the name suggests.
     :param checksum: of the content, such as ``"md5:<hex>"``; ``None`` if the storage
-        does not tell one. Two that begin alike can be compared.
+        has none. Two checksums of the same algorithm can be compared.
     """
 
     name: str
@@ -42,37 +42,38 @@ class Stat:
     etag: str | None
     content_type: str
     checksum: str | None = field(default=None, compare=False)
-    #: The token of the save that stored it, where the storage keeps one and tells it.
-    #: It is no field, because it is of no use in a table.
+    #: The token of the save that stored the file, if the storage keeps it. It is not a
+    #: field, so that tables of files do not show it.
     token: t.ClassVar[str | None] = None
 
     def with_token(self, token: str | None) -> Stat:
-        """This record, which knows from now on whose file it is."""
+        """Set the token of the save that stored the file, and return this record."""
         object.__setattr__(self, "token", token)
         return self
 
     @property
     def version(self) -> tuple[object, ...]:
-        """What changes when the file is written, as far as the storage tells."""
+        """A value that changes when the file is written, as far as the storage
+        tells."""
         return (self.etag,) if self.etag else (self.modified, self.size)
 
     def holds(self, other: Stat) -> bool:
-        """Whether this can be a copy of *other*: it has the same size and, where both
-        storages tell one of a kind, the same checksum."""
+        """Whether this can be a copy of *other*: it has the same size and, if both have
+        a checksum of the same algorithm, the same checksum."""
         if self.size != other.size:
             return False
-        mine, theirs = self.checksum or "", other.checksum or ""
-        if mine.partition(":")[0] != theirs.partition(":")[0]:
+        checksum, other_checksum = self.checksum or "", other.checksum or ""
+        if checksum.partition(":")[0] != other_checksum.partition(":")[0]:
             return True
-        return mine == theirs
+        return checksum == other_checksum
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """What a listing of the storage shows and no operation of a store can reach.
+    """A name that a storage lists, and that no operation of a store can reach.
 
     :param name: as the storage has it, without the store's root.
-    :param reason: why, as the end of a sentence that begins with the name.
+    :param reason: why not, as the end of a sentence that begins with the name.
     """
 
     name: str
@@ -80,8 +81,9 @@ class Unreachable:
 
 
 class Span(t.NamedTuple):
-    """The bytes that a request asks for while nobody knows the size (RFC 9110, section
-    14.1.2): from *first* to *last*, or up to the end; without *first*, the last ones.
+    """The bytes that a request asks for, which may not know the size of the file (RFC
+    9110, section 14.1.2): those from *first* to *last*, or to the end if *last* is
+    ``None``. If *first* is ``None``, the last *last* bytes.
     """
 
     first: int | None
@@ -93,14 +95,14 @@ class Span(t.NamedTuple):
         return cls(start, None if stop is None else stop - 1)
 
     def within(self, size: int) -> tuple[int, int]:
-        """Where they start and stop in so many bytes; if that is nowhere, the start
-        is not before the stop."""
+        """Where the span starts and stops in a file of *size* bytes. If the file has no
+        byte of it, the start is not less than the stop."""
         if self.first is None:
             return max(0, size - (self.last or 0)), size
         return self.first, size if self.last is None else min(size, self.last + 1)
 
     def meets(self, size: int) -> bool:
-        """Whether so many bytes have any of them."""
+        """Whether a file of *size* bytes has any byte of the span."""
         start, stop = self.within(size)
         return start < stop
 
@@ -109,7 +111,7 @@ class Span(t.NamedTuple):
 
 
 def bounds(span: Span | None, size: int) -> tuple[int, int] | None:
-    """Where the bytes that are asked for start and stop in a file.
+    """Where a span starts and stops in a file.
 
     :param span: which bytes, or ``None`` for all.
     :param size: of the file.
@@ -121,11 +123,11 @@ def bounds(span: Span | None, size: int) -> tuple[int, int] | None:
 
 
 class OutOfSpan(Exception):
-    """The file has no byte of a span, as an empty one has of none."""
+    """The file has no byte of the span. An empty file has none of any span."""
 
 
 class Fetched(t.NamedTuple):
-    """Bytes of a file, and what is known of the file that they are of.
+    """Bytes of a file, and the description of that file.
 
     :param found: the whole file, in the version that the bytes are of.
     :param start: the first byte of *body*.
@@ -146,10 +148,10 @@ def part(
     stop: int,
     explained: Explained = nullcontext,
 ) -> Body:
-    """The bytes from *start* up to *stop*, of what was fetched, counted.
+    """The bytes from *start* up to *stop* of what was fetched.
 
     :param explained: the context in which they are read.
-    :raises NoAnswer: if they are not there.
+    :raises NoAnswer: if there are more or fewer bytes.
     """
     body = fetched.body
     if isinstance(body, FilePart):
@@ -191,20 +193,20 @@ def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
 
 
 def first_of(
-    found: Iterator[Stat | Unreachable],
+    entries: Iterator[Stat | Unreachable],
 ) -> tuple[list[Stat | Unreachable], bool]:
     """The first page of a walk that costs no requests."""
-    files = list(itertools.islice(found, PAGE + 1))
+    files = list(itertools.islice(entries, PAGE + 1))
     return files[:PAGE], len(files) > PAGE
 
 
 def first(info: Mapping[str, t.Any], *names: str) -> t.Any:
-    """The first of these entries that is there and not empty."""
+    """The value of the first of these names that has one which is not empty."""
     return next((info[name] for name in names if info.get(name)), None)
 
 
 def utc(moment: object) -> dt.datetime | None:
-    """A POSIX timestamp or a date of either kind as an aware date in UTC."""
+    """A POSIX timestamp, or a naive or aware datetime, as an aware datetime in UTC."""
     if isinstance(moment, int | float):
         return dt.datetime.fromtimestamp(moment, dt.UTC)
     if isinstance(moment, dt.datetime):

@@ -1,4 +1,4 @@
-"""What SFTP, SMB and FTP have in common: upload beside, then rename on the server."""
+"""The base class for SFTP, SMB, WebDAV and FTP: upload under a private name, rename."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Staged:
     """A complete upload on the server, under a private name.
 
     :param path: where it is.
-    :param there: false as soon as it has its final name.
+    :param is_private: whether it still has this name, and not its final one.
     """
 
     path: str
-    there: bool = True
+    is_private: bool = True
 
 
 class StagedDialect(Dialect):
-    """The upload goes to the server once; each attempt at a name is a rename.
+    """Sends an upload to the server once, under a private name, and then renames it.
 
     A protocol has to define :meth:`rename` and :meth:`rename_over`. Whether a rename
     refuses a name that is taken is tried once in each process; where it does not, every
@@ -57,7 +57,7 @@ class StagedDialect(Dialect):
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
-        self._refuses: bool | None = None
+        self._is_exclusive: bool | None = None
 
     @property
     def uri(self) -> str:
@@ -78,24 +78,24 @@ class StagedDialect(Dialect):
 
     @contextmanager
     def _private(self) -> Iterator[Staged]:
-        """A new private path, at which nothing is left."""
+        """A new private path. A file that is still there at the end is removed."""
         self.reach()
         staged = Staged(self.staging_path())
         try:
             yield staged
         except BaseException as exc:
-            # Of a server that is silent nobody waits for more than one answer; sweep
-            # removes the upload when it is back.
-            if staged.there and not self._is_silent(exc):
+            # A server that does not answer is not asked again; that would double the
+            # waiting. sweep removes the upload when the server is back.
+            if staged.is_private and not self._is_silent(exc):
                 self._take_back(staged.path)
             raise
-        if staged.there:
+        if staged.is_private:
             self._take_back(staged.path)
 
     def _take_back(self, path: str) -> None:
-        """Remove an upload, so that its bytes do not fill the disk of the server; by a
-        new connection if this one is of no use any more."""
-        # Whatever happened, it is more telling than what may happen here.
+        """Remove an upload, so that it takes no space on the server. If this connection
+        does not work any more, use a new one."""
+        # The error that led here says more than one that is raised here.
         with suppress(Exception):
             try:
                 self.discard(path)
@@ -103,15 +103,15 @@ class StagedDialect(Dialect):
                 self.anew().discard(path)
 
     def exclusive(self, staged: Staged) -> bool:
-        if self._refuses is None:
-            self._refuses = self._probe()
-            if self._refuses is False:
+        if self._is_exclusive is None:
+            self._is_exclusive = self._probe()
+            if self._is_exclusive is False:
                 logger.warning(
                     "The server's %s replaces: every name in %s will carry a UUID.",
                     self.rename_word,
                     self.uri,
                 )
-        return bool(self._refuses)
+        return bool(self._is_exclusive)
 
     def create(
         self,
@@ -125,13 +125,13 @@ class StagedDialect(Dialect):
             try:
                 self.rename(staged.path, path)
             except Exception as exc:
-                # Most servers say no more than that it failed.
+                # Most servers do not say why a rename failed.
                 if not self._is_lost(exc) and self._is_there(path):
                     raise FileExistsError(path) from exc
                 raise
 
         self._in_folder(path, rename)
-        staged.there = False
+        staged.is_private = False
 
     def replace(
         self,
@@ -141,15 +141,15 @@ class StagedDialect(Dialect):
     ) -> None:
         path = self.path(key, follow=False)
         self._in_folder(path, lambda: self.rename_over(staged.path, path))
-        staged.there = False
+        staged.is_private = False
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
         self._give_key(Staged(self.path(claim.staged)), claim)
 
     def _probe(self) -> bool | None:
-        """Whether a rename refuses a name that is taken, and no other, by trying it.
+        """Try whether a rename refuses a name that is taken, and no other.
 
-        :return: ``None`` if this try does not tell.
+        :return: ``None`` if the result is unclear.
         :raises Exception: if the server does not answer.
         """
         nothing = Source(io.BytesIO(), None)
@@ -163,7 +163,7 @@ class StagedDialect(Dialect):
             return self._renames(other.path, free.path) or None
 
     def _renames(self, old: str, new: str) -> bool:
-        """Whether the server gives a file another name, and says so."""
+        """Whether the server renames a file, and reports success."""
         try:
             self.rename(old, new)
         except Exception as exc:
@@ -185,7 +185,8 @@ class StagedDialect(Dialect):
         call: t.Callable[[], None],
         source: Source | None = None,
     ) -> None:
-        """Do it, and if it fails, perhaps for want of a folder, once more with it."""
+        """Call a function. If it fails, the folder of *path* may be missing: make it,
+        and call the function once more."""
         try:
             call()
         except FileExistsError:
@@ -200,14 +201,15 @@ class StagedDialect(Dialect):
             call()
 
     def _is_lost(self, exc: Exception) -> bool:
-        """Whether the server is gone, so that asking it again would wait again."""
+        """Whether the connection to the server is lost, so that another request would
+        only wait again."""
         return isinstance(self.explain(exc, None), StoreUnavailable)
 
     def _is_silent(self, exc: BaseException) -> bool:
-        """Whether the server did not answer in time, and would keep whoever asks it
-        again waiting."""
-        reason = exc.__cause__ if isinstance(exc, StoreError) else exc
-        return any("Timeout" in kind.__name__ for kind in type(reason).__mro__)
+        """Whether the server did not answer in time, so that another request would wait
+        as long again."""
+        error = exc.__cause__ if isinstance(exc, StoreError) else exc
+        return any("Timeout" in cls.__name__ for cls in type(error).__mro__)
 
     def _make_folder(self, folder: str) -> None:
         """Make a folder and those above it.
@@ -215,7 +217,7 @@ class StagedDialect(Dialect):
         :raises FileExists: if one of them is a file.
         """
         try:
-            kind = self._info(folder)["type"]
+            entry_type = self._info(folder)["type"]
         except NOT_A_FILE:
             parent = self.fs._parent(folder)
             if parent != folder:
@@ -223,10 +225,10 @@ class StagedDialect(Dialect):
             try:
                 self._mkdir(folder)
             except Exception:
-                if not self._is_there(folder):  # another process was quicker
+                if not self._is_there(folder):  # another process has made it
                     raise
             return
-        if kind == "file":
+        if entry_type == "file":
             key = folder[len(self.root) + 1 :]
             raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)
 
@@ -237,10 +239,10 @@ class StagedDialect(Dialect):
             return False
         return True
 
-    # -- what a protocol has to say ------------------------------------------
+    # -- what a subclass defines ------------------------------------------
 
     def _upload(self, source: Source, path: str) -> None:
-        """Write a new file. What is broken stays, and is removed by the caller."""
+        """Write a new file. If this fails, the caller removes what was written."""
         with self.fs.open(path, "wb") as file:
             source.write_into(file)
 
@@ -283,7 +285,7 @@ class StagedDialect(Dialect):
         try:
             self._remove(self.path(key, follow=False))
         except Exception:
-            self._file(key)  # servers do not tell a folder from a refusal
+            self._file(key)  # the reply of a server is the same for a folder
             raise
 
     def _file(self, key: str) -> dict[str, t.Any]:
@@ -294,7 +296,7 @@ class StagedDialect(Dialect):
 
 
 def unquoted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What a URL says, without its quoting: '%40' in a password means '@'."""
+    """The options of a URL, percent-decoded: '%40' in a password means '@'."""
     return {
         name: unquote(value) if isinstance(value, str) else value
         for name, value in options.items()

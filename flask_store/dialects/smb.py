@@ -38,50 +38,53 @@ from . import TIMEOUT
 from .by_handle import HandleDialect
 from .errors import NoAnswer
 
-#: What dates are counted from. All are cut to microseconds, as smbprotocol does.
+#: The start of the dates' count. All are cut to microseconds, as smbprotocol does.
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 #: FILE_ATTRIBUTE_DIRECTORY of [MS-FSCC] 2.6.
 DIRECTORY = 0x10
 
-#: How often a connection is tried; together they have the time of one answer.
+#: How many attempts to connect there are. Together they have the time limit of one.
 ATTEMPTS = 2
 
-#: What smbprotocol has no errno for.
-MEANING = {
+#: The built-in errors for statuses without an errno in smbprotocol.
+BUILTINS = {
     NtStatus.STATUS_ACCESS_DENIED: PermissionError,
     NtStatus.STATUS_SHARING_VIOLATION: PermissionError,
-    # Deleted, and open for somebody; or a name that cannot be.
+    # A deleted file that somebody has open, or a name that no file can have.
     NtStatus.STATUS_DELETE_PENDING: FileNotFoundError,
     NtStatus.STATUS_OBJECT_NAME_INVALID: FileNotFoundError,
     NtStatus.STATUS_OBJECT_PATH_SYNTAX_BAD: FileNotFoundError,
 }
 
-
-#: What the server says of a name that is not free, or not yet.
+#: The statuses for a name that is taken, or that a deleted file has until it is closed.
 TAKEN = (NtStatus.STATUS_OBJECT_NAME_COLLISION, NtStatus.STATUS_DELETE_PENDING)
 
 
 class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
-    """fsspec's, with a connection of its own.
+    """fsspec's filesystem, with a connection for each instance.
 
-    smbclient keeps one for the whole process: threads run it out of credits, and
-    after a fork parent and child take each other's replies.
+    smbclient keeps one connection for the whole process. Several threads would use up
+    its credits, and after a fork parent and child would read each other's replies.
     """
 
     def _connect(self) -> None:
         self.connections: dict[str, t.Any] = {}
-        self.mine = {"port": self._port, "connection_cache": self.connections}
+        self.smbclient_options = {
+            "port": self._port,
+            "connection_cache": self.connections,
+        }
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._log_in(self.timeout / ATTEMPTS)
                 break
             except smb.SMBException as exc:
-                # Of many that log in at once, Samba now and then forgets one.
+                # Samba sometimes does not answer one of many clients that log in at
+                # once.
                 if attempt == ATTEMPTS or "timeout" not in str(exc):
                     raise
                 self.connections.clear()
-        # Not at exit: in a forked process it would be the parent's connection.
+        # Not at exit: in a forked process the connection is the parent's.
         close = weakref.finalize(
             self,
             smbclient.reset_connection_cache,
@@ -93,7 +96,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
     def _log_in(self, timeout: float) -> None:
         connection = Connection(uuid.uuid4(), self.host, self._port)
         connection.connect(timeout=timeout)
-        # Nothing else ends a wait for a server that has fallen silent.
+        # There is no other time limit for a server that stops answering.
         receive = connection.receive
         connection.receive = functools.partial(receive, timeout=timeout)
         self.connections[f"{self.host.lower()}:{self._port}"] = connection
@@ -102,7 +105,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             username=self.username,
             password=self.password,
             encrypt=self.encrypt,
-            **self.mine,
+            **self.smbclient_options,
         )
         connection.receive = functools.partial(receive, timeout=self.timeout)
 
@@ -111,21 +114,23 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **kwargs: t.Any) -> dict[str, t.Any]:
         with _builtin(path):
-            found = smbclient.stat(self.unc(path), **self.mine)
-        kinds = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+            status = smbclient.stat(self.unc(path), **self.smbclient_options)
+        types = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
         return {
             "name": path,
-            "size": found.st_size,
-            "type": kinds.get(stat.S_IFMT(found.st_mode), "file"),
-            "mtime": EPOCH + dt.timedelta(microseconds=found.st_mtime_ns // 1000),
+            "size": status.st_size,
+            "type": types.get(stat.S_IFMT(status.st_mode), "file"),
+            "mtime": EPOCH + dt.timedelta(microseconds=status.st_mtime_ns // 1000),
         }
 
     def ls(self, path: str, detail: bool = True, **kwargs: t.Any) -> list[t.Any]:
         with _builtin(path):
-            # Before 1.17 it could be closed, but not by a with of its own.
-            with closing(smbclient.scandir(self.unc(path), **self.mine)) as entries:
-                found = [_described(path, entry) for entry in entries]
-        return found if detail else sorted(entry["name"] for entry in found)
+            # Before smbprotocol 1.17, the iterator was no context manager.
+            with closing(
+                smbclient.scandir(self.unc(path), **self.smbclient_options)
+            ) as entries:
+                infos = [_described(path, entry) for entry in entries]
+        return infos if detail else sorted(entry["name"] for entry in infos)
 
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: t.Any) -> None:
         with _builtin(path):
@@ -133,32 +138,36 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         with _builtin(path):
-            smbclient.makedirs(self.unc(path), exist_ok=exist_ok, **self.mine)
+            smbclient.makedirs(
+                self.unc(path), exist_ok=exist_ok, **self.smbclient_options
+            )
 
     def rmdir(self, path: str) -> None:
         with _builtin(path):
-            smbclient.rmdir(self.unc(path), **self.mine)
+            smbclient.rmdir(self.unc(path), **self.smbclient_options)
 
     def mv(self, path1: str, path2: str, **kwargs: t.Any) -> None:
-        smbclient.rename(self.unc(path1), self.unc(path2), **self.mine)
+        smbclient.rename(self.unc(path1), self.unc(path2), **self.smbclient_options)
 
     def link(self, path1: str, path2: str) -> None:
-        """Give a file one more name, which must be free."""
+        """Give a file a second name, which must be free."""
         try:
-            smbclient.link(self.unc(path1), self.unc(path2), **self.mine)
+            smbclient.link(self.unc(path1), self.unc(path2), **self.smbclient_options)
         except smb.SMBOSError as exc:
-            # A name that is about to be free is taken until then.
+            # A deleted file that is still open has its name until it is closed.
             if exc.ntstatus in TAKEN:
                 raise FileExistsError(path2) from exc
             raise
 
     def replace(self, path1: str, path2: str) -> None:
         with _builtin(path2):
-            smbclient.replace(self.unc(path1), self.unc(path2), **self.mine)
+            smbclient.replace(
+                self.unc(path1), self.unc(path2), **self.smbclient_options
+            )
 
     def rm_file(self, path: str) -> None:
         with _builtin(path):
-            smbclient.remove(self.unc(path), **self.mine)
+            smbclient.remove(self.unc(path), **self.smbclient_options)
 
     _rm = rm_file
 
@@ -169,10 +178,11 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
 
 
 class SMBDialect(HandleDialect):
-    """A hard link without ReplaceIfExists ([MS-FSCC] 2.4.21.2) to an upload beside.
+    """Names an upload by a hard link without ReplaceIfExists ([MS-FSCC] 2.4.21.2).
 
-    Samba's rename looks whether the name is free and then calls one that replaces, so
-    that of two at once both succeed. Its link is link(2), which cannot.
+    Samba's rename first looks whether the name is free, and then calls rename(2), which
+    replaces. Of two renames at the same moment, both succeed. Samba makes a hard link
+    by link(2), which never replaces.
     """
 
     protocols = ("smb",)
@@ -183,14 +193,14 @@ class SMBDialect(HandleDialect):
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
-        found = super().locate(url, config)
-        if not found.options.get("host") or len(found.root) < 2:
+        location = super().locate(url, config)
+        if not location.options.get("host") or len(location.root) < 2:
             raise NotConfiguredError(
                 "STORE_PATH names no host or no share. Write"
                 " 'smb://user@host/share/folder'."
             )
-        options = {"timeout": TIMEOUT, **found.options}
-        return Location("smb", found.root, options)
+        options = {"timeout": TIMEOUT, **location.options}
+        return Location("smb", location.root, options)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         return PrivateSMBFileSystem(skip_instance_cache=True, **self.location.options)
@@ -204,7 +214,7 @@ class SMBDialect(HandleDialect):
 
     def rename(self, old: str, new: str) -> None:
         self.fs.link(old, new)
-        # It has its name; the other one is sweep's, if need be.
+        # The file has its name. If the private name stays, sweep removes it.
         with suppress(Exception):
             self.fs.rm_file(old)
 
@@ -212,12 +222,12 @@ class SMBDialect(HandleDialect):
         self.fs.replace(old, new)
 
     def _open_handle(self, path: str) -> t.IO[bytes]:
-        # By default a reader would keep everybody else out.
+        # By default nobody else could open the file while it is read.
         file = self.fs.open(path, "rb", block_size=CHUNK, share_access="rwd")
         return t.cast("t.IO[bytes]", file)
 
     def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
-        # The answer to CREATE has it ([MS-SMB2] 2.2.14), and no folder gets that far.
+        # From the response to CREATE ([MS-SMB2] 2.2.14). It refuses a folder.
         opened = handle.raw.fd
         return _file_info(opened.end_of_file, opened.last_write_time)
 
@@ -231,26 +241,31 @@ class SMBDialect(HandleDialect):
         return _file_info(sizes["end_of_file"].get_value(), modified)
 
     def is_one_file(self, old: str, new: str) -> bool:
-        # Windows and Samba number their files; others say 0.
+        # Windows and Samba have numbers for their files; other servers send 0.
         try:
             with _builtin(old):
-                one = smbclient.stat(self.fs.unc(old), **self.fs.mine)
+                old_status = smbclient.stat(
+                    self.fs.unc(old), **self.fs.smbclient_options
+                )
         except NOT_A_FILE:
-            return False  # it is on another server
-        two = smbclient.stat(self.fs.unc(new), **self.fs.mine)
-        if one.st_ino and two.st_ino:
-            return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+            return False  # the old one is on another server
+        new_status = smbclient.stat(self.fs.unc(new), **self.fs.smbclient_options)
+        if old_status.st_ino and new_status.st_ino:
+            return (old_status.st_dev, old_status.st_ino) == (
+                new_status.st_dev,
+                new_status.st_ino,
+            )
         return super().is_one_file(old, new)
 
     def _is_silent(self, exc: BaseException) -> bool:
-        lost = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
-        return lost or super()._is_silent(exc)
+        timed_out = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
+        return timed_out or super()._is_silent(exc)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
             return super().explain(PermissionError(), key)
         if isinstance(exc, smb.SMBResponseException):
-            # Reading and writing raise what the server says; the rest translates it.
+            # Reading and writing raise the bare status; other calls raise SMBOSError.
             exc = smb.SMBOSError(exc.status, key or "")
         if isinstance(exc, smb.SMBOSError):
             if exc.ntstatus == NtStatus.STATUS_END_OF_FILE:
@@ -258,23 +273,25 @@ class SMBDialect(HandleDialect):
             if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
                 return StoreFull("The share is full. Nothing was stored.", key)
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)
-        # smbprotocol says ValueError when nobody listens.
+        # smbprotocol raises ValueError when no server listens.
         if isinstance(exc, smb.SMBException | ValueError):
             return super().explain(ConnectionError(), key)
-        # A file that is closed after the connection broke off meets a closed socket.
+        # Closing a file after the connection was lost uses a closed socket.
         if isinstance(exc, OSError) and exc.errno == errno.EBADF:
             return super().explain(ConnectionError(), key)
         return super().explain(exc, key)
 
 
 def _as_builtin(exc: t.Any) -> OSError:
-    kind = MEANING.get(exc.ntstatus)
-    return kind(exc.filename) if kind else OSError(exc.errno, exc.strerror)
+    error_class = BUILTINS.get(exc.ntstatus)
+    return (
+        error_class(exc.filename) if error_class else OSError(exc.errno, exc.strerror)
+    )
 
 
 @contextmanager
 def _builtin(path: str) -> Iterator[None]:
-    """smbprotocol's errors are no FileNotFoundError, whatever their number."""
+    """Turn smbprotocol's errors for a missing file into Python's."""
     try:
         yield
     except smb.SMBOSError as exc:

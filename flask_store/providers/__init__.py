@@ -27,8 +27,8 @@ File: t.TypeAlias = FileStorage | t.IO[bytes] | str | os.PathLike[str] | None
 class Provider:
     """One file of a store: an upload to save, or a file by its name.
 
-    :param fp: an upload, or the name of a file that is stored already. Of a path only
-        the last part counts. ``""`` and ``None`` are no file.
+    :param fp: an upload, or the name of a stored file. Only the last part of a path
+        counts. ``""`` and ``None`` mean no file.
     :param location: the folder inside ``STORE_PATH``.
     """
 
@@ -40,11 +40,12 @@ class Provider:
 
     def __init__(self, fp: File = None, location: str | None = None) -> None:
         self.fp = fp
-        #: The file's name: as it came until :meth:`save`, as it is stored afterwards.
+        #: The file's name: the client's until :meth:`save`, and the stored one
+        #: afterwards.
         self.filename: str = _name_of(fp)
         self.location = location
         self._store: FsspecStore | None = self._bound
-        #: Whether it stands for a stored file: made with a name, or saved.
+        #: Whether the file is stored: the provider was made with a name, or has saved.
         self.is_stored: bool = isinstance(fp, str | os.PathLike)
 
     # -- what flask_store.Store asks for -------------------------------------
@@ -56,8 +57,8 @@ class Provider:
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
-        """Put the defaults into the application's configuration, where an
-        application of that time may look for them."""
+        """Put the defaults into the application's configuration, where applications of
+        0.0.4 may read them."""
         for key, value in cls.defaults(app).items():
             if not is_set(app.config.get(key)):
                 app.config[key] = value
@@ -79,8 +80,8 @@ class Provider:
         """The store that does the work."""
         if self._store is None:
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-            given = {k: value for k, value in app.config.items() if is_set(value)}
-            self._store = self.from_config({**self.defaults(app), **given})
+            settings = {k: value for k, value in app.config.items() if is_set(value)}
+            self._store = self.from_config({**self.defaults(app), **settings})
         return self._store
 
     # -- the file ------------------------------------------------------------
@@ -120,8 +121,8 @@ class Provider:
 
     @property
     def key(self) -> str:
-        """The file's path in the store; of an upload, before it is saved, the one
-        that it gets if that is free.
+        """The file's path in the store. Before an upload is saved, the path that it
+        gets if that is free.
 
         :raises InvalidName: if the name leads out of the store, or is empty.
         """
@@ -154,7 +155,7 @@ class Provider:
         return os.path.dirname(self.store.absolute_path(self.join(self._folder, "x")))
 
     def safe_filename(self, filename: str) -> str:
-        """A safe name that is free at this moment; :meth:`save` needs no such help."""
+        """A safe name that is free at this moment. :meth:`save` does not need it."""
         name = naming.clean(filename)
         return naming.unique(name) if self.exists(name) else name
 
@@ -188,8 +189,8 @@ class Provider:
         return self.relative_path if self else ""
 
     def __repr__(self) -> str:
-        where = f", location={self.location!r}" if self.location else ""
-        return f"{type(self).__name__}({self.filename!r}{where})"
+        location = f", location={self.location!r}" if self.location else ""
+        return f"{type(self).__name__}({self.filename!r}{location})"
 
 
 def _name_of(fp: File) -> str:

@@ -26,8 +26,8 @@ class LocalProvider(Provider):
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
         """The working directory, with addresses below ``/uploads``, as in 0.0.4."""
-        mine = {"STORE_PATH": os.getcwd(), "STORE_URL_PREFIX": "/uploads"}
-        return {**super().defaults(app), **mine}
+        defaults = {"STORE_PATH": os.getcwd(), "STORE_URL_PREFIX": "/uploads"}
+        return {**super().defaults(app), **defaults}
 
     @classmethod
     def from_config(

@@ -14,6 +14,6 @@ class S3Provider(Provider):
 
 
 class S3GeventProvider(S3Provider):
-    """The same, uploaded in the background where the store can do so."""
+    """The same, with uploads in the background."""
 
-    store_class = getattr(s3, "S3GeventStore", s3.S3Store)
+    store_class = s3.S3GeventStore

@@ -16,8 +16,8 @@ from .local import LocalProvider
 
 
 class TemporaryStore(LocalProvider):
-    """A private file in the system's temporary folder; nobody else may read it, no
-    URL leads to it, and nobody removes it but you."""
+    """A private file in the system's temporary folder. Other users cannot read it. It
+    has no URL, and the application has to remove it."""
 
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
@@ -35,9 +35,9 @@ class TemporaryStore(LocalProvider):
     def from_config(
         cls, config: Mapping[str, t.Any], destination: str | None = None
     ) -> FsspecStore:
-        # The folder is everybody's on this machine, so it is never served.
-        mine = {"STORE_PATH": tempfile.gettempdir(), "STORE_SERVE": "off"}
-        return cls.store_class.from_config(mine, destination)
+        # All users of this machine share the folder, so that it is never served.
+        settings = {"STORE_PATH": tempfile.gettempdir(), "STORE_SERVE": "off"}
+        return cls.store_class.from_config(settings, destination)
 
     @property
     def store(self) -> FsspecStore:
@@ -50,8 +50,9 @@ class TemporaryStore(LocalProvider):
         :raises NoFile: if there is no file.
         """
         _, extension = naming.split(naming.clean(self.filename))
-        # Not by the store, whose staging folder the first user of a machine would
-        # own, and not under the client's name: the folder is shared with strangers.
+        # The store is not used here, because its staging folder would belong to the
+        # first user of the machine. The client's name is not used, because others see
+        # it.
         with (
             open_source(self._upload()) as source,
             tempfile.NamedTemporaryFile(suffix=extension, delete=False) as file,

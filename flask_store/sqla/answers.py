@@ -1,9 +1,9 @@
-"""Whether the database has answered all that a transaction asked of it.
+"""Whether the database has answered every statement of a transaction.
 
-A rollback or an error says that no row will come, but only once everything that was
-sent before has been answered. A statement goes on in the server after a signal, a time
-limit or a broken connection has stopped the wait for it. Under AUTOCOMMIT, or if the
-statement commits by itself, its row comes later.
+After a rollback or an error the database writes no more rows, unless a statement before
+it has had no answer. The server goes on with a statement after a signal, a time limit
+or a broken connection has stopped the client's wait. Under AUTOCOMMIT, or if the
+statement commits by itself, the server may write its row later.
 """
 
 from __future__ import annotations
@@ -22,64 +22,66 @@ from sqlalchemy.exc import DBAPIError
 
 
 class Answers:
-    """What one connection has left unanswered in one transaction."""
+    """What the database has not answered on one connection in one transaction."""
 
     def __init__(self) -> None:
         #: A statement or a ROLLBACK was sent, and no answer came.
         self.lost = False
-        #: A COMMIT was sent. An error is an answer.
+        #: A COMMIT was sent, and no answer came. An error of the database is an answer.
         self.committing = False
-        #: The transaction is prepared, or about to be. Only a ROLLBACK ends that: after
-        #: an error it is still prepared.
+        #: The transaction is prepared, or about to be. Only a ROLLBACK ends this: an
+        #: error does not.
         self.prepared = False
         self.rolling_back = False
 
     def may_commit(self, committed: bool) -> bool:
         """Whether the database may still write rows.
 
-        :param committed: whether COMMIT was answered.
+        :param committed: whether the database has answered COMMIT.
         """
         return self.lost or (not committed and (self.committing or self.prepared))
 
     def listen(self, connection: Connection) -> None:
-        """Follow the connection."""
-        for moment, listener in self._listeners.items():
-            event.listen(connection, moment, listener)
+        """Listen to the events of the connection."""
+        for event_name, listener in self._listeners.items():
+            event.listen(connection, event_name, listener)
         _followed[connection] = self
 
     def unlisten(self, connection: Connection) -> None:
-        """Leave nothing on a connection that outlives the transaction."""
-        for moment, listener in self._listeners.items():
-            event.remove(connection, moment, listener)
+        """Remove the listeners, because the connection outlives the transaction."""
+        for event_name, listener in self._listeners.items():
+            event.remove(connection, event_name, listener)
         _followed.pop(connection, None)
 
     @property
     def _listeners(self) -> dict[str, t.Callable[..., None]]:
         return {
-            "commit": self._commits,
-            "prepare_twophase": self._prepares,
-            "rollback": self._rolls_back,
-            "rollback_twophase": self._rolls_back,
+            "commit": self._on_commit,
+            "prepare_twophase": self._on_prepare,
+            "rollback": self._on_rollback,
+            "rollback_twophase": self._on_rollback,
         }
 
-    def _commits(self, connection: Connection) -> None:
-        self._ask_again(connection)
+    def _on_commit(self, connection: Connection) -> None:
+        self._resolve_lost(connection)
         self.committing = True
 
-    def _prepares(self, connection: Connection, xid: t.Any) -> None:
+    def _on_prepare(self, connection: Connection, xid: t.Any) -> None:
         self.prepared = True
 
-    def _rolls_back(self, connection: Connection, *args: t.Any) -> None:
-        self._ask_again(connection)
+    def _on_rollback(self, connection: Connection, *args: t.Any) -> None:
+        self._resolve_lost(connection)
         self.rolling_back = True
-        # Nothing is sent on a connection that was given up.
+        # SQLAlchemy sends nothing on a connection that it has invalidated.
         if not connection.invalidated:
             self.committing = self.prepared = False
 
-    def _ask_again(self, connection: Connection) -> None:
-        """Find out whether what was lost is over: a connection answers in turn.
+    def _resolve_lost(self, connection: Connection) -> None:
+        """Find out whether a statement without an answer has ended, by another one: a
+        connection answers in order.
 
-        COMMIT and ROLLBACK do not tell, as drivers need not send them under AUTOCOMMIT.
+        COMMIT and ROLLBACK do not tell, because drivers may not send them under
+        AUTOCOMMIT.
         """
         if self.lost and not connection.invalidated:
             with contextlib.suppress(Exception):
@@ -97,15 +99,16 @@ class Answers:
             self.lost = True
 
 
-#: What is known of each connection in a transaction that writes files.
+#: The answers on each connection in a transaction that writes files.
 _followed: weakref.WeakKeyDictionary[Connection, Answers]
 _followed = weakref.WeakKeyDictionary()
 
 
 @event.listens_for(Engine, "handle_error")
-def _failed(context: ExceptionContext) -> None:
-    """An error of the database is an answer. One of the connection is none, and neither
-    is an exception that stops the wait, or a value that the driver cannot send."""
+def _on_error(context: ExceptionContext) -> None:
+    """Note an error. Only an error of the database is an answer. Not one are an error
+    of the connection, an exception that stops the wait, and a value that the driver
+    cannot send."""
     answers = _followed.get(context.connection) if context.connection else None
     if answers is not None:
         is_database = isinstance(context.sqlalchemy_exception, DBAPIError)

@@ -20,10 +20,10 @@ from ..uploads import Upload
 class StoredFile(TypeDecorator[FileWrapper]):
     """A column that holds a stored file.
 
-    Assign an upload; it is saved when the row is written, and the attribute is a
-    :class:`~flask_store.files.FileWrapper` from then on. The row keeps the file's
-    path. A file that is rolled back, replaced or deleted with its row goes when the
-    transaction has ended and the database says that no row holds it.
+    Assign an upload. A flush saves it and writes its path into the row; from then on
+    the attribute is a :class:`~flask_store.files.FileWrapper`. A file that is rolled
+    back, replaced or deleted with its row is removed when the transaction has ended, if
+    the database says that no row holds it.
 
     A row owns its file: a file of another row is refused.
 
@@ -50,22 +50,23 @@ class StoredFile(TypeDecorator[FileWrapper]):
     def current_store(self) -> FsspecStore:
         """The store of this column, in the current application.
 
-        :raises RuntimeError: if it takes an application to tell, and there is none.
+        :raises RuntimeError: if there is no current application, and the column has no
+            store of its own.
         """
         if isinstance(self.store, FsspecStore):
             return self.store.at(self.destination)
         provider = self.store.Provider if self.store else current_provider
-        bound = provider._bound
-        if not isinstance(bound, FsspecStore):
-            raise TypeError(f"{bound!r} is no FsspecStore, which a column needs.")
-        return bound.at(self.destination)
+        store = provider._bound
+        if not isinstance(store, FsspecStore):
+            raise TypeError(f"{store!r} is no FsspecStore, which a column needs.")
+        return store.at(self.destination)
 
     def save(self, upload: Upload | None) -> FileWrapper:
         """Store an upload that was assigned to an attribute."""
         return self.current_store.save(upload)
 
     def process_bind_param(self, value: t.Any, dialect: Dialect) -> str | None:
-        """The path that goes into the row, or that a query compares with."""
+        """The path for the row, or for a comparison in a query."""
         if value is None or isinstance(value, str):
             return value
         if not isinstance(value, FileWrapper):
@@ -80,7 +81,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
         self._check_store(value)
         length = t.cast("String", self.impl_instance).length
         if length is not None and len(value.key) > length:
-            # Not every database refuses it; some keep the beginning.
+            # Some databases store only the beginning, and raise no error.
             raise ValueError(
                 f"{quoted(value.key)} has {len(value.key)} characters, and the column"
                 f" {length}. Give StoredFile() a greater length."
@@ -94,9 +95,9 @@ class StoredFile(TypeDecorator[FileWrapper]):
         return FileWrapper.of_row(value, self.current_store) if value else None
 
     def _check_store(self, file: FileWrapper) -> None:
-        mine = self.current_store
-        if file.provider.uri != mine.uri:
+        store = self.current_store
+        if file.provider.uri != store.uri:
             raise ValueError(
-                f"{file!r} is of another store than the column's, {mine!r}. Assign"
+                f"{file!r} is of another store than the column's, {store!r}. Assign"
                 " file.open(), which is saved there."
             )

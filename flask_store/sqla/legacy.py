@@ -19,12 +19,12 @@ class FlaskStoreType(TypeDecorator[Provider]):
     """Saves a :class:`~werkzeug.datastructures.FileStorage` when the row is written,
     keeps its relative path, and gives back a provider.
 
-    It knows nothing of transactions: the file of a row that is rolled back stays.
-    New columns are better made with :class:`StoredFile`.
+    It does not follow transactions: the file of a row that is rolled back stays. Use
+    :class:`StoredFile` for new columns.
 
     :param max_length: of the path, in characters.
     :param location: the folder inside ``STORE_PATH``.
-    :param length: another name of *max_length*; existing migrations use it.
+    :param length: another name for *max_length*, which existing migrations use.
     """
 
     impl = Unicode
@@ -40,9 +40,9 @@ class FlaskStoreType(TypeDecorator[Provider]):
         self.location = location
 
     def process_bind_param(self, value: t.Any, dialect: Dialect) -> str | None:
-        """The path that goes into the row; an upload is saved here."""
+        """The path for the row. This saves an upload."""
         if isinstance(value, TemporaryStore):
-            # Applications put TemporaryStore('') for "no file yet".
+            # Applications assign TemporaryStore('') for "no file yet".
             value = value.fp
         if isinstance(value, FileStorage):
             value = self._provider(value, self.location)
@@ -59,7 +59,7 @@ class FlaskStoreType(TypeDecorator[Provider]):
         """The provider of the file, or ``None``."""
         if not value:
             return None
-        # The row knows better than the column where the file lies.
+        # The folder in the row counts, even if the column now has another location.
         folder, _, _ = value.rpartition("/")
         return self._provider(value, folder or None)
 

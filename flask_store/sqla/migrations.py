@@ -1,4 +1,4 @@
-"""How Alembic's autogenerate writes the column types down."""
+"""How Alembic's autogenerate writes the column types."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def render_item(
 ) -> str | t.Literal[False]:
     """For ``context.configure(render_item=...)`` in ``env.py``.
 
-    A migration needs the shape of a column and nothing of what the application does
-    with it, so the types become the plain ``sa.String`` that they are.
+    A migration needs only the type in the database. So this writes ``sa.String``, which
+    needs no import of Flask-Store.
     """
     from .column import StoredFile
     from .legacy import FlaskStoreType

@@ -21,13 +21,13 @@ from ..dialects import Stat
 from ..exceptions import FileNotFound
 from ..stores.fsspec import FsspecStore
 from .holding import column_of
-from .holding import held
 from .holding import kept_options
+from .holding import keys_in_rows
 from .holding import uri_of
 
-#: How many files are looked for in the rows at a time.
+#: How many files one question to the database is about.
 BATCH = 400
-#: What is younger may belong to a transaction that goes on.
+#: Younger files may belong to a transaction that has not ended.
 AGE = dt.timedelta(days=1)
 
 AnySession: t.TypeAlias = "Session | scoped_session[t.Any]"
@@ -47,37 +47,37 @@ def orphans(
     the database and by a process that dies between a flush and its commit. To remove
     them, use :func:`sweep`.
 
-    :param store: where to look: all of it, or its destination.
-    :param session: says which databases have the tables. They are asked by connections
-        of their own: what the session has seen before may be old. If it is in a
-        transaction, it is asked as well, for what only this transaction has written.
+    :param store: the store to search, or its destination.
+    :param session: tells which databases have the tables. New connections ask them,
+        because the session may have old data. If the session is in a transaction, it is
+        asked as well, for rows that only this transaction sees.
     :param columns: every column that may hold a file of this store, such as
-        ``[User.avatar, Report.pdf]``. What is in a column that you forget is taken for
-        an orphan.
-    :param older_than: leaves out what is younger, as it may belong to a transaction
-        that goes on. Files without a date are left out too.
+        ``[User.avatar, Report.pdf]``. The files of a column that is missing here count
+        as orphans.
+    :param older_than: leaves out younger files, which may belong to a transaction that
+        has not ended. Files without a date are left out, too.
     :return: the files, by their names in the store's destination.
     """
     columns = list(columns)
     if not columns:
         raise ValueError("Without a column, every file would be taken for an orphan.")
     limit = dt.datetime.now(dt.UTC) - older_than
-    inner = _inner_folders(store, columns)
+    inner_folders = _inner_folders(store, columns)
     old = (
-        (store.key(found.name), found)
-        for found in store.ls()
-        if found.modified is not None and found.modified < limit
+        (store.key(stat.name), stat)
+        for stat in store.ls()
+        if stat.modified is not None and stat.modified < limit
     )
-    mine = ((key, found) for key, found in old if not key.startswith(inner))
-    # Files are listed before rows are asked for: a row written in between is seen.
-    while batch := dict(itertools.islice(mine, BATCH)):
-        kept = _held(session, columns, set(batch))
-        yield from (found for key, found in batch.items() if key not in kept)
+    candidates = ((key, stat) for key, stat in old if not key.startswith(inner_folders))
+    # List files before asking for rows, so that a row written in between is seen.
+    while batch := dict(itertools.islice(candidates, BATCH)):
+        held_keys = _keys_in_rows(session, columns, set(batch))
+        yield from (stat for key, stat in batch.items() if key not in held_keys)
 
 
 def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
-    """The folders, in this store, that are stores of some of the columns. Their rows
-    have other paths for their files."""
+    """The folders of this store that are themselves the stores of some columns. The
+    paths in the rows of those columns are relative to these folders."""
     root = f"{store.uri}/"
     uris = {uri_of(column_of(column)) or "" for column in columns}
     return tuple(f"{uri.removeprefix(root)}/" for uri in uris if uri.startswith(root))
@@ -92,57 +92,61 @@ def sweep(
 ) -> list[str]:
     """Remove the files that are in no row.
 
-    Each of them is looked at again before it is removed. A name may be free for a
-    moment and then belong to another file: that one stays.
+    It checks each file again before it removes it. If another file has taken the name
+    meanwhile, that file stays.
 
     :param store: see :func:`orphans`, as for all other parameters.
-    :param dry_run: remove nothing, and only tell.
-    :return: the names of what was removed.
+    :param dry_run: remove nothing, and only return the names.
+    :return: the names of the removed files.
     """
     columns = list(columns)
     removed = []
-    for found in orphans(store, session, columns, older_than):
+    for stat in orphans(store, session, columns, older_than):
         if not dry_run:
-            if _held(session, columns, {store.key(found.name)}):
+            if _keys_in_rows(session, columns, {store.key(stat.name)}):
                 continue
             try:
-                if not _is_same(store.stat(found.name), found):
+                if not _is_same(store.stat(stat.name), stat):
                     continue
-                store.delete(found.name)
-            except FileNotFound:  # somebody else sweeps, too
+                store.delete(stat.name)
+            except FileNotFound:  # another process sweeps, too
                 continue
-        removed.append(found.name)
+        removed.append(stat.name)
     return removed
 
 
-def _is_same(now: Stat, listed: Stat) -> bool:
-    """Whether a file is the one that was listed. Not every listing has an ETag, and on
-    some storages the same bytes have the same one."""
-    if None not in (now.etag, listed.etag) and now.etag != listed.etag:
+def _is_same(current: Stat, listed: Stat) -> bool:
+    """Whether a file is still the one that was listed. Some listings have no ETag, and
+    on some storages files with the same bytes have the same ETag."""
+    if None not in (current.etag, listed.etag) and current.etag != listed.etag:
         return False
-    return (now.modified, now.size) == (listed.modified, listed.size)
+    return (current.modified, current.size) == (listed.modified, listed.size)
 
 
-def _held(session: AnySession, columns: list[t.Any], keys: set[str]) -> set[str]:
-    own: Session = session() if isinstance(session, scoped_session) else session
+def _keys_in_rows(
+    session: AnySession, columns: list[t.Any], keys: set[str]
+) -> set[str]:
+    current_session: Session = (
+        session() if isinstance(session, scoped_session) else session
+    )
     binds: dict[t.Any, list[t.Any]] = {}
     for column in columns:
-        # Some sessions choose by the mapper, and some by the table.
-        attribute = isinstance(column, QueryableAttribute)
-        mapper = inspect(column.class_) if attribute else None
-        bind = own.get_bind(mapper=mapper, clause=column_of(column).table)
+        # Some sessions choose the database by the mapper, and others by the table.
+        is_attribute = isinstance(column, QueryableAttribute)
+        mapper = inspect(column.class_) if is_attribute else None
+        bind = current_session.get_bind(mapper=mapper, clause=column_of(column).table)
         binds.setdefault(bind, []).append(column_of(column))
-    found: set[str] = set()
-    for bind, there in binds.items():
-        for connection in _connections(own, bind):
-            found |= held(connection, there, keys)
-    return found
+    found_keys: set[str] = set()
+    for bind, bind_columns in binds.items():
+        for connection in _connections(current_session, bind):
+            found_keys |= keys_in_rows(connection, bind_columns, keys)
+    return found_keys
 
 
 def _connections(session: Session, bind: t.Any) -> Iterator[Connection]:
-    """One in a transaction that begins now, and the session's, if it is in one or has
-    been given one."""
-    # There may be one connection only, as of a database in memory. Nobody else writes.
+    """A connection with a new transaction, and the session's connection, if the session
+    is in a transaction or was made with a connection."""
+    # A database in memory may have only one connection. Then nothing else writes.
     single = isinstance(bind.engine.pool, SingletonThreadPool | StaticPool)
     options: dict[str, t.Any] = {}
     if single or session.in_transaction() or isinstance(bind, Connection):

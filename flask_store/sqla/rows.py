@@ -1,4 +1,5 @@
-"""What a flush does with the files of the rows that it writes."""
+"""Saves the files of the rows that a flush writes, and notes them for
+transactions.py."""
 
 from __future__ import annotations
 
@@ -25,11 +26,11 @@ from .transactions import logs_of
 
 @event.listens_for(Mapper, "mapper_configured")
 def _follow(mapper: Mapper[t.Any], class_: type) -> None:
-    """Follow the objects of every class that has such a column."""
+    """Listen to the events of every class that has a ``StoredFile`` column."""
     columns: dict[str, Column[t.Any]] = {}
     for prop in mapper.column_attrs:
         column = prop.columns[0]
-        # An expression, as of column_property(), only shows a file of some row.
+        # An expression, such as a column_property(), does not own a file.
         if isinstance(column, Column) and isinstance(column.type, StoredFile):
             columns[prop.key] = column
     if not columns:
@@ -57,7 +58,7 @@ def _assigned(target: object, value: t.Any, old: t.Any, initiator: t.Any) -> t.A
 
 
 class _Rows:
-    """What happens to the files when rows are written and deleted.
+    """The listeners for the rows of one class.
 
     :param columns: the column of each attribute that holds a file.
     """
@@ -68,23 +69,23 @@ class _Rows:
     def before_insert(
         self, mapper: Mapper[t.Any], connection: Connection, target: object
     ) -> None:
-        """Save what was assigned."""
+        """Save the uploads that were assigned."""
         state: InstanceState[t.Any] = inspect(target)
         key = mapper.identity_key_from_instance(target)
         if key in _session(state).identity_map:
-            # The row of a deleted object is written anew, by an UPDATE.
-            self._give_up(mapper, connection, state, key[1], self.columns)
-        # An object that was a row before, and was made transient, has no changes.
+            # SQLAlchemy writes the row of a deleted object again, by an UPDATE.
+            self._note_lost(mapper, connection, state, key[1], self.columns)
+        # Save all columns: an object that was made transient has no history of changes.
         self._save(connection, state, self.columns)
 
     def before_update(
         self, mapper: Mapper[t.Any], connection: Connection, target: object
     ) -> None:
-        """Save what was assigned; note what it replaces."""
+        """Save the uploads that were assigned, and note the files that they replace."""
         state: InstanceState[t.Any] = inspect(target)
         changed = self._changed(state)
         if changed and state.identity is not None:
-            self._give_up(
+            self._note_lost(
                 mapper, connection, state, state.identity, changed, key_share=True
             )
             self._save(connection, state, changed)
@@ -95,20 +96,20 @@ class _Rows:
         """Note the files that the row holds."""
         state: InstanceState[t.Any] = inspect(target)
         if state.identity is not None:
-            self._give_up(mapper, connection, state, state.identity, self.columns)
+            self._note_lost(mapper, connection, state, state.identity, self.columns)
 
     def after_insert(
         self, mapper: Mapper[t.Any], connection: Connection, target: object
     ) -> None:
         """Note the files that the row holds."""
-        self._hold(mapper, connection, inspect(target), self.columns)
+        self._note_held(mapper, connection, inspect(target), self.columns)
 
     def after_update(
         self, mapper: Mapper[t.Any], connection: Connection, target: object
     ) -> None:
-        """Note the files that the row holds since."""
+        """Note the files that the row holds from now on."""
         state: InstanceState[t.Any] = inspect(target)
-        self._hold(mapper, connection, state, self._changed(state))
+        self._note_held(mapper, connection, state, self._changed(state))
 
     def _changed(self, state: InstanceState[t.Any]) -> list[str]:
         return [key for key in self.columns if state.attrs[key].history.has_changes()]
@@ -116,7 +117,7 @@ class _Rows:
     def _save(
         self, connection: Connection, state: InstanceState[t.Any], keys: Iterable[str]
     ) -> None:
-        """Save the uploads, and look whether the files are there."""
+        """Save the uploads, and check that files which were stored before exist."""
         for key in keys:
             value, column = state.dict.get(key), self.columns[key]
             if value is None or isinstance(value, str):
@@ -135,19 +136,19 @@ class _Rows:
             file = t.cast("StoredFile", column.type).save(value)
             log.make(file)
             outermost.keep(value, file, state, key)
-            # An old object may remember the very name that has become free since:
-            # without this its row would not be written.
+            # The object may still have a file of this name, if the name has become free
+            # since. SQLAlchemy would then see no change, and not write the row.
             set_committed_value(state.obj(), key, None)
             setattr(state.obj(), key, file)
 
-    def _hold(
+    def _note_held(
         self,
         mapper: Mapper[t.Any],
         connection: Connection,
         state: InstanceState[t.Any],
         keys: Iterable[str],
     ) -> None:
-        """Note the files that the row, as it has been written, holds."""
+        """Note the files that the row holds after it was written."""
         for key in keys:
             file = state.dict.get(key)
             if isinstance(file, FileWrapper):
@@ -156,7 +157,7 @@ class _Rows:
                 _, log = logs_of(_session(state), connection, column)
                 log.hold(file, (column, row))
 
-    def _give_up(
+    def _note_lost(
         self,
         mapper: Mapper[t.Any],
         connection: Connection,
@@ -165,30 +166,31 @@ class _Rows:
         keys: Iterable[str],
         key_share: bool = False,
     ) -> None:
-        """Note which files the row in the database is about to lose, and which not.
+        """Note which files the row in the database is about to lose, and which it
+        keeps.
 
-        The object may be older than its row. What is asked for here stays locked until
-        the end, so that no two transactions ever give up, and remove, one file: by the
-        second time another row may have a new file of that name.
+        The object may be older than its row, so that this reads the row and locks it
+        until the transaction ends. So no two transactions give up, and remove, the same
+        file. Otherwise the second one might remove a new file of that name.
 
         :param row: the primary key.
-        :param key_share: whether rows that refer to this one may be inserted
-            meanwhile, which the lock of PostgreSQL forbids by default.
+        :param key_share: whether other transactions may insert rows that refer to this
+            one. PostgreSQL's lock forbids that by default.
         """
-        lost = {self.columns[key] for key in keys}
-        where = zip(mapper.primary_key, row, strict=True)
+        lost_columns = {self.columns[key] for key in keys}
+        conditions = zip(mapper.primary_key, row, strict=True)
         query = (
             select(*self.columns.values())
             .select_from(mapper.persist_selectable)
-            .where(*(column == value for column, value in where))
+            .where(*(column == value for column, value in conditions))
             .with_for_update(key_share=key_share)
         )
-        found = connection.execute(query).one_or_none()
-        for column, file in zip(self.columns.values(), found or (), strict=False):
+        files = connection.execute(query).one_or_none()
+        for column, file in zip(self.columns.values(), files or (), strict=False):
             if file is not None:
                 _, log = logs_of(_session(state), connection, column)
-                note = log.give_up if column in lost else log.find
-                note(file, (column, row))
+                log_file = log.give_up if column in lost_columns else log.find
+                log_file(file, (column, row))
 
 
 def _session(state: InstanceState[t.Any]) -> Session:

@@ -1,13 +1,13 @@
-"""Which files a transaction made, which it gave up, and what becomes of them.
+"""Removes files after a transaction: those that rows gave up, or that it saved in vain.
 
-Each transaction, SAVEPOINTs included, keeps a log. A SAVEPOINT that is released hands
-its log to the transaction around it. One that is rolled back hands over only the files
-that it made, as files that no row holds.
+Each transaction, and each SAVEPOINT, has a log. When a SAVEPOINT is released, the
+transaction around it takes over its log. When it is rolled back, the transaction takes
+over only the files that the SAVEPOINT saved, as files that no row holds.
 
-When the outermost transaction has ended, its log says what may go: after a commit the
-files that rows gave up, else the files that were made. What a session believes need not
-be what the database did, so the database has the last word. It is asked, in a
-transaction that begins now, which of these files a row holds all the same.
+When the outermost transaction has ended, its log tells which files to remove: after a
+commit, those that rows gave up; otherwise those that were saved. The session may be
+wrong about what the database did. So a new transaction asks the database which of these
+files are in a row, and these files stay.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from ..uploads.source import Source
 from .answers import Answers
 from .holding import columns_of
 from .holding import count_rows
-from .holding import held_now
 from .holding import in_database
+from .holding import keys_in_rows_now
 from .holding import uri_of
 
 logger = logging.getLogger(__name__)
@@ -56,13 +56,14 @@ Holder: t.TypeAlias = tuple[Column[t.Any], tuple[t.Any, ...]]
 
 @dataclass
 class Log:
-    """What happened to files in one transaction or SAVEPOINT."""
+    """The files of one transaction or SAVEPOINT."""
 
     #: The files that were stored.
     made: list[FileWrapper] = field(default_factory=list)
-    #: The files of rows that were written, in that order: who holds it, or did so.
+    #: For each write of a row, in order: a file, the row, and whether the row holds the
+    #: file now, or held it before.
     notes: list[tuple[FileWrapper, Holder | None, bool]] = field(default_factory=list)
-    #: The files that were made here, or found in a row that is locked since.
+    #: The files that were saved here, or read from a row that is locked since.
     known: set[FileWrapper] = field(default_factory=set)
     committed: bool = False
 
@@ -72,21 +73,21 @@ class Log:
         self.known.add(file)
 
     def hold(self, file: FileWrapper, holder: Holder) -> None:
-        """Note that a row was written that holds the file."""
+        """Note that a row holds the file after it was written."""
         self.notes.append((file, holder, True))
 
     def find(self, file: FileWrapper, holder: Holder) -> None:
-        """Note that a row holds the file, which is locked until the end."""
+        """Note that a row, which is locked until the end, holds the file."""
         self.hold(file, holder)
         self.known.add(file)
 
     def give_up(self, file: FileWrapper, holder: Holder | None = None) -> None:
-        """Note that the row holds the file no more."""
+        """Note that the row no longer holds the file."""
         self.notes.append((file, holder, False))
         self.known.add(file)
 
     def absorb(self, inner: Log) -> None:
-        """Take over what happened in a SAVEPOINT."""
+        """Take over the log of a SAVEPOINT."""
         self.made += inner.made
         if inner.committed:
             self.notes += inner.notes
@@ -96,44 +97,47 @@ class Log:
                 self.give_up(file)
 
     def unheld(self) -> list[FileWrapper]:
-        """The files that rows gave up and that no row took over since."""
-        return [file for file, mine in self._holders().items() if not mine]
+        """The files that rows gave up, and that no other row has taken since."""
+        return [
+            file for file, file_holders in self._holders().items() if not file_holders
+        ]
 
     def _holders(self) -> dict[FileWrapper, set[Holder]]:
-        """Who holds each of the files of rows that were written."""
+        """The rows that hold each file, among the rows that were written."""
         holders: dict[FileWrapper, set[Holder]] = {}
         for file, holder, holds in self.notes:
-            mine = holders.setdefault(file, set())
+            file_holders = holders.setdefault(file, set())
             if holder is None:
                 continue
             if holds:
-                mine.add(holder)
+                file_holders.add(holder)
             else:
-                mine.discard(holder)
+                file_holders.discard(holder)
         return holders
 
     @property
     def taken(self) -> list[FileWrapper]:
-        """The files that rows took, and that were there before."""
+        """The files that rows took, and that were stored before this transaction."""
         return [f for f, _, holds in self.notes if holds and f not in self.known]
 
 
 @dataclass
 class Outermost(Log):
-    """What happened in an outermost transaction."""
+    """The files of an outermost transaction."""
 
-    #: The connections, with the metadata of the tables that were written there.
+    #: The connections, with the ``MetaData`` of the tables that were written there.
     connections: weakref.WeakKeyDictionary[Connection, set[MetaData]] = field(
         default_factory=weakref.WeakKeyDictionary
     )
-    #: Whether the session is to be committed after its next flush.
+    #: Whether the session commits after its next flush.
     committing: bool = False
-    #: What the database has left unanswered on each connection.
+    #: What the database has not answered on each connection.
     answers: weakref.WeakKeyDictionary[Connection, Answers] = field(
         default_factory=weakref.WeakKeyDictionary
     )
-    #: The uploads by the attribute that they were assigned to, with what was made of
-    #: them. They go with their objects: an import would run out of open files.
+    #: The uploads and the files that they became, by the attribute that they were
+    #: assigned to. They are dropped with their objects: otherwise an import of many
+    #: rows would run out of open files.
     uploads: weakref.WeakKeyDictionary[
         InstanceState[t.Any], dict[str, tuple[FileWrapper, t.Any]]
     ] = field(default_factory=weakref.WeakKeyDictionary)
@@ -145,25 +149,25 @@ class Outermost(Log):
         state: InstanceState[t.Any],
         attribute: str,
     ) -> None:
-        """Keep an upload for a second try, if it can be read a second time."""
+        """Keep an upload for a second flush, if it can be read a second time."""
         stream = getattr(upload, "stream", upload)
         if not hasattr(stream, "read") or Source(stream, None).rewinds:
             self.uploads.setdefault(state, {})[attribute] = (file, upload)
 
     def give_back(self, removed: set[FileWrapper]) -> None:
-        """Objects that did not become rows have their uploads back: they may be added
-        to the session once more."""
+        """Assign the uploads again to objects that did not become rows. The objects can
+        then be added to the session once more."""
         for state, uploads in list(self.uploads.items()):
             target = state.obj()
             if target is None or not state.transient:
                 continue
             for attribute, (file, upload) in uploads.items():
-                # Not by getattr, which would ask the database for what has expired.
+                # Not by getattr(), which would load an expired attribute.
                 if file in removed and state.dict.get(attribute) is file:
                     setattr(target, attribute, upload)
 
     def watch(self, connection: Connection, metadata: MetaData) -> None:
-        """Notice from here on what the database leaves unanswered."""
+        """Begin to note what the database does not answer."""
         if connection not in self.connections:
             self.connections[connection] = set()
             self.answers[connection] = Answers()
@@ -171,23 +175,23 @@ class Outermost(Log):
         self.connections[connection].add(metadata)
 
     def unwatch(self) -> None:
-        """Leave nothing on connections that outlive the transaction."""
+        """Remove the listeners, because the connections outlive the transaction."""
         for connection, answers in self.answers.items():
             answers.unlisten(connection)
 
     def refuse_shared(self) -> None:
         """:raises ValueError: if a row has taken the file of another row.
 
-        A file that was read from a row can only be handed over, since the lock of that
-        row keeps other transactions from removing it.
+        A file of another row can only be handed over. Then this transaction has locked
+        that row, so that no other transaction removes the file.
         """
         for file, holders in self._holders().items():
             if len({(column.table, row) for column, row in holders}) > 1:
                 raise ValueError(SHARED.format(quoted(file.key)))
-        taken = self.taken
-        for file in (file for file in taken if file._is_of_row):
+        taken_files = self.taken
+        for file in (file for file in taken_files if file._is_of_row):
             raise ValueError(SHARED.format(quoted(file.key)))
-        for uri, keys in _by_store(taken):
+        for uri, keys in _by_store(taken_files):
             rows: Counter[str] = Counter()
             for connection, metadata in self.connections.items():
                 columns = [c for c in columns_of(*metadata) if uri_of(c) == uri]
@@ -198,15 +202,15 @@ class Outermost(Log):
 
     @property
     def is_callers(self) -> bool:
-        """Whether the session was put into a transaction of its caller's, which goes
-        on: nothing is decided yet."""
+        """Whether the session is in a transaction of its caller that has not ended. The
+        caller may still commit or roll back."""
         return any(
             not connection.closed and connection.get_transaction() is not None
             for connection in self.connections
         )
 
     def end(self) -> None:
-        """Remove what is not needed any more, now that the transaction has ended."""
+        """Remove the files that no row holds, after the transaction has ended."""
         self.unwatch()
         if self.is_callers:
             return
@@ -216,29 +220,32 @@ class Outermost(Log):
         files = self.unheld() if self.committed else self.made
         if not files:
             return
-        if any(one.may_commit(self.committed) for one in self.answers.values()):
-            # Rows may come after the question. A file without a row can be swept up, a
-            # row without a file cannot be mended.
+        if any(answers.may_commit(self.committed) for answers in self.answers.values()):
+            # Rows may still be written after the database was asked. A file without a
+            # row can be swept later, but a row without its file stays broken.
             logger.warning(
                 "The database has not answered, and may still write rows. These files"
                 " are left to be swept: %s",
                 [str(file) for file in files],
             )
             return
-        unheld = self._not_in_the_database(files)
+        unheld = self._held_by_no_row(files)
         for file in unheld:
             remove(file)
         self.give_back(set(unheld))
 
-    def _not_in_the_database(self, files: list[FileWrapper]) -> list[FileWrapper]:
-        """Those of the files that no row holds, as the database says."""
-        kept: set[tuple[str, str]] = set()
+    def _held_by_no_row(self, files: list[FileWrapper]) -> list[FileWrapper]:
+        """The files that no row in the database holds."""
+        held_files: set[tuple[str, str]] = set()
         try:
             for uri, keys in _by_store(files):
                 for connection, metadata in self.connections.items():
                     columns = columns_of(*metadata)
                     columns = [c for c in columns if uri_of(c) in (uri, None)]
-                    kept |= {(uri, key) for key in held_now(connection, columns, keys)}
+                    held_files |= {
+                        (uri, key)
+                        for key in keys_in_rows_now(connection, columns, keys)
+                    }
         except Exception:
             logger.warning(
                 "The database does not say whether a row holds these files, which are"
@@ -247,7 +254,9 @@ class Outermost(Log):
                 exc_info=True,
             )
             return []
-        return [file for file in files if (file.provider.uri, file.key) not in kept]
+        return [
+            file for file in files if (file.provider.uri, file.key) not in held_files
+        ]
 
 
 def _by_store(files: list[FileWrapper]) -> Iterable[tuple[str, set[str]]]:
@@ -261,13 +270,13 @@ def _by_store(files: list[FileWrapper]) -> Iterable[tuple[str, set[str]]]:
 def logs_of(
     session: Session, connection: Connection, column: Column[t.Any]
 ) -> tuple[Outermost, Log]:
-    """The log of the outermost transaction, and that of the one that goes on.
+    """The log of the outermost transaction, and that of the innermost one.
 
-    :param column: one whose table is written there.
+    :param column: a column of the table that is written.
     """
     root = session.get_transaction()
     innermost = session.get_nested_transaction() or root
-    assert root is not None and innermost is not None  # a flush is in one
+    assert root is not None and innermost is not None  # a flush is in a transaction
     outermost = _outermost(session, root)
     outermost.watch(connection, column.table.metadata)
     if innermost is root:
@@ -276,8 +285,8 @@ def logs_of(
 
 
 def is_known(session: Session, file: FileWrapper) -> bool:
-    """Whether the file was made, or found in a row that is locked since, in the
-    transaction that goes on."""
+    """Whether the current transaction has saved the file, or read it from a row that is
+    locked since."""
     current = session.get_nested_transaction() or session.get_transaction()
     while current is not None:
         log = _log(session, current)
@@ -301,16 +310,16 @@ def _outermost(session: Session, root: SessionTransaction) -> Outermost:
 
 
 def _log(session: Session, transaction: SessionTransaction | None) -> Log | None:
-    """The log of a transaction, if there is one: most sessions write no files."""
+    """The log of a transaction, or ``None``: most sessions write no files."""
     if INFO not in session.info or transaction is None:
         return None
     return _logs(session).get(transaction)
 
 
 @event.listens_for(Session, "before_commit")
-def _commits(session: Session) -> None:
-    """Look for files of two rows in the last moment in which a commit can be refused:
-    within the transaction a file may go from one row to another by two flushes."""
+def _before_commit(session: Session) -> None:
+    """Refuse files that two rows share. Do this only before the commit, because two
+    flushes of a transaction may hand a file over from one row to another."""
     root = session.get_transaction()
     if root is None or session.in_nested_transaction():
         return
@@ -323,21 +332,21 @@ def _commits(session: Session) -> None:
 
 
 @event.listens_for(Session, "after_flush_postexec")
-def _flushed(session: Session, flush: UOWTransaction) -> None:
+def _after_flush(session: Session, flush: UOWTransaction) -> None:
     log = _log(session, session.get_transaction())
     if isinstance(log, Outermost) and log.committing:
         log.refuse_shared()
 
 
 @event.listens_for(Session, "after_commit")
-def _committed(session: Session) -> None:
+def _after_commit(session: Session) -> None:
     log = _log(session, session.get_nested_transaction() or session.get_transaction())
     if log is not None:
         log.committed = True
 
 
 @event.listens_for(Session, "after_transaction_end")
-def _ended(session: Session, transaction: SessionTransaction) -> None:
+def _after_end(session: Session, transaction: SessionTransaction) -> None:
     log = _log(session, transaction)
     if log is None:
         return
@@ -353,8 +362,8 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 
 
 def remove(file: FileWrapper) -> None:
-    """Remove a file after the transaction; what fails is logged, as nothing can be
-    undone any more."""
+    """Remove a file after the transaction. Errors are logged, because it is too late to
+    roll the transaction back."""
     try:
         file.delete()
     except FileNotFoundError:

@@ -20,8 +20,8 @@ class LocalStore(FsspecStore):
 
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
-        """The instance folder is private to the application and never holds code,
-        which the route would serve."""
+        """The folder ``uploads`` in the instance folder. It has no code that the route
+        could serve."""
         return {
             **super().defaults(app),
             "STORE_PATH": os.path.join(app.instance_path, "uploads"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import typing as t
 from collections.abc import Mapping
 
@@ -46,10 +47,10 @@ class S3Store(FsspecStore):
 
 
 class S3GeventStore(S3Store):
-    """:class:`S3Store` whose :meth:`save` returns at once: a greenlet uploads.
+    """:class:`S3Store` whose :meth:`save` returns before a greenlet uploads the file.
 
-    The upload is on this host's disk by then and outlives the process. In a process
-    that gevent has not patched the greenlets run on a thread of their own.
+    The file is on this host's disk by then, and survives the process. In a process that
+    gevent has not patched, the greenlets run in a thread of their own.
     """
 
     in_greenlets = True
@@ -57,8 +58,7 @@ class S3GeventStore(S3Store):
     def configure(self, config: Mapping[str, t.Any]) -> None:
         super().configure(config)
         if patched():
-            # The first upload would import it, which holds up a hub for a second.
-            # Unpatched it has to wait: a later patching would not reach it.
-            import s3fs
-
-            assert s3fs
+            # Otherwise the first upload imports s3fs, which blocks the hub for a
+            # second. In a process that is not patched yet, gevent would not patch what
+            # s3fs has already imported.
+            importlib.import_module("s3fs")

@@ -1,4 +1,4 @@
-"""What lies below a folder: asked for while it is iterated over, shown as a table."""
+"""The files below a folder, requested while iterating, and shown as a table."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Listing:
     """The files below a folder of a store, each a ``Stat`` with name, size, modified,
     etag and content_type.
 
-    Making one does no I/O; every iteration asks the storage anew. A DataFrame of
-    pandas or polars can be made of it. It has no length: counting costs a listing
-    of everything, which ``len(list(listing))`` says.
+    Making one does no I/O; every iteration lists the storage anew. pandas and polars
+    can make a DataFrame of it. It has no length, because counting takes a listing of
+    everything: write ``len(list(listing))`` for that.
 
-    A listing is whole, or iterating over it raises an error. Every file that it yields
-    can be read, looked at and deleted by its name. What the storage shows besides, and
-    no operation can reach, is in :attr:`unreachable`.
+    A listing is complete, or iterating over it raises an error. Every operation takes
+    the names of the files that it yields. :attr:`unreachable` has the other names that
+    the storage lists.
 
     :param store: the store that is listed.
     :param prefix: the folder, relative to the store's destination.
@@ -43,8 +43,8 @@ class Listing:
 
     @property
     def unreachable(self) -> list[Unreachable]:
-        """What the last iteration met and could not yield, such as the key ``a//b`` of
-        a bucket or a link that leads out of the store."""
+        """The names in the last iteration that no operation can reach, such as the key
+        ``a//b`` of a bucket or a link that leads out of the store."""
         return self._unreachable
 
     @property
@@ -59,7 +59,7 @@ class Listing:
             yield from self._reachable(store.dialect.walk(folder))
 
     def first_page(self) -> tuple[list[Stat], bool]:
-        """What one request tells.
+        """The files that one request lists.
 
         :return: the files, and whether there may be more.
         """
@@ -70,8 +70,9 @@ class Listing:
             return list(self._reachable(entries)), more
 
     def _reachable(self, entries: Iterable[Stat | Unreachable]) -> Iterator[Stat]:
-        """The files that every operation takes, by their names in the destination."""
-        skip = len(self.store.destination) + bool(self.store.destination)
+        """The files that an operation can reach, by their names in the destination."""
+        destination = self.store.destination
+        skip = len(destination) + 1 if destination else 0  # 1 for the slash behind it
         for entry in entries:
             if naming.is_file(entry.name):
                 if isinstance(entry, Stat):
@@ -83,9 +84,9 @@ class Listing:
                 self._unreachable.append(entry)
 
     def names(self) -> list[str]:
-        """The names that one request tells, for completion; none if that fails."""
+        """The names that one request lists, for completion; none if that fails."""
         try:
-            return [found.name for found in self.first_page()[0]]
+            return [stat.name for stat in self.first_page()[0]]
         except Exception:
             return []
 
@@ -96,27 +97,30 @@ class Listing:
             return None  # IPython shows the repr then
         rows = [
             (
-                found.name,
-                f"{found.size:,}",
-                when(found.modified),
-                found.content_type,
-                found.etag or "",
+                stat.name,
+                f"{stat.size:,}",
+                when(stat.modified),
+                stat.content_type,
+                stat.etag or "",
             )
-            for found in files[:ROWS]
+            for stat in files[:ROWS]
         ]
-        head = ("name", "size", "modified", "content_type", "etag")
-        rest = [_rest(len(files) - len(rows), more), _unreachable(self.unreachable)]
-        return html_table(head, rows, "; ".join(filter(None, rest)))
+        columns = ("name", "size", "modified", "content_type", "etag")
+        notes = [
+            _not_shown(len(files) - len(rows), more),
+            _unreachable(self.unreachable),
+        ]
+        return html_table(columns, rows, "; ".join(filter(None, notes)))
 
     def __repr__(self) -> str:
-        at = f" below {self.prefix!r}" if self.prefix else ""
-        return f"<{type(self).__name__} of {self.store!r}{at}>"
+        place = f" below {self.prefix!r}" if self.prefix else ""
+        return f"<{type(self).__name__} of {self.store!r}{place}>"
 
 
-def _rest(left: int, more: bool) -> str:
+def _not_shown(count: int, more: bool) -> str:
     if more:
-        return f"and {left:,} or more" if left else "and more, not counted"
-    return f"and {left:,} more" if left else ""
+        return f"and {count:,} or more" if count else "and more, not counted"
+    return f"and {count:,} more" if count else ""
 
 
 def _unreachable(entries: list[Unreachable]) -> str:

@@ -1,7 +1,7 @@
 """How a stored file looks in a notebook: a picture, its first lines or a card.
 
-A preview never fails, makes at most one request, and shows neither a link nor
-anything that a browser would run.
+A preview never raises an error and makes at most one request. It has no links, and
+nothing that a browser would run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .table import when
 if t.TYPE_CHECKING:
     from ..dialects import Stat
 
-#: The largest picture that is put into a notebook, in bytes.
+#: The largest picture that a notebook shows, in bytes.
 PICTURE = 1024**2
 #: How much of a text is read, in bytes, and how much of it is shown.
 TEXT = 64 * 1024
@@ -42,12 +42,12 @@ TEXTS = {
     "application/toml",
     "application/yaml",
 }
-#: Text that is a program for a browser, even where only its beginning is shown.
+#: Text that a browser would run, even if only its beginning is shown.
 NOT_TEXT = {"text/html", "text/javascript"}
 
 
 class File(t.Protocol):
-    """What a preview asks of a stored file."""
+    """The methods of a stored file that a preview calls."""
 
     key: str
 
@@ -60,37 +60,39 @@ def preview(file: File) -> dict[str, str]:
     """The MIME bundle of a file, as IPython wants it."""
     bundle = {"text/plain": repr(file)}
     try:
-        kind = media_types.content_type(file.key)
-        if kind in PICTURES:
-            bundle |= _picture(file, kind)
-        elif _is_text(kind):
-            bundle |= _text(file, kind)
+        content_type = media_types.content_type(file.key)
+        if content_type in PICTURES:
+            bundle |= _picture(file, content_type)
+        elif _is_text(content_type):
+            bundle |= _text(file, content_type)
         else:
             bundle |= _card(file)
     except Exception as exc:
-        # Only the kind of error: its message may quote what nobody should see.
+        # Only the class of the error, because its message may contain a secret.
         bundle["text/html"] = html_table(
             (), [("name", file.key), ("error", type(exc).__name__)]
         )
     return bundle
 
 
-def _is_text(kind: str) -> bool:
-    return kind in TEXTS or (kind.startswith("text/") and kind not in NOT_TEXT)
+def _is_text(content_type: str) -> bool:
+    return content_type in TEXTS or (
+        content_type.startswith("text/") and content_type not in NOT_TEXT
+    )
 
 
-def _picture(file: File, kind: str) -> dict[str, str]:
+def _picture(file: File, content_type: str) -> dict[str, str]:
     data = b"".join(file.stream(0, PICTURE + 1))
     if len(data) > PICTURE:
-        rows = [("name", file.key), ("type", kind), ("size", "more than 1 MiB")]
+        rows = [("name", file.key), ("type", content_type), ("size", "more than 1 MiB")]
         return {"text/html": html_table((), rows)}
-    if not data.startswith(PICTURES[kind]):
-        rows = [("name", file.key), ("type", kind), ("size", human(len(data)))]
+    if not data.startswith(PICTURES[content_type]):
+        rows = [("name", file.key), ("type", content_type), ("size", human(len(data)))]
         return {"text/html": html_table((), rows, "This is no such picture.")}
-    return {kind: base64.b64encode(data).decode()}
+    return {content_type: base64.b64encode(data).decode()}
 
 
-def _text(file: File, kind: str) -> dict[str, str]:
+def _text(file: File, content_type: str) -> dict[str, str]:
     data = b"".join(file.stream(0, TEXT))
     lines = data.decode("utf-8", errors="replace").splitlines()
     shown = "\n".join(
@@ -98,16 +100,16 @@ def _text(file: File, kind: str) -> dict[str, str]:
         for line in lines[:LINES]
     )
     more = "\n…" if len(lines) > LINES or len(data) == TEXT else ""
-    card = html_table((), [("name", file.key), ("type", kind)])
+    card = html_table((), [("name", file.key), ("type", content_type)])
     return {"text/html": f"{card}<pre>{escape(shown + more)}</pre>"}
 
 
 def _card(file: File) -> dict[str, str]:
-    found = file.stat()
+    stat = file.stat()
     rows = [
         ("name", file.key),
-        ("type", found.content_type),
-        ("size", human(found.size)),
-        ("modified", when(found.modified)),
+        ("type", stat.content_type),
+        ("size", human(stat.size)),
+        ("modified", when(stat.modified)),
     ]
     return {"text/html": html_table((), rows)}

@@ -1,5 +1,4 @@
-"""How views write: an HTML table of plain cells, sizes and dates. Everything that
-goes into HTML is escaped here."""
+"""Formats tables, sizes and dates for the views. This module escapes all HTML."""
 
 from __future__ import annotations
 
@@ -35,10 +34,10 @@ def _row(tag: str, cells: Sequence[object]) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with what cannot be seen, or would steer a terminal, spelled out.
+    """The text with escapes for characters that are invisible or control a terminal.
 
-    A name may hold the code that turns the order of letters around, and a bucket
-    that others write to may hold any name.
+    A name may contain the character that reverses the order of letters, and a bucket
+    that others write to may contain any name.
     """
     return "".join(
         char.encode("unicode_escape").decode()

@@ -22,8 +22,8 @@ By: t.TypeAlias = t.Literal["prefix", "type", "month"]
 class Group:
     """Some of the stored files.
 
-    :param name: what they have in common: a folder, a media type or a month.
-    :param files: how many they are.
+    :param name: the folder, media type or month that they have in common.
+    :param files: the number of files.
     :param size: of all of them, in bytes.
     """
 
@@ -35,11 +35,11 @@ class Group:
 class Usage(list[Group]):
     """The groups, from the largest to the smallest; months in their order.
 
-    A DataFrame of pandas or polars can be made of it.
+    pandas and polars can make a DataFrame of it.
     """
 
     by: By = "prefix"
-    #: What the storage shows besides and no operation can reach. It is not counted.
+    #: The names that no operation can reach. They are not counted.
     unreachable: t.Sequence[Unreachable] = ()
 
     @property
@@ -64,7 +64,7 @@ class Usage(list[Group]):
             ax = pyplot.subplots()[1]
         most = human(max((group.size for group in self), default=0))
         unit = most.rpartition(" ")[2]
-        # '$' would begin a formula, which a name is not.
+        # matplotlib would read '$' as the start of a formula.
         names = [group.name.replace("$", r"\$") for group in self]
         ax.barh(range(len(self)), [group.size / UNITS[unit] for group in self])
         ax.set_yticks(range(len(self)), labels=names)
@@ -83,8 +83,8 @@ class Usage(list[Group]):
 def measure(listing: Listing, by: By) -> Usage:
     """Count the listed files.
 
-    :param listing: what to count; its prefix is left out of the groups' names.
-    :raises ValueError: if *by* is none of the three.
+    :param listing: the files to count; the names of the groups leave out its prefix.
+    :raises ValueError: if *by* is not one of the three.
     """
     if by not in t.get_args(By):
         raise ValueError(f"by is {by!r}; it must be 'prefix', 'type' or 'month'.")

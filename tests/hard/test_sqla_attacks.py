@@ -630,7 +630,7 @@ def test_name_is_taken_for_the_same_bytes_while_it_is_swept(
         Local.metadata.create_all(engine)
         commit(engine, Icon(id=1, image=upload(b"same", "a.png")))
         with Session(engine) as sweeper, Session(engine) as writer:
-            asked = t.cast("t.Any", MODULE)._held
+            asked = t.cast("t.Any", MODULE)._keys_in_rows
 
             def ask_late(*args: t.Any) -> t.Any:
                 monkeypatch.undo()
@@ -642,7 +642,7 @@ def test_name_is_taken_for_the_same_bytes_while_it_is_swept(
                 writer.flush()
                 return asked(*args)
 
-            monkeypatch.setattr(MODULE, "_held", ask_late)
+            monkeypatch.setattr(MODULE, "_keys_in_rows", ask_late)
             assert sweep(bucket, sweeper, [Icon.image], ALL) == []
             writer.commit()
 

@@ -254,7 +254,7 @@ def test_wrong_key_is_parked_with_its_cause(
     assert "STORE_S3_SECRET_KEY" in json.loads(journal.read_text())["cause"]
     assert f.read() == b"x"
     assert store.background is not None
-    release(store.background.worker().box._held)  # as the end of its process does
+    release(store.background.worker().box._lock_fd)  # as the end of its process does
     make(settings)[1].background.start()  # type: ignore[union-attr]
     wait_for(lambda: not spooled(settings))
     assert behind.file(str(f)).read() == b"x"
@@ -393,7 +393,7 @@ def test_half_written_upload_is_swept(tmp_path: pathlib.Path) -> None:
     box.add(Source(io.BytesIO(b"good"), None), "good.txt", "text/plain")
     pathlib.Path(box.data("half.txt")).write_bytes(b"ha")
     assert list(spool.abandoned()) == []
-    release(box._held)  # as the end of its process does
+    release(box._lock_fd)  # as the end of its process does
     (found,) = spool.abandoned()
     assert [entry.key for entry in found.entries()] == ["good.txt"]
     assert not os.path.exists(found.data("half.txt"))
@@ -402,7 +402,7 @@ def test_half_written_upload_is_swept(tmp_path: pathlib.Path) -> None:
 def test_spools_of_two_stores_do_not_mix(tmp_path: pathlib.Path) -> None:
     """A store takes up what is its own only, also from a folder they share."""
     one = Spool(str(tmp_path / "spool"), 10**6, "s3://one")
-    release(one.make_box()._held)
+    release(one.make_box()._lock_fd)
     other = Spool(str(tmp_path / "spool"), 10**6, "s3://other")
     assert list(other.abandoned()) == []
     assert len(list(one.abandoned())) == 1
@@ -417,7 +417,7 @@ def test_hosts_keep_to_their_own_spools(
     here = make(settings)[1]
     f = here.save(upload(b"mine", "mine.txt"))
     assert here.background is not None and f.upload is not None
-    release(here.background.worker().box._held)  # dead; who may, takes it up
+    release(here.background.worker().box._lock_fd)  # dead; who may, takes it up
     there = make(settings | {"STORE_SPOOL_PATH": str(tmp_path / "there")})[1]
     assert there.background is not None
     there.background.start()

@@ -112,7 +112,7 @@ def kept(settings: dict[str, t.Any]) -> list[str]:
 def end_of(owner: Owner) -> None:
     """What the end of its process does."""
     assert owner.background.worker().turns.finish(20)
-    release(owner.background.worker().box._held)
+    release(owner.background.worker().box._lock_fd)
 
 
 # -- what others have stored -------------------------------------------------
@@ -536,7 +536,7 @@ def test_broken_journals_break_nothing(
     ]
     for path, text in zip(broken, GARBAGE.values(), strict=True):
         path.write_bytes(text)
-    entries._told.clear()
+    entries._logged.clear()
     caplog.clear()
     heir = opened(settings)
     assert heir.background is not None
@@ -718,7 +718,7 @@ def test_lock_of_an_upload_that_ends_meanwhile(
 
     monkeypatch.setattr("flask_store.background.holding.hold", ends)
     with pytest.raises(FileNotFoundError):
-        Held.take(files, spool.quota)
+        Held.acquire(files, spool.quota)
     assert os.listdir(box.path) == ["lock"]
 
 

@@ -205,7 +205,7 @@ def test_two_take_one_box(spool: Spool) -> None:
     """A box is taken by one, also within a process."""
     box = spool.make_box()
     box.add(a_source(), "good.txt", "text/plain")
-    assert Box.take(box.path, nameless=True) is None
+    assert Box.acquire(box.path, nameless=True) is None
 
 
 def test_box_without_its_lock_file_is_taken_up(spool: Spool) -> None:

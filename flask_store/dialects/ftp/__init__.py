@@ -39,16 +39,16 @@ from .client import PrivateFTPFileSystem
 from .client import retrieved
 from .client import stored
 
-#: Seconds for which a connection that has just answered is taken to be alive.
+#: Seconds after its last answer for which a connection counts as alive.
 FRESH = 5
-#: Seconds for its answer otherwise; a firewall may have forgotten the connection.
+#: Seconds to wait for the answer to NOOP; a firewall may have dropped the connection.
 NOOP_TIMEOUT = 2
 
 
 class FTPDialect(StagedDialect):
-    """Every name carries a UUID: RNTO replaces, and nothing else is any better.
+    """Gives every name a UUID, because no command of FTP refuses a name that is taken.
 
-    One connection speaks for one thread (RFC 959 has one transfer at a time).
+    Each thread has a connection, because RFC 959 allows one transfer at a time.
     """
 
     protocols = ("ftp",)
@@ -57,8 +57,8 @@ class FTPDialect(StagedDialect):
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
-        found = super().locate(url, config)
-        return Location("ftp", found.root, {"timeout": TIMEOUT, **found.options})
+        location = super().locate(url, config)
+        return Location("ftp", location.root, {"timeout": TIMEOUT, **location.options})
 
     def connect(self) -> fsspec.AbstractFileSystem:
         return PrivateFTPFileSystem(skip_instance_cache=True, **self.location.options)
@@ -66,8 +66,8 @@ class FTPDialect(StagedDialect):
     def alive(self) -> bool:
         fs = self.fs
         connection = fs.idle
-        # Without one, the next command connects. Servers hang up on a connection that
-        # was idle for some minutes.
+        # If there is no connection, the next command makes one. Servers close a
+        # connection that was idle for some minutes.
         if connection and time.monotonic() - getattr(fs, "answered", 0.0) > FRESH:
             try:
                 connection.sock.settimeout(NOOP_TIMEOUT)
@@ -88,13 +88,13 @@ class FTPDialect(StagedDialect):
         return False
 
     def _upload(self, source: Source, path: str) -> None:
-        # A file of this very connection cannot be read while another is written.
+        # The source may be a file on this connection, which has one transfer at a time.
         with source.rewindable() as rewindable:
             fs = self.fs
             connection = fs.take()
             try:
                 stored(connection, path, Window(rewindable))
-                found = described(fs, connection, path)["size"]
+                size = described(fs, connection, path)["size"]
             except ftplib.Error:
                 fs.give_back(connection)
                 raise
@@ -102,9 +102,9 @@ class FTPDialect(StagedDialect):
                 connection.close()  # a reply may be on its way
                 raise
             fs.give_back(connection)
-            # A server takes a connection that is cut for the end of the file.
-            if found != rewindable.size:
-                raise NoAnswer(f"it stored {found} bytes of {rewindable.size}")
+            # For a server, a lost connection is the end of the file.
+            if size != rewindable.size:
+                raise NoAnswer(f"it stored {size} bytes of {rewindable.size}")
 
     def _is_silent(self, exc: BaseException) -> bool:
         return False  # some servers forget to reply when their disk is full
@@ -113,7 +113,7 @@ class FTPDialect(StagedDialect):
         with suppress(Exception):
             fs = self.fs
             if fs.idle is None:
-                # A server that has fallen silent is not waited for once more.
+                # Do not wait as long again for a server that stopped answering.
                 options = {**self.location.options, "timeout": NOOP_TIMEOUT}
                 fs = PrivateFTPFileSystem(skip_instance_cache=True, **options)
             fs.ftp.delete(path)
@@ -125,7 +125,7 @@ class FTPDialect(StagedDialect):
         try:
             self.fs.ftp.rename(old, new)
         except ftplib.error_perm:
-            # Some servers do not replace; then there is a moment without the file.
+            # Some servers do not replace. For a moment there is no file then.
             if self._info(new)["type"] != "file":
                 raise
             self.fs.ftp.delete(new)
@@ -155,7 +155,7 @@ class FTPDialect(StagedDialect):
         with suppress(ValueError):
             stamp = str(info.get("modify", ""))[:14]
             modified = dt.datetime.strptime(stamp, "%Y%m%d%H%M%S")
-        # RFC 3659, 7.5.2: 'unique' tells apart what a second and a size do not.
+        # RFC 3659, 7.5.2: 'unique' differs for files of the same second and size.
         unique = info.get("unique")
         etag = f"{unique}-{info['modify']}-{info['size']}" if unique else None
         return super().record({**info, "modified": modified, "etag": etag}, key)
@@ -168,52 +168,52 @@ class FTPDialect(StagedDialect):
     ) -> Fetched | None:
         if not self.alive():
             self.fs.drop()
-        known = self.stat(key)
-        if found is not None and known.version != found.version:
+        stat = self.stat(key)
+        if found is not None and stat.version != found.version:
             raise version_gone(key)
-        where = bounds(span, known.size)
-        if where is None:
+        extent = bounds(span, stat.size)
+        if extent is None:
             return None
-        start, stop = where
-        body = self._retrieved(known, start, stop)
-        if stop - start <= CHUNK:  # then the connection is free again at once
+        start, stop = extent
+        body = self._retrieved(stat, start, stop)
+        if stop - start <= CHUNK:  # so that the connection is free at once
             body = iter([joined(body)])
-        return Fetched(known, start, stop, body)
+        return Fetched(stat, start, stop, body)
 
-    def _retrieved(self, known: Stat, start: int, stop: int) -> Iterator[bytes]:
+    def _retrieved(self, stat: Stat, start: int, stop: int) -> Iterator[bytes]:
         """The bytes of one version, by one RETR on a connection of its own."""
-        path, left = self.path(known.name), stop - start
-        length = None if stop == known.size else left
-        # The last byte may be read on another thread, which has another filesystem.
+        path, remaining = self.path(stat.name), stop - start
+        length = None if stop == stat.size else remaining
+        # Another thread may read the last byte, and has another filesystem.
         fs = self.fs
         connection = fs.take()
         try:
             for piece in retrieved(connection, path, start, length):
-                left -= len(piece)
-                if left < 0:
-                    self._compare(known, fs.ftp)
+                remaining -= len(piece)
+                if remaining < 0:
+                    self._compare(stat, fs.ftp)
                     raise NoAnswer("there are more bytes than were announced")
                 yield piece
-            self._compare(known, connection)
+            self._compare(stat, connection)
         except BaseException:
-            connection.close()  # the server may be sending still
+            connection.close()  # the server may still be sending
             raise
         fs.give_back(connection)
 
-    def _compare(self, known: Stat, connection: ftplib.FTP) -> None:
-        """:raises VersionGone: if the file is not the one that is known."""
+    def _compare(self, stat: Stat, connection: ftplib.FTP) -> None:
+        """:raises VersionGone: if the file is not the version *stat*."""
         with suppress(FileNotFoundError):
-            info = described(self.fs, connection, self.path(known.name))
+            info = described(self.fs, connection, self.path(stat.name))
             if info["type"] == "file":
-                if self.record(info, known.name).version == known.version:
+                if self.record(info, stat.name).version == stat.version:
                     return
-        raise version_gone(known.name)
+        raise version_gone(stat.name)
 
     def open(self, key: str) -> t.IO[bytes]:
         return ranged(self, self.get(key))
 
     def left(self) -> list[dict[str, t.Any]]:
-        # A server without MLSD lists no date that could be compared.
+        # Without MLSD, a listing has no exact date to compare.
         return [
             info if info.get("modify") else {**info, **self._info(info["name"])}
             for info in super().left()

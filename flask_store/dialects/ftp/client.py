@@ -22,10 +22,10 @@ from .facts import listed
 UNKNOWN = ("500", "502", "504")
 #: Seconds for the reply to a transfer that the server has broken off already.
 REPLY_TIMEOUT = 2
-#: How servers say, in reply 550, that something is there and not for this user.
+#: How servers say, in reply 550, that this user may not have the file.
 _REFUSED = re.compile(r"denied|permi(t|ssion)|not allowed|privilege", re.IGNORECASE)
 _MISSING = re.compile(r"no such|not found|not exist|cannot find", re.IGNORECASE)
-#: How they say that they have no space, in replies that mean other things too.
+#: How servers say that they have no space, in replies with several meanings.
 _FULL = re.compile(
     r"no space|disk (is )?full|quota|(not enough|insufficient) .*(space|storage|disk)"
     r"|errno 28\b|errno 122\b",
@@ -34,10 +34,10 @@ _FULL = re.compile(
 
 
 class PrivateFTPFileSystem(FTPFileSystem):  # type: ignore[misc]
-    """fsspec's, whose connection can be taken away for a transfer that lasts.
+    """fsspec's filesystem, from which a transfer can take the connection.
 
-    Nothing else can use a connection in the middle of a transfer (RFC 959, section
-    5.1). The next command then gets a new one.
+    Nothing else can use a connection during a transfer (RFC 959, section 5.1). The next
+    command makes a new one.
     """
 
     _ftp: ftplib.FTP | None = None
@@ -70,19 +70,19 @@ class PrivateFTPFileSystem(FTPFileSystem):  # type: ignore[misc]
         return self._ftp
 
     def take(self) -> ftplib.FTP:
-        """A connection for a transfer, which nobody else gets meanwhile."""
+        """Take the connection out for a transfer."""
         connection, self._ftp = self.ftp, None
         return connection
 
     def give_back(self, connection: ftplib.FTP) -> None:
-        """Let the connection of a transfer that has ended be used again."""
+        """Give back the connection after a transfer."""
         if self._ftp is None:
             self._ftp = connection
         else:
             connection.close()
 
     def drop(self) -> None:
-        """Forget a connection that is of no use any more."""
+        """Close the connection, and make a new one for the next command."""
         connection, self._ftp = self._ftp, None
         if connection is not None:
             connection.close()
@@ -91,23 +91,24 @@ class PrivateFTPFileSystem(FTPFileSystem):  # type: ignore[misc]
         self.drop()
 
     def info(self, path: str, **kwargs: t.Any) -> dict[str, t.Any]:
-        """One entry, by MLST; fsspec would list its whole folder."""
+        """The info of one path, by MLST. fsspec would list its whole folder."""
         return described(self, self.ftp, path)
 
     def ls(self, path: str, detail: bool = True, **kwargs: t.Any) -> list[t.Any]:
-        """The entries of a folder; fsspec would leave out what it cannot read."""
+        """The entries of a folder. fsspec would leave out lines that it cannot
+        parse."""
         path = path.rstrip("/")
-        found = [
+        infos = [
             {**info, "name": f"{path}/{info['name']}"}
             for info in _entries(self, self.ftp, path or "/")
         ]
-        return found if detail else sorted(info["name"] for info in found)
+        return infos if detail else sorted(info["name"] for info in infos)
 
 
 def described(
     fs: PrivateFTPFileSystem, connection: ftplib.FTP, path: str
 ) -> dict[str, t.Any]:
-    """What the server says of one name.
+    """The info of one path.
 
     :raises FileNotFoundError: if there is nothing of this name.
     """
@@ -131,8 +132,8 @@ def described(
 
 
 def _sized(connection: ftplib.FTP, path: str) -> dict[str, t.Any]:
-    """What SIZE and MDTM (RFC 3659, sections 3 and 4) say of a file."""
-    represent(connection, "I")  # the size is that of the bytes which RETR sends
+    """The info of a file, by SIZE and MDTM (RFC 3659, sections 3 and 4)."""
+    represent(connection, "I")  # so that SIZE counts the bytes that RETR sends
     try:
         size = connection.sendcmd(f"SIZE {path}")
     except ftplib.error_perm as exc:
@@ -157,7 +158,7 @@ def _sized(connection: ftplib.FTP, path: str) -> dict[str, t.Any]:
 
 
 def _is_folder(connection: ftplib.FTP, path: str) -> bool:
-    # Every path that is sent is absolute, so it does not matter where this leads.
+    # This changes the working directory, but every path that we send is absolute.
     try:
         connection.sendcmd(f"CWD {path}")
     except ftplib.error_perm:
@@ -180,8 +181,8 @@ def _entries(
         else:
             fs.has_facts = True
     if fs.has_facts is False:
-        # LIST alone takes '*' and '[' in a name for a pattern, and an option for a
-        # name; and it says nothing of a folder that is not there.
+        # LIST with a name reads '*' and '[' as a pattern and '-' as an option, and
+        # lists nothing for a folder that does not exist.
         try:
             connection.sendcmd(f"CWD {folder}")
         except ftplib.error_perm as exc:
@@ -211,7 +212,7 @@ def _text(
         raise
     if "failed" in reply:  # vsftpd: '226 Transfer done (but failed to open directory).'
         raise PermissionError(folder)
-    # A name that is not in the encoding is told apart by the store.
+    # The store reports a name that cannot be decoded as unreachable.
     lines = data.decode(fs.encoding, "surrogateescape").split("\n")
     if lines.pop():
         raise NoAnswer("the listing ends in the middle of a line")
@@ -220,9 +221,9 @@ def _text(
 
 def _received(connection: ftplib.FTP, command: str) -> tuple[str, bytes]:
     with connection.transfercmd(command) as data, data.makefile("rb") as file:
-        found = file.read()
+        text = file.read()
         _shut(data)
-    return connection.voidresp(), found
+    return connection.voidresp(), text
 
 
 def retrieved(
@@ -230,8 +231,8 @@ def retrieved(
 ) -> Iterator[bytes]:
     """The bytes of a file from *start*, by one RETR, in pieces of at most 1 MiB.
 
-    :param length: how many are wanted, or ``None`` for all. Of these the server may
-        send more or less than it should.
+    :param length: how many to read, or ``None`` for all. With ``None``, the server may
+        send more or less bytes than the file has.
     :raises FileNotFoundError: if there is no such file.
     """
     represent(connection, "I")
@@ -248,20 +249,20 @@ def retrieved(
     with data, data.makefile("rb", CHUNK) as file:
         while skip and (piece := file.read(min(CHUNK, skip))):
             skip -= len(piece)
-        left = length
-        while left is None or left:
-            piece = file.read(CHUNK if left is None else min(CHUNK, left))
+        remaining = length
+        while remaining is None or remaining:
+            piece = file.read(CHUNK if remaining is None else min(CHUNK, remaining))
             if not piece:
                 break
-            if left is not None:
-                left -= len(piece)
+            if remaining is not None:
+                remaining -= len(piece)
             yield piece
-        if left is None:
+        if remaining is None:
             _shut(data)
     try:
         connection.voidresp()
     except ftplib.Error:
-        # A server says 426 or 451 when it cannot send the rest, which nobody wanted.
+        # A server replies 426 or 451 because we did not read the rest.
         if length is None:
             raise
 
@@ -269,7 +270,7 @@ def retrieved(
 def stored(connection: ftplib.FTP, path: str, window: Window) -> None:
     """Send a file, by one STOR.
 
-    :raises ftplib.Error: what the server says about it.
+    :raises ftplib.Error: if the server refuses or aborts the transfer.
     """
     represent(connection, "I")
     with connection.transfercmd(f"STOR {path}") as data:
@@ -280,7 +281,7 @@ def stored(connection: ftplib.FTP, path: str, window: Window) -> None:
         except TimeoutError:
             raise
         except Exception:
-            # What the server says to a part tells more than that it hung up.
+            # The reply of the server says more than the error of the socket.
             data.close()
             sock = t.cast(socket.socket, connection.sock)
             sock.settimeout(REPLY_TIMEOUT)
@@ -291,22 +292,22 @@ def stored(connection: ftplib.FTP, path: str, window: Window) -> None:
     connection.voidresp()
 
 
-def represent(connection: ftplib.FTP, kind: str) -> None:
+def represent(connection: ftplib.FTP, representation: str) -> None:
     """Set how bytes are sent: ``"I"`` as they are, ``"A"`` as lines of text."""
-    if getattr(connection, "represents", None) != kind:
-        connection.voidcmd(f"TYPE {kind}")
-        connection.represents = kind  # type: ignore[attr-defined]
+    if getattr(connection, "represents", None) != representation:
+        connection.voidcmd(f"TYPE {representation}")
+        connection.represents = representation  # type: ignore[attr-defined]
 
 
 def _shut(data: t.Any) -> None:
-    # Whoever cuts a connection with TLS cannot fake its end.
+    # A TLS connection that an attacker cuts does not have this regular end.
     if isinstance(data, ssl.SSLSocket):
         data.unwrap()
 
 
 def is_missing(exc: Exception) -> bool:
     """Whether a reply says that there is no such file. The code 550 may also mean that
-    it is refused (RFC 959, section 4.2.2)."""
+    access is denied (RFC 959, section 4.2.2)."""
     text = str(exc)
     if not isinstance(exc, ftplib.error_perm) or text[:3] != "550":
         return False

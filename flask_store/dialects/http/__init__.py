@@ -1,4 +1,4 @@
-"""``https://``: what a web server shows, for reading, through fsspec and aiohttp."""
+"""``https://``: files of a web server, for reading, through fsspec and aiohttp."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ from .answers import strong
 from .requests import Client
 from .requests import Redirected
 
-#: What a path may have as it is, with what is percent-encoded already (RFC 3986, 3.3).
+#: The characters of a path that need no percent-encoding (RFC 3986, section 3.3), and
+#: '%', because the path may be percent-encoded already.
 WRITTEN = "%/:@!$&'()*+,;=~"
-#: How many files of a listing are looked at before the first of them is told.
+#: How many files of a listing are requested at a time, before the first is yielded.
 BATCH = 32
-#: How many files a view looks at.
+#: How many files a view requests.
 VIEW = 100
 
 
 class HTTPDialect(ReadOnlyDialect):
-    """One GET for a file or a part of it; listings from the pages of folders."""
+    """Reads a file or a part of it by one GET, and lists folders from their pages."""
 
     protocols = ("http", "https")
     reason = (
@@ -71,13 +72,14 @@ class HTTPDialect(ReadOnlyDialect):
                 " 'https://host/folder'; a '#' in a folder's name is '%23'."
             )
         options: dict[str, t.Any] = {
-            # The addresses are percent-encoded here.
+            # This class percent-encodes the addresses itself.
             "encoded": True,
             **config["STORE_OPTIONS"],
         }
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")
-            # RFC 7617. A library would take it for Latin-1, and shows it in its repr.
+            # RFC 7617. aiohttp's BasicAuth encodes by Latin-1, and its repr has the
+            # login.
             login = base64.b64encode(f"{user}:{password}".encode()).decode()
             options["headers"] = {
                 "Authorization": f"Basic {login}",
@@ -126,12 +128,14 @@ class HTTPDialect(ReadOnlyDialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        asked = {"Range": f"bytes={span}"} if span else {}
+        request_headers = {"Range": f"bytes={span}"} if span else {}
         if found is not None and found.etag:
-            asked["If-Match"] = f'"{found.etag}"'
+            request_headers["If-Match"] = f'"{found.etag}"'
         elif found is not None and found.modified:
-            asked["If-Unmodified-Since"] = format_datetime(found.modified, usegmt=True)
-        status, headers, body = self._client().begin(self.path(key), asked)
+            request_headers["If-Unmodified-Since"] = format_datetime(
+                found.modified, usegmt=True
+            )
+        status, headers, body = self._client().begin(self.path(key), request_headers)
         try:
             if status == 412 or (status == 416 and found is not None):
                 raise version_gone(key)
@@ -141,14 +145,14 @@ class HTTPDialect(ReadOnlyDialect):
                     raise NoAnswer(f"it has no bytes {span} of {size}")
                 body.close()
                 return None
-            sent = extent(status, headers, span)
-            if bounds(span, sent.size) is None:
+            received = extent(status, headers, span)
+            if bounds(span, received.size) is None:
                 body.close()
                 return None
-            known = self._stat(headers, sent.size, key)
-            if found is not None and known.version != found.version:
+            stat = self._stat(headers, received.size, key)
+            if found is not None and stat.version != found.version:
                 raise version_gone(key)
-            return Fetched(known, sent.start, sent.stop, body)
+            return Fetched(stat, received.start, received.stop, body)
         except BaseException:
             body.close()
             raise
@@ -163,7 +167,7 @@ class HTTPDialect(ReadOnlyDialect):
         yield from self._files_below(page, set())
 
     def _is_linked(self, folder: str) -> bool:
-        """Whether the page of the folder above has this folder."""
+        """Whether the page of the parent folder links to this folder."""
         above = folder.rpartition("/")[0]
         try:
             return f"{folder}/" in self._page(above)
@@ -175,26 +179,28 @@ class HTTPDialect(ReadOnlyDialect):
         return files[:VIEW], len(files) > VIEW
 
     def _page(self, folder: str) -> list[str]:
-        """The keys that the page of a folder links to; those of folders end with a
+        """The keys that the page of a folder links to. The key of a folder ends with a
         slash."""
         url = f"{self.path(folder) if folder else self.root}/"
-        kind, text = self._client().page(url)
-        if kind not in ("text/html", "application/xhtml+xml"):
-            raise NoAnswer(f"the list of the folder is no HTML page, but {kind[:80]!r}")
+        content_type, text = self._client().page(url)
+        if content_type not in ("text/html", "application/xhtml+xml"):
+            raise NoAnswer(
+                f"the list of the folder is no HTML page, but {content_type[:80]!r}"
+            )
         page = Page()
         page.feed(text.decode("utf-8", "surrogateescape"))
         keys = sorted({*_below(self.root, url, page.links)})
         name = unquote(urlsplit(url).path).strip("/").rpartition("/")[2]
         if not keys and (name or "/") not in page.heading:
-            # It may be a login page. That of an empty folder is about the folder.
+            # It may be a login page. The page of an empty folder names the folder.
             raise NoAnswer(f"the page of {naming.quoted(folder)} links to none of it")
         return keys
 
     def _files_below(
-        self, keys: list[str], seen: set[str]
+        self, keys: list[str], visited: set[str]
     ) -> Iterator[Stat | Unreachable]:
-        new = [key for key in keys if key not in seen]
-        seen.update(new)
+        new = [key for key in keys if key not in visited]
+        visited.update(new)
         files = [key for key in new if not key.endswith("/")]
         for start in range(0, len(files), BATCH):
             yield from self._described(files[start : start + BATCH])
@@ -203,31 +209,31 @@ class HTTPDialect(ReadOnlyDialect):
                 yield Unreachable(folder, reason)
                 continue
             try:
-                deeper = self._page(folder)
+                inner_keys = self._page(folder)
             except FileNotFoundError:
                 yield Unreachable(folder, "is linked to, and is not there")
             else:
-                yield from self._files_below(deeper, seen)
+                yield from self._files_below(inner_keys, visited)
 
     def _described(self, keys: list[str]) -> Iterator[Stat | Unreachable]:
-        """A page tells no sizes: every file is asked for."""
+        """Describe files by HEAD requests, because a page has no sizes."""
         usable = [key for key in keys if not naming.problem(key)]
         urls = map(self.path, usable)
-        answers = dict(zip(usable, self._client().many_headers(urls), strict=True))
+        responses = dict(zip(usable, self._client().many_headers(urls), strict=True))
         for key in keys:
-            answer = answers.get(key)
-            if answer is None:
+            response = responses.get(key)
+            if response is None:
                 yield Unreachable(key, naming.problem(key))
-            elif isinstance(answer, FileNotFoundError):
+            elif isinstance(response, FileNotFoundError):
                 yield Unreachable(key, "is linked to, and is not there")
-            elif isinstance(answer, Redirected):
+            elif isinstance(response, Redirected):
                 yield Unreachable(key, "is linked to, and is elsewhere")
-            elif isinstance(answer, BaseException):
-                raise answer
-            elif "Content-Length" not in answer:
+            elif isinstance(response, BaseException):
+                raise response
+            elif "Content-Length" not in response:
                 yield Unreachable(key, "has no Content-Length")
             else:
-                yield self._stat(answer, size_of(answer), key)
+                yield self._stat(response, size_of(response), key)
 
     # -- what went wrong -----------------------------------------------------
 
@@ -240,7 +246,7 @@ class HTTPDialect(ReadOnlyDialect):
 
 
 class Page(HTMLParser):
-    """What a page links to, and what it is about."""
+    """The links and the headings of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -259,19 +265,22 @@ class Page(HTMLParser):
 
 
 def _below(root: str, page: str, links: Iterable[str]) -> Iterator[str]:
-    """The keys below *root* of what a page in it links to."""
-    own = urlsplit(root)
+    """The keys of the files and folders below *root* that a page there links to."""
+    root_address = urlsplit(root)
     folder = _names(urlsplit(page).path)[:-1]
-    skip = len(_names(own.path))
+    skip = len(_names(root_address.path))
     for link in links:
         try:
-            there = urlsplit(urljoin(page, link.strip()))
+            address = urlsplit(urljoin(page, link.strip()))
         except ValueError:
             continue
-        # An index links to itself in another order, by a query.
-        if there.query or (there.scheme, there.netloc) != (own.scheme, own.netloc):
+        # An index page links to itself with a query, to sort the files in another way.
+        if address.query or (address.scheme, address.netloc) != (
+            root_address.scheme,
+            root_address.netloc,
+        ):
             continue
-        names = _names(there.path)
+        names = _names(address.path)
         if names[: len(folder)] == folder and any(names[len(folder) :]):
             yield "/".join(names[skip:])
 
@@ -279,5 +288,5 @@ def _below(root: str, page: str, links: Iterable[str]) -> Iterator[str]:
 def _names(path: str) -> list[str]:
     """The names in the path of an address."""
     names = (unquote(name, errors="surrogateescape") for name in path.split("/"))
-    # No store has a name with a slash in it, nor one with a backslash.
+    # An encoded slash is a part of the name. No key can have one, nor a backslash.
     return [name.replace("/", "\\") for name in names]

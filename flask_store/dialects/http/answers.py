@@ -1,4 +1,4 @@
-"""What answers over HTTP have in common, whoever gives them. Pure."""
+"""What all responses over HTTP have in common. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..records import utc
 #: Statuses below 500 that ask to try again later (RFC 9110, section 15.5.9, and RFC
 #: 6585, section 4).
 BUSY = (408, 429)
-#: How many bytes the list of a folder may have; that is about 200,000 files.
+#: The most bytes that the list of a folder may have, which is about 200,000 files.
 LIST_LIMIT = 128 * 1024 * 1024
 
 #: An entity tag (RFC 9110, section 8.8.3). Some servers forget the quotes.
@@ -25,7 +25,7 @@ _TAG = re.compile(r'"?([\x21\x23-\x7e]+)"?\Z')
 
 
 class Refused(Exception):
-    """An answer that says no.
+    """A response with an error status.
 
     :param status: of HTTP.
     """
@@ -38,8 +38,8 @@ class Refused(Exception):
 def refusal(status: int, key: str | None, server: str, settings: str) -> StoreError:
     """The error for a status of 400 and more.
 
-    :param server: as a sentence calls it.
-    :param settings: which settings to look at.
+    :param server: the name of the server in a sentence.
+    :param settings: the settings that the message names.
     """
     if status in (401, 403):
         return StoreDenied(
@@ -55,8 +55,8 @@ def refusal(status: int, key: str | None, server: str, settings: str) -> StoreEr
         )
     if status == 507:  # RFC 4918, section 11.5
         return StoreFull("The storage is full. Nothing was stored.", key)
-    kind = StoreUnavailable if status >= 500 or status in BUSY else StoreError
-    return kind(
+    error_class = StoreUnavailable if status >= 500 or status in BUSY else StoreError
+    return error_class(
         f"The {server} answers {naming.quoted(key)} with {status}. Check that"
         " STORE_PATH is the address of a folder that it serves; its log tells more.",
         key,
@@ -66,14 +66,14 @@ def refusal(status: int, key: str | None, server: str, settings: str) -> StoreEr
 def strong(tag: str | None) -> str | None:
     """An entity tag without its quotes; ``None`` if it is weak.
 
-    A weak one stays as it is when the bytes change a little (RFC 9110, section 8.8.1).
+    A weak one may stay the same when the bytes change (RFC 9110, section 8.8.1).
     """
     match = _TAG.match((tag or "").strip())
     return match[1] if match and not match[1].startswith("W/") else None
 
 
 def date_of(text: str | None) -> dt.datetime | None:
-    """A date of HTTP (RFC 9110, section 5.6.7), if it is one."""
+    """A date of HTTP (RFC 9110, section 5.6.7), or ``None`` if it is not one."""
     with suppress(ValueError, TypeError, OverflowError):
         return utc(parsedate_to_datetime(text or ""))
     return None

@@ -1,6 +1,6 @@
 """Requests to a web server, over the session of fsspec's HTTP filesystem.
 
-fsspec itself takes every error for a file that is not there.
+fsspec itself reports every error as a missing file.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ..pace import read_piece
 from .answers import LIST_LIMIT
 from .answers import Refused
 
-#: How many files are looked at at the same time.
+#: How many HEAD requests run at a time.
 PARALLEL = 8
 
 
 class Client:
-    """One filesystem's way to its server.
+    """Sends the requests of one filesystem.
 
-    :param limit: in seconds, for the head of an answer and for every 64 KiB of it.
+    :param limit: in seconds, for the headers of a response and for every 64 KiB of it.
     """
 
     def __init__(self, fs: fsspec.AbstractFileSystem, limit: float) -> None:
@@ -40,11 +40,11 @@ class Client:
         self.limit = limit
 
     def headers(self, url: str) -> Mapping[str, str]:
-        """What the server tells of a file.
+        """The headers of a file.
 
         :raises FileNotFoundError: if there is none.
-        :raises Refused: if the server says no.
-        :raises NoAnswer: if the answer is something else.
+        :raises Refused: if the status is an error.
+        :raises NoAnswer: if the response cannot be used.
         """
         return ioloop.run(self.fs.loop, self._headers, url)
 
@@ -58,21 +58,21 @@ class Client:
         """The content type and the text of a page.
 
         :raises FileNotFoundError: if there is none.
-        :raises Refused: if the server says no.
-        :raises NoAnswer: if the answer is something else.
+        :raises Refused: if the status is an error.
+        :raises NoAnswer: if the response cannot be used.
         """
         return ioloop.run(self.fs.loop, self._page, url)
 
     def begin(
         self, url: str, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], Pieces]:
-        """Ask for the bytes of a file.
+        """Request the bytes of a file.
 
         :return: the status, 200, 206, 412 or 416; the headers; and the bytes, which
-            are to be closed.
+            the caller closes.
         :raises FileNotFoundError: if there is no such file.
-        :raises Refused: if the server says no.
-        :raises NoAnswer: if the answer is something else.
+        :raises Refused: if the status is an error.
+        :raises NoAnswer: if the response cannot be used.
         """
         response = ioloop.run(self.fs.loop, self._begin, "GET", url, headers)
         return response.status, response.headers, Pieces(self, response)
@@ -80,32 +80,32 @@ class Client:
     # -- on the loop's thread ------------------------------------------------
 
     async def _headers(self, url: str) -> Mapping[str, str]:
-        found = {}
+        headers = {}
         for method in ("HEAD", "GET"):
             try:
                 response = await self._begin(method, url)
             except Refused as exc:
-                # Not every server, nor every signature in a URL, allows HEAD.
+                # Some servers do not allow HEAD, nor do some signed URLs.
                 if method == "GET" or exc.status not in (403, 405, 501):
                     raise
                 continue
-            found = response.headers
+            headers = response.headers
             response.close()
-            # It may also leave out what takes time to find (RFC 9110, 9.3.2).
-            if "Content-Length" in found:
+            # A response to HEAD may leave out headers (RFC 9110, section 9.3.2).
+            if "Content-Length" in headers:
                 break
-        return found
+        return headers
 
     async def _many_headers(
         self, urls: list[str]
     ) -> list[Mapping[str, str] | BaseException]:
-        turns = asyncio.Semaphore(PARALLEL)
+        semaphore = asyncio.Semaphore(PARALLEL)
 
-        async def one(url: str) -> Mapping[str, str]:
-            async with turns:
+        async def headers_of(url: str) -> Mapping[str, str]:
+            async with semaphore:
                 return await self._headers(url)
 
-        return await asyncio.gather(*map(one, urls), return_exceptions=True)
+        return await asyncio.gather(*map(headers_of, urls), return_exceptions=True)
 
     async def _page(self, url: str) -> tuple[str, bytes]:
         response = await self._begin("GET", url)
@@ -125,12 +125,12 @@ class Client:
         self, method: str, url: str, headers: Mapping[str, str] | None = None
     ) -> aiohttp.ClientResponse:
         options = dict(self.fs.kwargs)
-        said = {**options.pop("headers", {}), "Accept-Encoding": "identity"}
+        default_headers = {**options.pop("headers", {}), "Accept-Encoding": "identity"}
         options |= {
-            "headers": {**said, **(headers or {})},
-            # What is to be waited for is said here; a large file takes its time.
+            "headers": {**default_headers, **(headers or {})},
+            # This class has its own time limits. A large file may take longer.
             "timeout": aiohttp.ClientTimeout(total=None),
-            # Whoever is sent elsewhere, such as to a login page, has no answer yet.
+            # A redirect may lead to a login page, which is not the file.
             "allow_redirects": False,
             "auto_decompress": False,
         }
@@ -139,21 +139,21 @@ class Client:
             address = self.fs.encode_url(url)
             response = await session.request(method, address, **options)
         try:
-            _check(response, address, ranged="Range" in (headers or {}))
+            _refuse_status(response, address, ranged="Range" in (headers or {}))
         except BaseException:
             response.close()
             raise
         return response
 
     async def piece(self, response: aiohttp.ClientResponse, size: int) -> bytes:
-        """The next bytes of an answer: *size* of them, or less if it ends."""
+        """The next *size* bytes of a response, or less if it ends."""
         async with asyncio.timeout(self.limit) as timeout:
             patience = Patience(timeout, self.limit)
             return (await read_piece(response.content.read, patience, size)).data
 
 
 class Pieces:
-    """The bytes of a file, at most 1 MiB at a time. They are to be closed."""
+    """The bytes of a file, at most 1 MiB at a time. The caller closes them."""
 
     def __init__(self, client: Client, response: aiohttp.ClientResponse) -> None:
         self._client = client
@@ -174,41 +174,41 @@ class Pieces:
         return data
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the response."""
         self._ended = True
         with suppress(RuntimeError):  # the loop has ended with its process
             self._client.fs.loop.call_soon_threadsafe(self._response.close)
 
 
 class Redirected(NoAnswer):
-    """An answer that sends elsewhere."""
+    """A redirect, which is not followed."""
 
 
-def _check(response: aiohttp.ClientResponse, asked: URL, ranged: bool) -> None:
+def _refuse_status(response: aiohttp.ClientResponse, url: URL, ranged: bool) -> None:
     status = response.status
     if status in (404, 410):
-        raise FileNotFoundError(asked.path)
+        raise FileNotFoundError(url.path)
     if status == 412 or (ranged and status == 416):
         return
     if status >= 400:
         raise Refused(status)
     if 300 <= status < 400:
-        raise _redirected(response, asked)
+        raise _redirected(response, url)
     if status not in (200, 206):
         raise NoAnswer(f"the status is {status}")
 
 
-def _redirected(response: aiohttp.ClientResponse, asked: URL) -> Exception:
+def _redirected(response: aiohttp.ClientResponse, url: URL) -> Exception:
     try:
-        target = asked.join(URL(response.headers.get("Location", ""), encoded=True))
-        # What is asked for is a folder, which has another address.
-        if target.path == f"{asked.path}/" and target.origin() == asked.origin():
-            return FileNotFoundError(asked.path)
-        there = str(target.origin())
+        target = url.join(URL(response.headers.get("Location", ""), encoded=True))
+        # The address is that of a folder, and not of a file.
+        if target.path == f"{url.path}/" and target.origin() == url.origin():
+            return FileNotFoundError(url.path)
+        origin = str(target.origin())
     except ValueError:
-        there = "another address"
-    # The rest of an address may be secret.
+        origin = "another address"
+    # The rest of the address may be secret.
     return Redirected(
-        f"the status is {response.status}, and it sends to {there}, which is not"
+        f"the status is {response.status}, and it sends to {origin}, which is not"
         " followed"
     )

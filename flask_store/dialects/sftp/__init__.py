@@ -1,4 +1,4 @@
-"""What both libraries for SFTP have in common."""
+"""The base class of both dialects for SFTP, which use different libraries."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from ..renamed import unquoted
 
 
 class SSHDialect(HandleDialect):
-    """SSH_FXP_RENAME of an upload beside: in one step, and it refuses a taken name
-    (draft-ietf-secsh-filexfer-02, 6.5, as OpenSSH keeps it; others are tried).
+    """Names an upload by SSH_FXP_RENAME, which refuses a name that is taken.
 
-    Everybody else's tool replaces, by posix-rename@openssh.com.
+    That is one step in OpenSSH (draft-ietf-secsh-filexfer-02, section 6.5); of another
+    server it is tried first. Other tools rename by posix-rename@openssh.com, which
+    replaces.
     """
 
     rename_word = "SSH_FXP_RENAME"
@@ -31,22 +32,23 @@ class SSHDialect(HandleDialect):
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
-        found = infer_storage_options("sftp://" + url.split("://", 1)[1])
-        if not found.get("host"):
+        url_options = infer_storage_options("sftp://" + url.split("://", 1)[1])
+        if not url_options.get("host"):
             raise NotConfiguredError(
                 "STORE_PATH names no host. Write 'sftp://user@host/folder'."
             )
-        root = found.pop("path").rstrip("/")
-        found.pop("protocol")
-        options = {**cls.defaults, **unquoted(found), **config["STORE_OPTIONS"]}
+        root = url_options.pop("path").rstrip("/")
+        url_options.pop("protocol")
+        options = {**cls.defaults, **unquoted(url_options), **config["STORE_OPTIONS"]}
         return Location("sftp", root, options)
 
     def _upload(self, source: Source, path: str) -> None:
         try:
             self._send(source, path)
         except Exception as exc:
-            # SSH_FX_FAILURE has no reason (draft-ietf-secsh-filexfer-02, section 7),
-            # but the server may know statvfs@openssh.com.
+            # SSH_FX_FAILURE has no reason (draft-ietf-secsh-filexfer-02, section 7).
+            # The server may support statvfs@openssh.com, which tells whether it is
+            # full.
             if self._is_failure(exc) and self._is_full(path):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
             raise
@@ -55,7 +57,7 @@ class SSHDialect(HandleDialect):
         try:
             space, files = self._room(path)
         except Exception:
-            return False  # it does not know the extension
+            return False  # the server does not support the extension
         return space < CHUNK or not files
 
     def _send(self, source: Source, path: str) -> None:
@@ -64,22 +66,27 @@ class SSHDialect(HandleDialect):
 
     @staticmethod
     def _is_failure(exc: Exception) -> bool:
-        """Whether the server said no more than that something failed."""
+        """Whether the server reported a failure without a reason."""
         raise NotImplementedError
 
     def _room(self, path: str) -> tuple[int, int]:
-        """How many bytes and how many files the disk of a path can take."""
+        """How many bytes and how many files still fit on the disk of a path."""
         raise NotImplementedError
 
-    def _explain_ssh(self, kind: type[Exception] | None, key: str | None) -> t.Any:
-        """The error for a library's, as the builtin that it amounts to."""
-        if kind is None:
+    def _explain_ssh(
+        self, error_class: type[Exception] | None, key: str | None
+    ) -> t.Any:
+        """The StoreError for an error of the library.
+
+        :param error_class: the built-in error that corresponds to it, if there is one.
+        """
+        if error_class is None:
             return StoreError(
                 "The SFTP server reports a failure and no reason. Its disk may be"
                 " full; its log tells.",
                 key,
             )
-        return super().explain(kind(), key)
+        return super().explain(error_class(), key)
 
     def _bad_host(self) -> NotConfiguredError:
         host, port = self.location.options["host"], self.location.options.get("port")
@@ -97,7 +104,8 @@ class SSHDialect(HandleDialect):
         old: str,
         new: str,
     ) -> None:
-        """Without the extension of OpenSSH there is a moment without the file."""
+        """Replace a file without posix-rename@openssh.com: for a moment there is
+        none."""
         if self._is_there(new):
             self._remove(new)
         self.rename(old, new)

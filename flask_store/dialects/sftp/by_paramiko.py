@@ -18,7 +18,7 @@ from . import SSHDialect
 
 
 class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
-    """fsspec's, but it knows known hosts and does not wait for ever."""
+    """fsspec's filesystem, with known hosts and time limits."""
 
     def _connect(self) -> None:
         options = dict(self.ssh_kwargs)
@@ -27,7 +27,7 @@ class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
         if known_hosts is None:
             self.client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         elif known_hosts:
-            # The keys must be known before, so that the server is asked for these.
+            # Load the keys before connecting, so that the server is asked for these.
             self.client.load_host_keys(os.path.expanduser(known_hosts))
         else:
             self.client.load_system_host_keys()
@@ -40,15 +40,17 @@ class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
         self.ftp.get_channel().settimeout(options["timeout"])
 
     @staticmethod
-    def _decode_stat(found: t.Any, parent_path: str | None = None) -> dict[str, t.Any]:
-        info: dict[str, t.Any] = SFTPFileSystem._decode_stat(found, parent_path)
-        if info["type"] == "file" and not stat.S_ISREG(found.st_mode):
+    def _decode_stat(
+        attributes: t.Any, parent_path: str | None = None
+    ) -> dict[str, t.Any]:
+        info: dict[str, t.Any] = SFTPFileSystem._decode_stat(attributes, parent_path)
+        if info["type"] == "file" and not stat.S_ISREG(attributes.st_mode):
             info["type"] = "other"  # a pipe, a device
         return info
 
 
 class ParamikoDialect(SSHDialect):
-    """One connection for each thread: threads that share one wait for ever."""
+    """Makes a connection for each thread. Threads that share one wait for ever."""
 
     protocols = ("sftp", "ssh")
     connected = True
@@ -69,7 +71,7 @@ class ParamikoDialect(SSHDialect):
 
     def _send(self, source: Source, path: str) -> None:
         with self.fs.open(path, "wb") as file:
-            # Otherwise every 32 KiB wait for an answer; close() has the first error.
+            # Do not wait for an answer to every 32 KiB. close() raises the first error.
             file.set_pipelined(True)
             source.write_into(file)
 

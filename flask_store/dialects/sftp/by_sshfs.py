@@ -21,8 +21,8 @@ from . import SSHDialect
 
 T = t.TypeVar("T")
 
-#: asyncssh's errors as the builtins they amount to; the first that fits counts.
-MEANING: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
+#: The built-in errors for those of asyncssh; the first that fits counts.
+BUILTINS: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
     (asyncssh.SFTPNoSuchFile, FileNotFoundError),
     (asyncssh.SFTPPermissionDenied, PermissionError),
     (asyncssh.PermissionDenied, PermissionError),
@@ -34,8 +34,8 @@ MEANING: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
 
 
 class LoopedSSHFileSystem(sshfs.SSHFileSystem):  # type: ignore[misc]
-    """sshfs's, but it connects on the event loop that it is given, and waits for
-    nothing when it goes."""
+    """sshfs's filesystem. It connects on the event loop that it is given, and does not
+    wait when it is garbage-collected."""
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         ioloop.bridge(self)  # now, because the constructor connects
@@ -44,16 +44,16 @@ class LoopedSSHFileSystem(sshfs.SSHFileSystem):  # type: ignore[misc]
     async def _connect(
         self, *args: t.Any, connect_args: dict[str, t.Any], **kwargs: t.Any
     ) -> t.Any:
-        # sshfs hands all its keywords on, and asyncssh has a loop already.
-        found = {name: connect_args[name] for name in connect_args if name != "loop"}
-        return await super()._connect(*args, connect_args=found, **kwargs)
+        # sshfs passes all its keywords on to asyncssh, which takes no loop.
+        options = {name: connect_args[name] for name in connect_args if name != "loop"}
+        return await super()._connect(*args, connect_args=options, **kwargs)
 
     connect = sync_wrapper(_connect)
 
     @staticmethod
     def _finalize(loop: asyncio.AbstractEventLoop, pool: t.Any, stack: t.Any) -> None:
-        # A collection may happen in gevent's hub, which must not wait, or in a child
-        # of a fork, where nobody runs the loop.
+        # Garbage may be collected in gevent's hub, which must not wait, or in a forked
+        # child, where the loop does not run.
         async def close() -> None:
             with contextlib.suppress(Exception):
                 await pool.close()
@@ -68,16 +68,16 @@ class SshfsDialect(SSHDialect):
     protocols = ("sftp", "ssh")
     connected = True
     defaults = {
-        # sshfs by itself would trust any server; () is ~/.ssh/known_hosts.
+        # sshfs would trust any server by default; () means ~/.ssh/known_hosts.
         "known_hosts": (),
         "connect_timeout": TIMEOUT,
-        # Nothing else ends a wait for a server that has fallen silent.
+        # There is no other time limit for a server that stops answering.
         "keepalive_interval": 3,
         "keepalive_count_max": 2,
     }
 
     def connect(self) -> fsspec.AbstractFileSystem:
-        # By its name, fsspec would give either library's filesystem.
+        # fsspec's registry might give the filesystem of the other library.
         options = dict(self.location.options)
         if isinstance(options["known_hosts"], str):
             options["known_hosts"] = os.path.expanduser(options["known_hosts"])
@@ -88,37 +88,37 @@ class SshfsDialect(SSHDialect):
         return not self.fs.client.is_closed()
 
     def rename(self, old: str, new: str) -> None:
-        self._ask(lambda channel: channel.rename(old, new))
+        self._call(lambda channel: channel.rename(old, new))
 
     def rename_over(self, old: str, new: str) -> None:
         try:
-            self._ask(lambda channel: channel.posix_rename(old, new))
+            self._call(lambda channel: channel.posix_rename(old, new))
         except asyncssh.SFTPOpUnsupported:
             self._replaces(old, new)
 
-    def _ask(self, ask: Callable[[t.Any], Awaitable[T]]) -> T:
+    def _call(self, function: Callable[[t.Any], Awaitable[T]]) -> T:
         fs = self.fs
 
-        async def asking() -> T:
+        async def call() -> T:
             async with fs._pool.get() as channel:
-                return await ask(channel)
+                return await function(channel)
 
-        return ioloop.run(fs.loop, asking)
+        return ioloop.run(fs.loop, call)
 
     def _open_handle(self, path: str) -> t.IO[bytes]:
         return t.cast("t.IO[bytes]", self.fs.open(path, "rb"))
 
     def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
-        found = ioloop.run(handle.loop, handle._file.stat)
-        return t.cast("dict[str, t.Any]", handle.fs._decode_attributes(found))
+        attributes = ioloop.run(handle.loop, handle._file.stat)
+        return t.cast("dict[str, t.Any]", handle.fs._decode_attributes(attributes))
 
     @staticmethod
     def _is_failure(exc: Exception) -> bool:
         return isinstance(exc, asyncssh.SFTPFailure)
 
     def _room(self, path: str) -> tuple[int, int]:
-        found = self._ask(lambda channel: channel.statvfs(path))
-        return found.frsize * found.bavail, found.favail
+        status = self._call(lambda channel: channel.statvfs(path))
+        return status.frsize * status.bavail, status.favail
 
     def _is_silent(self, exc: BaseException) -> bool:
         return super()._is_silent(exc) or "keepalive" in str(exc)
@@ -126,7 +126,7 @@ class SshfsDialect(SSHDialect):
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, asyncssh.HostKeyNotVerifiable):
             return self._bad_host()
-        for kind, meaning in MEANING:
-            if isinstance(exc, kind):
-                return t.cast(StoreError, self._explain_ssh(meaning, key))
+        for ssh_error, builtin_error in BUILTINS:
+            if isinstance(exc, ssh_error):
+                return t.cast(StoreError, self._explain_ssh(builtin_error, key))
         return super().explain(exc, key)

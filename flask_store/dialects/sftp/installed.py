@@ -1,4 +1,4 @@
-"""``sftp://``: SSH's file transfer, through whichever library is installed."""
+"""``sftp://``: SSH's file transfer, through the library that is installed."""
 
 from __future__ import annotations
 

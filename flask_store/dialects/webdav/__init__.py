@@ -41,12 +41,12 @@ from .limits import limit_waiting
 from .locks import Locked
 from .writing import WebDAVWriting
 
-#: How often a read begins anew, when the file is replaced since it was looked at.
+#: How many attempts a read has, if the file is replaced after PROPFIND described it.
 ATTEMPTS = 3
 
 
 class WebDAVDialect(WebDAVWriting):
-    """Staged uploads that get their names on the server, and ranged reads."""
+    """Reads files and parts of files; see the base classes for writing and listing."""
 
     protocols = ("webdav+https", "webdav+http")
 
@@ -60,15 +60,18 @@ class WebDAVDialect(WebDAVWriting):
                 " server. Write 'webdav+https://user@host/folder' (or webdav+http)."
             )
         address = parts.netloc.rpartition("@")[2]
-        mine: dict[str, t.Any] = {
+        default_options: dict[str, t.Any] = {
             "base_url": f"{scheme}://{address}",
             "timeout": TIMEOUT,
             "retry": False,
         }
         if parts.username is not None:
-            mine["auth"] = (unquote(parts.username), unquote(parts.password or ""))
+            default_options["auth"] = (
+                unquote(parts.username),
+                unquote(parts.password or ""),
+            )
         root = "/" + unquote(parts.path).strip("/")
-        options = {**mine, **config["STORE_OPTIONS"]}
+        options = {**default_options, **config["STORE_OPTIONS"]}
         instead = "They belong into STORE_PATH, as 'webdav+https://user:password@host'."
         refuse_login("The option base_url", options["base_url"], instead)
         return Location("webdav", root.rstrip("/"), options)
@@ -80,15 +83,15 @@ class WebDAVDialect(WebDAVWriting):
     def connect(self) -> fsspec.AbstractFileSystem:
         fs = WebdavFileSystem(skip_instance_cache=True, **self.location.options)
         limit_waiting(fs.client.http)
-        # Nobody else closes the connections that the client keeps for later.
+        # webdav4 does not close the connections that its client keeps.
         weakref.finalize(fs, fs.client.http.close)
         return fs
 
     # -- reading -------------------------------------------------------------
 
     def record(self, info: Mapping[str, t.Any], key: str) -> Stat:
-        # A folder has no size. The server knows no content type but what the name
-        # says, which was another at first.
+        # A folder has no size. The server tells the content type by the name, and the
+        # private name of the upload was another one.
         size = 0 if info["type"] == "directory" else info["size"]
         return super().record({**info, "size": size, "content_type": None}, key)
 
@@ -102,46 +105,46 @@ class WebDAVDialect(WebDAVWriting):
         found: Stat | None = None,
     ) -> Fetched | None:
         for attempt in range(1, ATTEMPTS + 1):
-            # A server answers for a folder too, with a page.
-            known = self.stat(key)
-            if found is not None and known.version != found.version:
+            # A GET of a folder has a page, so that PROPFIND has to come first.
+            stat = self.stat(key)
+            if found is not None and stat.version != found.version:
                 break
-            if bounds(span, known.size) is None:
+            if bounds(span, stat.size) is None:
                 return None
             try:
-                return self._fetch(known, span)
+                return self._fetch(stat, span)
             except (VersionGone, FileNotFoundError):
-                # It was replaced since it was looked at.
+                # The file was replaced after stat() had described it.
                 if found is not None or attempt == ATTEMPTS:
                     raise
         raise version_gone(key)
 
-    def _fetch(self, known: Stat, span: Span | None) -> Fetched:
+    def _fetch(self, stat: Stat, span: Span | None) -> Fetched:
         headers = {"Accept-Encoding": "identity"}
         if span:
             headers["Range"] = f"bytes={span}"
-        if known.etag:
-            headers["If-Match"] = f'"{known.etag}"'
-        reply = begin(self.fs, self.path(known.name), headers)
+        if stat.etag:
+            headers["If-Match"] = f'"{stat.etag}"'
+        response = begin(self.fs, self.path(stat.name), headers)
         try:
-            sent = _sent(reply, known, span)
+            received = _checked_extent(response, stat, span)
         except BaseException:
-            reply.close()
+            response.close()
             raise
-        body = self._pieces(reply, known)
-        return Fetched(known, sent.start, sent.stop, body)
+        body = self._read_body(response, stat)
+        return Fetched(stat, received.start, received.stop, body)
 
-    def _pieces(self, reply: httpx.Response, known: Stat) -> Iterator[bytes]:
-        with closing(reply):
-            yield from reply.iter_raw(CHUNK)
-        # Dates are of whole seconds, and only an ETag says which version this was.
-        if not (known.etag and strong(reply.headers.get("ETag")) == known.etag):
+    def _read_body(self, response: httpx.Response, stat: Stat) -> Iterator[bytes]:
+        with closing(response):
+            yield from response.iter_raw(CHUNK)
+        # Only an ETag tells which version this was. Dates have whole seconds.
+        if not (stat.etag and strong(response.headers.get("ETag")) == stat.etag):
             try:
-                after = self.stat(known.name)
+                after = self.stat(stat.name)
             except FileNotFoundError as exc:
-                raise version_gone(known.name) from exc
-            if after.version != known.version:
-                raise version_gone(known.name)
+                raise version_gone(stat.name) from exc
+            if after.version != stat.version:
+                raise version_gone(stat.name)
 
     # -- what went wrong -----------------------------------------------------
 
@@ -159,27 +162,30 @@ class WebDAVDialect(WebDAVWriting):
         return super().explain(exc, key)
 
 
-def _sent(reply: httpx.Response, known: Stat, span: Span | None) -> Extent:
-    """Which bytes an answer has, if they are of the version that is known."""
-    status = reply.status_code
+def _checked_extent(response: httpx.Response, stat: Stat, span: Span | None) -> Extent:
+    """Which bytes a response has.
+
+    :raises VersionGone: if they are not of the version *stat*.
+    """
+    status = response.status_code
     if status in (404, 410):
-        raise FileNotFoundError(known.name)
-    # What was asked for is there, in the version that is known.
+        raise FileNotFoundError(stat.name)
+    # stat() has seen the file, and it had bytes of the span. So it was replaced.
     if status in (412, 416):
-        raise version_gone(known.name)
+        raise version_gone(stat.name)
     if status >= 400:
         raise Refused(status)
-    sent = extent(status, reply.headers, span)
-    etag = strong(reply.headers.get("ETag"))
-    modified = date_of(reply.headers.get("Last-Modified"))
-    if etag and known.etag:
-        same = etag == known.etag
+    received = extent(status, response.headers, span)
+    etag = strong(response.headers.get("ETag"))
+    modified = date_of(response.headers.get("Last-Modified"))
+    if etag and stat.etag:
+        same = etag == stat.etag
     else:
-        # Dates are of whole seconds.
-        undated = not (modified and known.modified)
-        same = sent.size == known.size and (undated or modified == known.modified)
+        # Compare the dates, if both are known.
+        undated = not (modified and stat.modified)
+        same = received.size == stat.size and (undated or modified == stat.modified)
     if not same:
-        raise version_gone(known.name)
-    if sent.size != known.size:
-        raise NoAnswer(f"it has {sent.size} bytes in place of {known.size}")
-    return sent
+        raise version_gone(stat.name)
+    if received.size != stat.size:
+        raise NoAnswer(f"it has {received.size} bytes in place of {stat.size}")
+    return received

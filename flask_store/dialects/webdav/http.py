@@ -1,7 +1,7 @@
 """Requests to a WebDAV server (RFC 4918), over the connections of webdav4.
 
-webdav4 itself takes any 2xx for success, and lists what an answer says without looking
-whether that lies in the folder it asked for.
+webdav4 itself takes any 2xx for success, and lists all entries of a response, even if
+they are not in the folder that was requested.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from ..http.answers import Refused
 from ..http.answers import strong
 from ..records import utc
 
-#: The statuses that say that it is done (RFC 4918, sections 9.3, 9.6, 9.7 and 9.9).
+#: The statuses for success (RFC 4918, sections 9.3, 9.6, 9.7 and 9.9).
 DONE = {"MKCOL": {201}, "PUT": {201, 204}, "MOVE": {201, 204}, "DELETE": {204}}
-#: What RFC 9110 allows besides, if a look confirms it: a proxy's page says the same.
+#: RFC 9110 allows 200 for these methods, too. A proxy's own page may also have this
+#: status, so that the caller has to look whether the change was made.
 PERHAPS = {"PUT", "DELETE"}
-#: How much of another answer is read, so that its connection can be used again.
+#: How much of an unneeded body is read, so that the connection can be used again.
 PAGE_LIMIT = 64 * 1024
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*", re.IGNORECASE)
@@ -38,21 +39,21 @@ _STATUS = re.compile(r"HTTP/\S+ (\d{3})\b")
 
 
 class Entry(t.NamedTuple):
-    """What a server tells of a file or a folder.
+    """A file or a folder in a response.
 
     :param path: percent-encoded, without a slash at the end.
-    :param info: as fsspec describes files; ``size`` is ``None`` if it is not told.
+    :param info: as fsspec describes files; ``size`` is ``None`` if it is unknown.
     """
 
     path: str
     info: dict[str, t.Any]
 
 
-class Found(t.NamedTuple):
-    """The answer to PROPFIND.
+class Multistatus(t.NamedTuple):
+    """The response to PROPFIND.
 
-    :param entries: what was asked for and, with depth 1, what is in it.
-    :param date: the server's clock, if it tells.
+    :param entries: the resource that was requested and, with depth 1, what is in it.
+    :param date: the Date header, which is the server's clock, or ``None``.
     """
 
     entries: list[Entry]
@@ -60,23 +61,23 @@ class Found(t.NamedTuple):
 
 
 def change(
-    fs: fsspec.AbstractFileSystem, method: str, path: str, **more: t.Any
+    fs: fsspec.AbstractFileSystem, method: str, path: str, **arguments: t.Any
 ) -> bool:
-    """Ask for a change.
+    """Send a request that changes something.
 
     :param method: one of :data:`DONE`.
-    :param more: arguments of the request.
-    :return: whether it is done. If not, the caller has to look.
+    :param arguments: more arguments of the request.
+    :return: whether the change was made. If not, the caller has to look.
     :raises FileNotFoundError: if there is nothing to delete.
-    :raises Refused: if the server says no.
-    :raises NoAnswer: if it says neither yes nor no.
+    :raises Refused: if the status is an error.
+    :raises NoAnswer: if the status means neither success nor an error.
     """
-    with _sent(fs, method, path, **more) as reply:
+    with _request(fs, method, path, **arguments) as reply:
         status = reply.status_code
         if status == 207:
             text = _read(reply, LIST_LIMIT)
         else:
-            _leave(reply)
+            _skip(reply)
     if status in DONE[method]:
         return True
     if method == "DELETE" and status in (404, 410):
@@ -84,7 +85,7 @@ def change(
     if status >= 400:
         raise Refused(status)
     if status == 207:
-        # RFC 4918, section 9.6.1: it is not done, and why.
+        # RFC 4918, section 9.6.1: the change was not made, for these reasons.
         for response in _responses(text):
             _raise_for(_status_of(response))
     if status == 200 and method in PERHAPS:
@@ -92,39 +93,41 @@ def change(
     raise NoAnswer(f"the status of {method} is {status}")
 
 
-def propfind(fs: fsspec.AbstractFileSystem, path: str, depth: int) -> Found:
-    """Ask what there is.
+def propfind(fs: fsspec.AbstractFileSystem, path: str, depth: int) -> Multistatus:
+    """Describe a file or a folder.
 
-    :param path: of a file or a folder.
-    :param depth: 0, or 1 for what is in the folder too.
-    :raises FileNotFoundError: if there is nothing.
-    :raises Refused: if the server says no.
-    :raises NoAnswer: if the answer is something else.
+    :param path: of the file or the folder.
+    :param depth: 0, or 1 for the entries of the folder, too.
+    :raises FileNotFoundError: if there is neither.
+    :raises Refused: if the status is an error.
+    :raises NoAnswer: if the response cannot be used.
     """
-    with _sent(fs, "PROPFIND", path, headers={"Depth": str(depth)}) as reply:
+    with _request(fs, "PROPFIND", path, headers={"Depth": str(depth)}) as reply:
         status = reply.status_code
         if status == 207:
             date = date_of(reply.headers.get("Date"))
             responses = _responses(_read(reply, LIST_LIMIT))
-            return Found(list(_entries(responses)), date)
-        _leave(reply)
+            return Multistatus(list(_entries(responses)), date)
+        _skip(reply)
     if status in (404, 410):
         raise FileNotFoundError(path)
     if status >= 400:
         raise Refused(status)
     target = _ORIGIN.sub("", reply.headers.get("Location", ""))
     if reply.is_redirect and target == f"{_quoted(path)}/":
-        return propfind(fs, f"{path}/", depth)  # some want a slash behind a folder
+        return propfind(
+            fs, f"{path}/", depth
+        )  # some servers require a slash behind a folder
     raise NoAnswer(f"the status of PROPFIND is {status}")
 
 
 def begin(
     fs: fsspec.AbstractFileSystem, path: str, headers: Mapping[str, str]
 ) -> httpx.Response:
-    """Ask for the bytes of a file.
+    """Request the bytes of a file.
 
-    :return: the answer, whatever it is. Its body is not read yet, and it is to be
-        closed.
+    :return: the response, with any status. Its body has not been read. The caller
+        closes it.
     """
     http = fs.client.http
     request = http.build_request("GET", _quoted(path), headers=headers)
@@ -132,17 +135,17 @@ def begin(
 
 
 def _quoted(path: str) -> str:
-    # webdav4 joins paths unquoted, and then httpx trips over '#'.
+    # webdav4 does not encode paths, and httpx would end them at a '#'.
     return quote(path, errors="surrogateescape")
 
 
-def _sent(
-    fs: fsspec.AbstractFileSystem, method: str, path: str, **more: t.Any
+def _request(
+    fs: fsspec.AbstractFileSystem, method: str, path: str, **arguments: t.Any
 ) -> t.ContextManager[httpx.Response]:
     http = fs.client.http
     return t.cast(
         "t.ContextManager[httpx.Response]",
-        http.stream(method, _quoted(path), follow_redirects=False, **more),
+        http.stream(method, _quoted(path), follow_redirects=False, **arguments),
     )
 
 
@@ -155,8 +158,9 @@ def _read(reply: httpx.Response, limit: int) -> bytes:
     return bytes(text)
 
 
-def _leave(reply: httpx.Response) -> None:
-    """Read what nobody needs, so that the connection can be used again."""
+def _skip(reply: httpx.Response) -> None:
+    """Read the body of a response that is not needed, so that the connection can be
+    used again."""
     with suppress(httpx.HTTPError, NoAnswer):
         _read(reply, PAGE_LIMIT)
 
@@ -175,7 +179,7 @@ def _entries(responses: list[ElementTree.Element]) -> Iterator[Entry]:
     for response in responses:
         status = _status_of(response)
         if status == 404:
-            continue  # it vanished while the answer was made
+            continue  # it was deleted while the server listed the folder
         _raise_for(status)
         href = response.findtext("{DAV:}href", "").strip()
         path = _ORIGIN.sub("", href, count=1)
@@ -185,7 +189,7 @@ def _entries(responses: list[ElementTree.Element]) -> Iterator[Entry]:
 
 
 def _status_of(element: ElementTree.Element) -> int:
-    """The status inside of an answer; 200 if there is none."""
+    """The status of a part of a response; 200 if there is none."""
     text = element.findtext("{DAV:}status")
     if text is None:
         return 200
@@ -204,7 +208,7 @@ def _info(response: ElementTree.Element, name: str) -> dict[str, t.Any]:
     properties: dict[str, ElementTree.Element] = {}
     for group in response.iterfind("{DAV:}propstat"):
         if _status_of(group) == 200:
-            properties |= {found.tag: found for found in group.iterfind("{DAV:}prop/*")}
+            properties |= {prop.tag: prop for prop in group.iterfind("{DAV:}prop/*")}
 
     def text(tag: str) -> str:
         element = properties.get(f"{{DAV:}}{tag}")
@@ -217,11 +221,13 @@ def _info(response: ElementTree.Element, name: str) -> dict[str, t.Any]:
     with suppress(ValueError):
         created = utc(dt.datetime.fromisoformat(text("creationdate")))
     # RFC 4918, section 15.9: what has no resource type is a file.
-    kind = properties.get("{DAV:}resourcetype")
-    folder = kind is not None and kind.find("{DAV:}collection") is not None
+    resource_type = properties.get("{DAV:}resourcetype")
+    is_folder = (
+        resource_type is not None and resource_type.find("{DAV:}collection") is not None
+    )
     return {
         "name": name.rstrip("/"),
-        "type": "directory" if folder else "file",
+        "type": "directory" if is_folder else "file",
         "size": int(size) if size else None,
         "modified": date_of(text("getlastmodified")),
         "created": created,

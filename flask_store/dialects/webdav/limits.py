@@ -1,4 +1,4 @@
-"""How long a WebDAV server may take. httpx knows limits for one read or write only."""
+"""Time limits for WebDAV servers. Those of httpx are for a single read or write."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ..pace import Waiting
 
 
 def limit_waiting(client: httpx.Client) -> None:
-    """Let the connections of a client give up when a server is too slow.
+    """Limit the time that the connections of a client wait for a slow server.
 
-    The read and write timeouts of the client then hold for every 64 KiB, and for an
-    answer that is smaller as a whole. Otherwise a byte every few seconds would keep
-    a client busy for ever.
+    The read and write timeouts of the client are then for every 64 KiB, or for all of a
+    smaller response. Otherwise a server that sends a byte every few seconds could keep
+    the client waiting for ever.
     """
     for transport in {client._transport, *client._mounts.values()}:
-        # A transport of the user's own, or of a test, has no pool.
+        # A transport that the user or a test has set may have no pool.
         pool = getattr(transport, "_pool", None)
         if pool is not None:
             pool._network_backend = LimitedBackend(pool._network_backend)
 
 
 class LimitedBackend(httpcore.NetworkBackend):  # type: ignore[misc]
-    """Makes connections that give up.
+    """Makes connections that wait only for a limited time.
 
-    :param backend: what makes the connections.
+    :param backend: makes the connections.
     """
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
@@ -65,10 +65,10 @@ class LimitedBackend(httpcore.NetworkBackend):  # type: ignore[misc]
 
 
 class LimitedStream(httpcore.NetworkStream):  # type: ignore[misc]
-    """A connection on which 64 KiB, or all that there is, come within the limit.
+    """A connection on which every 64 KiB, or the rest, have to come within the limit.
 
-    Only the time that is spent waiting for the server counts. Whoever reads may take
-    as long as they like.
+    Only the time that is spent waiting for the server counts, and not the time that the
+    reader takes between two reads.
     """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
@@ -76,11 +76,11 @@ class LimitedStream(httpcore.NetworkStream):  # type: ignore[misc]
         self._waiting = Waiting()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = None if timeout is None else timeout - self._waiting.waited
-        if left is not None and left <= 0:
+        remaining = None if timeout is None else timeout - self._waiting.waited
+        if remaining is not None and remaining <= 0:
             raise httpcore.ReadTimeout("the server is too slow")
         start = time.monotonic()
-        data: bytes = self._stream.read(max_bytes, left)
+        data: bytes = self._stream.read(max_bytes, remaining)
         self._waiting.add(time.monotonic() - start, len(data))
         return data
 

@@ -1,4 +1,4 @@
-"""What lies in the folders of a WebDAV server."""
+"""Listings of the folders of a WebDAV server."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from .http import propfind
 
 
 class WebDAVListing(Dialect):
-    """Listings that are whole, or an error."""
+    """Lists folders completely, or raises an error."""
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        #: Whether the server has shown something of this store.
+        #: Whether this process has seen anything in the store's folder.
         self._seen = False
 
     def _info(self, path: str) -> dict[str, t.Any]:
         entries = propfind(self.fs, path, 0).entries
-        found = _at(path, entries) or (entries if len(entries) == 1 else [])
-        if not found:
+        matches = _entries_of(path, entries) or (entries if len(entries) == 1 else [])
+        if not matches:
             raise NoAnswer(f"it does not tell of {naming.quoted(path)}")
-        self._saw(path)
-        return found[0].info
+        self._note_seen(path)
+        return matches[0].info
 
-    def _saw(self, path: str) -> None:
+    def _note_seen(self, path: str) -> None:
         self._seen = self._seen or f"{path}/".startswith(f"{self.root}/")
 
     def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
-        inside = self._list(prefix)
-        if inside is not None:
-            yield from self._files_below(prefix, inside)
+        infos = self._list(prefix)
+        if infos is not None:
+            yield from self._files_below(prefix, infos)
         else:
             self._refuse_missing(prefix)
 
     def _files_below(
         self,
         folder: str,
-        inside: dict[str, dict[str, t.Any]],
+        infos: dict[str, dict[str, t.Any]],
     ) -> Iterator[Stat | Unreachable]:
-        for name, info in sorted(inside.items()):
+        for name, info in sorted(infos.items()):
             key = f"{folder}/{name}" if folder else name
             if name == naming.STAGING:
                 continue
@@ -56,66 +56,71 @@ class WebDAVListing(Dialect):
             elif info["type"] != "directory":
                 yield self.record(info, key)
             else:
-                deeper = self._list(key)
-                if deeper is not None:
-                    yield from self._files_below(key, deeper)
+                inner_infos = self._list(key)
+                if inner_infos is not None:
+                    yield from self._files_below(key, inner_infos)
                 else:
                     self._refuse_missing(key)
 
     def _refuse_missing(self, folder: str) -> None:
-        """Refuse to take a folder for missing that is there.
+        """Raise an error if a folder that PROPFIND did not find should be there.
 
-        :raises NoAnswer: if the folder above has it, or if the store's own folder was
-            there before. A store that nothing was ever saved to has none.
+        :raises NoAnswer: if the parent folder lists it, or if it is the store's own
+            folder and was there before. An empty store has no folder yet.
         """
         if self._seen if not folder else self._is_listed(folder):
             raise NoAnswer(f"it has no folder {naming.quoted(folder)}, which is there")
 
     def _is_listed(self, folder: str) -> bool:
-        """Whether the folder above has this folder."""
-        above, _, name = folder.rpartition("/")
-        inside = self._list(above)
-        if inside is None:  # is that one missing too, or does somebody else answer?
-            return self._is_listed(above) if above else self._seen
-        return bool(inside.get(name, {}).get("type") == "directory")
+        """Whether the parent folder lists this folder."""
+        parent, _, name = folder.rpartition("/")
+        infos = self._list(parent)
+        if (
+            infos is None
+        ):  # is that one missing too, or is the response not the server's?
+            return self._is_listed(parent) if parent else self._seen
+        return bool(infos.get(name, {}).get("type") == "directory")
 
     def _list(self, folder: str) -> dict[str, dict[str, t.Any]] | None:
-        """What is in a folder, by name.
+        """The infos of what is in a folder, by name.
 
         :return: ``None`` if there is no such folder.
-        :raises NoAnswer: if the answer is not about this folder, or not only.
+        :raises NoAnswer: if the response lacks the folder, or has entries that are not
+            in it.
         """
         path = self.path(folder) if folder else self.root
         try:
             entries = propfind(self.fs, f"{path}/", 1).entries
         except FileNotFoundError:
             return None
-        own = _at(path, entries)
-        if not own:
+        matches = _entries_of(path, entries)
+        if not matches:
             raise NoAnswer(f"it does not tell of {naming.quoted(path)}")
-        if own[0].info["type"] != "directory":
+        if matches[0].info["type"] != "directory":
             return None
-        self._saw(path)
-        inside: dict[str, dict[str, t.Any]] = {}
+        self._note_seen(path)
+        infos: dict[str, dict[str, t.Any]] = {}
         for entry in entries:
-            if entry.path == own[0].path:
+            if entry.path == matches[0].path:
                 continue
-            above, _, name = entry.path.rpartition("/")
+            parent, _, name = entry.path.rpartition("/")
             name = unquote(name, errors="surrogateescape")
-            if unquote(above) != unquote(own[0].path) or name in ("", ".", ".."):
+            if unquote(parent) != unquote(matches[0].path) or name in ("", ".", ".."):
                 raise NoAnswer(
                     f"it lists {naming.quoted(unquote(entry.path))}, which is not in"
                     f" {naming.quoted(path)}"
                 )
-            inside[name] = entry.info
-        return inside
+            infos[name] = entry.info
+        return infos
 
     def left(self) -> list[dict[str, t.Any]]:
-        inside = self._list(naming.STAGING) or {}
-        return [{**info, "name": name} for name, info in inside.items()]
+        infos = self._list(naming.STAGING) or {}
+        return [{**info, "name": name} for name, info in infos.items()]
 
 
-def _at(path: str, entries: list[Entry]) -> list[Entry]:
-    """The entries of a path, as a server that ignores case may spell it."""
-    wanted = naming.folded(path.rstrip("/"))
-    return [found for found in entries if naming.folded(unquote(found.path)) == wanted]
+def _entries_of(path: str, entries: list[Entry]) -> list[Entry]:
+    """The entries of a path. A server that ignores case may spell it otherwise."""
+    folded_path = naming.folded(path.rstrip("/"))
+    return [
+        entry for entry in entries if naming.folded(unquote(entry.path)) == folded_path
+    ]

@@ -1,8 +1,8 @@
-"""The folders that keep other processes away from a name on a WebDAV server.
+"""Locks that let one process at a time give a file its name on a WebDAV server.
 
-A lock is an empty folder in the private one, because MKCOL is the one step that fails
-for all but one. It cannot say whose it is, so that a lock whose maker never heard that
-it has it, or has died, is told by its age.
+A lock is an empty folder in the private folder. Of several clients that send MKCOL for
+it, only one succeeds. The folder does not tell who made it. If its maker has died, or
+did not get the answer to MKCOL, only the age of the folder tells so.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from ..http.answers import Refused
 from .http import change
 from .http import propfind
 
-#: How often a lock is asked for, of a server that answers with an error of its own.
+#: How many times MKCOL is sent to a server that answers with a status of 500 or more.
 ATTEMPTS = 8
-#: How many seconds to wait for whoever has the lock, between looks at the name.
+#: The seconds to wait between attempts, while another process has the lock.
 PAUSES = (0.05, 0.15, 0.3, 0.5)
-#: A lock is held while one file gets its name. Whoever has it gives up after one limit
-#: for the answer to MKCOL and one for that to MOVE; after twice as long it is nobody's.
+#: A process holds a lock while it names one file. It gives up after one time limit for
+#: the answer to MKCOL and one for the answer to MOVE. After twice that time the lock is
+#: abandoned.
 LIMITS = 4
-#: How many of the processes that remove a dead lock may die doing so.
+#: How many processes may be killed, one after the other, while they take a lock over.
 DEPTH = 3
 
 
 class Locked(FileExistsError):
-    """A name that is locked, and may be free.
+    """Another process has locked the name, which may still be free.
 
-    :param seconds: after which the lock counts no more.
+    :param seconds: after which the lock is abandoned.
     """
 
     def __init__(self, path: str, seconds: float) -> None:
@@ -49,46 +50,49 @@ class Locked(FileExistsError):
 class Lock:
     """The right to give a file its name.
 
-    :param path: of the lock.
-    :param taken: tells whether the name is there meanwhile.
+    :param path: of the lock's folder.
+    :param is_name_taken: tells whether a file has the name by now.
     """
 
     def __init__(
-        self, fs: fsspec.AbstractFileSystem, path: str, taken: Callable[[], bool]
+        self,
+        fs: fsspec.AbstractFileSystem,
+        path: str,
+        is_name_taken: Callable[[], bool],
     ) -> None:
         self.fs = fs
         self.path = path
-        self.taken = taken
-        # Others may be more patient than this process.
+        self.is_name_taken = is_name_taken
+        # Other processes may have a longer limit than this one.
         limit = max(fs.client.http.timeout.read or 0, TIMEOUT)
         self.lifetime = dt.timedelta(seconds=LIMITS * limit)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Have the lock.
+        """Hold the lock.
 
-        :raises FileExistsError: if the name is there.
+        :raises FileExistsError: if a file has the name.
         :raises Locked: if another process has the lock.
         """
-        self._take()
+        self._acquire()
         try:
             yield
         except httpx.TimeoutException:
-            raise  # whoever is silent would be waited for once more
+            raise  # another request would wait as long again
         except BaseException:
             self._release()
             raise
         self._release()
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         for pause in (*PAUSES, None):
             if self._make():
                 return
-            # Servers stumble over what is moved or removed at this moment.
+            # Servers may answer with an error while another client moves or deletes.
             with suppress(Refused):
-                if self.taken():
+                if self.is_name_taken():
                     raise FileExistsError(self.path)
-                if self._is_dead() and self._bury():
+                if self._is_dead() and self._take_over():
                     return
             if pause is not None:
                 time.sleep(pause)
@@ -101,39 +105,43 @@ class Lock:
             except Refused as exc:
                 if exc.status == httpx.codes.METHOD_NOT_ALLOWED:  # RFC 4918, 9.3.1
                     return False
-                # Servers stumble when two ask at once.
+                # Servers may answer with an error when two clients ask at once.
                 if exc.status < 500 or attempt == ATTEMPTS:
                     raise
         raise AssertionError
 
-    def _made(self) -> tuple[dt.datetime, dt.timedelta] | None:
-        """When the lock was made, and how old it is, by the server's own clock."""
+    def _age(self) -> dt.timedelta | None:
+        """The age of the lock by the server's clock; ``None`` if there is no lock, or
+        if the server does not tell."""
         with suppress(FileNotFoundError):
-            found = propfind(self.fs, f"{self.path}/", 0)
-            info: dict[str, t.Any] = found.entries[0].info if found.entries else {}
-            made = info.get("modified") or info.get("created")
-            if made and found.date:
-                return made, found.date - made
+            response = propfind(self.fs, f"{self.path}/", 0)
+            info: dict[str, t.Any] = (
+                response.entries[0].info if response.entries else {}
+            )
+            created = info.get("modified") or info.get("created")
+            if created and response.date:
+                age: dt.timedelta = response.date - created
+                return age
         return None
 
     def _is_dead(self) -> bool:
-        made = self._made()
-        return made is not None and made[1] > self.lifetime
+        age = self._age()
+        return age is not None and age > self.lifetime
 
-    def _bury(self) -> bool:
-        """Take the lock from a process that is gone."""
-        # Only one may remove it, and only after another look: a second one would
-        # remove the lock that the first one makes in its place.
-        grave = Lock(self.fs, f"{self.path}~", lambda: False)
-        if grave.path.endswith("~" * (DEPTH + 1)):
+    def _take_over(self) -> bool:
+        """Take the lock over from a process that has died."""
+        # Only one process may remove the lock, and it has to look at its age once more.
+        # Otherwise a second process would remove the lock that the first one makes.
+        outer_lock = Lock(self.fs, f"{self.path}~", lambda: False)
+        if outer_lock.path.endswith("~" * (DEPTH + 1)):
             return False
-        with suppress(FileExistsError), grave.held():
+        with suppress(FileExistsError), outer_lock.held():
             if self._is_dead():
                 self._release()
             return self._make()
         return False
 
     def _release(self) -> None:
-        # What is left of it costs others the name for a moment only.
+        # A lock that stays delays other processes, until it counts as abandoned.
         with suppress(httpx.HTTPError, Refused, NoAnswer, FileNotFoundError):
             change(self.fs, "DELETE", f"{self.path}/")

@@ -18,7 +18,7 @@ from .locks import Lock
 
 
 class Body:
-    """An upload as httpx takes it: from its start, each time it is asked."""
+    """An upload as the content of a request. Each iteration begins at its start."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -28,10 +28,12 @@ class Body:
 
 
 class WebDAVWriting(WebDAVListing, StagedDialect):
-    """A PUT beside, then a MOVE while an MKCOL keeps others away from the name.
+    """Sends a PUT to a private name, and then a MOVE under a lock for the final name.
 
-    Servers write a PUT where everybody sees it grow, so that a final name cannot be
-    its target. "Overwrite: F" looks first and moves then; MKCOL alone is one mkdir.
+    On most servers a file is visible while a PUT writes it, so that the PUT cannot go
+    to the final name. A MOVE with "Overwrite: F" first looks whether the name is free,
+    and then moves: these are two steps. MKCOL is a single mkdir, so that the lock is
+    one.
     """
 
     rename_word = "MOVE with 'Overwrite: F'"
@@ -76,7 +78,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         if ";" in new.rpartition("/")[2] and self._cuts_destinations():
             new += "/"
         self._move_as_is(old, new, overwrite)
-        self._saw(new)
+        self._note_seen(new)
 
     def _move_as_is(self, old: str, new: str, overwrite: str) -> None:
         target = self.location.options["base_url"] + quote(new)
@@ -84,8 +86,8 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         change(self.fs, "MOVE", old, headers=headers)
 
     def _cuts_destinations(self) -> bool:
-        """Whether this server takes what follows a ';' for no part of the name, by
-        trying it. It then understands a slash behind it, which others might not."""
+        """Try whether this server cuts a name at a ';'. Such a server accepts a slash
+        behind the name, which then stays whole. Other servers may not accept it."""
         if self._cuts is None:
             old, new = self.staging_path(), self.staging_path()
             self._upload(Source(io.BytesIO(), None), old)
