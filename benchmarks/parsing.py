@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from werkzeug.formparser import FormDataParser
 
-from flask_store.forms import FormParser
+from flask_store.uploads.multipart import FormParser
 
 from .client import BOUNDARY
 from .client import TAIL

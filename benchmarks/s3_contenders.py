@@ -144,10 +144,10 @@ def s3fs_put(settings: Settings) -> Put:
 
 def bare_put(settings: Settings) -> Put:
     """The floor: a signed request on an open socket, and a look at its status."""
-    from flask_store.dialects import s3_signing
+    from flask_store.dialects.s3 import signing
 
     parts = urlsplit(settings["STORE_S3_ENDPOINT_URL"])
-    keys = s3_signing.Keys(
+    keys = signing.Keys(
         settings["STORE_S3_ACCESS_KEY"], settings["STORE_S3_SECRET_KEY"]
     )
     assert parts.hostname and parts.port
@@ -159,7 +159,7 @@ def bare_put(settings: Settings) -> Put:
         url = f"{parts.scheme}://{parts.netloc}/{settings['STORE_S3_BUCKET']}/{key}"
         said = {"If-None-Match": "*", "Content-Length": str(file.tell())}
         region = settings["STORE_S3_REGION"]
-        said = s3_signing.headers("PUT", url, keys, region, said, digest)
+        said = signing.headers("PUT", url, keys, region, said, digest)
         lines = [f"PUT {urlsplit(url).path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in said.items()]
         sock.sendall("\r\n".join([*lines, "", ""]).encode())

@@ -23,8 +23,8 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from flask_store.forms import FormParser
-from flask_store.uploads import StreamingRequest
+from flask_store.uploads.multipart import FormParser
+from flask_store.uploads.streaming import StreamingRequest
 
 from .measure import arguments
 from .measure import parsed

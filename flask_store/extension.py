@@ -128,9 +128,9 @@ class Store(t.Generic[ProviderT_co]):
         if self.name is None:
             _show_defaults(app, cls, store, before)
         if replaced is not None and replaced._bound is not None:
-            from . import uploads
+            from .uploads import streaming
 
-            uploads.uninstall(app, replaced._bound)
+            streaming.uninstall(app, replaced._bound)
         store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
@@ -209,7 +209,7 @@ class Store(t.Generic[ProviderT_co]):
         # Not by calling the provider: one of 0.0.4 wants a file.
         store = self._provider(app)._bound
         if store is not None and _has_route(store):
-            from . import routes
+            from .http import routes
 
             routes.register(app, t.cast("FsspecStore", store), self._extension_name)
 

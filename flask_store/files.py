@@ -214,9 +214,9 @@ class FileWrapper:
     def _repr_mimebundle_(
         self, include: t.Any = None, exclude: t.Any = None
     ) -> dict[str, str]:
-        from . import notebook
+        from .views import preview
 
-        return notebook.preview(self)
+        return preview.preview(self)
 
     def __str__(self) -> str:
         return self.key

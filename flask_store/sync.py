@@ -27,8 +27,8 @@ from .dialects import Stat
 from .exceptions import FileExists
 from .exceptions import NotConfiguredError
 from .exceptions import StoreError
-from .sources import Streamed
 from .stores.fsspec import FsspecStore
+from .uploads.source import Streamed
 
 #: How many files are under way at a time. Each waits for the network, mostly.
 WORKERS = 16

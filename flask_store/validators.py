@@ -21,9 +21,9 @@ from wtforms import ValidationError
 
 from . import media_types
 from . import naming
-from .accepting import open_source
 from .exceptions import NoFile
-from .sources import Source
+from .uploads import open_source
+from .uploads.source import Source
 
 #: How many bytes from the start of a file are looked at.
 HEAD = 8192

@@ -25,11 +25,11 @@ from contextlib import ExitStack
 from flask import Flask
 
 from .. import signals
+from ..concurrency.greenlets import lock
+from ..concurrency.greenlets import patched
 from ..exceptions import NotConfiguredError
-from ..greenlets import lock
-from ..greenlets import patched
-from ..sources import Source
-from ..unnamed import Unnamed
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
 from .boxes import Box
 from .entries import BadJournal
 from .entries import Entry

@@ -18,9 +18,9 @@ from dataclasses import asdict
 
 import shortuuid
 
-from ..greenlets import lock
-from ..sources import Source
-from ..unnamed import Unnamed
+from ..concurrency.greenlets import lock
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
 from .copying import copy_into
 from .entries import Entry
 from .entries import Files

@@ -6,9 +6,9 @@ import io
 import os
 import typing as t
 
-from ..greenlets import offload
-from ..sources import Source
-from ..unnamed import Unnamed
+from ..concurrency.greenlets import offload
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
 
 #: How much the kernel copies at a time; other greenlets run in between.
 STEP = 64 * 1024**2

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from dataclasses import fields
 
 from .. import naming
-from ..greenlets import offload
-from ..unnamed import sync_folder
+from ..concurrency.greenlets import offload
+from ..uploads.disk import sync_folder
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from ..dialects import Stat
 from ..dialects import utc
 from ..dialects.bodies import FilePart
 from ..dialects.records import bounds
-from ..sources import Source
-from ..unnamed import Unnamed
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
 from . import Background
 from .entries import Entry
 from .holding import Held

@@ -8,10 +8,10 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
+from ..concurrency.greenlets import flag
 from ..exceptions import StoreUnavailable
-from ..greenlets import flag
 from ..naming import quoted
-from ..sources import CHUNK
+from ..uploads.source import CHUNK
 from .boxes import is_orphan
 from .entries import Entry
 from .entries import Files

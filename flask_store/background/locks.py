@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
 
-from ..greenlets import lock
+from ..concurrency.greenlets import lock
 
 _held: set[int] = set()
 #: Nobody forks between the opening of a file and its entry above.

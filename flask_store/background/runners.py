@@ -6,11 +6,11 @@ import threading
 import typing as t
 from collections.abc import Callable
 
+from ..concurrency.greenlets import current_hub
+from ..concurrency.greenlets import lock
+from ..concurrency.greenlets import original
+from ..concurrency.greenlets import patched
 from ..exceptions import NotConfiguredError
-from ..greenlets import current_hub
-from ..greenlets import lock
-from ..greenlets import original
-from ..greenlets import patched
 
 
 class Runner(t.Protocol):

@@ -17,8 +17,8 @@ from ..dialects import whole
 from ..dialects.errors import NoAnswer
 from ..exceptions import FileExists
 from ..exceptions import StoreError
-from ..sources import CHUNK
-from ..sources import Source
+from ..uploads.source import CHUNK
+from ..uploads.source import Source
 from .holding import Held
 
 if t.TYPE_CHECKING:

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 import shortuuid
 
-from ..sources import Source
-from ..unnamed import probe
+from ..uploads.disk import probe
+from ..uploads.source import Source
 from .boxes import Box
 from .entries import BadJournal
 from .entries import Entry

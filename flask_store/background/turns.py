@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..greenlets import Flag
-from ..greenlets import flag
-from ..greenlets import lock
+from ..concurrency.greenlets import Flag
+from ..concurrency.greenlets import flag
+from ..concurrency.greenlets import lock
 from .runners import Runner
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ..greenlets import Flag
-from ..greenlets import flag
-from ..greenlets import lock
-from ..sources import CHUNK
-from ..sources import Source
+from ..concurrency.greenlets import Flag
+from ..concurrency.greenlets import flag
+from ..concurrency.greenlets import lock
+from ..uploads.source import CHUNK
+from ..uploads.source import Source
 
 State: t.TypeAlias = t.Literal["waiting", "running", "stored", "parked", "deleted"]
 

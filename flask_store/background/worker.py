@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..concurrency.greenlets import lock
+from ..concurrency.ioloop import get_loop
 from ..exceptions import ClientError
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
-from ..greenlets import lock
-from ..ioloop import get_loop
 from .boxes import Box
 from .entries import BadJournal
 from .entries import Entry

@@ -19,7 +19,7 @@ from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..stores.fsspec import FsspecStore
-from ..table import visible
+from ..views.table import visible
 from .command import command
 from .command import Failure
 

@@ -14,7 +14,7 @@ from .. import secrecy
 from ..exceptions import StoreError
 from ..extension import Store
 from ..stores.fsspec import FsspecStore
-from ..table import visible
+from ..views.table import visible
 
 #: The exit code when there is no such file; 1 is any other failure, 2 wrong usage.
 NOT_FOUND = 3

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 from fsspec.callbacks import Callback
 
-from ..table import human
+from ..views.table import human
 
 
 class _Bar(Callback):  # type: ignore[misc]

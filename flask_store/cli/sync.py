@@ -13,8 +13,8 @@ from flask.cli import with_appcontext
 
 from .. import sync as engine
 from ..stores.fsspec import FsspecStore
-from ..table import human
-from ..table import visible
+from ..views.table import human
+from ..views.table import visible
 from .command import redacted
 from .command import store_named
 from .command import StoreCommand

@@ -14,9 +14,9 @@ from flask import current_app
 
 from ..stores.fsspec import FsspecStore
 from ..stores.fsspec import OnConflict
-from ..table import human
-from ..table import visible
-from ..table import when
+from ..views.table import human
+from ..views.table import visible
+from ..views.table import when
 from .command import command
 from .progress import progress
 

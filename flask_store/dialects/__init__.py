@@ -26,18 +26,18 @@ import shortuuid
 from fsspec.asyn import AsyncFileSystem
 from fsspec.dircache import DirCache
 
-from .. import claims
-from .. import ioloop
 from .. import media_types
 from .. import naming
 from .. import secrecy
+from ..concurrency import ioloop
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..secrecy import Options
-from ..sources import Source
-from ..sources import Streamed
-from ..unnamed import Unnamed
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
+from ..uploads.source import Streamed
+from . import claims
 from .connection import Connection
 from .connection import Scope
 from .errors import as_builtin
@@ -49,7 +49,7 @@ from .errors import version_gone
 from .files import Files as Files
 from .files import Hold as Hold
 from .handles import HandleFile
-from .places import Location as Location
+from .location import Location as Location
 from .records import bounds as bounds
 from .records import Fetched as Fetched
 from .records import first as first
@@ -65,8 +65,8 @@ from .records import utc as utc
 from .records import whole as whole
 
 if t.TYPE_CHECKING:
-    from ..claims import Claim
-    from ..links import Period
+    from ..http.links import Period
+    from .claims import Claim
 
 #: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
 #: save that waits longer holds a worker; every protocol gives up within 10 s.

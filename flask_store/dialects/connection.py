@@ -8,7 +8,7 @@ import typing as t
 import weakref
 from collections.abc import Callable
 
-from ..greenlets import patched
+from ..concurrency.greenlets import patched
 
 if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem

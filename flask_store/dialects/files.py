@@ -5,8 +5,8 @@ from __future__ import annotations
 import typing as t
 from contextlib import AbstractContextManager
 
-from ..sources import Source
-from ..unnamed import Unnamed
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
 from .records import Fetched
 from .records import Span
 from .records import Stat

@@ -7,7 +7,7 @@ import typing as t
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..sources import CHUNK
+from ..uploads.source import CHUNK
 from .errors import NoAnswer
 from .records import joined
 

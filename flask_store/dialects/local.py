@@ -15,11 +15,6 @@ from urllib.parse import urlsplit
 
 from .. import media_types
 from .. import naming
-from ..beneath import hold
-from ..beneath import hold_folder
-from ..beneath import LEADS_OUT
-from ..beneath import leads_out
-from ..beneath import Place
 from ..exceptions import FileExists
 from ..exceptions import InvalidName
 from ..exceptions import NotConfiguredError
@@ -27,15 +22,15 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..secrecy import Options
-from ..sources import CHUNK
-from ..sources import Source
-from ..unnamed import BINARY
-from ..unnamed import FOLLOWS
-from ..unnamed import make_folders
-from ..unnamed import MODE
-from ..unnamed import NO_LINKS
-from ..unnamed import probe
-from ..unnamed import Unnamed
+from ..uploads.disk import BINARY
+from ..uploads.disk import FOLLOWS
+from ..uploads.disk import make_folders
+from ..uploads.disk import MODE
+from ..uploads.disk import NO_LINKS
+from ..uploads.disk import probe
+from ..uploads.disk import Unnamed
+from ..uploads.source import CHUNK
+from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
@@ -49,10 +44,15 @@ from . import utc
 from .bodies import FilePart
 from .errors import explained
 from .errors import version_gone
+from .folders import hold
+from .folders import hold_folder
+from .folders import LEADS_OUT
+from .folders import leads_out
+from .folders import Place
 from .records import bounds
 
 if t.TYPE_CHECKING:
-    from ..claims import Claim
+    from .claims import Claim
 
 #: What open(2) answers for a socket, and for a device without a driver.
 NO_DATA = (errno.ENXIO, errno.ENODEV)

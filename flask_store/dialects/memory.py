@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from .. import naming
 from ..exceptions import FileExists
-from ..sources import Source
+from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
@@ -22,7 +22,7 @@ from .errors import version_gone
 from .records import bounds
 
 if t.TYPE_CHECKING:
-    from ..claims import Claim
+    from .claims import Claim
 
 # fsspec keeps one dictionary per process and looks before it leaps.
 _lock = threading.RLock()

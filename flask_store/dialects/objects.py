@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .. import media_types
 from .. import naming
 from ..exceptions import NotConfiguredError
-from ..sources import Source
+from ..uploads.source import Source
 from . import Dialect
 from . import Fetched
 from . import Location
@@ -31,8 +31,8 @@ from .records import OutOfSpan
 if t.TYPE_CHECKING:
     import datetime as dt
 
-    from ..claims import Claim
-    from ..links import Period
+    from ..http.links import Period
+    from .claims import Claim
 
 #: The metadata by which a save knows its own object again.
 TOKEN = "flask-store-token"

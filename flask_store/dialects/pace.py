@@ -10,8 +10,8 @@ from collections.abc import Callable
 from collections.abc import Generator
 from contextlib import suppress
 
-from .. import ioloop
-from ..sources import CHUNK
+from ..concurrency import ioloop
+from ..uploads.source import CHUNK
 from .errors import NoAnswer
 
 #: How many bytes of a body have to come, or to go, within each limit. A body that

@@ -6,8 +6,8 @@ import io
 import typing as t
 from collections.abc import Iterator
 
-from ..sources import CHUNK
-from ..sources import StoredFile
+from ..uploads.source import CHUNK
+from ..uploads.source import StoredFile
 from . import Dialect
 from .errors import NoAnswer
 from .records import Fetched

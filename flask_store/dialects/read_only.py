@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
-from ..sources import Source
+from ..uploads.source import Source
 from . import Dialect
 from . import Location
 
 if t.TYPE_CHECKING:
-    from ..claims import Claim
+    from .claims import Claim
 
 
 class ReadOnlyDialect(Dialect):

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import field
 
-from ..sources import CHUNK
+from ..uploads.source import CHUNK
 from .bodies import Body
 from .bodies import Explained
 from .bodies import FilePart

@@ -25,10 +25,10 @@ DIALECTS = {
     "local": "flask_store.dialects.local.LocalDialect",
     "memory": "flask_store.dialects.memory.MemoryDialect",
     "s3": "flask_store.dialects.s3.S3Dialect",
-    "sftp": "flask_store.dialects.sftp.SFTPDialect",
-    "sftp+paramiko": "flask_store.dialects.sftp_paramiko.ParamikoDialect",
-    "sftp+sshfs": "flask_store.dialects.sftp_sshfs.SshfsDialect",
-    "ssh": "flask_store.dialects.sftp.SFTPDialect",
+    "sftp": "flask_store.dialects.sftp.installed.SFTPDialect",
+    "sftp+paramiko": "flask_store.dialects.sftp.by_paramiko.ParamikoDialect",
+    "sftp+sshfs": "flask_store.dialects.sftp.by_sshfs.SshfsDialect",
+    "ssh": "flask_store.dialects.sftp.installed.SFTPDialect",
     "abfs": "flask_store.dialects.azure.AzureDialect",
     "abfss": "flask_store.dialects.azure.AzureDialect",
     "az": "flask_store.dialects.azure.AzureDialect",
@@ -76,7 +76,7 @@ def open_dialect(url: str | os.PathLike[str], config: Mapping[str, t.Any]) -> Di
     while url.startswith("dir::"):  # what a store does anyhow: it keeps to its folder
         url = url.removeprefix("dir::")
     if CHAIN.match(url):
-        from .chained import open_chained
+        from .chains import open_chained
 
         return open_chained(url, config, open_dialect)
     protocol = protocol_of(url)

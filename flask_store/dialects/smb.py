@@ -30,13 +30,13 @@ from smbprotocol.structure import DateTimeField
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
-from ..sources import CHUNK
-from ..sources import Source
+from ..uploads.source import CHUNK
+from ..uploads.source import Source
 from . import Location
 from . import NOT_A_FILE
 from . import TIMEOUT
 from .errors import NoAnswer
-from .staged import StagedDialect
+from .renamed import StagedDialect
 
 #: What dates are counted from. All are cut to microseconds, as smbprotocol does.
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

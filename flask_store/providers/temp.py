@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from flask import Flask
 
 from .. import naming
-from ..accepting import open_source
 from ..stores.fsspec import FsspecStore
+from ..uploads import open_source
 from .local import LocalProvider
 
 

@@ -10,11 +10,11 @@ from sqlalchemy.types import TypeDecorator
 
 from .. import Provider as current_provider
 from .. import Store
-from ..accepting import Upload
 from ..files import FileWrapper
 from ..naming import MAX_KEY
 from ..naming import quoted
 from ..stores.fsspec import FsspecStore
+from ..uploads import Upload
 
 
 class StoredFile(TypeDecorator[FileWrapper]):

@@ -31,7 +31,7 @@ from sqlalchemy.orm import UOWTransaction
 
 from ..files import FileWrapper
 from ..naming import quoted
-from ..sources import Source
+from ..uploads.source import Source
 from .answers import Answers
 from .holding import columns_of
 from .holding import count_rows

@@ -11,12 +11,12 @@ from flask import current_app
 from flask import Flask
 
 from .. import naming
-from ..accepting import Upload as Upload
 from ..exceptions import NotConfiguredError
 from ..settings import is_set
 from ..settings import Settings
 from ..settings import slips
 from ..settings import warn
+from ..uploads import Upload as Upload
 
 if t.TYPE_CHECKING:
     from ..background.upload import Upload as BackgroundUpload

@@ -20,9 +20,6 @@ from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from .. import media_types
 from .. import naming
 from .. import signals
-from .. import usage
-from ..accepting import open_source
-from ..accepting import Upload
 from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Files
@@ -38,12 +35,15 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import VersionGone
 from ..files import FileWrapper
-from ..listing import Listing
 from ..secrecy import Options
-from ..sources import Source
-from ..sources import StoredFile
-from ..sources import Streamed
-from ..unnamed import Unnamed
+from ..uploads import open_source
+from ..uploads import Upload
+from ..uploads.disk import Unnamed
+from ..uploads.source import Source
+from ..uploads.source import StoredFile
+from ..uploads.source import Streamed
+from ..views import usage
+from ..views.listing import Listing
 from . import BaseStore
 from .opened import OpenedFile
 
@@ -85,9 +85,9 @@ class FsspecStore(BaseStore):
         if self.background is not None:
             self.background.attach(app)
         if self.streams_uploads:
-            from .. import uploads
+            from ..uploads import streaming
 
-            uploads.install(app, self)
+            streaming.install(app, self)
 
     @classmethod
     def from_url(
@@ -634,7 +634,7 @@ class FsspecStore(BaseStore):
         :raises NotConfiguredError: if the application has to sign and has no
             ``SECRET_KEY``, or nobody serves the file.
         """
-        from .. import links
+        from ..http import links
 
         key = self.key(name)
         link = None
@@ -659,8 +659,8 @@ class FsspecStore(BaseStore):
         download_as: str | None = None,
     ) -> str | None:
         """Like :meth:`signed_url`, but signed by the storage itself, or ``None``."""
-        from .. import links
-        from .. import presentation
+        from ..http import links
+        from ..http import presentation
 
         key = self.key(name)
         shown = presentation.headers(

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
+from ..concurrency.greenlets import patched
 from ..dialects.registry import protocol_of
 from ..exceptions import NotConfiguredError
-from ..greenlets import patched
 from .fsspec import FsspecStore
 
 

@@ -19,15 +19,15 @@ from flask import Flask
 from flask import Response
 
 from flask_store import direct
-from flask_store import links
-from flask_store import marks
 from flask_store import Store
-from flask_store.claims import Claim
+from flask_store.dialects.claims import Claim
 from flask_store.direct import DirectUpload
+from flask_store.direct import marks
 from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import BadLink
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreUnavailable
+from flask_store.http import links
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
 from tests.support.gcs_server import account

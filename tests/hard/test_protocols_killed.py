@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from flask_store.stores.fsspec import FsspecStore
-from flask_store.unnamed import probe
+from flask_store.uploads.disk import probe
 from tests.support.contract import upload
 from tests.support.protocol_rows import new
 from tests.support.protocol_rows import ROWS

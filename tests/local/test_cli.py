@@ -20,9 +20,9 @@ from werkzeug.datastructures import FileStorage
 
 from flask_store import Store
 from flask_store.cli import store as group
-from flask_store.sources import Source
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.uploads.source import Source
 from tests.storages.test_s3 import settings
 from tests.support.servers import ROOT
 from tests.support.servers import S3Server
@@ -330,7 +330,7 @@ def test_import_does_not_load_the_terminal() -> None:
     code = (
         "import sys, flask_store; from flask_store.stores.local import LocalStore;"
         "print([m for m in sys.modules if m in"
-        " ('flask_store.cli', 'flask_store.notebook', 'flask_store.sync', 'IPython',"
+        " ('flask_store.cli', 'flask_store.views.preview', 'flask_store.sync', 'IPython',"
         " 'pandas', 'matplotlib', 'tqdm')])"
     )
     done = subprocess.run(

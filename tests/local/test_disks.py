@@ -30,7 +30,7 @@ from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.local import LocalStore
-from flask_store.unnamed import Unnamed
+from flask_store.uploads.disk import Unnamed
 from tests.conftest import missing
 from tests.support.servers import ROOT
 

@@ -12,13 +12,13 @@ import typing as t
 
 import pytest
 
-from flask_store import unnamed
 from flask_store.dialects import PAGE
 from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
+from flask_store.uploads import disk
 from tests.conftest import missing
 from tests.support.contract import StoreContract
 from tests.support.contract import upload
@@ -160,7 +160,7 @@ def test_folders_that_know_no_fsync(
     code: str,
 ) -> None:
     """What is stored is answered so, and the log says once what does not hold."""
-    monkeypatch.setattr(unnamed, "_told", set())
+    monkeypatch.setattr(disk, "_told", set())
     real = os.fsync
 
     def refuse(fd: int) -> None:

@@ -11,11 +11,11 @@ import typing as t
 import pytest
 from werkzeug.datastructures import FileStorage
 
-from flask_store.accepting import open_source
 from flask_store.exceptions import NoFile
-from flask_store.sources import CHUNK
-from flask_store.sources import Source
-from flask_store.sources import Window
+from flask_store.uploads import open_source
+from flask_store.uploads.source import CHUNK
+from flask_store.uploads.source import Source
+from flask_store.uploads.source import Window
 
 
 class Drip(io.RawIOBase):

@@ -31,9 +31,9 @@ from flask_store.background.turns import Turns
 from flask_store.background.upload import Upload
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
-from flask_store.sources import Source
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from flask_store.uploads.source import Source
 from tests.support.background_servers import restartable_s3
 from tests.support.background_servers import s3_settings
 from tests.support.contract import DyingSeekable

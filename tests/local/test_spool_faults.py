@@ -34,8 +34,8 @@ from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
-from flask_store.sources import Source
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.uploads.source import Source
 from tests.hard.test_spool_story import directed
 from tests.hard.test_spool_story import Owner
 from tests.local.test_spool import spooled

@@ -16,9 +16,9 @@ import pytest
 
 from flask_store.background.boxes import Box
 from flask_store.background.spool import Spool
-from flask_store.sources import Source
 from flask_store.stores.s3 import S3Store
-from flask_store.unnamed import Unnamed
+from flask_store.uploads.disk import Unnamed
+from flask_store.uploads.source import Source
 from tests.local.test_spool import make
 from tests.local.test_spool import proxy
 from tests.local.test_spool import settings_for

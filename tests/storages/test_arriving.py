@@ -17,10 +17,10 @@ from flask import request
 from werkzeug.exceptions import ClientDisconnected
 
 from flask_store import Store
-from flask_store.arriving import Arriving
 from flask_store.files import FileWrapper
-from flask_store.sources import Source
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.uploads.arriving import Arriving
+from flask_store.uploads.source import Source
 from tests.support import tls
 from tests.support.background_servers import s3_settings
 from tests.support.relay import Relay

@@ -17,7 +17,6 @@ from flask import jsonify
 from flask import Response
 from flask.testing import FlaskClient
 
-from flask_store import links
 from flask_store import Store
 from flask_store.direct import DirectUpload
 from flask_store.exceptions import BadLink
@@ -25,6 +24,7 @@ from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import TooLarge
 from flask_store.exceptions import WrongType
+from flask_store.http import links
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
 from tests.storages.test_s3 import settings

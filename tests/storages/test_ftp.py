@@ -11,8 +11,8 @@ import typing as t
 import pytest
 
 from flask_store.dialects.errors import NoAnswer
-from flask_store.dialects.ftp_facts import facts
-from flask_store.dialects.ftp_facts import listed
+from flask_store.dialects.ftp.facts import facts
+from flask_store.dialects.ftp.facts import listed
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError

@@ -19,14 +19,14 @@ from werkzeug import Request
 from werkzeug import Response
 
 from flask_store import Store
-from flask_store.claims import Claim
+from flask_store.dialects.claims import Claim
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
-from flask_store.links import Period
+from flask_store.http.links import Period
 from flask_store.stores.fsspec import FsspecStore
 from tests.support.contract import upload
 from tests.support.gcs_server import account

@@ -12,11 +12,11 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_store import links
 from flask_store import Store
-from flask_store.dialects import s3_signing
+from flask_store.dialects.s3 import signing
 from flask_store.exceptions import BadLink
 from flask_store.exceptions import NotConfiguredError
+from flask_store.http import links
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 from tests.storages.test_s3 import settings
@@ -261,9 +261,9 @@ def test_expires_must_be_a_time(store: FsspecStore) -> None:
 def test_signature_is_that_of_the_documentation() -> None:
     """The example of the Amazon S3 API Reference ("Authenticating Requests: Using
     Query Parameters") comes out to the last digit."""
-    link = s3_signing.link(
+    link = signing.link(
         "https://examplebucket.s3.amazonaws.com/test.txt",
-        s3_signing.Keys(
+        signing.Keys(
             "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
         ),
         "us-east-1",

@@ -28,10 +28,10 @@ from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from flask import Flask
 
-from flask_store.dialects import s3_signing
-from flask_store.dialects.s3_account import Endpoint
-from flask_store.dialects.s3_account import S3Account
-from flask_store.dialects.s3_account import split_root
+from flask_store.dialects.s3 import signing
+from flask_store.dialects.s3.account import Endpoint
+from flask_store.dialects.s3.account import S3Account
+from flask_store.dialects.s3.account import split_root
 from flask_store.exceptions import NotConfiguredError
 from flask_store.stores.s3 import S3Store
 
@@ -565,9 +565,7 @@ def test_forms_are_those_of_boto3(
         )
     }
     # boto3's policy has another order; its key makes the same signature of our text.
-    signer = auth.S3SigV4PostAuth(
-        s3_signing.Keys("AK", "SK"), case.service, case.region
-    )
+    signer = auth.S3SigV4PostAuth(signing.Keys("AK", "SK"), case.service, case.region)
     request = AWSRequest("POST")
     request.context["timestamp"] = fields["x-amz-date"]
     assert signer.signature(form.fields["policy"], request) == signature
@@ -609,7 +607,7 @@ def test_headers_are_those_of_botocore(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What we sign in a sixth of the time is what botocore signs, byte for byte."""
-    keys = s3_signing.Keys("AK", "S/K+", token)
+    keys = signing.Keys("AK", "S/K+", token)
     url = Endpoint(server, "eu-central-1", "s3", (), False).address(key)
     said = {
         "Content-Type": "text/plain;  charset=utf-8 ",
@@ -617,9 +615,7 @@ def test_headers_are_those_of_botocore(
         "x-amz-meta-name": "a,b=c",
         "If-None-Match": "*",
     }
-    headers = s3_signing.headers(
-        method, url, keys, "eu-central-1", said, s3_signing.UNSIGNED
-    )
+    headers = signing.headers(method, url, keys, "eu-central-1", said, signing.UNSIGNED)
     _stop_clock(monkeypatch, headers["x-amz-date"])
     request = AWSRequest(method, url, said)
     request.context["client_config"] = Config(s3={"payload_signing_enabled": False})

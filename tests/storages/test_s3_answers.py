@@ -16,10 +16,10 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_store import ioloop
-from flask_store.claims import Claim
-from flask_store.dialects import answers
+from flask_store.concurrency import ioloop
+from flask_store.dialects import extents
 from flask_store.dialects import s3 as s3_dialect
+from flask_store.dialects.claims import Claim
 from flask_store.dialects.errors import NoAnswer
 from flask_store.dialects.records import Span
 from flask_store.exceptions import FileExists
@@ -36,7 +36,7 @@ from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 from flask_store.sync import Journal
 from flask_store.sync import Sync
-from flask_store.table import visible
+from flask_store.views.table import visible
 from tests.local.test_cli import application
 from tests.local.test_cli import Shell
 from tests.storages.test_s3 import settings
@@ -692,10 +692,10 @@ PART = {"Content-Range": "bytes 5-9/20", "Content-Length": "5"}
 
 def test_part_may_come_with_200() -> None:
     """rclone answers so; the part has to be named, and to have its length."""
-    found = answers.extent(200, PART, Span(5, 9))
-    assert found == answers.Extent(5, 10, 20)
-    whole = answers.extent(200, {"Content-Length": "20"}, Span(5, 9))
-    assert whole == answers.Extent(0, 20, 20)
+    found = extents.extent(200, PART, Span(5, 9))
+    assert found == extents.Extent(5, 10, 20)
+    whole = extents.extent(200, {"Content-Length": "20"}, Span(5, 9))
+    assert whole == extents.Extent(0, 20, 20)
     for headers, span in (
         (PART, None),
         (PART, Span(0, 4)),
@@ -703,7 +703,7 @@ def test_part_may_come_with_200() -> None:
         ({"Content-Range": PART["Content-Range"]}, Span(5, 9)),
     ):
         with pytest.raises(NoAnswer):
-            answers.extent(200, headers, span)
+            extents.extent(200, headers, span)
 
 
 # -- what a form has uploaded ------------------------------------------------

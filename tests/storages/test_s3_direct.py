@@ -10,9 +10,9 @@ import typing as t
 
 import pytest
 
-from flask_store.dialects.s3_direct import DirectClient
-from flask_store.dialects.s3_errors import Unanswered
-from flask_store.dialects.s3_loop import LoopClient
+from flask_store.dialects.s3.direct import DirectClient
+from flask_store.dialects.s3.errors import Unanswered
+from flask_store.dialects.s3.loop import LoopClient
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.s3 import S3Store

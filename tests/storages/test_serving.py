@@ -23,12 +23,12 @@ from werkzeug.http import parse_date
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from flask_store import conditions
-from flask_store import presentation
 from flask_store import Store
 from flask_store.dialects import Stat
 from flask_store.exceptions import NotConfiguredError
 from flask_store.files import FileWrapper
+from flask_store.http import conditions
+from flask_store.http import presentation
 from flask_store.stores.fsspec import FsspecStore
 from tests.storages.test_s3 import settings
 from tests.support import serving_table

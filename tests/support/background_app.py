@@ -10,7 +10,7 @@ from flask import Flask
 from flask import request
 
 from flask_store import Store
-from flask_store.greenlets import patched
+from flask_store.concurrency.greenlets import patched
 
 app = Flask(__name__, instance_path=os.environ["INSTANCE"])
 app.secret_key = "of the tests"

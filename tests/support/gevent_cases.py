@@ -26,9 +26,9 @@ import urllib.request
 from flask import Flask
 
 from flask_store import Store
-from flask_store.greenlets import offload
-from flask_store.greenlets import original
-from flask_store.greenlets import patched
+from flask_store.concurrency.greenlets import offload
+from flask_store.concurrency.greenlets import original
+from flask_store.concurrency.greenlets import patched
 from flask_store.stores.fsspec import FsspecStore
 
 Case: t.TypeAlias = t.Callable[[FsspecStore], t.Any]
@@ -146,7 +146,7 @@ def first_calls(store: FsspecStore) -> dict[str, int]:
     """16 threads make the first call at once."""
     from aiobotocore.session import AioSession
 
-    from flask_store import ioloop
+    from flask_store.concurrency import ioloop
 
     start = threading.Barrier(16) if not patched() else None
     names: list[str] = []
@@ -198,7 +198,7 @@ def killed(store: FsspecStore) -> dict[str, t.Any]:
     """A killed greenlet and a Timeout end their transfers, and at once."""
     import gevent
 
-    from flask_store import ioloop
+    from flask_store.concurrency import ioloop
 
     def transfers() -> int:
         import asyncio

@@ -23,7 +23,7 @@ import pytest
 from flask import Flask
 
 from flask_store import Store
-from flask_store.dialects import s3_options
+from flask_store.dialects.s3 import options
 from flask_store.settings import KEYS
 from flask_store.settings import TABLE
 from tests.support.servers import ROOT
@@ -154,7 +154,7 @@ def test_kinds_are_the_table_s() -> None:
 
 def test_time_limits_of_s3_are_those_of_the_code() -> None:
     """Both pages state them in seconds."""
-    connect, read = s3_options.CONNECT_TIMEOUT, s3_options.READ_TIMEOUT
+    connect, read = options.CONNECT_TIMEOUT, options.READ_TIMEOUT
     config = (ROOT / "docs" / "config.rst").read_text(encoding="utf-8")
     assert f"{connect} s to connect, {read} s" in config
     limits = (ROOT / "docs" / "s3.rst").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from wtforms import MultipleFileField
 from wtforms import ValidationError
 
 from flask_store import Store
-from flask_store.sources import Source
+from flask_store.uploads.source import Source
 from flask_store.validators import EveryFile
 from flask_store.validators import FileExtension
 from flask_store.validators import FileSize

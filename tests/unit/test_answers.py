@@ -7,10 +7,10 @@ import typing as t
 import pytest
 
 from flask_store.dialects import Span
-from flask_store.dialects.answers import extent
-from flask_store.dialects.answers import size_of
 from flask_store.dialects.bodies import Body
 from flask_store.dialects.errors import NoAnswer
+from flask_store.dialects.extents import extent
+from flask_store.dialects.extents import size_of
 
 
 @pytest.mark.parametrize(

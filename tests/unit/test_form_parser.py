@@ -11,10 +11,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.sansio.multipart import MultipartDecoder
 
-from flask_store import pieces
-from flask_store.forms import FormParser
-from flask_store.forms import PADDING_SIZE
-from flask_store.pieces import LARGE as READ
+from flask_store.uploads import reading
+from flask_store.uploads.multipart import FormParser
+from flask_store.uploads.multipart import PADDING_SIZE
+from flask_store.uploads.reading import LARGE as READ
 from tests.support.rounds import rounds
 
 pytestmark = pytest.mark.lower_bounds
@@ -95,8 +95,8 @@ def content(chance: random.Random) -> bytes:
 @pytest.fixture
 def uncollected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short reads are parsed as they come."""
-    monkeypatch.setattr(pieces, "SHORT", 1)
-    monkeypatch.setattr(pieces, "SMALL", 1)
+    monkeypatch.setattr(reading, "SHORT", 1)
+    monkeypatch.setattr(reading, "SMALL", 1)
 
 
 @pytest.mark.usefixtures("uncollected")

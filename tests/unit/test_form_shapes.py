@@ -25,10 +25,10 @@ from benchmarks.shapes import Parser
 from benchmarks.shapes import Shape
 from benchmarks.shapes import SHAPES
 from benchmarks.shapes import WHOLE
-from flask_store import forms
-from flask_store.forms import FormParser
-from flask_store.forms import PADDING
-from flask_store.uploads import StreamingRequest
+from flask_store.uploads import multipart
+from flask_store.uploads.multipart import FormParser
+from flask_store.uploads.multipart import PADDING
+from flask_store.uploads.streaming import StreamingRequest
 
 #: How many bytes a read returns, and how long the form is then.
 READS = {
@@ -111,7 +111,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
     monkeypatch.setattr(MultipartDecoder, "__init__", counting_init)
     monkeypatch.setattr(MultipartDecoder, "next_event", counting_event)
-    monkeypatch.setattr(forms, "AFTER_MARK", Expression(forms.AFTER_MARK, counts))
+    monkeypatch.setattr(
+        multipart, "AFTER_MARK", Expression(multipart.AFTER_MARK, counts)
+    )
     return counts
 
 

@@ -8,10 +8,10 @@ import random
 import threading
 import time
 
-from flask_store import ioloop
-from flask_store.helpers import HELPERS
-from flask_store.sources import Source
-from flask_store.sources import Window
+from flask_store.concurrency import ioloop
+from flask_store.concurrency.threads import HELPERS
+from flask_store.uploads.source import Source
+from flask_store.uploads.source import Window
 
 
 def test_cancelled_job_of_a_helper_is_not_begun() -> None:

@@ -1,0 +1,116 @@
+"""``simplecache::``: another storage, whose files are fetched once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import typing as t
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+
+import fsspec
+
+from .. import Dialect
+from .. import Fetched
+from .. import Location
+from .. import Span
+from .. import Stat
+from .. import Unreachable
+from .. import whole
+from ..bodies import FilePart
+from ..errors import version_gone
+from ..read_only import ChainedDialect
+from ..records import bounds
+
+
+class SimpleCacheDialect(ChainedDialect):
+    """Another storage, each file of which is fetched once and read from the disk.
+
+    The storage is still asked for what there is, so that a file which was replaced
+    or deleted there is so here. The folder is private to a process and goes with it,
+    unless ``STORE_OPTIONS`` names one as ``cache_storage``.
+    """
+
+    protocols = ("simplecache",)
+    reason = (
+        "a cache cannot promise that what was saved is stored. Save to a store whose"
+        " STORE_PATH has no 'simplecache::'."
+    )
+
+    def __init__(self, inner: Dialect, folder: str | None) -> None:
+        super().__init__(Location("simplecache", inner.root, {}), inner)
+        self.folder = folder
+
+    @property
+    def uri(self) -> str:
+        return f"simplecache::{self.inner.uri}"
+
+    def uri_of(self, key: str) -> str:
+        return f"simplecache::{self.inner.uri_of(key)}"
+
+    def path(self, key: str, *, follow: bool = True) -> str:
+        return self.inner.path(key, follow=follow)
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        folder = self.folder
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="flask-store-cache-")
+        os.makedirs(folder, 0o700, exist_ok=True)
+        fs = fsspec.filesystem(
+            "simplecache",
+            fs=self.inner.fs,
+            cache_storage=folder,
+            skip_instance_cache=True,
+        )
+        if self.folder is None:
+            weakref.finalize(fs, shutil.rmtree, folder, ignore_errors=True)
+        return fs
+
+    def stat(self, key: str) -> Stat:
+        return self.inner.stat(key)
+
+    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        return self.inner.walk(prefix)
+
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        return self.inner.first_page(prefix)
+
+    def open(self, key: str) -> t.IO[bytes]:
+        return self._copy(self.stat(key))
+
+    def get(
+        self,
+        key: str,
+        span: Span | None = None,
+        found: Stat | None = None,
+    ) -> Fetched | None:
+        known = found or self.stat(key)
+        where = bounds(span, known.size)
+        if where is None:
+            return None
+        file = self._copy(known)
+        return Fetched(known, *where, FilePart(file, *where))
+
+    def _copy(self, found: Stat) -> t.BinaryIO:
+        """The version of a file that *found* describes, from the disk."""
+        version = repr((self.path(found.name), found.etag, found.modified, found.size))
+        folder = self.fs.storage[-1]
+        path = os.path.join(folder, hashlib.sha256(version.encode()).hexdigest())
+        with suppress(FileNotFoundError):
+            return open(path, "rb")
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            try:
+                fetched = self.inner.get(found.name, None, found)
+                file.writelines(whole(fetched))
+                # Not every storage can be asked for a version, and this one stays.
+                if self.stat(found.name) != found:
+                    raise version_gone(found.name)
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        return open(path, "rb")

@@ -1,0 +1,57 @@
+"""What the token of a direct upload allows, and the private files beside it. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .. import naming
+
+#: A private file of an upload. Its name says until when it means something.
+_NAME = re.compile(r"[0-9A-Za-z]+\.([0-9]{1,11})\.(upload|confirmed)(\.|\Z)")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one token allows.
+
+    :param key: the one key. It carries a UUID, so that nothing else ever has it.
+    :param destination: that of the provider which made the token.
+    :param id: sets the token apart from all others.
+    :param content_type: under which the file will be stored, whatever is sent.
+    :param max_size: in bytes.
+    :param expires: the last moment, in POSIX seconds.
+    :param form: whether the storage itself takes the form, and not the application.
+    """
+
+    key: str
+    destination: str
+    id: str
+    content_type: str
+    max_size: int
+    expires: int
+    form: bool = False
+
+    @property
+    def staged(self) -> str:
+        """Where the upload lies until it is confirmed: in the private folder."""
+        return self._private("upload")
+
+    @property
+    def mark(self) -> str:
+        """The private file whose existence says that the upload is confirmed."""
+        return self._private("confirmed")
+
+    def _private(self, kind: t.Literal["upload", "confirmed"]) -> str:
+        return f"{naming.STAGING}/{self.id}.{self.expires}.{kind}"
+
+
+def good_until(name: str) -> dt.datetime | None:
+    """Until when a private file has to stay; ``None`` if it is no upload's.
+
+    :param name: without its folder.
+    """
+    match = _NAME.match(name)
+    return None if match is None else dt.datetime.fromtimestamp(int(match[1]), dt.UTC)

@@ -1,0 +1,488 @@
+"""``s3://``: Amazon S3 and the servers that speak like it, through s3fs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import io
+import logging
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextlib import suppress
+from functools import cached_property
+from urllib.parse import unquote
+from urllib.parse import urlsplit
+
+import fsspec
+import shortuuid
+from werkzeug.http import parse_date
+
+from ... import naming
+from ...concurrency.greenlets import may_wait
+from ...concurrency.greenlets import patched
+from ...exceptions import NotConfiguredError
+from ...exceptions import StoreError
+from ...secrecy import Options
+from ...uploads.arriving import arriving
+from ...uploads.source import Source
+from ...uploads.source import Window
+from .. import Fetched
+from .. import Location
+from .. import Span
+from .. import Stat
+from .. import utc
+from ..errors import NoAnswer
+from ..objects import ObjectDialect
+from ..objects import Page
+from ..objects import seconds_of
+from ..objects import Staged
+from ..objects import TOKEN
+from ..records import joined
+from . import signing
+from .account import S3Account
+from .account import split_root
+from .account import with_shared_loader
+from .answers import Answer
+from .answers import checksum
+from .answers import headers_of
+from .answers import is_stored
+from .answers import META
+from .answers import page
+from .errors import explain
+from .errors import status_of
+from .errors import TAKEN
+from .errors import Unanswered
+from .loop import LoopClient
+from .options import s3_options
+from .options import server_config
+
+if t.TYPE_CHECKING:
+    from ...http.links import Period
+    from .direct import DirectClient
+
+logger = logging.getLogger(__name__)
+
+#: The largest object that one PUT or one POST may carry, or one copy make (Amazon S3
+#: User Guide, "Uploading objects" and "Copying objects"), and with it the largest that
+#: can be created exclusively.
+SINGLE_LIMIT = 5 * 1024**3
+#: The same page allows 10,000 parts, and 5 MiB as the least size of one.
+PART_SIZE = 64 * 1024**2
+MAX_PARTS = 10_000
+
+
+class S3Dialect(ObjectDialect):
+    """One streamed conditional PUT: it is whole or it is not there."""
+
+    protocols = ("s3", "s3a")
+    signs = True
+    #: Known without asking botocore, which takes a while.
+    has_addresses = True
+    split_root = staticmethod(split_root)
+    settings = (
+        "STORE_S3_ENDPOINT_URL, STORE_S3_REGION, STORE_S3_BUCKET and the keys"
+        " STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY"
+    )
+    bucket_setting = "STORE_S3_BUCKET (or the bucket in STORE_PATH)"
+    largest_form = SINGLE_LIMIT
+    # Who finds a name taken, and then nobody there, has met an upload that goes on.
+    tries = 1
+
+    #: Whether the options leave nothing to s3fs; ``None`` until somebody asks.
+    _ordinary: bool | None = None
+
+    def __init__(self, location: Location) -> None:
+        options = dict(location.options)
+        #: Whether the server honours If-None-Match; ``"auto"`` finds out.
+        self.conditional: bool | str = options.pop("conditional_writes", "auto")
+        self._conditional_copies: bool | None = None
+        public_url = options.pop("public_endpoint_url", None)
+        super().__init__(Location("s3", location.root, options))
+        #: Where the bucket is, and who asks for it.
+        self.account = S3Account(self.bucket, self.location.options, public_url)
+        #: The ACL of new objects, if they get one.
+        self.acl: str | None = options.get("s3_additional_kwargs", {}).get("ACL")
+        # botocore makes none for an access point. The application takes the uploads.
+        self.takes_forms = not self.bucket.startswith("arn:")
+
+    @classmethod
+    def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
+        if importlib.util.find_spec("s3fs") is None:
+            raise NotConfiguredError(
+                "S3 needs s3fs. Install it with: pip install 'Flask-Store[s3]'"
+            )
+        parts = urlsplit(url)
+        # s3fs would take the whole of 'KEY:SECRET@bucket' for the bucket's name.
+        userinfo, _, bucket = parts.netloc.rpartition("@")
+        key, _, secret = userinfo.partition(":")
+        if not bucket:
+            raise NotConfiguredError(
+                "STORE_PATH names no bucket. Write 's3://bucket/prefix'."
+            )
+        # '#' and '?' may stand in a key; urlsplit takes them for its own.
+        path = url.split("://", 1)[1].partition("/")[2]
+        root = "/".join([bucket, *filter(None, path.split("/"))])
+        options = s3_options(config, unquote(key) or None, unquote(secret) or None)
+        return Location("s3", root, options)
+
+    def connect_options(self) -> Options:
+        options = super().connect_options()
+        config = options["config_kwargs"]
+        if not self.account.endpoint.is_amazon:
+            config = {**server_config(), **config}
+        if patched():
+            from .session import PatchedSession
+
+            config = {"http_session_cls": PatchedSession, **config}
+        options["config_kwargs"] = config
+        return options
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        fs = super().connect()
+        fs.retries = 1  # botocore tries again already; both together take minutes
+        if fs.session is None:
+            from aiobotocore.session import AioSession
+
+            fs.session = with_shared_loader(AioSession(**fs.kwargs))
+        return fs
+
+    # -- who makes a request -------------------------------------------------
+
+    def _ask(self, verb: str, name: str, *args: t.Any) -> t.Any:
+        """Put, get, head or delete one object.
+
+        The direct way is asked first, where it is open. Where it has no answer, or one
+        that does not answer the question, s3fs asks once more, and what it gets is
+        final.
+        """
+        if self.is_direct:
+            try:
+                return getattr(self.direct, verb)(name, *args)
+            except Unanswered:
+                pass
+        return getattr(self.loop, verb)(name, *args)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a request is so ordinary that it needs no s3fs to be made, and this
+        thread may wait for it."""
+        if self._ordinary is None:
+            from .direct import is_proxied
+
+            account = self.account
+            self._ordinary = account.is_ordinary and not is_proxied(
+                account.endpoint.url
+            )
+        return self._ordinary and may_wait()
+
+    @cached_property
+    def direct(self) -> DirectClient:
+        """The client of a thread that has nothing else to do than to wait."""
+        from .direct import DirectClient
+
+        config = self.location.options["config_kwargs"]
+        limits = config["connect_timeout"], config["read_timeout"]
+        return DirectClient(self.account, self.acl, *limits)
+
+    @property
+    def loop(self) -> LoopClient:
+        """The client that knows every option and every request, and greenlets."""
+        timeout = self.location.options["config_kwargs"]["read_timeout"]
+        return LoopClient(self.fs, self.bucket, float(timeout))
+
+    # -- writing -------------------------------------------------------------
+
+    def body(self, source: Source) -> AbstractContextManager[Source]:
+        # A body that is signed has to be here as a whole before it can be sent.
+        if self.is_direct and self.direct.encrypts:
+            return arriving(source)
+        return source.rewindable()
+
+    def exclusive(self, staged: Staged) -> bool:
+        if self.conditional == "auto":
+            # Amazon's own S3 has had conditional writes since August 2024.
+            self.conditional = self.account.endpoint.is_amazon or self._probe()
+        return bool(self.conditional) and staged.source.size <= SINGLE_LIMIT
+
+    def put(
+        self, name: str, source: Source, content_type: str, token: str, new: bool
+    ) -> None:
+        if source.size > SINGLE_LIMIT:
+            self._put_parts(name, source, content_type, token)
+        else:
+            self._ask("put", name, source, content_type, token, new)
+
+    def _put_parts(
+        self, name: str, source: Source, content_type: str, token: str
+    ) -> None:
+        source.complete()
+        loop, where = self.loop, {"Bucket": self.bucket, "Key": name}
+        begun = loop.call(
+            "create_multipart_upload",
+            **where,
+            ContentType=content_type,
+            Metadata={TOKEN: token},
+        )
+        where["UploadId"] = _given(begun, "UploadId")
+        try:
+            step = max(PART_SIZE, -(-source.size // MAX_PARTS))
+            parts = []
+            for number, start in enumerate(range(0, source.size, step), start=1):
+                body = Window(source, start, min(step, source.size - start))
+                part = loop.send("upload_part", body, **where, PartNumber=number)
+                if not is_stored(headers_of(part)):
+                    raise NoAnswer("a part is answered by something else than S3")
+                parts.append({"PartNumber": number, "ETag": part["ETag"]})
+            done = loop.call_slow(
+                "complete_multipart_upload",
+                **where,
+                MultipartUpload={"Parts": parts},
+            )
+            _given(done, "ETag")
+        except BaseException:
+            # Parts that nobody completes are invisible, and paid for every month.
+            with suppress(Exception):
+                loop.call("abort_multipart_upload", **where)
+            raise
+
+    def copy(self, source: str, target: str, etag: str, new: bool) -> None:
+        conditions = {"IfNoneMatch": "*"} if new else {}
+        try:
+            reply = self.loop.call_slow(
+                "copy_object",
+                Bucket=self.bucket,
+                Key=target,
+                CopySource={"Bucket": self.bucket, "Key": source},
+                CopySourceIfMatch=f'"{etag}"',
+                **conditions,
+            )
+        except Exception as exc:
+            if status_of(exc) in TAKEN:
+                raise FileExistsError(target) from exc
+            raise
+        _given(reply.get("CopyObjectResult") or {}, "ETag")
+
+    # -- whether conditions are honoured -------------------------------------
+
+    def _probe(self) -> bool:
+        """Whether this server honours ``If-None-Match``, by trying it."""
+        name = self._probe_name()
+        try:
+            # The first one is refused if its answer got lost and it was sent again.
+            honoured = any(
+                self._is_refused(name, data) for data in (b"first", b"second")
+            )
+        except TimeoutError:
+            raise  # whoever asks a silent server again waits again; sweep has the rest
+        except BaseException:
+            self._remove_probe(name)
+            raise
+        self._remove_probe(name)
+        if not honoured:
+            logger.warning(
+                "The server ignores If-None-Match: every name in %s will carry a UUID.",
+                self.uri,
+            )
+        return honoured
+
+    def _is_refused(self, name: str, data: bytes) -> bool:
+        staged = Staged(Source(io.BytesIO(data), None), shortuuid.uuid())
+        try:
+            self._put(staged, name, "text/plain", new=True)
+        except FileExistsError:
+            return True
+        return False
+
+    def can_copy(self, source: str, new: bool) -> bool:
+        """Some servers know the condition only for what is uploaded. So a copy onto a
+        name that is taken is tried."""
+        if new and self._conditional_copies is None:
+            name = self._probe_name()
+            self._is_refused(name, b"taken")
+            try:
+                self._conditional_copies = self._refuses_copy(source, name)
+            finally:
+                self._remove_probe(name)
+        return not new or bool(self._conditional_copies)
+
+    def _refuses_copy(self, source: str, taken: str) -> bool:
+        from botocore.exceptions import ParamValidationError
+
+        where = {"Bucket": self.bucket, "Key": taken}
+        copied = {"Bucket": self.bucket, "Key": source}
+        try:
+            reply = self.loop.call(
+                "copy_object", **where, CopySource=copied, IfNoneMatch="*"
+            )
+        except ParamValidationError:
+            return False  # an older botocore does not know it
+        except Exception as exc:
+            status = status_of(exc)
+            if status not in (*TAKEN, 400, 501):
+                raise
+            return status in TAKEN
+        _given(reply.get("CopyObjectResult") or {}, "ETag")
+        return False
+
+    def _probe_name(self) -> str:
+        return self.absolute_path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
+
+    def _remove_probe(self, name: str) -> None:
+        try:
+            self.remove(name)
+        except Exception as exc:  # keys that may only write are a good habit
+            logger.warning("The tiny object %s is not deleted: %s", name, exc)
+
+    # -- reading -------------------------------------------------------------
+
+    def head(self, name: str, within: float | None = None) -> Stat:
+        return self._stat(name, self._ask("head", name))
+
+    def fetch(self, name: str, span: Span | None, etag: str | None) -> Fetched:
+        answer = self._ask("get", name, span, etag)
+        stat = self._stat(name, answer)
+        return Fetched(stat, answer.sent.start, answer.sent.stop, answer.body)
+
+    def read(self, key: str) -> bytes:
+        answer = self._ask("get", self.absolute_path(key), None, None, None)
+        data = joined(answer.body)
+        if len(data) != answer.sent.size:
+            raise NoAnswer(f"it has {len(data)} bytes in place of {answer.sent.size}")
+        return data
+
+    def _stat(self, name: str, answer: Answer) -> Stat:
+        headers = answer.headers
+        return self.described(
+            name,
+            answer.sent.size,
+            parse_date(headers.get("Last-Modified")),
+            headers.get("ETag"),
+            headers.get("Content-Type"),
+            checksum(headers),
+            headers.get(f"{META}{TOKEN}"),
+        )
+
+    def pages(self, prefix: str) -> Iterator[Page]:
+        asked = {"Bucket": self.bucket, "Prefix": prefix}
+        more: str | None = ""
+        while more is not None:
+            objects, more = page(self.loop.call("list_objects_v2", **asked), asked)
+            asked["ContinuationToken"] = more or ""
+            files = [
+                self.described(
+                    found["Key"],
+                    found["Size"],
+                    found.get("LastModified"),
+                    found.get("ETag"),
+                    None,
+                )
+                for found in objects
+            ]
+            yield Page(files, more is not None)
+
+    def has_bucket(self) -> bool:
+        # A HEAD says 404 for a missing object and for a missing bucket alike.
+        try:
+            self.loop.call("head_bucket", Bucket=self.bucket)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            pass  # keys for one prefix: there is a bucket, or it would say 404
+        return True
+
+    # -- deleting ------------------------------------------------------------
+
+    def remove(self, name: str) -> None:
+        if not self._ask("delete", name):
+            # Some servers say 200, and so does a login page.
+            with suppress(FileNotFoundError):
+                self._ask("head", name)
+                raise NoAnswer("a deletion was answered, and the file is still there")
+
+    def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
+        """Also multipart uploads that nobody finished, but below our prefix only:
+        the bucket may be shared."""
+        yield from super().sweep(before, dry_run)
+        prefix = self._folder("")
+        asked: dict[str, t.Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        while True:
+            try:
+                page = self.loop.call("list_multipart_uploads", **asked)
+            except FileNotFoundError:
+                self.check_bucket()
+                return  # rclone's answer when there are none
+            for upload in page.get("Uploads", ()):
+                if utc(upload["Initiated"]) < before:  # type: ignore[operator]
+                    if not dry_run:
+                        self._abort(upload)
+                    yield upload["Key"][len(prefix) :]
+            if not page.get("IsTruncated"):
+                return
+            asked["KeyMarker"] = page["NextKeyMarker"]
+            asked["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+    def _abort(self, upload: Mapping[str, t.Any]) -> None:
+        with suppress(FileNotFoundError):
+            self.loop.call(
+                "abort_multipart_upload",
+                Bucket=self.bucket,
+                Key=upload["Key"],
+                UploadId=upload["UploadId"],
+            )
+
+    # -- addresses, and what is signed ---------------------------------------
+
+    def address(self, key: str) -> str | None:
+        return self.account.public_endpoint.address(self.absolute_path(key))
+
+    def sign(
+        self, key: str, period: Period, disposition: str, content_type: str
+    ) -> str:
+        seconds = seconds_of(period, "S3")
+        endpoint = self.account.signed_endpoint()
+        return signing.link(
+            endpoint.address(self.absolute_path(key)),
+            self.account.keys(),
+            endpoint.region,
+            period.start,
+            seconds,
+            {
+                "response-content-disposition": disposition,
+                "response-content-type": content_type,
+            },
+            endpoint.service,
+        )
+
+    def form(
+        self, fields: dict[str, str], conditions: list[t.Any], expires: int
+    ) -> tuple[str, dict[str, str]] | None:
+        if not self.takes_forms:
+            return None
+        if self.acl:
+            fields = {**fields, "acl": self.acl}
+        endpoint = self.account.signed_endpoint()
+        return endpoint.url, signing.form(
+            fields,
+            conditions,
+            self.account.keys(),
+            endpoint.region,
+            dt.datetime.fromtimestamp(expires, dt.UTC),
+            endpoint.service,
+        )
+
+    # -- what went wrong -----------------------------------------------------
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        return explain(self, exc, key) or super().explain(exc, key)
+
+
+def _given(reply: Mapping[str, t.Any], name: str) -> str:
+    """What every answer of S3 to such a request gives.
+
+    :raises NoAnswer: if it does not.
+    """
+    if not reply.get(name):
+        raise NoAnswer(f"it gives no {name}")
+    return str(reply[name])

@@ -1,0 +1,134 @@
+"""Whether an answer is S3's own, and what it says. Pure.
+
+Something in between may answer in its place: a login page with 200, a proxy with an
+empty body. S3 gives every object an ETag, and every listing a mark whether it is whole.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Generator
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import MutableMapping
+
+from .. import extents
+from ..errors import NoAnswer
+from ..records import Span
+
+#: What the headers of an object's own metadata begin with.
+META = "x-amz-meta-"
+#: With so many bytes an answer may begin; a smaller object is there as a whole.
+FIRST = 64 * 1024
+#: What tells that an ETag is not the MD5 of the content (Amazon S3 API Reference,
+#: "Object"): the header, with the values that do no harm.
+ENCRYPTED = {
+    "x-amz-server-side-encryption": (None, "AES256"),
+    "x-amz-server-side-encryption-customer-algorithm": (None,),
+}
+_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+
+#: The headers of an answer, which may be asked for in any case.
+Headers: t.TypeAlias = MutableMapping[str, str]
+
+
+class Answer(t.NamedTuple):
+    """What S3 answers about an object, and its bytes.
+
+    :param headers: of the answer.
+    :param sent: which bytes of the object it has, or would have.
+    :param body: these bytes, of which the first are here; nothing of a HEAD.
+    """
+
+    headers: Headers
+    sent: extents.Extent
+    body: Generator[bytes] | Iterator[bytes]
+
+
+def extent(
+    status: int, headers: Mapping[str, str], span: Span | None
+) -> extents.Extent:
+    """Which bytes of an object an answer to GET has; see
+    :func:`flask_store.dialects.extents.extent`.
+
+    :raises NoAnswer: if it cannot be trusted to be S3's answer to that.
+    """
+    refuse_foreign(headers)
+    return extents.extent(status, headers, span)
+
+
+def size_of(headers: Mapping[str, str]) -> int:
+    """The size of an object, as the answer to HEAD gives it.
+
+    :raises NoAnswer: if it cannot be trusted to be S3's answer to that.
+    """
+    refuse_foreign(headers)
+    return extents.size_of(headers)
+
+
+def refuse_foreign(headers: Mapping[str, str]) -> None:
+    """:raises NoAnswer: if an answer about an object cannot be S3's."""
+    if not headers.get("ETag"):
+        raise NoAnswer("it has no ETag, as every answer of S3 about a file has")
+
+
+def is_stored(headers: Mapping[str, str]) -> bool:
+    """Whether an answer with 200 to PUT is S3's own: it has an ETag and no body."""
+    length = (headers.get("Content-Length") or "0").strip()
+    return bool(headers.get("ETag")) and length == "0"
+
+
+def headers_of(reply: Mapping[str, t.Any]) -> Headers:
+    """The headers of an answer, from what botocore makes of it."""
+    from urllib3 import HTTPHeaderDict
+
+    return HTTPHeaderDict(reply["ResponseMetadata"]["HTTPHeaders"])
+
+
+def checksum(headers: Mapping[str, str]) -> str | None:
+    """The MD5 of an object, if its ETag is that for sure.
+
+    :param headers: of an answer about the object.
+    """
+    etag = (headers.get("ETag") or "").strip('"').lower()
+    plain = all(headers.get(name) in known for name, known in ENCRYPTED.items())
+    return f"md5:{etag}" if plain and _MD5.match(etag) else None
+
+
+class Page(t.NamedTuple):
+    """A part of a listing.
+
+    :param objects: by botocore's names, each with Key and Size.
+    :param more: the token for the next part, if there is one.
+    """
+
+    objects: list[Mapping[str, t.Any]]
+    more: str | None
+
+
+def page(reply: Mapping[str, t.Any], asked: Mapping[str, str]) -> Page:
+    """What an answer to ListObjectsV2 lists.
+
+    botocore makes a listing of nothing from an empty body, and from every page that
+    happens to be XML.
+
+    :param asked: the parameters of the request.
+    :raises NoAnswer: if it is no listing, or not the one that was asked for.
+    """
+    more = None
+    if "IsTruncated" not in reply:
+        raise NoAnswer("it is no listing: nothing in it says whether it is whole")
+    if reply["IsTruncated"]:
+        more = reply.get("NextContinuationToken")
+        if not more or more == asked.get("ContinuationToken"):
+            raise NoAnswer("the listing goes on, and does not say where")
+    objects = list(reply.get("Contents") or ())
+    for found in objects:
+        if not str(found.get("Key", "")).startswith(asked["Prefix"]):
+            raise NoAnswer(
+                f"it lists {found.get('Key')!r}, which is not below {asked['Prefix']!r}"
+            )
+        if found.get("Size") is None:
+            raise NoAnswer(f"the listing gives {found['Key']!r} no size")
+    return Page(objects, more)

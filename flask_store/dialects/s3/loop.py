@@ -1,0 +1,249 @@
+"""Requests to S3 through s3fs, and for how long they are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+from collections.abc import Mapping
+from contextlib import suppress
+
+import fsspec
+
+from ...concurrency import ioloop
+from ...uploads.source import CHUNK
+from ...uploads.source import Source
+from ...uploads.source import Window
+from .. import extents
+from ..errors import NoAnswer
+from ..objects import Replaced
+from ..objects import TOKEN
+from ..pace import Patience
+from ..pace import Piece
+from ..pace import pieces
+from ..pace import read_piece
+from ..records import OutOfSpan
+from ..records import Span
+from .answers import Answer
+from .answers import extent
+from .answers import FIRST
+from .answers import Headers
+from .answers import headers_of
+from .answers import is_stored
+from .answers import size_of
+from .errors import is_unreadable
+from .errors import status_of
+from .errors import TAKEN
+
+#: How often the progress of a body is looked at within the limit of one answer.
+LOOKS = 32
+#: How many times the limit of one answer a server has to copy or to join a file.
+SLOW = 10
+
+
+class LoopClient:
+    """A filesystem of s3fs as a client for one bucket. It has an answer to every
+    question, and every option of s3fs has its effect.
+
+    botocore tries again after a lost connection, and also after a timeout. So each
+    request has a limit of its own: one that is silent must not be waited for twice.
+
+    :param fs: s3fs's filesystem.
+    :param read_timeout: seconds for an answer.
+    """
+
+    def __init__(
+        self, fs: fsspec.AbstractFileSystem, bucket: str, read_timeout: float
+    ) -> None:
+        self.fs = fs
+        self.bucket = bucket
+        self.read_timeout = read_timeout
+        #: Seconds for a whole answer; a little more than one try may take.
+        self.limit = read_timeout + 0.5
+
+    # -- one object ----------------------------------------------------------
+
+    def put(
+        self, name: str, source: Source, content_type: str, token: str, new: bool
+    ) -> None:
+        """Store an object; see :meth:`.ObjectDialect.put`."""
+        source.complete()  # another thread reads it
+        conditions = {"IfNoneMatch": "*"} if new else {}
+        try:
+            reply = self.send(
+                "put_object",
+                Window(source),
+                Bucket=self.bucket,
+                Key=name,
+                ContentType=content_type,
+                Metadata={TOKEN: token},
+                **conditions,
+            )
+        except Exception as exc:
+            if new and status_of(exc) in TAKEN:
+                raise FileExistsError(name) from exc
+            raise
+        if not is_stored(headers_of(reply)):
+            raise NoAnswer("an upload is answered by something else than S3")
+
+    def get(
+        self,
+        name: str,
+        span: Span | None,
+        etag: str | None,
+        first: int | None = FIRST,
+    ) -> Answer:
+        """An object, or a part of it, as far as it is here.
+
+        :param first: is :data:`FIRST` in any case.
+        :raises OutOfSpan: if there is not one byte of what was asked for.
+        :raises Replaced: if the object is another version.
+        :raises NoAnswer: if the answer is not S3's, or to another question.
+        """
+        asked = {"Bucket": self.bucket, "Key": name}
+        if span:
+            asked["Range"] = f"bytes={span}"
+        if etag:
+            asked["IfMatch"] = f'"{etag}"'
+        try:
+            reply, piece = ioloop.run(self.fs.loop, self._begin, asked)
+        except Exception as exc:
+            if status_of(exc) == 416:
+                raise OutOfSpan from exc
+            if status_of(exc) == 412:
+                raise Replaced from exc
+            raise
+        body, status = reply["Body"], reply["ResponseMetadata"]["HTTPStatusCode"]
+        try:
+            headers = self._as_stored(headers_of(reply), name)
+            sent = extent(status, headers, span)
+        except Exception:
+            self.fs.loop.call_soon_threadsafe(body.close)
+            raise
+        rest = pieces(self.fs.loop, piece, body.read, body.close, self.limit)
+        return Answer(headers, sent, rest)
+
+    def head(self, name: str) -> Answer:
+        """What is known of an object.
+
+        :raises FileNotFoundError: if there is no such object, or no bucket.
+        :raises NoAnswer: if the answer is not S3's.
+        """
+        reply = self.call("head_object", Bucket=self.bucket, Key=name)
+        headers = self._as_stored(headers_of(reply), name)
+        size = size_of(headers)
+        return Answer(headers, extents.Extent(0, size, size), iter(()))
+
+    def delete(self, name: str) -> bool:
+        """Delete an object. Whether the answer is the one that S3 gives."""
+        reply = self.call("delete_object", Bucket=self.bucket, Key=name)
+        return bool(reply["ResponseMetadata"]["HTTPStatusCode"] == 204)
+
+    # -- any request ---------------------------------------------------------
+
+    def call(self, method: str, **kwargs: t.Any) -> t.Any:
+        """What a server answers at once to a request of botocore's name.
+
+        :raises NoAnswer: if the answer cannot be read.
+        """
+        return ioloop.run(self.fs.loop, self._limited, method, **kwargs)
+
+    def call_slow(self, method: str, **kwargs: t.Any) -> t.Any:
+        """What a server answers that may think about it: it has to move a file."""
+        return ioloop.run(self.fs.loop, self._limited, method, SLOW, **kwargs)
+
+    def send(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:
+        """What a server answers to a request with a body."""
+        return ioloop.run(self.fs.loop, self._watched, method, body, **kwargs)
+
+    def _as_stored(self, headers: Headers, name: str) -> Headers:
+        """The headers of an answer about an object, without the Content-Encoding that
+        the object was stored with.
+
+        Whoever compresses an answer on its way does not know the listing, which gives
+        the size of what is stored.
+        """
+        if extents.is_encoded(headers):
+            listing = self.call(
+                "list_objects_v2", Bucket=self.bucket, Prefix=name, MaxKeys=1
+            )
+            known = {found["Key"]: found["Size"] for found in _contents(listing)}
+            if known.get(name, -1) == extents.whole_size(headers):
+                del headers["Content-Encoding"]
+        return headers
+
+    # -- on the loop's thread ------------------------------------------------
+
+    async def _client(self) -> t.Any:
+        await self.fs.set_session()
+        return await self.fs.get_s3(self.bucket)
+
+    async def _ask(self, method: str, **kwargs: t.Any) -> t.Any:
+        try:
+            return await self.fs._call_s3(method, **kwargs)
+        except Exception as exc:
+            if is_unreadable(exc):
+                raise NoAnswer("it is not what S3 answers") from exc
+            raise
+
+    async def _limited(self, method: str, times: int = 1, **kwargs: t.Any) -> t.Any:
+        async with asyncio.timeout(self.limit * times):
+            return await self._ask(method, **kwargs)
+
+    async def _begin(self, asked: Mapping[str, str]) -> tuple[dict[str, t.Any], Piece]:
+        async with asyncio.timeout(self.limit) as timeout:
+            reply = await self._ask("get_object", **asked)
+            body = reply["Body"]
+            # By default the connection is stopped and started again for every 128
+            # KiB. Older libraries have no such method, or no such body.
+            with suppress(AttributeError, RuntimeError):
+                body.raw_stream.content.set_read_chunk_size(CHUNK // 2)
+            try:
+                patience = Patience(timeout, self.limit)
+                return reply, await read_piece(body.read, patience, FIRST)
+            except BaseException:
+                body.close()
+                raise
+
+    async def _watched(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:
+        """Send a body, and give up when it does not move.
+
+        aiohttp's timeouts begin when a request has been sent. Neither the wait for
+        '100 Continue' nor a connection that takes no more bytes ever ends by itself.
+        """
+        client = await self._client()
+        client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
+        if body.size <= CHUNK:
+            return await self._limited(method, Body=body, **kwargs)
+        task = asyncio.ensure_future(self._ask(method, Body=body, **kwargs))
+        try:
+            await self._moving(task, body)
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _moving(self, task: asyncio.Future[t.Any], body: Window) -> None:
+        """Wait for a request while its body moves, and then once for the answer.
+
+        :raises TimeoutError: if the body stands still, or the answer does not come.
+        """
+        now, look = asyncio.get_running_loop().time, self.limit / LOOKS
+        position, moved = body.position, now()
+        while not (await asyncio.wait({task}, timeout=look))[0]:
+            still = now() - moved
+            # botocore begins anew when the server was silent for the read timeout.
+            anew = body.position < position and still > self.read_timeout - 2 * look
+            if anew or still > self.limit:
+                raise TimeoutError(f"A request did not move for {still:.1f} s")
+            if body.position != position:
+                position, moved = body.position, now()
+
+
+def _send_at_once(request: t.Any, **kwargs: t.Any) -> None:
+    """Spare a small body the round trip of 'Expect: 100-continue', with which
+    botocore asks whether it may send; a large one learns in time that it may not."""
+    if int(request.headers.get("Content-Length", 0)) <= CHUNK:
+        request.headers.pop("Expect", None)
+
+
+def _contents(listing: Mapping[str, t.Any]) -> list[Mapping[str, t.Any]]:
+    return listing.get("Contents") or []

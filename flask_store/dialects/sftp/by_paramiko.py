@@ -1,0 +1,124 @@
+"""``sftp://`` through fsspec's own filesystem and paramiko."""
+
+from __future__ import annotations
+
+import os
+import stat
+import typing as t
+
+import fsspec
+import paramiko
+from fsspec.implementations.sftp import SFTPFileSystem
+from paramiko.sftp import CMD_EXTENDED
+
+from ...exceptions import StoreError
+from ...uploads.source import Source
+from .. import TIMEOUT
+from . import SSHDialect
+
+
+class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
+    """fsspec's, but it knows known hosts and does not wait for ever."""
+
+    def _connect(self) -> None:
+        options = dict(self.ssh_kwargs)
+        known_hosts = options.pop("known_hosts", ())
+        self.client = paramiko.SSHClient()
+        if known_hosts is None:
+            self.client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        elif known_hosts:
+            # The keys must be known before, so that the server is asked for these.
+            self.client.load_host_keys(os.path.expanduser(known_hosts))
+        else:
+            self.client.load_system_host_keys()
+        try:
+            self.client.connect(self.host, **options)
+            self.ftp = self.client.open_sftp()
+        except BaseException:
+            self.client.close()
+            raise
+        self.ftp.get_channel().settimeout(options["timeout"])
+
+    @staticmethod
+    def _decode_stat(found: t.Any, parent_path: str | None = None) -> dict[str, t.Any]:
+        info: dict[str, t.Any] = SFTPFileSystem._decode_stat(found, parent_path)
+        if info["type"] == "file" and not stat.S_ISREG(found.st_mode):
+            info["type"] = "other"  # a pipe, a device
+        return info
+
+
+class ParamikoDialect(SSHDialect):
+    """One connection for each thread: threads that share one wait for ever."""
+
+    protocols = ("sftp", "ssh")
+    connected = True
+    scope = "thread"
+    defaults = {
+        "timeout": TIMEOUT,
+        "banner_timeout": TIMEOUT,
+        "auth_timeout": TIMEOUT,
+        "channel_timeout": TIMEOUT,
+    }
+
+    def connect(self) -> fsspec.AbstractFileSystem:
+        return CheckedSFTPFileSystem(skip_instance_cache=True, **self.location.options)
+
+    def alive(self) -> bool:
+        transport = self.fs.client.get_transport()
+        return transport is not None and bool(transport.is_active())
+
+    def _send(self, source: Source, path: str) -> None:
+        with self.fs.open(path, "wb") as file:
+            # Otherwise every 32 KiB wait for an answer; close() has the first error.
+            file.set_pipelined(True)
+            source.write_into(file)
+
+    def _rename(self, old: str, new: str) -> None:
+        self.fs.ftp.rename(old, new)
+
+    def _rename_over(self, old: str, new: str) -> None:
+        try:
+            self.fs.ftp.posix_rename(old, new)
+        except OSError as exc:
+            if exc.errno is not None or not self._is_there(old):
+                raise
+            self._replaces(old, new)
+
+    def _remove(self, path: str) -> None:
+        self.fs.ftp.remove(path)
+
+    def _open_handle(self, path: str) -> t.IO[bytes]:
+        return t.cast("t.IO[bytes]", self.fs.ftp.open(path, "rb"))
+
+    def _info_of(self, handle: t.Any) -> dict[str, t.Any]:
+        return CheckedSFTPFileSystem._decode_stat(handle.stat())
+
+    @staticmethod
+    def _is_failure(exc: Exception) -> bool:
+        return isinstance(exc, OSError) and exc.args == ("Failure",)
+
+    def _room(self, path: str) -> tuple[int, int]:
+        # paramiko has no method for it; this is how it sends posix-rename@openssh.com.
+        _, reply = self.fs.ftp._request(CMD_EXTENDED, "statvfs@openssh.com", path)
+        numbers = [reply.get_int64() for _ in range(8)]
+        # PROTOCOL of OpenSSH, section 4.4: f_frsize, f_bavail and f_favail.
+        return numbers[1] * numbers[4], numbers[7]
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, paramiko.BadHostKeyException) or (
+            isinstance(exc, paramiko.SSHException) and "known_hosts" in str(exc)
+        ):
+            return self._bad_host()
+        if isinstance(exc, paramiko.AuthenticationException):
+            return t.cast(StoreError, self._explain_ssh(PermissionError, key))
+        lost = (
+            paramiko.SSHException,
+            paramiko.ssh_exception.NoValidConnectionsError,
+            paramiko.SFTPError,
+            EOFError,
+        )
+        if isinstance(exc, lost) or exc.args == ("Socket is closed",):
+            return t.cast(StoreError, self._explain_ssh(ConnectionError, key))
+        if self._is_failure(exc):
+            return t.cast(StoreError, self._explain_ssh(None, key))
+        return super().explain(exc, key)

@@ -1,0 +1,109 @@
+"""How a file gets its name on a WebDAV server."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from ... import naming
+from ...uploads.source import Source
+from .. import Location
+from ..errors import NoAnswer
+from ..renamed import StagedDialect
+from .http import change
+from .listing import WebDAVListing
+from .locks import Lock
+
+
+class Body:
+    """An upload as httpx takes it: from its start, each time it is asked."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.source.chunks()
+
+
+class WebDAVWriting(WebDAVListing, StagedDialect):
+    """A PUT beside, then a MOVE while an MKCOL keeps others away from the name.
+
+    Servers write a PUT where everybody sees it grow, so that a final name cannot be
+    its target. "Overwrite: F" looks first and moves then; MKCOL alone is one mkdir.
+    """
+
+    rename = "MOVE with 'Overwrite: F'"
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        self._cuts: bool | None = None
+
+    def _upload(self, source: Source, path: str) -> None:
+        with source.rewindable() as rewindable:
+            size = rewindable.size
+            done = change(
+                self.fs,
+                "PUT",
+                path,
+                content=Body(rewindable),
+                headers={"Content-Length": str(size)},
+            )
+            if not done and not self._has(path, size):
+                raise NoAnswer("the status of PUT is 200, and the file is not there")
+
+    def _has(self, path: str, size: int) -> bool:
+        try:
+            return bool(self._info(path)["size"] == size)
+        except FileNotFoundError:
+            return False
+
+    def _rename(self, old: str, new: str) -> None:
+        lock = Lock(self.fs, self._lock(new), lambda: self._is_there(new))
+        with lock.held():
+            self._move(old, new, "F")
+
+    def _lock(self, path: str) -> str:
+        return self.path(
+            f"{naming.STAGING}/{hashlib.sha256(path.encode()).hexdigest()}"
+        )
+
+    def _rename_over(self, old: str, new: str) -> None:
+        self._move(old, new, "T")
+
+    def _move(self, old: str, new: str, overwrite: str) -> None:
+        if ";" in new.rpartition("/")[2] and self._cuts_destinations():
+            new += "/"
+        self._move_as_is(old, new, overwrite)
+        self._saw(new)
+
+    def _move_as_is(self, old: str, new: str, overwrite: str) -> None:
+        target = self.location.options["base_url"] + quote(new)
+        headers = {"Destination": target, "Overwrite": overwrite}
+        change(self.fs, "MOVE", old, headers=headers)
+
+    def _cuts_destinations(self) -> bool:
+        """Whether this server takes what follows a ';' for no part of the name, by
+        trying it. It then understands a slash behind it, which others might not."""
+        if self._cuts is None:
+            old, new = self.staging_path(), self.staging_path()
+            self._upload(Source(io.BytesIO(), None), old)
+            self._move_as_is(old, f"{new};x", "F")
+            whole, cut = (self._is_there(name) for name in (f"{new};x", new))
+            if whole == cut:
+                raise NoAnswer("it moves a file, and does not have it then")
+            self._remove(new if cut else f"{new};x")
+            self._cuts = cut
+        return self._cuts
+
+    def _mkdir(self, folder: str) -> None:
+        change(self.fs, "MKCOL", folder)
+
+    def _remove(self, path: str) -> None:
+        if not change(self.fs, "DELETE", path) and self._is_there(path):
+            raise NoAnswer("the status of DELETE is 200, and the file is still there")
+
+    def delete(self, key: str) -> None:
+        self._file(key)  # DELETE takes a folder with all that is in it
+        self._remove(self.path(key))

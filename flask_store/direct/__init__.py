@@ -1,0 +1,255 @@
+"""Direct uploads: a browser sends one file straight to where it is stored.
+
+Each is a small state machine, whose states are files in the storage:
+
+- *issued*: a token names the key, which carries a UUID; nothing is stored.
+- *arriving*: bytes come in, where no name shows them.
+- *arrived*: the upload lies in the private folder, whole.
+- *confirmed*: it has its key, and a mark says so. This is final.
+
+:func:`confirm` publishes first and leaves the mark after it, so that whatever cuts it
+off, the next call takes it up. Publishing refuses a key that is taken, and the mark has
+one winner: nothing replaces a file that was confirmed, and nobody has it twice.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+
+import shortuuid
+from flask import current_app
+
+from .. import media_types
+from .. import naming
+from .. import signals
+from ..dialects.claims import Claim
+from ..exceptions import AlreadyConfirmed
+from ..exceptions import BadLink
+from ..exceptions import FileExists
+from ..exceptions import FileNotFound
+from ..exceptions import StoreUnavailable
+from ..exceptions import TooLarge
+from ..exceptions import VersionGone
+from ..exceptions import WrongType
+from ..http import links
+from ..http.presentation import essence
+from ..uploads.source import Source
+from . import marks
+
+if t.TYPE_CHECKING:
+    from werkzeug.datastructures import FileStorage
+
+    from ..dialects import Stat
+    from ..files import FileWrapper
+    from ..stores.fsspec import FsspecStore
+
+#: How often an upload is looked at that changes while it is confirmed.
+TRIES = 3
+
+ARRIVED = (
+    "This upload has arrived already. A token is good once: ask for a new one, or let"
+    " the application confirm what has arrived."
+)
+CONFIRMED = (
+    "This upload has been confirmed already. A token is good once: ask for a new one."
+)
+BUSY = "This upload is being confirmed at this moment. Confirm it again in a moment."
+CHANGES = (
+    "{} is being sent again while it is confirmed. Confirm an upload when the browser"
+    " has had its answer."
+)
+MISSING = (
+    "{} has not been uploaded, or only in part. Confirm an upload when the browser has"
+    " had its answer."
+)
+
+
+@dataclass(frozen=True)
+class DirectUpload:
+    """What a browser needs to send a file. ``jsonify`` takes it as it is.
+
+    :param url: where to send it to.
+    :param key: under which key the file will be stored.
+    :param token: what the application passes to ``confirm()`` afterwards.
+    :param fields: the form's fields; the file follows them as ``file``.
+    :param max_size: in bytes.
+    :param method: always ``"POST"``.
+    :param headers: further headers of the request.
+    """
+
+    url: str
+    key: str
+    token: str = field(repr=False)
+    fields: dict[str, str] = field(repr=False)
+    max_size: int
+    method: str = "POST"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def presign(
+    store: FsspecStore,
+    filename: str,
+    content_type: str | None,
+    max_size: int,
+    expires: int,
+) -> DirectUpload:
+    """See :meth:`~flask_store.stores.fsspec.FsspecStore.presign_upload`."""
+    if max_size < 1:
+        raise ValueError(f"max_size is {max_size!r}; it must be at least 1 byte.")
+    if expires < 1:
+        raise ValueError(f"expires is {expires!r}; it must be at least 1 second.")
+    key = store.key(naming.unique(naming.clean(filename)))
+    claim = Claim(
+        key=key,
+        destination=store.destination,
+        id=shortuuid.uuid(),
+        content_type=essence(content_type or media_types.content_type(key)),
+        max_size=max_size,
+        expires=int(time.time()) + expires,
+    )
+    with store.dialect.explained(key):
+        form = store.dialect.upload_form(claim)
+    claim = replace(claim, form=form is not None)
+    token = links.make_token(store.identity, vars(claim))
+    if form is None:
+        # In the address, so that it is known before the form is read.
+        url = f"{store.upload_url(key)}?token={token}"
+        form = url, {"Content-Type": claim.content_type}
+    return DirectUpload(form[0], key, token, form[1], max_size)
+
+
+def read(store: FsspecStore, token: str) -> Claim:
+    """:raises BadLink: if the token is not good here."""
+    return Claim(**links.read_token(store.identity, token))
+
+
+def check_unused(store: FsspecStore, claim: Claim) -> None:
+    """Look whether an upload may come through the application, before it is read.
+
+    :raises BadLink: if it has arrived already, or the storage itself takes it.
+    :raises AlreadyConfirmed: if it was confirmed.
+    """
+    if claim.form:
+        raise BadLink(links.REFUSED, claim.key)
+    if _is_there(store, claim.mark):
+        raise _confirmed(store, claim)
+    if _is_there(store, claim.staged):
+        raise BadLink(ARRIVED, claim.key)
+
+
+def receive(
+    store: FsspecStore, claim: Claim, file: FileStorage, content_type: str | None
+) -> None:
+    """Take an upload through the application, into the private folder.
+
+    :param content_type: the form's, if it has one.
+    :raises TooLarge: if the file is larger than agreed.
+    :raises WrongType: if the form says another type than agreed.
+    :raises BadLink: if another upload was quicker.
+    """
+    source = Source(file.stream, None)
+    _check_size(claim, source.size)
+    _check_type(claim, content_type or claim.content_type)
+    try:
+        with store.dialect.explained(claim.key, source):
+            marks.put(store, source, claim.staged, claim.content_type)
+    except FileExists as exc:
+        raise BadLink(ARRIVED, claim.key) from exc
+
+
+def confirm(store: FsspecStore, token: str) -> FileWrapper:
+    """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`."""
+    claim, whole = read(store, token), store.at(None)
+    if claim.destination != store.destination:
+        raise BadLink(
+            f"This upload was made for the destination {claim.destination!r}, and is"
+            f" confirmed for {store.destination!r}. Use the same provider for both.",
+            claim.key,
+        )
+    if _is_there(whole, claim.mark):
+        raise _confirmed(whole, claim)
+    try:
+        with whole.dialect.explained(claim.key), marks.alone(whole, claim.mark):
+            _publish(whole, claim)
+            if not marks.leave(whole, claim.mark):
+                raise _confirmed(whole, claim)
+    except marks.NotAlone as exc:
+        raise BadLink(BUSY, claim.key) from exc
+    f = whole.file(claim.key)
+    # A receiver may raise. Nothing is undone then: the story of the token is over.
+    application = current_app._get_current_object()  # type: ignore[attr-defined]
+    signals.file_saved.send(application, file=f)
+    return f
+
+
+def _publish(store: FsspecStore, claim: Claim) -> None:
+    """Give an upload its key, and remove it from the private folder.
+
+    A confirm that was cut off may have done so before, and one beside may do it now.
+    """
+    dialect = store.dialect
+    for _ in range(TRIES):
+        staged = _stat(store, claim.staged)
+        if staged is None:
+            if _is_there(store, claim.key):
+                return
+            raise FileNotFound(MISSING.format(naming.quoted(claim.key)), claim.key)
+        _check_size(claim, staged.size)
+        if claim.form:  # what came through the application was checked there
+            _check_type(claim, staged.content_type)
+        try:
+            with store.dialect.explained(claim.key):
+                dialect.adopt(claim, staged)
+        except (VersionGone, FileNotFound):
+            continue
+        except FileExists as exc:
+            if exc.key != claim.key:
+                raise  # a folder of the key is a file
+            if not _is_there(store, claim.key):
+                raise StoreUnavailable(BUSY, claim.key) from exc
+        with suppress(Exception):  # the file is where it belongs; sweep has the rest
+            dialect.discard(dialect.path(claim.staged))
+        return
+    raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
+
+
+def _stat(store: FsspecStore, key: str) -> Stat | None:
+    try:
+        with store.dialect.explained(key):
+            return store.dialect.stat(key)
+    except FileNotFound:
+        return None
+
+
+def _is_there(store: FsspecStore, key: str) -> bool:
+    return _stat(store, key) is not None
+
+
+def _confirmed(store: FsspecStore, claim: Claim) -> AlreadyConfirmed:
+    return AlreadyConfirmed(CONFIRMED, claim.key, store.file(claim.key))
+
+
+def _check_size(claim: Claim, size: int) -> None:
+    if size > claim.max_size:
+        raise too_large(claim)
+
+
+def _check_type(claim: Claim, content_type: str) -> None:
+    if essence(content_type) != claim.content_type:
+        raise WrongType(
+            f"The file is {content_type!r}, and {claim.content_type!r} was agreed.",
+            claim.key,
+        )
+
+
+def too_large(claim: Claim) -> TooLarge:
+    """The error for a file that is larger than agreed."""
+    return TooLarge(
+        f"The file is larger than the {claim.max_size} bytes that were agreed.",
+        claim.key,
+    )

@@ -1,0 +1,1 @@
+"""The addresses of a store at an application, and what they answer."""

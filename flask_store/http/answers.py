@@ -1,0 +1,185 @@
+"""HTTP: how a request for a stored file is answered."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import typing as t
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import quote
+
+from flask import current_app
+from flask import request
+from flask import Response
+from werkzeug.http import http_date
+from werkzeug.http import quote_etag
+from werkzeug.wrappers import Response as AnyResponse
+from werkzeug.wsgi import wrap_file
+
+from ..dialects.bodies import BLOCK
+from ..dialects.bodies import FilePart
+from ..exceptions import StoreUnavailable
+from ..exceptions import VersionGone
+from . import conditions
+from . import links
+from . import presentation
+from .errors import refusals
+from .errors import refuse
+
+if t.TYPE_CHECKING:
+    from ..dialects import Fetched
+    from ..stores.fsspec import FsspecStore
+
+#: With one of these, it takes a look at the file to tell whether it will be sent.
+CONDITIONS = frozenset(
+    {
+        "HTTP_IF_MATCH",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_IF_UNMODIFIED_SINCE",
+    }
+)
+
+#: What the environ of a server has that sends an open file as announced and no more:
+#: gunicorn, mod_wsgi and waitress. PEP 3333 asks them to begin where the file stands,
+#: and to stop at Content-Length. uWSGI (``uwsgi.version``) does neither: it begins at
+#: byte 0 and goes on to the end that the file has by then, so that an upload could
+#: contain the next answer on the connection. gunicorn 20.1 begins at byte 0, and sends
+#: no empty file. So only a whole file is handed over, and only to a server that is
+#: known. Every other one gets the bytes.
+SENDERS = frozenset(
+    {"gunicorn.socket", "mod_wsgi.version", "waitress.client_disconnected"}
+)
+
+
+def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
+    """The answer to GET and HEAD."""
+    if request.headers.get("Sec-Fetch-Dest") in presentation.CODE_DESTINATIONS:
+        refuse(403, "What was uploaded is not loaded as the code of a page.")
+    with refusals():
+        until = _check_link(store, key)
+        download_as = request.args.get("download_as") if until else None
+        if store.serve == "redirect":
+            link = store.storage_link(key, download_as=download_as)
+            if link is not None:
+                return _redirect(link, kind)
+        for _ in range(2):
+            with suppress(VersionGone):
+                return _respond(store, key, kind, until, download_as)
+        raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
+
+
+def _check_link(store: FsspecStore, key: str) -> int | None:
+    """The last moment of a good link; ``None`` if there is none and none is needed."""
+    if store.signed_urls or "signature" in request.args:
+        return links.check(store.identity, key, request.args)
+    return None
+
+
+def _redirect(link: str, kind: type[Response]) -> Response:
+    response = kind(status=302)
+    response.location = link
+    # The link is good for longer than this answer should be.
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _respond(
+    store: FsspecStore,
+    key: str,
+    kind: type[Response],
+    until: int | None,
+    download_as: str | None,
+) -> Response:
+    front = _front(store, key)
+    fetched = None if front else _fetch(store, key)
+    found = fetched.found if fetched else store.stat(key)
+    name = key.rpartition("/")[2]
+    # All of them at once: each that is set later looks through all others.
+    headers = {
+        "Cache-Control": _cache_control(store, until),
+        **presentation.headers(
+            name, found.content_type, store.inline_types, download_as
+        ),
+        **front,
+    }
+    if front:
+        return kind(headers=headers)
+    mine = conditions.validators(found, dt.datetime.now(dt.UTC))
+    part = conditions.part(request, found.size, mine)
+    headers |= _described(part, mine, found.size)
+    response = kind(status=part.status, headers=headers)
+    sends = part.status in (200, 206) and request.method == "GET"
+    if fetched and not (sends and (part.start, part.stop) == fetched[1:3]):
+        fetched.body.close()
+        fetched = None
+    if sends:
+        body = (
+            fetched.body
+            if fetched
+            else store.stream_version(found, part.start, part.stop)
+        )
+        whole = (part.start, part.stop) == (0, found.size)
+        _fill(response, body, whole and found.size > 0)
+    return response
+
+
+def _fetch(store: FsspecStore, key: str) -> Fetched | None:
+    """What there is to say of a file together with what will be sent of it, where that
+    is most likely known by now and costs no further request."""
+    if request.method != "GET" or not CONDITIONS.isdisjoint(request.environ):
+        return None
+    span = conditions.span(request)
+    return store.fetch(key, span) if span or "Range" not in request.headers else None
+
+
+def _described(
+    part: conditions.Part, mine: conditions.Validators, size: int
+) -> dict[str, str]:
+    """The headers that say which bytes are sent, and of which version."""
+    said = {"Accept-Ranges": "bytes"}
+    if mine.modified is not None:
+        said["Last-Modified"] = http_date(mine.modified)
+    if mine.etag is not None:
+        said["ETag"] = quote_etag(mine.etag, weak=not mine.strong)
+    if part.status in (200, 206):
+        said["Content-Length"] = str(part.stop - part.start)
+    if part.status == 206:
+        said["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    if part.status == 416:
+        said["Content-Range"] = f"bytes */{size}"
+    if part.status >= 400:
+        said["Cache-Control"] = "no-store"
+    return said
+
+
+def _fill(response: Response, body: Iterator[bytes], whole: bool) -> None:
+    response.response = body
+    if whole and isinstance(body, FilePart) and not SENDERS.isdisjoint(request.environ):
+        file = t.cast("t.IO[bytes]", body)
+        response.response = wrap_file(request.environ, file, BLOCK)
+    # A piece goes to the client as it is, and HEAD is handled here.
+    response.direct_passthrough = True
+
+
+def _front(store: FsspecStore, key: str) -> dict[str, str]:
+    """The header that lets the web server in front send a file on disk, if it is to:
+    X-Accel-Redirect (nginx), or X-Sendfile (Apache, lighttpd). Conditions and ranges
+    are then its business, because the ETag is."""
+    if store.x_accel_redirect:
+        return {
+            "X-Accel-Redirect": quote(f"/{store.x_accel_redirect.strip('/')}/{key}")
+        }
+    if current_app.config["USE_X_SENDFILE"]:
+        path = store.dialect.on_disk(store.key(key))
+        return {} if path is None else {"X-Sendfile": quote(path)}
+    return {}
+
+
+def _cache_control(store: FsspecStore, until: int | None) -> str:
+    if store.cache_control is not None:
+        return store.cache_control
+    if until is None:
+        return "no-cache"
+    return f"private, max-age={max(0, until - int(time.time()))}"

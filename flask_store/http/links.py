@@ -1,0 +1,145 @@
+"""Links that the application signs: to one file, for one purpose, for some time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import time
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import current_app
+from itsdangerous import BadData
+from itsdangerous import Signer
+from itsdangerous import URLSafeSerializer
+
+from ..exceptions import BadLink
+from ..exceptions import NotConfiguredError
+
+#: What a link is for. A signature for one is none for another.
+READ = "read"
+UPLOAD = "upload"
+
+REFUSED = "This link is not valid, or no longer. Ask for a new one."
+
+
+@dataclass(frozen=True)
+class Period:
+    """When a link is good.
+
+    :param start: in UTC; never in the future.
+    :param seconds: how long from then on.
+    """
+
+    start: dt.datetime
+    seconds: int
+
+    @property
+    def end(self) -> int:
+        """The last moment, in POSIX seconds."""
+        return int(self.start.timestamp()) + self.seconds
+
+
+def period(expires: float, now: float | None = None) -> Period:
+    """A period of at least *expires* seconds, and at most a quarter more.
+
+    It begins on a grid of a quarter of *expires*, so that the link to a file stays
+    the same for a while and a browser need not load the file again.
+
+    :param now: in POSIX seconds; by default the current time.
+    :raises ValueError: if *expires* is less than a second.
+    """
+    if expires < 1:
+        raise ValueError(f"expires is {expires!r}; it must be at least 1 second.")
+    step = max(1, int(expires) // 4)
+    moment = int(time.time() if now is None else now)
+    start = dt.datetime.fromtimestamp(moment - moment % step, dt.UTC)
+    return Period(start, int(expires) + step)
+
+
+def query(store: str, key: str, end: int, download_as: str | None) -> str:
+    """The query string of a link to read a file.
+
+    :param store: what sets the store apart from the others of the application.
+    :param end: the last moment, in POSIX seconds.
+    :raises NotConfiguredError: if the application has no SECRET_KEY.
+    """
+    said = {"expires": str(end)}
+    if download_as is not None:
+        said["download_as"] = download_as
+    signer = Signer(_secrets(), _salt(READ, store), **_KIND)
+    signature = signer.get_signature(_text(key, said))
+    return urlencode({**said, "signature": signature.decode()})
+
+
+def check(store: str, key: str, said: Mapping[str, str]) -> int:
+    """Check the query of a link to read a file.
+
+    :return: its last moment, in POSIX seconds.
+    :raises BadLink: if it is missing, expired, or was made for anything else.
+    """
+    signature = said.get("signature", "")
+    named = {name: said[name] for name in ("expires", "download_as") if name in said}
+    signer = Signer(_secrets(), _salt(READ, store), **_KIND)
+    # The date is believed only after the signature.
+    good = signature.isascii() and signer.verify_signature(_text(key, named), signature)
+    if not good or int(named["expires"]) < time.time():
+        raise BadLink(REFUSED, key)
+    return int(named["expires"])
+
+
+def make_token(store: str, claims: Mapping[str, t.Any]) -> str:
+    """What may be uploaded, signed; ``expires`` is its last moment."""
+    return _tokens(store).dumps(dict(claims))
+
+
+def read_token(store: str, token: str) -> dict[str, t.Any]:
+    """What :func:`make_token` was given.
+
+    :raises BadLink: if the token is expired, or was made for anything else.
+    """
+    try:
+        claims = _tokens(store).loads(token)
+    except BadData:
+        raise BadLink(REFUSED) from None
+    if claims["expires"] < time.time():
+        raise BadLink(REFUSED, claims["key"])
+    return t.cast("dict[str, t.Any]", claims)
+
+
+# itsdangerous signs with SHA-1 by default, for old signatures' sake.
+_KIND: dict[str, t.Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+
+
+def _tokens(store: str) -> URLSafeSerializer:
+    keys = _secrets()
+    # Applications that share a key, and a store, may trust their clients differently.
+    salt = _salt(UPLOAD, store, current_app.name)
+    return URLSafeSerializer(keys, salt=salt, signer_kwargs=_KIND)
+
+
+def _salt(*purpose: str) -> bytes:
+    return json.dumps(["flask-store", *purpose]).encode()
+
+
+def _text(key: str, said: Mapping[str, str]) -> bytes:
+    return json.dumps([key, said], sort_keys=True).encode()
+
+
+def _secrets() -> list[str]:
+    """The application's keys, the one that signs at the end, as itsdangerous has it.
+
+    :raises NotConfiguredError: if there are none.
+    """
+    config: Mapping[str, t.Any] = current_app.config if current_app else {}
+    if not config.get("SECRET_KEY"):
+        raise NotConfiguredError(
+            "A signed link needs the application's SECRET_KEY, and"
+            f" {'it is not set' if current_app else 'there is no application'}. Set"
+            " SECRET_KEY to a long random value, and make links in a view or in 'with"
+            " app.app_context():'."
+        )
+    return [*reversed(config.get("SECRET_KEY_FALLBACKS") or ()), config["SECRET_KEY"]]

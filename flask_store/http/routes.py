@@ -1,0 +1,97 @@
+"""Below which addresses an application serves a store, and takes its uploads."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from flask import Flask
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..exceptions import NotConfiguredError
+from . import answers
+from . import uploads
+
+if t.TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from ..stores.fsspec import FsspecStore
+
+
+class Bare:
+    """A response without a cookie: neither the session's nor any other one.
+
+    A file may be kept by a cache that many people share. Flask adds the session's
+    cookie after every hook, so that it can only be taken off here.
+    """
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        headers: Headers = super().get_wsgi_headers(environ)  # type: ignore[misc]
+        headers.remove("Set-Cookie")
+        return headers
+
+
+def register(app: Flask, store: FsspecStore, name: str) -> None:
+    """Serve the files of *store*, and take its direct uploads, as far as the
+    application is to do so.
+
+    :param name: the store's name among the application's extensions.
+    :raises NotConfiguredError: if another store has the prefix already.
+    """
+    # Of the application's own class, or Flask would turn it into one.
+    kind = type("FileResponse", (Bare, app.response_class), {})
+
+    def file(key: str) -> AnyResponse:
+        return answers.answer(store, key, kind)
+
+    def upload(key: str) -> AnyResponse:
+        return uploads.take(store, key, kind)
+
+    if store.serves:
+        _refuse_own_folders(app, store)
+        _add(app, store.url_prefix, f"flask_{name}.file", file, "GET")
+    if store.upload_prefix is not None:
+        _add(app, store.upload_prefix, f"flask_{name}.upload", upload, "POST")
+
+
+def _refuse_own_folders(app: Flask, store: FsspecStore) -> None:
+    """:raises NotConfiguredError: if the application lies in the store's folder."""
+    if store.dialect.location.protocol != "file":
+        return
+    root = os.path.realpath(store.dialect.root)
+    for own in (app.root_path, app.instance_path):
+        own = os.path.realpath(own)
+        if own == root or own.startswith(os.path.join(root, "")):
+            raise NotConfiguredError(
+                f"STORE_PATH {store.dialect.root!r} holds {own!r}, a folder of the"
+                " application itself: its code, its configuration or its database would"
+                " be served. Set STORE_PATH to a folder that holds nothing but uploads."
+                " Or set STORE_SERVE to 'off': then the files are stored there and not"
+                " served."
+            )
+
+
+def _add(
+    app: Flask,
+    prefix: str,
+    endpoint: str,
+    view: t.Callable[[str], AnyResponse],
+    method: str,
+) -> None:
+    rule = f"/{prefix.strip('/')}/<path:key>"
+    others = {
+        r.endpoint
+        for r in app.url_map.iter_rules()
+        if r.rule == rule and method in (r.methods or ())
+    }
+    if others - {endpoint}:
+        raise NotConfiguredError(
+            f"{others.pop()!r} serves {rule!r} already. Give this store a"
+            " STORE_URL_PREFIX of its own."
+        )
+    if endpoint in app.view_functions:
+        # The same application was given to a Store again: the last one serves.
+        app.view_functions[endpoint] = view
+    if not others:
+        app.add_url_rule(rule, endpoint, view, methods=[method])

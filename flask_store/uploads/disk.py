@@ -1,0 +1,388 @@
+"""A file on disk that gets its name when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from contextlib import suppress
+
+import shortuuid
+
+from ..concurrency.greenlets import offload
+from ..exceptions import StoreDenied
+
+logger = logging.getLogger(__name__)
+
+#: What open(2) answers on a filesystem, or a kernel, without O_TMPFILE.
+NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+#: What fsync(2) answers for a folder where only files can be synced, as on vboxsf and
+#: on some servers and drivers behind CIFS and FUSE.
+NO_FOLDER_SYNC = (
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EISDIR,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EACCES,
+)
+#: What link(2) answers on a filesystem without hard links, such as FAT.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+#: Windows would translate the ends of lines.
+BINARY = getattr(os, "O_BINARY", 0)
+#: A normal file's under the umask: the web server beside us has to read it.
+MODE = 0o644
+#: How many bytes wait at most until the disk begins with them.
+BEGIN = 8 * 1024**2
+#: Whether the system has descriptors of folders, and gives names by them.
+FOLDERS = {os.open, os.link, os.unlink, os.rename} <= os.supports_dir_fd
+#: Whether a hard link of a symbolic link has to be one of what that leads to.
+FOLLOWS = os.link not in os.supports_follow_symlinks
+NO_PRIVATE = (
+    "{!r} is a symbolic link, or a file, where Flask-Store needs a folder of its own."
+    " Remove it."
+)
+
+
+class Unnamed:
+    """A new, empty file of which nothing is left unless it gets a name.
+
+    Linux keeps a file that has no name at all (``O_TMPFILE``, open(2)) for as long as
+    it is open, so that even a killed process leaves nothing. Elsewhere, and on network
+    disks, it has a private name until then.
+
+    :param folder: any folder on the disk where the file will get its name.
+    :param private: the folder for private names; it is made when it is needed.
+    :param nameless: whether the disk is known to do without them; see ``probe``.
+    :param durable: whether :meth:`sync` is to follow, and the disk had better begin.
+    :param mode: its permissions, from which the umask takes away.
+    :param make: whether *folder* is made if it is missing.
+    :param within: the descriptor of a folder in which *folder* and *private* lie, if
+        they are no absolute paths. It stays open until this is closed.
+    :raises FileNotFoundError: if it is missing and not to be made.
+    :raises StoreDenied: if the private folder is a link: it might lead anywhere.
+    :raises OSError: if a file cannot be made there.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        private: str,
+        nameless: bool,
+        durable: bool = True,
+        mode: int = MODE,
+        make: bool = True,
+        within: int | None = None,
+    ) -> None:
+        self._within = within
+        #: The descriptor of the private folder, while there is a private name.
+        self._home: int | None = None
+        self._folder = folder
+        self._private = private
+        self._make = make
+        self._durable = durable
+        self.mode = mode
+        self._end = 0
+        self._begun = 0
+        self._synced = False
+        #: The private name, if there has to be one.
+        self.name: str | None = None
+        #: Whether it has got a name, and with it become somebody's.
+        self.published = False
+        if nameless:
+            flags = os.O_RDWR | os.O_TMPFILE
+            try:
+                self.fd = os.open(folder, flags, mode, dir_fd=within)
+            except FileNotFoundError:
+                self._make_folder(folder)
+                self.fd = os.open(folder, flags, mode, dir_fd=within)
+            return
+        self._hold_private()
+        self.name = self._private_name()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
+        try:
+            self.fd = os.open(self._short(self.name), flags, mode, dir_fd=self._home)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def write(self, data: bytes) -> None:
+        """Write all of *data* where the last write ended."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.fd, view) :]
+        self._end += len(data)
+        self.begin(self._end)
+
+    def begin(self, end: int) -> None:
+        """Let the disk begin with the bytes up to *end*, while more of them arrive, so
+        that :meth:`sync` has less to wait for."""
+        size = end - self._begun
+        if self._durable and size >= BEGIN and hasattr(os, "posix_fadvise"):
+            # Linux starts to write what is dirty, and drops what is not (fadvise(2)):
+            # nothing, as all of it has just been written.
+            os.posix_fadvise(self.fd, self._begun, size, os.POSIX_FADV_DONTNEED)
+            self._begun = end
+
+    def sync(self) -> None:
+        """Wait until the bytes are on the disk, while other greenlets run. Without it
+        a cut of the power may leave the name, and bytes that are not there."""
+        offload(os.fsync, self.fd)
+        self._synced = True
+
+    def is_near(self, folder: str) -> bool:
+        """Whether *folder* is on the same disk, so that a name there is possible."""
+        if folder == self._folder:
+            return True
+        try:
+            return os.stat(folder).st_dev == os.fstat(self.fd).st_dev
+        except FileNotFoundError:
+            return False
+
+    def link(self, path: str, folder: int | None = None) -> None:
+        """Give it a name that is free. A file that was synced is synced again if it
+        had no name: a filesystem without a journal (ext2) has written down that nobody
+        needs it, and drops it after a cut of the power, whatever its folder says.
+
+        :param folder: the descriptor of a folder in which *path* lies.
+        :raises FileExistsError: if the name is taken.
+        :raises FileNotFoundError: if there is no such folder.
+        """
+        if self.name is None:
+            # Any descriptor makes Python call linkat(2), which follows this link.
+            os.link(
+                f"/proc/self/fd/{self.fd}",
+                path,
+                src_dir_fd=self.fd,
+                dst_dir_fd=folder,
+                follow_symlinks=True,
+            )
+            if self._synced:
+                self.sync()
+        else:
+            self._link_named(path, folder)
+        self.published = True
+
+    def replace(self, path: str, folder: int | None = None) -> None:
+        """Give it a name, in place of what may be there.
+
+        :param folder: the descriptor of a folder in which *path* lies.
+        """
+        if self.name is None:
+            self.name, self.published = self._link_privately(), False
+        os.replace(
+            self._short(self.name), path, src_dir_fd=self._home, dst_dir_fd=folder
+        )
+        self.name, self.published = None, True
+        self._let_go()
+
+    def can_link(self) -> bool:
+        """Whether its disk has hard links."""
+        if self.name is None:
+            return True
+        second = f"{self._short(self.name)}.link"
+        try:
+            self._link_named(second, self._home)
+        except OSError as exc:
+            if exc.errno in NO_LINKS:
+                return False
+            raise
+        os.unlink(second, dir_fd=self._home)
+        return True
+
+    def seal(self) -> None:
+        """Let nobody who still has the descriptor write through it any more."""
+        flags = os.O_RDONLY | BINARY
+        if self.name is None:
+            sealed = os.open(f"/proc/self/fd/{self.fd}", flags)
+        else:
+            flags |= getattr(os, "O_NOFOLLOW", 0)
+            sealed = os.open(self._short(self.name), flags, dir_fd=self._home)
+        try:
+            os.lseek(sealed, os.lseek(self.fd, 0, os.SEEK_CUR), os.SEEK_SET)
+            os.dup2(sealed, self.fd, inheritable=False)
+        finally:
+            os.close(sealed)
+
+    def close(self) -> None:
+        """Close it. Without a name, or with a private one, it is gone."""
+        os.close(self.fd)
+        try:
+            if self.name is not None:
+                os.unlink(self._short(self.name), dir_fd=self._home)
+        finally:
+            self._let_go()
+
+    def _link_named(self, path: str, folder: int | None) -> None:
+        assert self.name is not None
+        os.link(
+            self._short(self.name),
+            path,
+            src_dir_fd=self._home,
+            dst_dir_fd=folder,
+            follow_symlinks=FOLLOWS,
+        )
+
+    def _link_privately(self) -> str:
+        """Give it a private name, which is returned."""
+        self._hold_private()
+        name = self._private_name()
+        try:
+            self.link(self._short(name), self._home)
+        except BaseException:
+            self._let_go()
+            raise
+        return name
+
+    def _hold_private(self) -> None:
+        """Hold the private folder, and make it if it is missing."""
+        try:
+            self._home = self._open_private()
+        except FileNotFoundError:
+            self._make_folder(self._private)
+            self._home = self._open_private()
+
+    def _open_private(self) -> int | None:
+        if not FOLDERS:
+            os.stat(self._private)
+            return None
+        flags = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+        if self._private != self._folder:  # the application's choice, which may be one
+            flags |= os.O_NOFOLLOW
+        try:
+            return os.open(self._private, flags, dir_fd=self._within)
+        except OSError as exc:
+            if exc.errno in (errno.ENOTDIR, errno.ELOOP) and self._private_is_odd():
+                raise StoreDenied(NO_PRIVATE.format(self._private)) from exc
+            raise
+
+    def _private_is_odd(self) -> bool:
+        # Otherwise the store itself is no folder.
+        try:
+            os.stat(self._private, dir_fd=self._within, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def _let_go(self) -> None:
+        home, self._home = self._home, None
+        if home is not None:
+            os.close(home)
+
+    def _short(self, name: str) -> str:
+        """A private name, as the private folder has it if that is held."""
+        return name if self._home is None else os.path.basename(name)
+
+    def _make_folder(self, folder: str) -> None:
+        if self._make:
+            make_folders(folder)
+        elif folder == self._folder:
+            reason = os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, reason, folder)
+        else:
+            with suppress(FileExistsError):
+                os.mkdir(folder, 0o755, dir_fd=self._within)
+
+    def _private_name(self) -> str:
+        return os.path.join(self._private, f"{shortuuid.uuid()}.part")
+
+
+def probe(
+    folder: str, private: str, make: bool = True, within: int | None = None
+) -> bool:
+    """Whether files need no private name on the disk of *folder*, by trying it.
+
+    :param make: whether *folder* is made if it is missing.
+    :param within: the descriptor of a folder in which both lie.
+    :raises StoreDenied: if the private folder is a link.
+    :raises OSError: if no file can be made there at all.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    try:
+        file = Unnamed(folder, private, nameless=True, make=make, within=within)
+    except OSError as exc:
+        if exc.errno in NO_TMPFILE:
+            return False
+        raise
+    try:
+        file.name = file._link_privately()
+    except StoreDenied:  # somebody has put a link there
+        raise
+    except OSError:  # /proc is not mounted, or hard links are not allowed
+        return False
+    finally:
+        file.close()
+    return True
+
+
+def make_folders(folder: str, durable: bool = False) -> None:
+    """Like ``os.makedirs``, with one mode for every folder that is made.
+
+    :param durable: whether to wait until the new names are on the disk.
+    :raises NotADirectoryError: if something else has the name of one.
+    """
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder)
+    if parent != folder:
+        make_folders(parent, durable)
+    try:
+        os.mkdir(folder, 0o755)
+    except FileExistsError as exc:
+        if not os.path.isdir(folder):
+            reason = os.strerror(errno.ENOTDIR)
+            raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
+    if durable:
+        sync_folder(parent)
+
+
+def sync_folder(folder: str, within: int | None = None) -> None:
+    """Wait until the names in a folder are on the disk; Windows has no such call.
+
+    Where that is not possible it is only logged: the names are there, and an error
+    would make the client send again what is stored.
+
+    :param within: the descriptor of a folder in which *folder* lies.
+    :raises OSError: if the disk fails, so that the names may not be on it.
+    """
+    if os.name != "posix":
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY, dir_fd=within)
+    except FileNotFoundError:  # somebody has removed it, with all that was in it
+        return
+    except OSError as exc:
+        logger.warning(UNSYNCED, folder, exc.strerror)
+        return
+    try:
+        sync_number(number, folder)
+    finally:
+        os.close(number)
+
+
+def sync_number(number: int, folder: str) -> None:
+    """Like :func:`sync_folder`, for a folder that is open.
+
+    :param folder: its path, for the log.
+    """
+    try:
+        offload(os.fsync, number)
+    except OSError as exc:
+        if exc.errno not in NO_FOLDER_SYNC:
+            raise
+        # Once for each disk: it will say so after every save.
+        device = os.fstat(number).st_dev
+        if device not in _told:
+            _told.add(device)
+            logger.warning(UNSYNCED, folder, exc.strerror)
+
+
+UNSYNCED = (
+    "The folder %s cannot be synced (%s). What is stored in it is there, but a cut of"
+    " the power in the next seconds may take it away."
+)
+#: The disks of which it was said that their folders cannot be synced.
+_told: set[int] = set()

@@ -1,0 +1,1 @@
+"""How stored files look: listings, sums, tables and previews."""
