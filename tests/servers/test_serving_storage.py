@@ -99,7 +99,7 @@ def test_storage_that_goes_away_in_between(
     def gone(*args: t.Any, **kwargs: t.Any) -> t.NoReturn:
         raise ConnectionError
 
-    monkeypatch.setattr(dialect, "_get_object", gone)
+    monkeypatch.setattr(dialect, "fetch", gone)
     headers = {"Range": "bytes=0-", "If-None-Match": '"x"'}
     reply = app.test_client().get("/flaskstore/a.txt", headers=headers)
     assert reply.status_code == 503

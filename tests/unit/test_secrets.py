@@ -222,7 +222,7 @@ def test_what_is_made_for_a_moment_shows_no_secret() -> None:
             form,
             dialect.account.keys(),
             dialect.connect_options(),
-            store._given(app),
+            store._own_settings(app),
         ]
         made.append(settings.Settings(app.config))
     assert [text for text in map(repr, made) if SECRET in text] == []
