@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Hold
+from ..dialects import Mode
 from ..dialects import Span
 from ..dialects import Stat
 from ..dialects import utc
@@ -48,13 +49,15 @@ class WaitingFiles:
     def exclusive(self, staged: t.Any) -> bool:
         return self.stored.exclusive(staged)
 
-    def create(self, staged: t.Any, key: str, content_type: str) -> None:
-        self.background.make_way(key)
-        self.stored.create(staged, key, content_type)
-
-    def replace(self, staged: t.Any, key: str, content_type: str) -> Upload | None:
+    def put_file(
+        self, staged: t.Any, key: str, content_type: str, mode: Mode
+    ) -> Upload | None:
+        if mode == "create":
+            self.background.make_way(key)
+            self.stored.put_file(staged, key, content_type, mode)
+            return None
         with self.background.still(key) as held:
-            self.stored.replace(staged, key, content_type)
+            self.stored.put_file(staged, key, content_type, mode)
             if held is not None:
                 held.remove()
         return None
@@ -66,10 +69,10 @@ class WaitingFiles:
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> Stat:
+    def info(self, key: str) -> Stat:
         waiting = self.background.find(key)
         if waiting is None:
-            return self.stored.stat(key)
+            return self.stored.info(key)
         entry, file = waiting
         file.close()
         return _described(entry)
@@ -90,10 +93,10 @@ class WaitingFiles:
     def confirm_end(self, key: str, span: Span) -> None:
         self.stored.confirm_end(key, span)
 
-    def read(self, key: str) -> bytes:
+    def cat_file(self, key: str) -> bytes:
         waiting = self.background.find(key)
         if waiting is None:
-            return self.stored.read(key)
+            return self.stored.cat_file(key)
         with waiting[1] as file:
             return file.read()
 
@@ -120,12 +123,14 @@ class SpooledFiles(WaitingFiles):
         storage whether a name is free."""
         return False
 
-    def replace(self, staged: Source, key: str, content_type: str) -> Upload | None:
+    def put_file(
+        self, staged: Source, key: str, content_type: str, mode: Mode
+    ) -> Upload | None:
         self.stored.path(key, follow=False)  # refuses a bad key before it is spooled
         upload = self.background.accept(staged, key, content_type)
         if upload is None:
             with self.stored.stage(staged) as whole:
-                super().replace(whole, key, content_type)
+                super().put_file(whole, key, content_type, mode)
         return upload
 
 

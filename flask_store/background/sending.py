@@ -82,7 +82,7 @@ class Sending:
         # Another process may delete it at the same moment.
         with suppress(FileNotFoundError), self.dialect.explained(self.key):
             if self._look() in (Stored.OURS, Stored.PART):
-                self.dialect.delete(self.key)
+                self.dialect.rm_file(self.key)
 
     def is_stored(self) -> bool:
         """Whether what the storage has under the name is this upload.
@@ -100,7 +100,7 @@ class Sending:
         dialect, content_type = self.dialect, self.held.entry.content_type
         if dialect.exclusive(staged):
             try:
-                dialect.create(staged, self.key, content_type)
+                dialect.put_file(staged, self.key, content_type, "create")
                 return True
             except FileExists:  # one of its folders is a file
                 raise
@@ -113,7 +113,7 @@ class Sending:
         else:
             state = self._look()
         if state in (Stored.NOTHING, Stored.PART):
-            dialect.replace(staged, self.key, content_type)
+            dialect.put_file(staged, self.key, content_type, "overwrite")
         return state is not Stored.FOREIGN
 
     def _is_stored(self) -> bool:
@@ -148,7 +148,7 @@ class Sending:
         """:raises FileNotFoundError: if there is no such file."""
         # Some filesystems raise an error of their own for a missing file.
         with self.dialect.explained(self.key):
-            return self.dialect.stat(self.key)
+            return self.dialect.info(self.key)
 
     def _compared(self, stat: Stat) -> Stored:
         """What the storage has, told by the bytes, because it keeps no token."""

@@ -50,6 +50,7 @@ from .errors import undisguised
 from .errors import version_gone
 from .files import Files as Files
 from .files import Hold as Hold
+from .files import Mode as Mode
 from .handles import HandleFile
 from .location import Location as Location
 from .records import bounds as bounds
@@ -285,21 +286,23 @@ class Dialect:
         return None
 
     def exclusive(self, staged: t.Any) -> bool:
-        """Whether :meth:`create` refuses a name that is taken, in one step.
+        """Whether :meth:`put_file` refuses a name that is taken, in one step.
 
         Where it does not, every name carries a UUID, which needs no agreement.
         """
         return False
 
-    def create(self, staged: t.Any, key: str, content_type: str) -> None:
-        """Publish under a name that is free, in one step.
+    def put_file(self, staged: t.Any, key: str, content_type: str, mode: Mode) -> None:
+        """Give an upload its name, in one step.
 
-        :raises FileExistsError: if the name is taken.
+        :param staged: what :meth:`stage` gave.
+        :param mode: ``"create"`` refuses a name that is taken; the store asks for it
+            only where :meth:`exclusive` says that it can. ``"overwrite"`` replaces a
+            file of that name.
+        :raises FileExistsError: if the name is taken, with ``"create"``.
         """
-        raise NotImplementedError
-
-    def replace(self, staged: t.Any, key: str, content_type: str) -> None:
-        """Publish under a name, in place of what may be there."""
+        if mode == "create":
+            raise NotImplementedError
         path = self.path(key, follow=False)
         # A filesystem that renames, or copies, for itself gets the whole file under a
         # private name first. fsspec's own mv copies by the filesystem's cp_file.
@@ -350,11 +353,11 @@ class Dialect:
     def _give_key(self, staged: t.Any, claim: Claim) -> None:
         """Publish a direct upload under its key, if that is free."""
         if self.exclusive(staged):
-            self.create(staged, claim.key, claim.content_type)
+            self.put_file(staged, claim.key, claim.content_type, "create")
         elif self._is_there(self.path(claim.key, follow=False)):
             raise FileExistsError(claim.key)
         else:
-            self.replace(staged, claim.key, claim.content_type)
+            self.put_file(staged, claim.key, claim.content_type, "overwrite")
 
     def _check_copy(self, claim: Claim, staged: Stat) -> None:
         """Look whether the copy of a direct upload is whole, and remove it if not.
@@ -362,9 +365,9 @@ class Dialect:
         :raises NoAnswer: if it is not.
         """
         with suppress(FileNotFoundError):
-            if self.stat(claim.key).holds(staged):
+            if self.info(claim.key).holds(staged):
                 return
-            self.delete(claim.key)
+            self.rm_file(claim.key)
         raise NoAnswer(f"it has not copied all of {naming.quoted(claim.key)}")
 
     def _older(self, path: str) -> Stat | None:
@@ -405,7 +408,7 @@ class Dialect:
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> Stat:
+    def info(self, key: str) -> Stat:
         """:raises FileNotFoundError: if there is no such file."""
         with undisguised():
             info = self.fs.info(self.path(key))
@@ -443,13 +446,13 @@ class Dialect:
         store counts them once more.
 
         :param span: which bytes, by default all. The storage may give more of them.
-        :param found: what :meth:`stat` said of the version that is wanted.
+        :param found: what :meth:`info` said of the version that is wanted.
         :return: ``None`` if the file has no byte of the span.
         :raises FileNotFoundError: if there is no such file.
         :raises VersionGone: if the file is not the version *found*, where the protocol
             can tell.
         """
-        known = found or self.stat(key)
+        known = found or self.info(key)
         where = bounds(span, known.size)
         if where is None:
             return None
@@ -461,7 +464,7 @@ class Dialect:
 
         :raises NoAnswer: if the file has bytes of the span.
         """
-        if span.meets(self.stat(key).size):
+        if span.meets(self.info(key).size):
             raise NoAnswer(f"it has nothing of {span}, where the file has")
 
     def _version(self, known: Stat, start: int, stop: int) -> Iterator[bytes]:
@@ -474,7 +477,7 @@ class Dialect:
     def _check_version(self, known: Stat) -> None:
         """:raises VersionGone: if a file is not the version that is known."""
         with suppress(FileNotFoundError):
-            if self.stat(known.name).version == known.version:
+            if self.info(known.name).version == known.version:
                 return
         raise version_gone(known.name)
 
@@ -482,7 +485,7 @@ class Dialect:
         with self._opened(key) as file:
             yield from pieces(file, start, stop)
 
-    def read(self, key: str) -> bytes:
+    def cat_file(self, key: str) -> bytes:
         """The whole content.
 
         :raises FileNotFoundError: if there is no such file.
@@ -498,7 +501,7 @@ class Dialect:
 
         :raises FileNotFoundError: if there is no such file.
         """
-        known = self.stat(key)
+        known = self.info(key)
         file = self._opened(key)
 
         def check() -> None:
@@ -516,7 +519,7 @@ class Dialect:
             ioloop.bridge(file, PATIENCE * limit)
         return t.cast("t.IO[bytes]", file)
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         """Every file below the folder *prefix*, folder by folder.
 
         The store drops what belongs to nobody, such as the private folder and objects
@@ -611,9 +614,9 @@ class Dialect:
 
         :return: the files, and whether there may be more.
         """
-        if type(self).walk is not Dialect.walk:
+        if type(self).find is not Dialect.find:
             # Who lists in another way knows why; then it may take a few requests.
-            return first_of(self.walk(prefix))
+            return first_of(self.find(prefix))
         files: list[Stat | Unreachable] = []
         more = False
         for key, info in self._below(self._top(prefix)):
@@ -627,7 +630,7 @@ class Dialect:
         """A file that is to be deleted; nobody else of ours writes it meanwhile."""
         return nullcontext(Hold(self, key))
 
-    def delete(self, key: str) -> None:
+    def rm_file(self, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         self.fs.rm_file(self.path(key, follow=False))
 

@@ -15,10 +15,14 @@ if t.TYPE_CHECKING:
     from ..background.upload import Upload
 
 
+#: What becomes of a file that has the name already: an error, or it is replaced.
+Mode: t.TypeAlias = t.Literal["create", "overwrite"]
+
+
 class Deleting(t.Protocol):
     """What deletes files by their keys."""
 
-    def delete(self, key: str) -> None: ...
+    def rm_file(self, key: str) -> None: ...
 
 
 class Hold:
@@ -34,7 +38,7 @@ class Hold:
 
     def delete(self) -> None:
         """:raises FileNotFoundError: if there is no such file."""
-        self._files.delete(self._key)
+        self._files.rm_file(self._key)
 
 
 class Files(t.Protocol):
@@ -47,14 +51,14 @@ class Files(t.Protocol):
 
     def exclusive(self, staged: t.Any) -> bool: ...
 
-    def create(self, staged: t.Any, key: str, content_type: str) -> None: ...
-
-    def replace(self, staged: t.Any, key: str, content_type: str) -> Upload | None:
+    def put_file(
+        self, staged: t.Any, key: str, content_type: str, mode: Mode
+    ) -> Upload | None:
         """:return: the upload, if it goes on in the background."""
 
     def hold(self, key: str) -> AbstractContextManager[Hold]: ...
 
-    def stat(self, key: str) -> Stat: ...
+    def info(self, key: str) -> Stat: ...
 
     def get(
         self, key: str, span: Span | None = None, found: Stat | None = None
@@ -62,6 +66,6 @@ class Files(t.Protocol):
 
     def confirm_end(self, key: str, span: Span) -> None: ...
 
-    def read(self, key: str) -> bytes: ...
+    def cat_file(self, key: str) -> bytes: ...
 
     def open(self, key: str) -> t.IO[bytes]: ...

@@ -38,6 +38,7 @@ from . import Dialect
 from . import Fetched
 from . import first_of
 from . import Location
+from . import Mode
 from . import NOT_A_FILE
 from . import Span
 from . import Stat
@@ -208,25 +209,10 @@ class LocalDialect(Dialect):
             self._links = staged.can_link()
         return self._links
 
-    def create(
-        self,
-        staged: Unnamed,
-        key: str,
-        content_type: str,
+    def put_file(
+        self, staged: Unnamed, key: str, content_type: str, mode: Mode
     ) -> None:
-        self._publish(Unnamed.link, staged, key)
-
-    def replace(
-        self,
-        staged: Unnamed,
-        key: str,
-        content_type: str,
-    ) -> None:
-        self._publish(Unnamed.replace, staged, key)
-
-    def _publish(
-        self, give_name: t.Callable[..., None], staged: Unnamed, key: str
-    ) -> None:
+        give_name = Unnamed.link if mode == "create" else Unnamed.replace
         self._check_root()
         try:
             with hold(self.root, key, make=True, durable=self._fsync) as place:
@@ -314,7 +300,7 @@ class LocalDialect(Dialect):
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> Stat:
+    def info(self, key: str) -> Stat:
         self._check_root()
         with hold(self.root, key, follow=True) as place:
             return _described(place.found, key)
@@ -360,7 +346,7 @@ class LocalDialect(Dialect):
     def on_disk(self, key: str) -> str:
         return os.path.realpath(self.path(key))
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         # In the order of the disk: to sort a folder is to read all of it first.
         self._check_root()
         folders = [prefix]
@@ -451,10 +437,10 @@ class LocalDialect(Dialect):
         return os.path.samefile(old, new)
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
-        files, more = first_of(self.walk(prefix))
+        files, more = first_of(self.find(prefix))
         return sorted(files, key=lambda found: found.name), more
 
-    def delete(self, key: str) -> None:
+    def rm_file(self, key: str) -> None:
         self._check_root()
         with hold(self.root, key, durable=self._fsync) as place:
             os.remove(place.name, dir_fd=place.folder)

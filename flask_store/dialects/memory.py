@@ -14,6 +14,7 @@ from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
 from . import first_of
+from . import Mode
 from . import Span
 from . import Stat
 from . import Unreachable
@@ -41,22 +42,17 @@ class MemoryDialect(Dialect):
     def exclusive(self, staged: bytes) -> bool:
         return True
 
-    def create(self, staged: bytes, key: str, content_type: str) -> None:
+    def put_file(self, staged: bytes, key: str, content_type: str, mode: Mode) -> None:
         path = self.path(key, follow=False)
         with _lock:
-            if self.fs.exists(path):
+            if mode == "create" and self.fs.exists(path):
                 raise FileExistsError(path)
-            self.replace(staged, key, content_type)
-
-    def replace(self, staged: bytes, key: str, content_type: str) -> None:
-        path = self.path(key, follow=False)
-        with _lock:
             self._ready(path)
             self.fs.pipe_file(path, staged)
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
         data = self.fs.cat_file(self.path(claim.staged))
-        self.create(data, claim.key, claim.content_type)
+        self.put_file(data, claim.key, claim.content_type, "create")
 
     def _ready(self, path: str) -> None:
         folder = self.fs._parent(path)
@@ -73,7 +69,7 @@ class MemoryDialect(Dialect):
         found: Stat | None = None,
     ) -> Fetched | None:
         with _lock:
-            stat = self.stat(key)
+            stat = self.info(key)
             data = self.fs.cat_file(self.path(key))
         if found is not None and stat.version != found.version:
             raise version_gone(key)
@@ -90,4 +86,4 @@ class MemoryDialect(Dialect):
         return old == new
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
-        return first_of(self.walk(prefix))
+        return first_of(self.find(prefix))

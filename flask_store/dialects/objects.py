@@ -17,6 +17,7 @@ from ..uploads.source import Source
 from . import Dialect
 from . import Fetched
 from . import Location
+from . import Mode
 from . import PAGE
 from . import Span
 from . import Stat
@@ -279,8 +280,11 @@ class ObjectDialect(Dialect):
     def exclusive(self, staged: Staged) -> bool:
         return True
 
-    def create(self, staged: Staged, key: str, content_type: str) -> None:
+    def put_file(self, staged: Staged, key: str, content_type: str, mode: Mode) -> None:
         name = self.absolute_path(key)
+        if mode == "overwrite":
+            self._put(staged, name, content_type, new=False)
+            return
         # Servers let writers of one name wait for each other, SeaweedFS in steps of
         # seconds, or refuse all but one with 409, as Amazon's. A name under way here
         # is as good as taken.
@@ -305,9 +309,6 @@ class ObjectDialect(Dialect):
         finally:
             del self._under_way[mine]
         raise FileExistsError(key)
-
-    def replace(self, staged: Staged, key: str, content_type: str) -> None:
-        self._put(staged, self.absolute_path(key), content_type, new=False)
 
     def _put(self, staged: Staged, name: str, content_type: str, new: bool) -> None:
         try:
@@ -371,7 +372,7 @@ class ObjectDialect(Dialect):
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> Stat:
+    def info(self, key: str) -> Stat:
         try:
             return self.head(self.absolute_path(key))
         except FileNotFoundError:
@@ -408,7 +409,7 @@ class ObjectDialect(Dialect):
         self, key: str, span: Span | None, etag: str | None, exc: Unclear
     ) -> Fetched | None:
         """What a refused request for bytes comes down to."""
-        stat = self.stat(key)
+        stat = self.info(key)
         if etag is not None and stat.etag != etag:
             raise version_gone(key) from exc
         if span and not span.meets(stat.size):
@@ -420,7 +421,7 @@ class ObjectDialect(Dialect):
     def open(self, key: str) -> t.IO[bytes]:
         return ranged(self, self.get(key))
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         for page in self.pages(self._folder(prefix)):
             yield from page.files
 
@@ -438,9 +439,9 @@ class ObjectDialect(Dialect):
 
     # -- deleting ------------------------------------------------------------
 
-    def delete(self, key: str) -> None:
+    def rm_file(self, key: str) -> None:
         if not self.misses:
-            self.stat(key)
+            self.info(key)
         try:
             self.remove(self.absolute_path(key))
         except FileNotFoundError:
@@ -459,7 +460,7 @@ class ObjectDialect(Dialect):
         skip = len(naming.STAGING) + 1
         return [
             {"name": stat.name, "size": stat.size, "LastModified": stat.modified}
-            for stat in self.walk(naming.STAGING)
+            for stat in self.find(naming.STAGING)
             if isinstance(stat, Stat)
             and stat.name[skip:]
             and "/" not in stat.name[skip:]

@@ -28,7 +28,7 @@ class ReadOnlyDialect(Dialect):
     def stage(self, source: Source) -> t.NoReturn:
         self.refuse()
 
-    def delete(self, key: str) -> None:
+    def rm_file(self, key: str) -> None:
         self.refuse()
 
     def upload_form(self, claim: Claim) -> t.NoReturn:

@@ -19,6 +19,7 @@ from ..exceptions import StoreUnavailable
 from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import Mode
 from . import NOT_A_FILE
 from . import Stat
 
@@ -113,35 +114,24 @@ class StagedDialect(Dialect):
                 )
         return bool(self._is_exclusive)
 
-    def create(
-        self,
-        staged: Staged,
-        key: str,
-        content_type: str,
-    ) -> None:
+    def put_file(self, staged: Staged, key: str, content_type: str, mode: Mode) -> None:
         path = self.path(key, follow=False)
-
-        def rename() -> None:
-            try:
-                self.rename(staged.path, path)
-            except Exception as exc:
-                # Most servers do not say why a rename failed.
-                if not self._is_lost(exc) and self._is_there(path):
-                    raise FileExistsError(path) from exc
-                raise
-
-        self._in_folder(path, rename)
+        rename = self._rename_new if mode == "create" else self.rename_over
+        self._in_folder(path, lambda: rename(staged.path, path))
         staged.is_private = False
 
-    def replace(
-        self,
-        staged: Staged,
-        key: str,
-        content_type: str,
-    ) -> None:
-        path = self.path(key, follow=False)
-        self._in_folder(path, lambda: self.rename_over(staged.path, path))
-        staged.is_private = False
+    def _rename_new(self, old: str, new: str) -> None:
+        """Rename a file.
+
+        :raises FileExistsError: if the new name is taken.
+        """
+        try:
+            self.rename(old, new)
+        except Exception as exc:
+            # Most servers do not say why a rename failed.
+            if not self._is_lost(exc) and self._is_there(new):
+                raise FileExistsError(new) from exc
+            raise
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
         self._give_key(Staged(self.path(claim.staged)), claim)
@@ -273,7 +263,7 @@ class StagedDialect(Dialect):
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> t.Any:
+    def info(self, key: str) -> t.Any:
         return self.record(self._file(key), key)
 
     def _vanished(self, folder: str) -> bool:
@@ -281,7 +271,7 @@ class StagedDialect(Dialect):
             return not self._is_there(folder)
         return super()._vanished(folder)
 
-    def delete(self, key: str) -> None:
+    def rm_file(self, key: str) -> None:
         try:
             self._remove(self.path(key, follow=False))
         except Exception:

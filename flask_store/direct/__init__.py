@@ -221,7 +221,7 @@ def _publish(store: FileStore, claim: Claim) -> None:
 def _stat(store: FileStore, key: str) -> Stat | None:
     try:
         with store.dialect.explained(key):
-            return store.dialect.stat(key)
+            return store.dialect.info(key)
     except FileNotFound:
         return None
 

@@ -16,6 +16,7 @@ from ..uploads.source import Source
 
 if t.TYPE_CHECKING:
     from ..dialects import Dialect
+    from ..dialects import Mode
 
 #: After this time a process that wanted to be alone, and never said that it is done,
 #: is taken for dead. It covers the time limits of a few requests.
@@ -35,8 +36,8 @@ def put(dialect: Dialect, source: Source, name: str, content_type: str) -> None:
     """
     with dialect.stage(source) as staged:
         exclusive = dialect.exclusive(staged)
-        publish = dialect.create if exclusive else dialect.replace
-        publish(staged, name, content_type)
+        mode: Mode = "create" if exclusive else "overwrite"
+        dialect.put_file(staged, name, content_type, mode)
 
 
 def leave(dialect: Dialect, name: str) -> bool:
@@ -52,7 +53,7 @@ def leave(dialect: Dialect, name: str) -> bool:
         # The mark may be there all the same: an answer gets lost, or belongs to a
         # second try of the same request.
         with suppress(Exception):
-            return dialect.read(name) == content
+            return dialect.cat_file(name) == content
         if isinstance(exc, FileExistsError):
             return False
         raise
@@ -75,7 +76,7 @@ def alone(dialect: Dialect, name: str) -> Iterator[None]:
         with dialect.stage(Source(io.BytesIO(), None)) as staged:
             exclusive = dialect.exclusive(staged)
             if not exclusive:
-                dialect.replace(staged, mine, UNKNOWN)
+                dialect.put_file(staged, mine, UNKNOWN, "overwrite")
         if not exclusive and not _is_alone(dialect, name, mine):
             raise NotAlone(name)
         yield

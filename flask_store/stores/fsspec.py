@@ -237,7 +237,7 @@ class FsspecStore(BaseStore):
         kind = content_type or media_types.content_type(key)
         with self.dialect.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
-                return key, files.replace(staged, key, kind)
+                return key, files.put_file(staged, key, kind, "overwrite")
             if files.exclusive(staged):
                 return _create(files, staged, key, on_conflict, kind), None
             if on_conflict == "error":
@@ -247,7 +247,7 @@ class FsspecStore(BaseStore):
                     " gets a UUID) or 'overwrite'."
                 )
             key = naming.unique(key)
-            return key, files.replace(staged, key, kind)
+            return key, files.put_file(staged, key, kind, "overwrite")
 
     def put(
         self,
@@ -435,7 +435,7 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self.dialect.explained(key):
-            return self.files.read(key)
+            return self.files.cat_file(key)
 
     def stream(
         self, name: str, start: int = 0, stop: int | None = None
@@ -533,7 +533,7 @@ class FsspecStore(BaseStore):
         """
         key = self.key(name)
         with self.dialect.explained(key):
-            found = self.files.stat(key)
+            found = self.files.info(key)
         return found if name == key else replace(found, name=name)
 
     def ls(self, prefix: str = "") -> Listing:
@@ -727,7 +727,7 @@ def _create(
     candidate = key
     for _ in range(ATTEMPTS):
         try:
-            files.create(staged, candidate, content_type)
+            files.put_file(staged, candidate, content_type, "create")
             return candidate
         except FileExists:
             raise

@@ -56,7 +56,7 @@ class Listing:
         folder, store = self._folder, self.store
         self._unreachable = []
         with store.dialect.explained(folder):
-            yield from self._reachable(store.dialect.walk(folder))
+            yield from self._reachable(store.dialect.find(folder))
 
     def first_page(self) -> tuple[list[Stat], bool]:
         """The files that one request lists.

@@ -199,7 +199,7 @@ class Case:
 
     def confirm_while_the_storage_fails(self) -> bytes | str:
         """Each step of the storage fails once, before and after it is done."""
-        for name in ("stat", "adopt", "discard", "create", "replace", "read"):
+        for name in ("info", "adopt", "discard", "put_file", "cat_file"):
             for after in (False, True):
                 try:
                     with self._failing(name, after):

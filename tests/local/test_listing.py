@@ -33,7 +33,7 @@ class ListingDialect(MemoryDialect):
 
     entries: t.ClassVar[list[Stat | Unreachable | Exception]] = []
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         for entry in self.entries:
             if isinstance(entry, Exception):
                 raise entry
@@ -50,7 +50,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[t.Any]:
     """What every store in memory lists from now on."""
     entries: list[t.Any] = []
     monkeypatch.setattr(ListingDialect, "entries", entries)
-    monkeypatch.setattr(MemoryDialect, "walk", ListingDialect.walk)
+    monkeypatch.setattr(MemoryDialect, "find", ListingDialect.find)
     monkeypatch.setattr(MemoryDialect, "entries", entries, raising=False)
     return entries
 

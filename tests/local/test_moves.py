@@ -41,13 +41,13 @@ def test_copy_that_is_not_the_same_is_no_reason_to_delete(
 ) -> None:
     """Whatever the storage makes of it: another size, or another checksum."""
     f = store.save(b"precious", "a.txt")
-    real = type(store.dialect).stat
+    real = type(store.dialect).info
 
-    def stat(self: Dialect, key: str) -> Stat:
+    def info(self: Dialect, key: str) -> Stat:
         found = replace(real(self, key), checksum="md5:one")
         return lie(found) if key == "b.txt" else found
 
-    monkeypatch.setattr(type(store.dialect), "stat", stat)
+    monkeypatch.setattr(type(store.dialect), "info", info)
     with pytest.raises(StoreError, match="Nothing was deleted"):
         store.move(f, "b.txt")
     assert f.read() == b"precious"
@@ -58,14 +58,14 @@ def test_copy_that_cannot_be_looked_at_is_no_reason_to_delete(
 ) -> None:
     """The storage may go away in the middle."""
     f = store.save(b"precious", "a.txt")
-    real = type(store.dialect).stat
+    real = type(store.dialect).info
 
-    def stat(self: Dialect, key: str) -> Stat:
+    def info(self: Dialect, key: str) -> Stat:
         if key == "b.txt":
             raise ConnectionResetError
         return real(self, key)
 
-    monkeypatch.setattr(type(store.dialect), "stat", stat)
+    monkeypatch.setattr(type(store.dialect), "info", info)
     with pytest.raises(StoreUnavailable):
         store.move(f, "b.txt")
     monkeypatch.undo()

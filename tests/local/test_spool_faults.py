@@ -30,6 +30,7 @@ from flask_store.background.locks import hold
 from flask_store.background.locks import release
 from flask_store.background.quota import Quota
 from flask_store.background.spool import Spool
+from flask_store.dialects import Mode
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
@@ -206,16 +207,16 @@ def test_nothing_is_removed_before_it_is_stored(
     bytes stay in the spool until what it shows has their size."""
     lies = threading.Event()
     dialect: t.Any = owner.store.dialect
-    publish = dialect._publish
+    put_file = dialect.put_file
 
-    def lying(give_name: t.Any, staged: t.Any, key: str) -> None:
+    def lying(staged: t.Any, key: str, content_type: str, mode: Mode) -> None:
         if lie == "short":
-            publish(give_name, staged, key)
+            put_file(staged, key, content_type, mode)
             os.truncate(dialect.path(key), 10)
         lies.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(dialect, "_publish", lying)
+        patch.setattr(dialect, "put_file", lying)
         f = owner.store.save(b"all of these bytes", "a.bin")
         upload = f.upload
         assert upload is not None and lies.wait(20)
@@ -298,7 +299,7 @@ def test_storage_is_away_when_a_file_is_deleted(
 
     monkeypatch.setattr(owner.background, "take_back", later)
     with monkeypatch.context() as patch:
-        patch.setattr(owner.store.dialect, "stat", refuse)
+        patch.setattr(owner.store.dialect, "info", refuse)
         owner.store.delete(key)
     assert kept(settings) == [".json"]
     assert owner.store.pending() == []
@@ -431,7 +432,7 @@ def test_failed_overwrite_changes_nothing(
     successor."""
     key = owner.save("failed once", "a.bin")
     with monkeypatch.context() as patch:
-        patch.setattr(owner.store.dialect, "replace", refuses(PermissionError()))
+        patch.setattr(owner.store.dialect, "put_file", refuses(PermissionError()))
         with pytest.raises(StoreDenied):
             owner.store.put(key, b"newer", "overwrite")
     assert owner.store.read(key).startswith(b"OLD")

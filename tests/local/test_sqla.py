@@ -691,7 +691,7 @@ def test_storage_that_is_down(
     def down(*args: t.Any) -> t.NoReturn:
         raise ConnectionError
 
-    monkeypatch.setattr(LocalDialect, "create", down)
+    monkeypatch.setattr(LocalDialect, "put_file", down)
     session.add(person("bob"))
     with pytest.raises(StoreUnavailable):
         session.commit()
@@ -713,7 +713,7 @@ def test_cleanup_that_fails(
         raise PermissionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalDialect, "delete", refuse)
+        patch.setattr(LocalDialect, "rm_file", refuse)
         session.delete(ann)
         session.commit()
     assert rows(engine) == []

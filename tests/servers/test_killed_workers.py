@@ -124,7 +124,7 @@ class Found:
         pairs = enumerate(zip(there, expected, strict=False))
         first = next((n for n, (a, b) in pairs if a != b), None)
         dialect = self.store.dialect
-        token = dialect.stat(name).token
+        token = dialect.info(name).token
         return (
             f"{len(there)} bytes and not {len(expected)}, first difference at {first},"
             f" token {token}; spool: {left}; log: {told}"

@@ -175,9 +175,9 @@ def test_what_only_amazon_answers(
 
 def test_wrong_clock(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A storage whose files are from another time means that a clock is wrong."""
-    real = LocalDialect.stat
+    real = LocalDialect.info
 
-    def stat(self: LocalDialect, key: str) -> t.Any:
+    def info(self: LocalDialect, key: str) -> t.Any:
         import dataclasses
 
         found = real(self, key)
@@ -185,7 +185,7 @@ def test_wrong_clock(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
         earlier = found.modified - dt.timedelta(hours=1)
         return dataclasses.replace(found, modified=earlier)
 
-    monkeypatch.setattr(LocalDialect, "stat", stat)
+    monkeypatch.setattr(LocalDialect, "info", info)
     shell = Shell(application(tmp_path, STORE_PATH=str(tmp_path / "uploads")))
     status, text = lines(shell, 1)["clock"]
     assert status == "FAIL"

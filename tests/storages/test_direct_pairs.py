@@ -254,7 +254,7 @@ def test_server_that_copies_over_what_is_there(
         files = {"file": ("x", b"{}")}
         assert requests.post(form.url, form.fields, files=files, timeout=10).ok
         claim = direct.read(store, form.token)
-        staged = dialect.stat(claim.staged)
+        staged = dialect.info(claim.staged)
         f = store.confirm(form.token)
         assert (f.read(), f.content_type) == (b"{}", "application/json")
         assert requests.post(form.url, form.fields, files=files, timeout=10).ok

@@ -121,9 +121,9 @@ def test_range_fetches_that_range(place: Place) -> None:
 def test_replaced_object_is_another_version(store: FsspecStore) -> None:
     """What was described before it was replaced is gone, not mixed up."""
     f = store.save(upload(b"first"))
-    before = store.dialect.stat(f.filename)
+    before = store.dialect.info(f.filename)
     store.save(upload(b"second"), on_conflict="overwrite")
-    after = store.dialect.stat(f.filename)
+    after = store.dialect.info(f.filename)
     assert before.etag != after.etag
     assert b"".join(store.stream_version(after, 0, 6)) == b"second"
     for start, stop in ((0, 5), (1, 4)):

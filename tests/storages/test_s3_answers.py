@@ -725,7 +725,7 @@ def test_copy_that_somebody_else_answers_is_not_made(
 
 def test_copy_that_trickles_is_given_up(s3: FakeS3, store: S3Store) -> None:
     """It has more time than other answers, and not for ever."""
-    staged = store.dialect.stat("a.bin")
+    staged = store.dialect.info("a.bin")
     s3.spoil = lambda request, right: s3.slowly(right.raw, 0.5)
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable), store.dialect.explained("b.bin"):
@@ -740,7 +740,7 @@ def test_form_that_is_sent_again_meanwhile_is_told(
     store = S3Store.from_config(settings(seaweedfs_server, seaweedfs_bucket))
     client = seaweedfs_server.client()
     client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"first")
-    staged = store.dialect.stat(CLAIM.staged)
+    staged = store.dialect.info(CLAIM.staged)
     client.put_object(Bucket=seaweedfs_bucket, Key=CLAIM.staged, Body=b"second")
     with pytest.raises(VersionGone, match="was replaced"):
         with store.dialect.explained(CLAIM.key):

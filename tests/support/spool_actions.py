@@ -101,10 +101,11 @@ def die(store: FsspecStore, action: str, key: str) -> None:
     """Begin to replace or to delete a file, and die before the spool knows of it."""
     dialect: t.Any = store.dialect
     if action == "killed in a delete":
-        dialect.delete = killed(dialect.delete)
+        dialect.rm_file = killed(dialect.rm_file)
         store.delete(key)
         return
-    dialect.replace = killed(dialect.replace if action == "killed in a put" else None)
+    stored = action == "killed in a put"
+    dialect.put_file = killed(dialect.put_file if stored else None)
     store.put(key, NEW, "overwrite")
 
 

@@ -265,7 +265,7 @@ class AzureDialect(ObjectDialect):
         self, key: str, span: Span | None = None, found: Stat | None = None
     ) -> Fetched | None:
         if span and span.first is None and found is None:
-            found = self.stat(key)  # Azure has no range of the last bytes
+            found = self.info(key)  # Azure has no range of the last bytes
         return super().get(key, span, found)
 
     def fetch(self, name: str, span: Span | None, etag: str | None) -> Fetched:

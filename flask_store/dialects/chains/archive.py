@@ -132,7 +132,7 @@ class ZipDialect(ChainedDialect):
             raise FileNotFoundError(key)
         return info
 
-    def stat(self, key: str) -> Stat:
+    def info(self, key: str) -> Stat:
         info = self._member(key)
         modified = None
         with suppress(ValueError):  # a date in an archive may be any number
@@ -167,13 +167,13 @@ class ZipDialect(ChainedDialect):
             self.fs.broken = _is_broken(exc)
             raise
 
-    def walk(self, prefix: str) -> Iterator[Stat]:
+    def find(self, prefix: str) -> Iterator[Stat]:
         folder = self.path(prefix) if prefix else self.root
         start, skip = f"{folder}/" if folder else "", len(self.root) + bool(self.root)
         for name in sorted(set(self.fs.zip.namelist())):
             if name.startswith(start):
                 with suppress(FileNotFoundError, InvalidName):
-                    yield self.stat(naming.check(name[skip:]))
+                    yield self.info(naming.check(name[skip:]))
 
 
 def _divided(url: str) -> tuple[str, str]:

@@ -80,17 +80,17 @@ class SimpleCacheDialect(ChainedDialect):
             weakref.finalize(fs, shutil.rmtree, folder, ignore_errors=True)
         return fs
 
-    def stat(self, key: str) -> Stat:
-        return self.inner.stat(key)
+    def info(self, key: str) -> Stat:
+        return self.inner.info(key)
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
-        return self.inner.walk(prefix)
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        return self.inner.find(prefix)
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
         return self.inner.first_page(prefix)
 
     def open(self, key: str) -> t.IO[bytes]:
-        return self._copy(self.stat(key))
+        return self._copy(self.info(key))
 
     def get(
         self,
@@ -98,7 +98,7 @@ class SimpleCacheDialect(ChainedDialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        known = found or self.stat(key)
+        known = found or self.info(key)
         where = bounds(span, known.size)
         if where is None:
             return None
@@ -117,7 +117,7 @@ class SimpleCacheDialect(ChainedDialect):
                 fetched = self.inner.get(found.name, None, found)
                 file.writelines(whole(fetched))
                 # Not every storage can be asked for a version, and this one stays.
-                if self.stat(found.name) != found:
+                if self.info(found.name) != found:
                     raise version_gone(found.name)
                 file.close()
                 os.replace(file.name, path)

@@ -168,7 +168,7 @@ class FTPDialect(StagedDialect):
     ) -> Fetched | None:
         if not self.alive():
             self.fs.drop()
-        stat = self.stat(key)
+        stat = self.info(key)
         if found is not None and stat.version != found.version:
             raise version_gone(key)
         extent = bounds(span, stat.size)

@@ -107,7 +107,7 @@ class HTTPDialect(ReadOnlyDialect):
 
     # -- reading -------------------------------------------------------------
 
-    def stat(self, key: str) -> Stat:
+    def info(self, key: str) -> Stat:
         headers = self._client().headers(self.path(key))
         return self._stat(headers, size_of(headers), key)
 
@@ -140,7 +140,7 @@ class HTTPDialect(ReadOnlyDialect):
             if status == 412 or (status == 416 and found is not None):
                 raise version_gone(key)
             if status == 416:
-                size = self.stat(key).size
+                size = self.info(key).size
                 if bounds(span, size) is not None:
                     raise NoAnswer(f"it has no bytes {span} of {size}")
                 body.close()
@@ -157,7 +157,7 @@ class HTTPDialect(ReadOnlyDialect):
             body.close()
             raise
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         try:
             page = self._page(prefix)
         except FileNotFoundError as exc:
@@ -175,7 +175,7 @@ class HTTPDialect(ReadOnlyDialect):
             return not above or self._is_linked(above)
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
-        files = list(itertools.islice(self.walk(prefix), VIEW + 1))
+        files = list(itertools.islice(self.find(prefix), VIEW + 1))
         return files[:VIEW], len(files) > VIEW
 
     def _page(self, folder: str) -> list[str]:

@@ -345,7 +345,7 @@ class S3Dialect(ObjectDialect):
         stat = self._stat(name, answer)
         return Fetched(stat, answer.sent.start, answer.sent.stop, answer.body)
 
-    def read(self, key: str) -> bytes:
+    def cat_file(self, key: str) -> bytes:
         answer = self._ask("get", self.absolute_path(key), None, None, None)
         data = joined(answer.body)
         if len(data) != answer.sent.size:

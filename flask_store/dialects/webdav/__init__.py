@@ -106,7 +106,7 @@ class WebDAVDialect(WebDAVWriting):
     ) -> Fetched | None:
         for attempt in range(1, ATTEMPTS + 1):
             # A GET of a folder has a page, so that PROPFIND has to come first.
-            stat = self.stat(key)
+            stat = self.info(key)
             if found is not None and stat.version != found.version:
                 break
             if bounds(span, stat.size) is None:
@@ -140,7 +140,7 @@ class WebDAVDialect(WebDAVWriting):
         # Only an ETag tells which version this was. Dates have whole seconds.
         if not (stat.etag and strong(response.headers.get("ETag")) == stat.etag):
             try:
-                after = self.stat(stat.name)
+                after = self.info(stat.name)
             except FileNotFoundError as exc:
                 raise version_gone(stat.name) from exc
             if after.version != stat.version:

@@ -35,7 +35,7 @@ class WebDAVListing(Dialect):
     def _note_seen(self, path: str) -> None:
         self._seen = self._seen or f"{path}/".startswith(f"{self.root}/")
 
-    def walk(self, prefix: str) -> Iterator[Stat | Unreachable]:
+    def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         infos = self._list(prefix)
         if infos is not None:
             yield from self._files_below(prefix, infos)

@@ -106,6 +106,6 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         if not change(self.fs, "DELETE", path) and self._is_there(path):
             raise NoAnswer("the status of DELETE is 200, and the file is still there")
 
-    def delete(self, key: str) -> None:
+    def rm_file(self, key: str) -> None:
         self._file(key)  # DELETE takes a folder with all that is in it
         self._remove(self.path(key))
