@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from contextlib import ExitStack
+from contextlib import nullcontext
 
 from flask import Flask
 
@@ -60,7 +61,8 @@ class Background:
     :param stored: the dialect that stores the files.
     :param config: the settings, read and checked.
     :param greenlets: whether uploads run in greenlets even if gevent has not patched.
-    :param uploaded: makes the file that a signal carries, of a key and an upload.
+    :param uploaded: makes the file that a signal carries, of a key and, by name, an
+        upload.
     :raises NotConfiguredError: if no uploads can wait with these settings.
     """
 
@@ -69,7 +71,7 @@ class Background:
         stored: Dialect,
         config: Mapping[str, t.Any],
         greenlets: bool,
-        uploaded: Callable[[str, Upload], FileWrapper],
+        uploaded: Callable[..., FileWrapper],
     ) -> None:
         if greenlets:
             require_gevent()
@@ -121,9 +123,11 @@ class Background:
         :return: ``None`` if the spool is full or cannot be written. Nothing is spooled
             then, and the caller stores the file itself.
         """
+        worker = self.worker()
         try:
-            accepted = self._in_box(
-                lambda box: (self.spool.add(box, source, key, content_type), box)
+            entry, box = self._in_box(
+                worker,
+                lambda box: (self.spool.add(box, source, key, content_type), box),
             )
         except BadJournal as exc:
             logger.warning("%r is uploaded in the foreground: %s.", key, exc)
@@ -139,7 +143,6 @@ class Background:
                 exc,
             )
             return None
-        entry, box = accepted
         if entry is None:
             logger.warning(
                 "%r is uploaded in the foreground: STORE_SPOOL_QUOTA (%d bytes) is"
@@ -148,7 +151,7 @@ class Background:
                 self.spool.quota.limit,
             )
             return None
-        return self.worker().put(entry, box)
+        return worker.put(entry, box)
 
     def unnamed(self) -> Unnamed:
         """A new private file, for an upload that arrives. :meth:`accept` links it into
@@ -156,12 +159,11 @@ class Background:
 
         :raises OSError: if the spool cannot be written.
         """
-        return self._in_box(Box.unnamed)
+        return self._in_box(self.worker(), Box.unnamed)
 
-    def _in_box(self, call: t.Callable[[Box], T]) -> T:
-        """Call a function with this process's box. If somebody removed the box, make a
+    def _in_box(self, worker: Worker, call: t.Callable[[Box], T]) -> T:
+        """Call a function with the worker's box. If somebody removed the box, make a
         new one."""
-        worker = self.worker()
         try:
             return call(worker.box)
         except FileNotFoundError:
@@ -269,36 +271,24 @@ class Background:
 
     def _is_left_over(self, key: str) -> bool:
         with self.spool.still(key) as held:
-            return held is not None and self._sending(held).is_stored()
-
-    def _sending(self, held: Held) -> Sending:
-        return Sending(self.stored, held)
+            return held is not None and Sending(self.stored, held).is_stored()
 
     # -- what the worker calls --------------------------------------------
 
     def send(self, job: Job, held: Held) -> bool:
-        with held.files.open() as file:
-            source = job.upload.source(
-                file, held.entry.token, held.files.is_asked_to_stop
-            )
-            return self._sending(held).send(source)
+        return Sending(self.stored, held).send(job.upload)
 
     def take_back(self, held: Held) -> None:
-        self._sending(held).take_back()
+        Sending(self.stored, held).take_back()
 
     def ended(self, job: Job) -> None:
-        stored = self._uploaded(job.entry.key, job.upload)
-        if self.app is None:
-            self._tell(stored, job.upload)
-        else:
-            with self.app.app_context():
-                self._tell(stored, job.upload)
-
-    def _tell(self, file: FileWrapper, upload: Upload) -> None:
-        if upload.state == "stored":
-            signals.upload_finished.send(self.app, file=file)
-        else:
-            signals.upload_failed.send(self.app, file=file, error=upload.error)
+        upload = job.upload
+        file = self._uploaded(job.entry.key, upload=upload)
+        with nullcontext() if self.app is None else self.app.app_context():
+            if upload.state == "stored":
+                signals.upload_finished.send(self.app, file=file)
+            else:
+                signals.upload_failed.send(self.app, file=file, error=upload.error)
 
 
 def _folder(stored: Dialect, path: str | None) -> str:

@@ -96,12 +96,12 @@ class Box:
                 )
                 # An upload counts only if every process can read its journal.
                 parse(json.dumps(asdict(entry)).encode(), files.name)
-                self.note(entry)
+                files.note(entry)
                 # Somebody may have removed the folder meanwhile, and made one of that
                 # name without our lock. No process would own the upload there.
                 self._check_there()
             except BaseException:
-                self.remove(key)
+                files.remove()
                 if not self.is_there():
                     with suppress(OSError):
                         os.rmdir(self.path)
@@ -120,18 +120,6 @@ class Box:
     def files(self, key: str) -> Files:
         """Where the files of an upload are."""
         return Files(self.path, name_of(key))
-
-    def note(self, entry: Entry) -> None:
-        """Write the journal of an upload anew, in one step and durably."""
-        self.files(entry.key).note(entry)
-
-    def remove(self, key: str) -> None:
-        """Remove the files of an upload, which is stored or no longer wanted."""
-        self.files(key).remove()
-
-    def data(self, key: str) -> str:
-        """Where the bytes of an upload are."""
-        return self.files(key).data
 
     def entries(self) -> Iterator[Entry]:
         """Every upload of the box. Files without a journal are removed. The log names

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from functools import cached_property
 
 from .locks import alone
 
@@ -33,18 +34,15 @@ class Quota:
     def __init__(self, folder: str, limit: int) -> None:
         self.folder = folder
         self.limit = limit
-        self._block = 0
 
     def cost(self, size: int) -> int:
         """The bytes on disk of an upload of *size* bytes, with its journal."""
         return -(-size // self.block) * self.block + self.block
 
-    @property
+    @cached_property
     def block(self) -> int:
         """The bytes that a file takes at least, if it is not empty."""
-        if not self._block:
-            self._block = os.statvfs(self.folder).f_frsize
-        return self._block
+        return os.statvfs(self.folder).f_frsize
 
     def reserve(self, box: str, size: int) -> bool:
         """Reserve *size* bytes for a box, before they are written.

@@ -18,8 +18,8 @@ from ..dialects.errors import NoAnswer
 from ..exceptions import FileExists
 from ..exceptions import StoreError
 from ..uploads.source import CHUNK
-from ..uploads.source import Source
 from .holding import Held
+from .upload import Upload
 
 if t.TYPE_CHECKING:
     from ..dialects import Dialect
@@ -53,26 +53,29 @@ class Sending:
         self.held = held
         self.key = held.entry.key
 
-    def send(self, source: Source) -> bool:
+    def send(self, upload: Upload) -> bool:
         """Store the file, and ask the storage whether it has it.
 
-        :param source: the bytes, with the upload's token.
+        :param upload: what shows the progress.
         :return: ``False`` if another file has its name. That file is left alone.
+        :raises Stopped: if a write of the same name asks the upload to stop.
         :raises DamagedError: if the bytes in the spool are not whole.
         :raises StoreError: if the storage fails.
         """
-        entry, dialect = self.held.entry, self.dialect
-        if source.size != entry.size:
-            raise DamagedError(
-                f"{self.held.files.data} has {source.size} bytes in place of"
-                f" {entry.size}. Something else has written to the spool.",
-                self.key,
-            )
-        with self.dialect.explained(self.key, source):
-            with dialect.stage(source) as staged:
-                if not self._publish(staged):
-                    return False
-            return self._is_stored()
+        entry, files = self.held.entry, self.held.files
+        with files.open() as file:
+            source = upload.source(file, entry.token, files.is_asked_to_stop)
+            if source.size != entry.size:
+                raise DamagedError(
+                    f"{files.data} has {source.size} bytes in place of {entry.size}."
+                    " Something else has written to the spool.",
+                    self.key,
+                )
+            with self.dialect.explained(self.key, source):
+                with self.dialect.stage(source) as staged:
+                    if not self._publish(staged):
+                        return False
+                return self._is_stored()
 
     def take_back(self) -> None:
         """Remove what a try may have stored, and nothing else.

@@ -7,7 +7,6 @@ import typing as t
 from ..concurrency.greenlets import Flag
 from ..concurrency.greenlets import flag
 from ..concurrency.greenlets import lock
-from ..uploads.source import CHUNK
 from ..uploads.source import Source
 
 State: t.TypeAlias = t.Literal["waiting", "running", "stored", "parked", "deleted"]
@@ -32,7 +31,7 @@ class Upload:
         self.error: Exception | None = None
         #: How many attempts failed.
         self.attempts = 0
-        self._sent = 0
+        self._source: Source | None = None
         self._guard = lock()
         self._flags: list[Flag] = []
 
@@ -46,7 +45,7 @@ class Upload:
         """How much of the file has been read for sending, from 0 to 1."""
         if self.state == "stored":
             return 1.0
-        return self._sent / self.size if self.size else 0.0
+        return self._source.position / self.size if self._source and self.size else 0.0
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the upload has ended. Other greenlets run meanwhile.
@@ -70,16 +69,14 @@ class Upload:
         self,
         file: t.BinaryIO,
         token: str | None = None,
-        stops: t.Callable[[], bool] = lambda: False,
+        stops: t.Callable[[], bool] | None = None,
     ) -> Source:
         """The spooled bytes as a source. Reading it updates :attr:`progress`.
 
         :param token: the token to store them with, instead of a new one.
-        :param stops: called once for each MiB. If it returns true, reading raises
-            :exc:`Stopped`.
+        :param stops: see :class:`~flask_store.uploads.source.Source`.
         """
-        self._sent = 0
-        source = _Watched(file, self, stops)
+        self._source = source = Source(file, None, stops=stops)
         if token is not None:
             source.token = token
         return source
@@ -89,50 +86,10 @@ class Upload:
         with self._guard:
             self.state = state
             self.error = error
-            flags = self._flags if self.done else []
             if self.done:
+                for finished in self._flags:
+                    finished.set()
                 self._flags = []
-            for finished in flags:
-                finished.set()
 
     def __repr__(self) -> str:
         return f"<Upload {self.key!r} {self.state}>"
-
-
-class Stopped(Exception):
-    """A write of the same name asked the upload to stop."""
-
-
-class _Watched(Source):
-    def __init__(
-        self, file: t.BinaryIO, upload: Upload, stops: t.Callable[[], bool]
-    ) -> None:
-        super().__init__(file, None)
-        self.upload = upload
-        self._stops = stops
-        self._checked_at: int | None = None
-
-    def read_at(self, position: int, size: int) -> bytes:
-        self._check_stop(position)
-        data = super().read_at(position, size)
-        self.upload._sent = position + len(data)
-        return data
-
-    def chunks(self) -> t.Iterator[bytes]:
-        self.upload._sent = 0
-        self._check_stop(0)
-        for data in super().chunks():
-            yield data
-            self.upload._sent += len(data)
-            self._check_stop(self.upload._sent)
-
-    def _check_stop(self, position: int) -> None:
-        """:raises Stopped: if the upload has to stop, and at every later call: a client
-        that retries by itself must not succeed."""
-        near = self._checked_at is not None and 0 < position - self._checked_at < CHUNK
-        if not near and self.error is None:
-            self._checked_at = position
-            if self._stops():
-                self.error = Stopped()
-        if self.error is not None:
-            raise self.error

@@ -17,6 +17,7 @@ from ..exceptions import ClientError
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
+from ..uploads.source import Stopped
 from .boxes import Box
 from .entries import BadJournal
 from .entries import Entry
@@ -28,7 +29,6 @@ from .sending import DamagedError
 from .spool import Spool
 from .turns import Turns
 from .upload import State
-from .upload import Stopped
 from .upload import Upload
 
 logger = logging.getLogger(__name__)

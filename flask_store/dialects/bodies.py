@@ -48,7 +48,7 @@ class Body:
         self._remaining = length
         self._skip = skip
         self._ends = ends
-        self._explained = explained
+        self.explained = explained
         self._first = self._read()
 
     def __iter__(self) -> t.Self:
@@ -64,7 +64,7 @@ class Body:
     def _read(self) -> bytes:
         """The next piece of the part; empty at its end."""
         try:
-            with self._explained():
+            with self.explained():
                 return self._counted()
         except BaseException:
             self.close()
@@ -118,19 +118,14 @@ class FilePart(Body):
         file.seek(start)
         self._stop = stop
         self._left = stop - start
-        self._explained = nullcontext
-
-    def explained_by(self, explained: Explained) -> t.Self:
-        """This part, read in another context."""
-        self._explained = explained
-        return self
+        self.explained = nullcontext
 
     def __next__(self) -> bytes:
         if not self._left:
             self.close()
             raise StopIteration
         try:
-            with self._explained():
+            with self.explained():
                 piece = self.file.read(min(BLOCK, self._left))
                 if not piece:
                     raise NoAnswer(f"the file ended {self._left} bytes too early")
@@ -147,7 +142,7 @@ class FilePart(Body):
         """
         remaining = max(0, self._stop - self.file.tell())
         count = remaining if size < 0 else min(size, remaining)
-        with self._explained():
+        with self.explained():
             data = self.file.read(count)
             if count and not data:
                 raise NoAnswer(f"the file ended {remaining} bytes too early")

@@ -155,7 +155,8 @@ def part(
     """
     body = fetched.body
     if isinstance(body, FilePart):
-        return body.explained_by(explained)
+        body.explained = explained
+        return body
     return Body(
         body,
         stop - start,

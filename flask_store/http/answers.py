@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 import typing as t
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 from urllib.parse import quote
 
+from flask import abort
+from flask import after_this_request
 from flask import current_app
 from flask import request
 from flask import Response
+from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 from werkzeug.http import quote_etag
 from werkzeug.wrappers import Response as AnyResponse
@@ -19,17 +24,23 @@ from werkzeug.wsgi import wrap_file
 
 from ..dialects.bodies import BLOCK
 from ..dialects.bodies import FilePart
+from ..exceptions import ClientError
+from ..exceptions import FileNotFound
+from ..exceptions import InvalidName
+from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from . import conditions
 from . import links
 from . import presentation
-from .errors import refusals
-from .errors import refuse
 
 if t.TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
     from ..dialects import Fetched
     from ..stores.fsspec import FsspecStore
+
+logger = logging.getLogger(__name__)
 
 #: With one of these, it takes a look at the file to tell whether it will be sent.
 CONDITIONS = frozenset(
@@ -51,6 +62,48 @@ CONDITIONS = frozenset(
 SENDERS = frozenset(
     {"gunicorn.socket", "mod_wsgi.version", "waitress.client_disconnected"}
 )
+
+
+class Bare:
+    """A response without a cookie: neither the session's nor any other one.
+
+    A file may be kept by a cache that many people share. Flask adds the session's
+    cookie after every hook, so that it can only be taken off here.
+    """
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        headers: Headers = super().get_wsgi_headers(environ)  # type: ignore[misc]
+        headers.remove("Set-Cookie")
+        return headers
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Answer a :exc:`StoreError` with a status; what is ours to know goes into the
+    log."""
+    try:
+        yield
+    except (FileNotFound, InvalidName):
+        refuse(404)
+    except ClientError as exc:
+        refuse(exc.code, exc.description)
+    except StoreUnavailable as exc:
+        logger.error("%s", exc)
+        refuse(503, "The storage does not answer. Try again in a moment.")
+    except StoreError as exc:
+        logger.error("%s", exc)
+        refuse(502, "The storage refused, or is not set up. See the log.")
+
+
+def refuse(code: int, text: str | None = None) -> t.NoReturn:
+    """Answer with a status, and let no cache keep that."""
+
+    @after_this_request
+    def no_store(response: AnyResponse) -> AnyResponse:
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    abort(code, description=text)
 
 
 def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:

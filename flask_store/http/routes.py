@@ -6,7 +6,6 @@ import os
 import typing as t
 
 from flask import Flask
-from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..exceptions import NotConfiguredError
@@ -14,22 +13,7 @@ from . import answers
 from . import uploads
 
 if t.TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
     from ..stores.fsspec import FsspecStore
-
-
-class Bare:
-    """A response without a cookie: neither the session's nor any other one.
-
-    A file may be kept by a cache that many people share. Flask adds the session's
-    cookie after every hook, so that it can only be taken off here.
-    """
-
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        headers: Headers = super().get_wsgi_headers(environ)  # type: ignore[misc]
-        headers.remove("Set-Cookie")
-        return headers
 
 
 def register(app: Flask, store: FsspecStore, name: str) -> None:
@@ -40,7 +24,7 @@ def register(app: Flask, store: FsspecStore, name: str) -> None:
     :raises NotConfiguredError: if another store has the prefix already.
     """
     # Of the application's own class, or Flask would turn it into one.
-    kind = type("FileResponse", (Bare, app.response_class), {})
+    kind = type("FileResponse", (answers.Bare, app.response_class), {})
 
     def file(key: str) -> AnyResponse:
         return answers.answer(store, key, kind)

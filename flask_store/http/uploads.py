@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from .. import direct
 from ..exceptions import BadLink
 from ..exceptions import NoLength
-from .errors import refusals
+from .answers import refusals
 from .links import REFUSED
 
 if t.TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import quote
 
 from flask import current_app
@@ -122,7 +123,10 @@ class FsspecStore(BaseStore):
             from ..background.files import WaitingFiles
 
             self.background = Background(
-                self.dialect, config, self.in_greenlets, self._uploaded
+                self.dialect,
+                config,
+                self.in_greenlets,
+                partial(FileWrapper._of_key, provider=self),
             )
             self.files = WaitingFiles(self.dialect, self.background)
             self.incoming = SpooledFiles(self.dialect, self.background)
@@ -214,13 +218,11 @@ class FsspecStore(BaseStore):
             raise
         return stored
 
-    def _uploaded(self, key: str, upload: BackgroundUpload) -> FileWrapper:
-        return FileWrapper._of_key(key, self, upload)
-
     def upload(self, name: str) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
-        key = self.key(name)
-        return None if self.background is None else self.background.upload(key)
+        if self.background is None:
+            return None
+        return self.background.upload(self.key(name))
 
     def _store(
         self,
@@ -238,16 +240,26 @@ class FsspecStore(BaseStore):
         with self.dialect.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
                 return key, files.put_file(staged, key, kind, "overwrite")
-            if files.exclusive(staged):
-                return _create(files, staged, key, on_conflict, kind), None
-            if on_conflict == "error":
-                raise NotConfiguredError(
-                    f"{self!r} cannot tell in one step that a name is free, so"
-                    " on_conflict='error' cannot be kept. Use 'rename' (every name"
-                    " gets a UUID) or 'overwrite'."
-                )
-            key = naming.unique(key)
-            return key, files.put_file(staged, key, kind, "overwrite")
+            if not files.exclusive(staged):
+                if on_conflict == "error":
+                    raise NotConfiguredError(
+                        f"{self!r} cannot tell in one step that a name is free, so"
+                        " on_conflict='error' cannot be kept. Use 'rename' (every name"
+                        " gets a UUID) or 'overwrite'."
+                    )
+                key = naming.unique(key)
+                return key, files.put_file(staged, key, kind, "overwrite")
+            free = key
+            for _ in range(ATTEMPTS):
+                try:
+                    return free, files.put_file(staged, free, kind, "create")
+                except FileExists:  # one of its folders is a file
+                    raise
+                except FileExistsError:
+                    if on_conflict == "error":
+                        raise
+                    free = naming.unique(key)
+            raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
 
     def put(
         self,
@@ -718,24 +730,6 @@ class FsspecStore(BaseStore):
     def __repr__(self) -> str:
         folder = f"/{self.destination}" if self.destination else ""
         return f"<{type(self).__name__} {self.uri + folder!r}>"
-
-
-def _create(
-    files: Files, staged: t.Any, key: str, on_conflict: OnConflict, content_type: str
-) -> str:
-    """Publish under a name that is free, and return it."""
-    candidate = key
-    for _ in range(ATTEMPTS):
-        try:
-            files.put_file(staged, candidate, content_type, "create")
-            return candidate
-        except FileExists:
-            raise
-        except FileExistsError:
-            if on_conflict == "error":
-                raise
-            candidate = naming.unique(key)
-    raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
 
 
 def _store_of(file: FileWrapper) -> FsspecStore:

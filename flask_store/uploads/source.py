@@ -7,6 +7,7 @@ import tempfile
 import typing as t
 from contextlib import contextmanager
 from functools import cached_property
+from functools import partial
 
 import shortuuid
 from fsspec.callbacks import Callback
@@ -120,6 +121,10 @@ class Streamed(io.RawIOBase):
         super().close()
 
 
+class Stopped(Exception):
+    """A write of the same name asked the upload to stop."""
+
+
 class Source:
     """An upload on its way into a store.
 
@@ -127,10 +132,16 @@ class Source:
         position: a view that looked into the file first still stores all of it.
     :param filename: the name that came with it, if any.
     :param length: how many bytes a stream that cannot rewind has, if that is known.
+    :param stops: called once for each MiB. If it returns true, reading raises
+        :exc:`Stopped`.
     """
 
     def __init__(
-        self, stream: t.IO[bytes], filename: str | None, length: int | None = None
+        self,
+        stream: t.IO[bytes],
+        filename: str | None,
+        length: int | None = None,
+        stops: t.Callable[[], bool] | None = None,
     ) -> None:
         self.stream = stream
         self.filename = filename
@@ -140,6 +151,10 @@ class Source:
         #: What the caller's own stream raised, so that it is not taken for an
         #: error of the storage.
         self.error: BaseException | None = None
+        #: Up to where the stream has been read.
+        self.position = 0
+        self._stops = stops
+        self._checked_at: int | None = None
         self._size: int | None = None
         self._reading = lock()
 
@@ -168,13 +183,15 @@ class Source:
 
     def read_at(self, position: int, size: int) -> bytes:
         """*size* bytes from *position*, or less at the end."""
+        if self._stops is not None:
+            self._check_stop(position)
         with self._reading:
-            self._guarded(self.stream.seek, position)
-            data = self._read(size) if size > 0 else b""
+            data = self._read(size, position) if size > 0 else b""
             while data and len(data) < size and (more := self._read(size - len(data))):
                 data += more
         # Not relative: a client that signs a body, or tries again, reads it twice.
-        self.callback.absolute_update(position + len(data))
+        self.position = position + len(data)
+        self.callback.absolute_update(self.position)
         return data
 
     def chunks(self) -> t.Iterator[bytes]:
@@ -183,16 +200,22 @@ class Source:
 
         :raises ClientDisconnected: if there are less than have to be.
         """
+        data_read = pieces(self._read)
         if self.rewinds:
             self._guarded(self.stream.seek, 0)
-        done = 0
-        for data in self._chunks() if self.rewinds else pieces(self._read):
-            done += len(data)
-            self.callback.absolute_update(done)
+            data_read = iter(partial(self._read, CHUNK), b"")
+        self.position = 0
+        if self._stops is not None:
+            self._check_stop(0)
+        for data in data_read:
+            self.position += len(data)
+            self.callback.absolute_update(self.position)
             yield data
             del data  # and its memory, while the next piece arrives
-        if self.length is not None and done < self.length:
-            self.error = ClientDisconnected(CUT_OFF.format(done, self.length))
+            if self._stops is not None:
+                self._check_stop(self.position)
+        if self.length is not None and self.position < self.length:
+            self.error = ClientDisconnected(CUT_OFF.format(self.position, self.length))
             raise self.error
 
     def write_into(self, file: Writable) -> None:
@@ -243,7 +266,7 @@ class Source:
 
         :param any_thread: whether another thread than this one will read it.
         """
-        if self.rewinds and (self._any_thread or not any_thread):
+        if self.rewinds and (not any_thread or self._any_thread):
             yield self
             return
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
@@ -252,18 +275,32 @@ class Source:
             copy.callback = self.callback
             yield copy
 
-    def _chunks(self) -> t.Iterator[bytes]:
-        while data := self._read(CHUNK):
-            yield data
+    def _check_stop(self, position: int) -> None:
+        """:raises Stopped: if the upload has to stop, and at every later call: a client
+        that retries by itself must not succeed."""
+        near = self._checked_at is not None and 0 < position - self._checked_at < CHUNK
+        if not near and self.error is None:
+            self._checked_at = position
+            if self._stops is not None and self._stops():
+                self.error = Stopped()
+        if self.error is not None:
+            raise self.error
 
-    def _read(self, size: int) -> bytes:
-        data = self._guarded(self.stream.read, size)
+    def _read(self, size: int, position: int | None = None) -> bytes:
+        """:param position: where to read, if it is not where the last reading ended."""
+        try:
+            if position is not None:
+                self.stream.seek(position)
+            data = self.stream.read(size)
+        except BaseException as exc:
+            self.error = exc
+            raise
         if isinstance(data, str):
             self.error = TypeError(
                 "The file is opened in text mode. Open it in binary mode ('rb')."
             )
             raise self.error
-        return t.cast(bytes, data)
+        return data
 
     def _guarded(self, call: t.Callable[..., t.Any], *args: t.Any) -> t.Any:
         try:

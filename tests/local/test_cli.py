@@ -196,10 +196,10 @@ def test_pending_lists_what_waits(tmp_path: pathlib.Path) -> None:
     entry = box.add(Source(io.BytesIO(b"12345"), None), "me_x.jpg", "image/jpeg")
     assert shell.says("pending").split() == ["5", "0", "tries", "me_x.jpg"]
     entry.parked, entry.cause = True, "StoreDenied: refused"
-    box.note(entry)
+    box.files(entry.key).note(entry)
     said = shell.says("pending")
     assert "parked" in said and said.endswith("me_x.jpg  StoreDenied: refused")
-    box.remove("me_x.jpg")
+    box.files("me_x.jpg").remove()
     box.close()
     assert shell.says("pending") == ""
 

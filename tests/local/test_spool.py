@@ -391,12 +391,12 @@ def test_half_written_upload_is_swept(tmp_path: pathlib.Path) -> None:
     spool = Spool(str(tmp_path / "spool"), 10**6, "memory://x")
     box = spool.make_box()
     box.add(Source(io.BytesIO(b"good"), None), "good.txt", "text/plain")
-    pathlib.Path(box.data("half.txt")).write_bytes(b"ha")
+    pathlib.Path(box.files("half.txt").data).write_bytes(b"ha")
     assert list(spool.abandoned()) == []
     release(box._lock_fd)  # as the end of its process does
     (found,) = spool.abandoned()
     assert [entry.key for entry in found.entries()] == ["good.txt"]
-    assert not os.path.exists(found.data("half.txt"))
+    assert not os.path.exists(found.files("half.txt").data)
 
 
 def test_spools_of_two_stores_do_not_mix(tmp_path: pathlib.Path) -> None:

@@ -573,8 +573,8 @@ def test_strange_things_in_a_box(settings: dict[str, t.Any]) -> None:
     (pathlib.Path(box.path) / "a folder.json").mkdir()
     outside = pathlib.Path(settings["STORE_SPOOL_PATH"]).parent / "outside"
     outside.write_bytes(b"not for the public")
-    os.unlink(box.data(linked))
-    os.symlink(outside, box.data(linked))
+    os.unlink(box.files(linked).data)
+    os.symlink(outside, box.files(linked).data)
     heir = opened(settings)
     assert heir.background is not None
     heir.background.start()
@@ -684,7 +684,7 @@ def test_damaged_bytes_are_parked(owner: Owner) -> None:
     owner.block()
     f = owner.store.save(b"all of it", "a.bin")
     upload = f.upload
-    os.truncate(owner.background.worker().box.data(str(f)), 3)
+    os.truncate(owner.background.worker().box.files(str(f)).data, 3)
     owner._free.set()
     assert upload is not None and not upload.wait(20)
     assert "in place of 9" in str(upload.error)
@@ -713,7 +713,7 @@ def test_lock_of_an_upload_that_ends_meanwhile(
     pathlib.Path(files.lock).touch()
 
     def ends(path: str) -> int | None:
-        box.remove("a.bin")
+        box.files("a.bin").remove()
         os.unlink(files.lock)
         return hold(path)
 

@@ -157,7 +157,7 @@ def test_box_is_held_while_it_is_filled(spool: Spool) -> None:
 
     source = Source(Interrupted(b"late", the_end), None)
     box.add(source, "late.txt", "text/plain")
-    assert pathlib.Path(box.data("late.txt")).read_bytes() == b"late"
+    assert pathlib.Path(box.files("late.txt").data).read_bytes() == b"late"
     box.close()
     assert list(spool.abandoned()) == []
 
@@ -224,12 +224,12 @@ def test_broken_journal_does_not_stop_the_others(
     box = spool.make_box()
     for name in ("one.txt", "two.txt"):
         box.add(a_source(), name, "text/plain")
-    broken = pathlib.Path(box.data("one.txt")).with_suffix(".json")
+    broken = pathlib.Path(box.files("one.txt").data).with_suffix(".json")
     broken.write_text("{")
     with caplog.at_level(logging.ERROR):
         assert [entry.key for entry in box.entries()] == ["two.txt"]
     assert str(broken) in caplog.text
-    assert pathlib.Path(box.data("one.txt")).exists()
+    assert pathlib.Path(box.files("one.txt").data).exists()
 
 
 # -- no copy -----------------------------------------------------------------
@@ -254,12 +254,12 @@ def test_staged_upload_is_linked(spool: Spool) -> None:
     file.write(b"staged")
     inode = os.fstat(file.fd).st_ino
     box.add(Source(Staged(file), "staged.txt"), "staged.txt", "text/plain")
-    found = os.stat(box.data("staged.txt"))
+    found = os.stat(box.files("staged.txt").data)
     assert found.st_ino == inode
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert file.published
     file.close()
-    assert pathlib.Path(box.data("staged.txt")).read_bytes() == b"staged"
+    assert pathlib.Path(box.files("staged.txt").data).read_bytes() == b"staged"
 
 
 @pytest.mark.parametrize("nameless", [True, False])
@@ -274,7 +274,7 @@ def test_staged_by_somebody_else(
     file.write(b"staged")
     box.add(Source(Staged(file), "staged.txt"), "staged.txt", "text/plain")
     file.close()
-    assert stat.S_IMODE(os.stat(box.data("staged.txt")).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(box.files("staged.txt").data).st_mode) == 0o600
     assert os.listdir(elsewhere) == []
 
 
@@ -288,7 +288,7 @@ def test_staged_on_another_disk_is_copied(spool: Spool, tmp_path: pathlib.Path) 
     file.write(b"far away")
     box.add(Source(Staged(file), "far.txt"), "far.txt", "text/plain")
     file.close()
-    assert pathlib.Path(box.data("far.txt")).read_bytes() == b"far away"
+    assert pathlib.Path(box.files("far.txt").data).read_bytes() == b"far away"
 
 
 def test_disk_without_nameless_files(
@@ -302,7 +302,7 @@ def test_disk_without_nameless_files(
     monkeypatch.setattr(os, "link", refuses)
     box = spool.make_box()
     box.add(a_source(b"plain"), "plain.txt", "text/plain")
-    assert pathlib.Path(box.data("plain.txt")).read_bytes() == b"plain"
+    assert pathlib.Path(box.files("plain.txt").data).read_bytes() == b"plain"
     assert len(os.listdir(box.path)) == 3  # with its journal and the lock
 
 
