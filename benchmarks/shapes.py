@@ -24,7 +24,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from flask_store.uploads.multipart import FormParser
-from flask_store.uploads.streaming import StreamingRequest
+from flask_store.uploads.multipart import StreamingRequest
 
 from .measure import arguments
 from .measure import parsed

@@ -129,9 +129,9 @@ class Store(t.Generic[ProviderT_co]):
         if self.name is None:
             _show_defaults(app, cls, store, before)
         if replaced is not None and replaced._bound is not None:
-            from .uploads import streaming
+            from .uploads import multipart
 
-            streaming.uninstall(app, replaced._bound)
+            multipart.uninstall(app, replaced._bound)
         store.attach(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:

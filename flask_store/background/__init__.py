@@ -123,8 +123,8 @@ class Background:
         :return: ``None`` if the spool is full or cannot be written. Nothing is spooled
             then, and the caller stores the file itself.
         """
-        worker = self.worker()
         try:
+            worker = self.worker()
             entry, box = self._in_box(
                 worker,
                 lambda box: (self.spool.add(box, source, key, content_type), box),

@@ -37,6 +37,7 @@ from ..exceptions import StoreError
 from ..exceptions import VersionGone
 from ..files import FileWrapper
 from ..secrecy import Options
+from ..uploads import multipart
 from ..uploads import open_source
 from ..uploads import Upload
 from ..uploads.source import Source
@@ -87,9 +88,7 @@ class FsspecStore(BaseStore):
         if self.background is not None:
             self.background.attach(app)
         if self.streams_uploads:
-            from ..uploads import streaming
-
-            streaming.install(app, self)
+            multipart.install(app, self)
 
     @classmethod
     def from_url(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import typing as t
-from collections.abc import Mapping
 from contextlib import contextmanager
 from contextlib import suppress
 
@@ -16,7 +14,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wsgi import LimitedStream
 
 from ..exceptions import NoFile
-from ..exceptions import NoLength
+from .multipart import check_length
 from .source import Source
 
 Upload: t.TypeAlias = (
@@ -26,13 +24,6 @@ Upload: t.TypeAlias = (
 NO_FILE = (
     "There is no file to save: the form field is missing or was left empty. Check"
     " the field's name, and that the form is sent as multipart/form-data."
-)
-
-NO_LENGTH = (
-    "The request does not say how long its body is (Content-Length), and this server"
-    " does not find the end of a body in chunks (Transfer-Encoding: chunked). Nothing"
-    " was stored. Send the file with its length, as 'curl -T FILE' does and 'curl -T -'"
-    " does not, or put a server in front that collects the body, such as nginx."
 )
 
 
@@ -123,22 +114,6 @@ def _check_body() -> None:
     """:raises NoLength: if there is a request whose body has no end."""
     if has_request_context():
         check_length(request.environ)
-
-
-def check_length(environ: Mapping[str, t.Any]) -> None:
-    """Refuse a body of which nobody knows where it ends; Werkzeug takes it for empty.
-
-    A body in chunks has no length (RFC 9112, section 6.3), and only a server that sets
-    ``wsgi.input_terminated`` finds its end. uWSGI does not.
-
-    :raises NoLength: if the request has such a body.
-    """
-    if environ.get("wsgi.input_terminated"):
-        return
-    coding = environ.get("HTTP_TRANSFER_ENCODING") or "identity"
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if coding.lower() != "identity" or re.fullmatch(r"[0-9]+", length) is None:
-        raise NoLength(NO_LENGTH)
 
 
 def _local_path(file: str | os.PathLike[str]) -> str | os.PathLike[str]:

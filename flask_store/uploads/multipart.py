@@ -1,16 +1,29 @@
-"""How a form is read: by Werkzeug's decoder, except for what needs no decoding.
+"""How a form is read, from the request to the disk where its files will live.
 
-Most of a form are the bytes of its files. The decoder is asked where a part begins and
-ends; of what lies in between, it does not get to see more than a few bytes.
+Werkzeug's decoder reads it, except for what needs no decoding. Most of a form are the
+bytes of its files. The decoder is asked where a part begins and ends; of what lies in
+between, it does not get to see more than a few bytes.
+
+Only the file that a large part is written into is another one than Werkzeug's. It has
+no name yet and lies on the disk of the store, so that ``save`` only has to name it, and
+no byte is copied.
 """
 
 from __future__ import annotations
 
+import io
+import logging
 import re
+import tempfile
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain
 
+from flask import Flask
+from flask import Request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
@@ -23,14 +36,45 @@ from werkzeug.sansio.multipart import File
 from werkzeug.sansio.multipart import MultipartDecoder
 from werkzeug.sansio.multipart import NEED_DATA
 from werkzeug.sansio.multipart import State
+from werkzeug.utils import cached_property
 
-from .reading import pieces
+from .. import naming
+from ..exceptions import NoLength
+from ..exceptions import StoreError
+from .disk import BEGIN
+from .disk import Unnamed
 
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
+    from ..files import FileStore
+
     Fields = MultiDict[str, str]
     Files = MultiDict[str, FileStorage]
+
+logger = logging.getLogger(__name__)
+
+#: How many bytes are asked for at first, as by Werkzeug. A server keeps in memory what
+#: has arrived of them until all of them are there, or as long as the client stalls.
+SMALL = 64 * 1024
+#: How many bytes a piece has at least.
+SHORT = 512
+#: How many bytes are asked for when these have arrived, until :data:`LARGE` have: so
+#: many that a small form takes at most twice the memory that it takes with Werkzeug.
+MIDDLE = 256 * 1024
+#: How many bytes are asked for when as many have arrived. A server such as gunicorn
+#: takes up to 1 MiB from the socket, and copies the rest whenever less is asked for.
+LARGE = 1024 * 1024
+#: How many uploads of a process may ask for more than :data:`SMALL` at the same moment.
+#: Without a limit, each of a thousand stalled uploads would keep a large piece.
+LARGE_READERS = 4
+
+# One for each upload that may. Taking from a list and adding to it are single steps, on
+# threads and greenlets alike.
+_permits: t.Final = [None] * LARGE_READERS
+
+#: Smaller parts stay in memory, as in Werkzeug's own ``default_stream_factory``.
+IN_MEMORY = 500 * 1024
 
 #: How many bytes the decoder gets at a time, as from Werkzeug's own parser.
 SLICE = 64 * 1024
@@ -58,6 +102,13 @@ AFTER_MARK = re.compile(
 #: How many marks in a row are looked at here. Many are faster looked through by the
 #: decoder's expression.
 MARKS = 8
+
+NO_LENGTH = (
+    "The request does not say how long its body is (Content-Length), and this server"
+    " does not find the end of a body in chunks (Transfer-Encoding: chunked). Nothing"
+    " was stored. Send the file with its length, as 'curl -T FILE' does and 'curl -T -'"
+    " does not, or put a server in front that collects the body, such as nginx."
+)
 
 
 class FormParser(FormDataParser):
@@ -121,6 +172,46 @@ class PartParser(MultiPartParser):
                     files.append((part.name, file))
             del event  # and the memory of its data, while the next piece arrives
         return self.cls(fields), self.cls(files)
+
+
+def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Everything that *read* returns, in pieces of at most :data:`LARGE` bytes, and of
+    at least :data:`SHORT`, but for the last one.
+
+    The caller had better not keep a piece while it asks for the next one.
+
+    :param read: returns at most as many bytes as it is asked for, and none at the end.
+    """
+    arrived = 0
+    short = bytearray()
+    while True:
+        size = SMALL if arrived < SMALL else MIDDLE if arrived < LARGE else LARGE
+        permitted = False
+        if size > SMALL:
+            try:
+                _permits.pop()
+                permitted = True
+            except IndexError:
+                size = SMALL
+        try:
+            data = read(size)
+        finally:
+            if permitted:
+                _permits.append(None)
+        if not data:
+            break
+        arrived += len(data)
+        # Each piece is work, however short it is.
+        if short or len(data) < SHORT:
+            short += data
+            if len(short) < SHORT:
+                continue
+            data = bytes(short)
+            short.clear()
+        yield data
+        del data  # and its memory, while the next piece arrives
+    if short:
+        yield bytes(short)
 
 
 class Text:
@@ -278,3 +369,174 @@ class Decoder(MultipartDecoder):
                         break
                 return len(data) - len(tail) + mark
         return None
+
+
+class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
+    """A file part of a form: in memory while it is small, then on a store's disk.
+
+    :param stores: the first that has a disk gets the file; without one it is an
+        ordinary temporary file.
+    """
+
+    def __init__(self, stores: tuple[FileStore, ...]) -> None:
+        super().__init__(max_size=IN_MEMORY, mode="w+b")
+        self._rolled = False
+        self._stores = stores
+        self._store: FileStore | None = None
+        self._staged: Unnamed | None = None
+
+    def rollover(self) -> None:
+        """Go on in a file.
+
+        :raises StoreFull: if the disk of the store is full.
+        """
+        if self._rolled:
+            return
+        for store in self._stores:
+            try:
+                with store.dialect.explained(naming.STAGING):
+                    self._staged = store.incoming.unnamed()
+            except (StoreError, OSError) as exc:
+                # If it has to be known, save() will say so.
+                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
+            if self._staged is not None:
+                self._store = store
+                break
+        else:
+            super().rollover()
+            return
+        memory = t.cast("io.BytesIO", self._file)
+        self._file = open(self._staged.fd, "rb+", closefd=False)
+        self._rolled = True
+        try:
+            self._file.write(memory.getbuffer())
+            self._file.seek(memory.tell())
+        except OSError as exc:
+            raise self._explained(exc) from exc
+
+    def write(self, data: t.Any) -> int:
+        """Write where the last write ended.
+
+        :raises StoreFull: if the disk of the store is full.
+        """
+        if not self._rolled and self._file.tell() + len(data) > IN_MEMORY:
+            self.rollover()  # before rather than after: what comes is not copied twice
+        if self._store is None or self._staged is None:
+            return super().write(data)
+        try:
+            count = super().write(data)
+        except OSError as exc:
+            raise self._explained(exc) from exc
+        end = self._file.tell()
+        if end - self._staged.begun >= BEGIN:
+            self._staged.begin(end)
+        return count
+
+    def _explained(self, exc: OSError) -> Exception:
+        assert self._store is not None
+        return self._store.dialect.explain(exc, naming.STAGING) or exc
+
+    def take(self, folder: str) -> Unnamed | None:
+        """The file on the store's disk, complete, to be given a name.
+
+        What is written into this stream afterwards would be written into the stored
+        file: from here on it can only be read.
+
+        :param folder: a folder on the disk where it is to get its name.
+        :return: ``None`` if it is not there, or has a name already.
+        """
+        file = self._staged
+        if file is None or file.published or not file.is_near(folder):
+            return None
+        self._file.flush()
+        file.seal()
+        return file
+
+    def close(self) -> None:
+        """Close it. Nothing is left of a file that was not saved."""
+        staged, self._staged = self._staged, None
+        if staged is None:
+            super().close()
+            return
+        # What the disk did not take any more is not wanted any more.
+        with suppress(OSError):
+            super().close()
+        staged.close()
+
+
+class StreamingRequest(Request):
+    """A request whose large files arrive on the disk of a store."""
+
+    form_data_parser_class = FormParser
+
+    #: The stores of the application.
+    stores: t.ClassVar[tuple[FileStore, ...]] = ()
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> t.IO[bytes]:
+        upload = StreamedUpload(self.stores)
+        self._uploads.append(upload)
+        return t.cast("t.IO[bytes]", upload)
+
+    def _load_form_data(self) -> None:
+        # Such a form would seem to have neither fields nor files.
+        if self.mimetype == "multipart/form-data":
+            check_length(self.environ)
+        super()._load_form_data()
+
+    @cached_property
+    def _uploads(self) -> list[StreamedUpload]:
+        return []
+
+    def close(self) -> None:
+        """Close the files of the form, and those of one that was never complete."""
+        super().close()
+        for upload in vars(self).get("_uploads", ()):
+            if not upload.closed:
+                upload.close()
+
+
+def install(app: Flask, store: FileStore) -> None:
+    """Let the requests of an application write their files for a store.
+
+    An application whose own Request class says how forms are read keeps that.
+    """
+    own: t.Any = app.request_class
+    if not issubclass(own, StreamingRequest):
+        if any(
+            getattr(own, name) is not getattr(Request, name)
+            for name in ("_get_file_stream", "form_data_parser_class")
+        ):
+            return
+        attributes = {"__module__": own.__module__, "__doc__": own.__doc__}
+        own = type(own.__name__, (StreamingRequest, own), attributes)
+        app.request_class = own
+    own.stores += (store,)
+
+
+def uninstall(app: Flask, store: object) -> None:
+    """Let them write no more files for a store that another one has replaced."""
+    own: t.Any = app.request_class
+    if issubclass(own, StreamingRequest):
+        own.stores = tuple(other for other in own.stores if other is not store)
+
+
+def check_length(environ: Mapping[str, t.Any]) -> None:
+    """Refuse a body of which nobody knows where it ends; Werkzeug takes it for empty.
+
+    A body in chunks has no length (RFC 9112, section 6.3), and only a server that sets
+    ``wsgi.input_terminated`` finds its end. uWSGI does not.
+
+    :raises NoLength: if the request has such a body.
+    """
+    if environ.get("wsgi.input_terminated"):
+        return
+    coding = environ.get("HTTP_TRANSFER_ENCODING") or "identity"
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if coding.lower() != "identity" or re.fullmatch(r"[0-9]+", length) is None:
+        raise NoLength(NO_LENGTH)

@@ -18,7 +18,7 @@ from werkzeug.exceptions import ClientDisconnected
 from ..concurrency.greenlets import lock
 from ..concurrency.greenlets import patched
 from .disk import Unnamed
-from .reading import pieces
+from .multipart import pieces
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024

@@ -649,8 +649,8 @@ def test_parked_upload_is_tried_again(owner: Owner) -> None:
     """Keys are changed while a process lives: a parked upload is stored without a new
     process. The application is told of each once."""
     told: list[str] = []
-    owner.background._tell = (  # type: ignore[method-assign]
-        lambda file, upload: told.append(upload.state)
+    owner.background.ended = (  # type: ignore[method-assign]
+        lambda job: told.append(job.upload.state)
     )
     upload = owner.store.upload(owner.save("parked", "a.bin"))
     assert upload is not None

@@ -24,8 +24,8 @@ from flask_store import Store
 from flask_store.exceptions import NotConfiguredError
 from flask_store.stores.local import LocalStore
 from flask_store.uploads.disk import Unnamed
-from flask_store.uploads.streaming import IN_MEMORY
-from flask_store.uploads.streaming import StreamedUpload
+from flask_store.uploads.multipart import IN_MEMORY
+from flask_store.uploads.multipart import StreamedUpload
 from tests.local.test_local import on_a_disk_of_its_own
 from tests.local.test_local import staged
 
@@ -403,7 +403,7 @@ def test_disk_that_refuses(
             store.Provider().save(request.files["afile"])
         return "ok"
 
-    with caplog.at_level(logging.WARNING, "flask_store.uploads.streaming"):
+    with caplog.at_level(logging.WARNING, "flask_store.uploads.multipart"):
         post(app, view, afile=part(LARGE))
     assert "not streamed into" in caplog.text
     assert "must be a folder" in caplog.text

@@ -13,8 +13,8 @@ from werkzeug.sansio.multipart import MultipartDecoder
 
 from flask_store.uploads import reading
 from flask_store.uploads.multipart import FormParser
+from flask_store.uploads.multipart import LARGE as READ
 from flask_store.uploads.multipart import PADDING_SIZE
-from flask_store.uploads.reading import LARGE as READ
 from tests.support.rounds import rounds
 
 pytestmark = pytest.mark.lower_bounds

@@ -28,7 +28,7 @@ from benchmarks.shapes import WHOLE
 from flask_store.uploads import multipart
 from flask_store.uploads.multipart import FormParser
 from flask_store.uploads.multipart import PADDING
-from flask_store.uploads.streaming import StreamingRequest
+from flask_store.uploads.multipart import StreamingRequest
 
 #: How many bytes a read returns, and how long the form is then.
 READS = {

@@ -6,12 +6,12 @@ import typing as t
 
 import pytest
 
-from flask_store.uploads.reading import LARGE
-from flask_store.uploads.reading import LARGE_READERS
-from flask_store.uploads.reading import MIDDLE
-from flask_store.uploads.reading import pieces
-from flask_store.uploads.reading import SHORT
-from flask_store.uploads.reading import SMALL
+from flask_store.uploads.multipart import LARGE
+from flask_store.uploads.multipart import LARGE_READERS
+from flask_store.uploads.multipart import MIDDLE
+from flask_store.uploads.multipart import pieces
+from flask_store.uploads.multipart import SHORT
+from flask_store.uploads.multipart import SMALL
 
 pytestmark = pytest.mark.lower_bounds
 
