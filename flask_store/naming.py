@@ -133,20 +133,24 @@ def unique(name_or_key: str) -> str:
     return f"{folder}{slash}{_shorten(name, '_' + shortuuid.uuid())}"
 
 
-def check(key: str) -> str:
+def check(key: str, folder: str = "") -> str:
     """Return the key of an existing file unchanged, if it is safe to use.
 
     Odd names that exist must stay within reach, so nothing is cleaned here and ``*``,
     ``a#frag`` or ``.hidden`` pass.
 
     :param key: the file's name in the store, such as ``avatars/me.jpg``.
+    :param folder: a folder that the name is relative to. It is put in front.
     :raises InvalidName: if the key could mean anything but a file in the store.
     """
     if not isinstance(key, str):
         raise InvalidName(f"A key is a str, not {type(key).__name__}.")
-    if not _PLAIN.match(key) and (problem := _problem(key)):
-        raise InvalidName(f"The key {quoted(key)} {problem}", key)
-    return key
+    # A name that is absolute would not be seen behind a folder.
+    whole = f"{folder}/{key}" if folder else key
+    for part in (key, whole) if folder else (key,):
+        if not _PLAIN.match(part) and (problem := _problem(part)):
+            raise InvalidName(f"The key {quoted(part)} {problem}", part)
+    return whole
 
 
 def problem(key: str) -> str:

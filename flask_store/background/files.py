@@ -14,8 +14,8 @@ from ..dialects import Mode
 from ..dialects import Span
 from ..dialects import Stat
 from ..dialects import utc
+from ..dialects.bodies import bounds
 from ..dialects.bodies import FilePart
-from ..dialects.records import bounds
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from . import Background

@@ -35,27 +35,25 @@ class Quota:
         self.folder = folder
         self.limit = limit
 
-    def cost(self, size: int) -> int:
-        """The bytes on disk of an upload of *size* bytes, with its journal."""
-        return -(-size // self.block) * self.block + self.block
-
     @cached_property
     def block(self) -> int:
         """The bytes that a file takes at least, if it is not empty."""
         return os.statvfs(self.folder).f_frsize
 
-    def reserve(self, box: str, size: int) -> bool:
-        """Reserve *size* bytes for a box, before they are written.
+    def reserve(self, box: str, size: int) -> int | None:
+        """Reserve the bytes on disk of an upload of *size* bytes, with its journal,
+        before they are written.
 
-        :return: whether there was room for them.
+        :return: how many these are, or ``None`` if there was no room for them.
         :raises FileNotFoundError: if somebody removed the box.
         """
+        cost = -(-size // self.block) * self.block + self.block
         with alone(self.folder):
             used = _read(box)
-            if sum(map(_read_or_zero, boxes(self.folder))) + size > self.limit:
-                return False
-            _write(box, used + size)
-            return True
+            if sum(map(_read_or_zero, boxes(self.folder))) + cost > self.limit:
+                return None
+            _write(box, used + cost)
+            return cost
 
     def give_back(self, box: str, size: int) -> None:
         """Reserve *size* bytes less. A negative *size* reserves more, even if there is

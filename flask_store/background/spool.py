@@ -95,8 +95,8 @@ class Spool:
 
         :return: ``None`` if the quota leaves no room for it.
         """
-        reserved = self.quota.cost(source.size)
-        if not self.quota.reserve(box.path, reserved):
+        reserved = self.quota.reserve(box.path, source.size)
+        if reserved is None:
             return None
         try:
             entry = box.add(source, key, content_type, reserved)

@@ -40,6 +40,13 @@ from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from ..uploads.source import Streamed
 from . import claims
+from .bodies import bounds as bounds
+from .bodies import Fetched as Fetched
+from .bodies import joined
+from .bodies import part as part
+from .bodies import pieces as pieces
+from .bodies import Span as Span
+from .bodies import whole as whole
 from .connection import Connection
 from .connection import Scope
 from .errors import as_builtin
@@ -53,19 +60,12 @@ from .files import Hold as Hold
 from .files import Mode as Mode
 from .handles import HandleFile
 from .location import Location as Location
-from .records import bounds as bounds
-from .records import Fetched as Fetched
 from .records import first as first
 from .records import first_of as first_of
-from .records import joined
 from .records import PAGE as PAGE
-from .records import part as part
-from .records import pieces as pieces
-from .records import Span as Span
 from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
-from .records import whole as whole
 from .registry import register as register
 
 if t.TYPE_CHECKING:

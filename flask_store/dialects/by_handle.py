@@ -12,9 +12,9 @@ from . import Fetched
 from . import pieces
 from . import Span
 from . import Stat
+from .bodies import bounds
 from .errors import version_gone
 from .handles import HandleFile
-from .records import bounds
 from .renamed import StagedDialect
 
 

@@ -6,8 +6,8 @@ import re
 import typing as t
 from collections.abc import Mapping
 
+from .bodies import Span
 from .errors import NoAnswer
-from .records import Span
 
 #: Content-Range of a part (RFC 9110, section 14.4).
 _PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")

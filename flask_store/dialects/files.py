@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
-from .records import Fetched
-from .records import Span
+from .bodies import Fetched
+from .bodies import Span
 from .records import Stat
 
 if t.TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..uploads.source import CHUNK
+from .bodies import joined
 from .errors import NoAnswer
-from .records import joined
 
 
 class HandleFile(io.RawIOBase):

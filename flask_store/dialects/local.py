@@ -43,6 +43,7 @@ from . import NOT_A_FILE
 from . import Span
 from . import Stat
 from . import Unreachable
+from .bodies import bounds
 from .bodies import FilePart
 from .errors import explained
 from .errors import version_gone
@@ -51,7 +52,6 @@ from .folders import hold_folder
 from .folders import LEADS_OUT
 from .folders import leads_out
 from .folders import Place
-from .records import bounds
 
 if t.TYPE_CHECKING:
     from .claims import Claim
@@ -226,6 +226,8 @@ class LocalDialect(Dialect):
                     in_one = False
                 if self._fsync and not in_one:
                     place.sync()
+        except FileExistsError:
+            raise
         except OSError as exc:
             self._check_folder(exc, key)
             raise

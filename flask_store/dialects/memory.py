@@ -18,9 +18,9 @@ from . import Mode
 from . import Span
 from . import Stat
 from . import Unreachable
+from .bodies import bounds
 from .bodies import FilePart
 from .errors import version_gone
-from .records import bounds
 
 if t.TYPE_CHECKING:
     from .claims import Claim

@@ -24,10 +24,10 @@ from . import Stat
 from . import Unreachable
 from . import utc
 from . import whole
+from .bodies import OutOfSpan
 from .errors import NoAnswer
 from .errors import version_gone
 from .ranged import ranged
-from .records import OutOfSpan
 
 if t.TYPE_CHECKING:
     import datetime as dt

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from ..uploads.source import CHUNK
 from ..uploads.source import StoredFile
 from . import Dialect
+from .bodies import Fetched
+from .bodies import joined
+from .bodies import part
+from .bodies import Span
+from .bodies import whole
 from .errors import NoAnswer
-from .records import Fetched
-from .records import joined
-from .records import part
-from .records import Span
-from .records import whole
 
 #: The size of the first range after a seek, in bytes.
 BLOCK = 64 * 1024

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import itertools
 import typing as t
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import field
-
-from ..uploads.source import CHUNK
-from .bodies import Body
-from .bodies import Explained
-from .bodies import FilePart
 
 #: The most files that a view counts, which is also what S3 lists with one request.
 PAGE = 1000
@@ -78,119 +70,6 @@ class Unreachable:
 
     name: str
     reason: str
-
-
-class Span(t.NamedTuple):
-    """The bytes that a request asks for, which may not know the size of the file (RFC
-    9110, section 14.1.2): those from *first* to *last*, or to the end if *last* is
-    ``None``. If *first* is ``None``, the last *last* bytes.
-    """
-
-    first: int | None
-    last: int | None
-
-    @classmethod
-    def between(cls, start: int, stop: int | None) -> Span:
-        """The bytes from *start* up to *stop*, which is greater."""
-        return cls(start, None if stop is None else stop - 1)
-
-    def within(self, size: int) -> tuple[int, int]:
-        """Where the span starts and stops in a file of *size* bytes. If the file has no
-        byte of it, the start is not less than the stop."""
-        if self.first is None:
-            return max(0, size - (self.last or 0)), size
-        return self.first, size if self.last is None else min(size, self.last + 1)
-
-    def meets(self, size: int) -> bool:
-        """Whether a file of *size* bytes has any byte of the span."""
-        start, stop = self.within(size)
-        return start < stop
-
-    def __str__(self) -> str:
-        return "-".join("" if end is None else str(end) for end in self)
-
-
-def bounds(span: Span | None, size: int) -> tuple[int, int] | None:
-    """Where a span starts and stops in a file.
-
-    :param span: which bytes, or ``None`` for all.
-    :param size: of the file.
-    :return: ``None`` if the file has no byte of the span.
-    """
-    if span is None:
-        return 0, size
-    return span.within(size) if span.meets(size) else None
-
-
-class OutOfSpan(Exception):
-    """The file has no byte of the span. An empty file has none of any span."""
-
-
-class Fetched(t.NamedTuple):
-    """Bytes of a file, and the description of that file.
-
-    :param found: the whole file, in the version that the bytes are of.
-    :param start: the first byte of *body*.
-    :param stop: the one after its last.
-    :param body: an iterator of bytes, which is to be closed; see
-        :class:`~flask_store.dialects.bodies.Body`.
-    """
-
-    found: Stat
-    start: int
-    stop: int
-    body: t.Any
-
-
-def part(
-    fetched: Fetched,
-    start: int,
-    stop: int,
-    explained: Explained = nullcontext,
-) -> Body:
-    """The bytes from *start* up to *stop* of what was fetched.
-
-    :param explained: the context in which they are read.
-    :raises NoAnswer: if there are more or fewer bytes.
-    """
-    body = fetched.body
-    if isinstance(body, FilePart):
-        body.explained = explained
-        return body
-    return Body(
-        body,
-        stop - start,
-        skip=start - fetched.start,
-        ends=stop == fetched.stop,
-        explained=explained,
-    )
-
-
-def whole(fetched: Fetched | None) -> Body:
-    """All the bytes of a file that was fetched without a span."""
-    assert fetched is not None
-    return part(fetched, 0, fetched.found.size)
-
-
-def joined(pieces: Iterable[bytes]) -> bytes:
-    """All the bytes of a stream. Unlike ``b"".join()``, it does not keep every piece
-    until all are there."""
-    rest = iter(pieces)
-    found = io.BytesIO(next(rest, b""))  # which copies nothing if that is all
-    found.seek(0, io.SEEK_END)
-    found.writelines(rest)
-    return found.getvalue()
-
-
-def pieces(file: t.IO[bytes], start: int, stop: int | None) -> Iterator[bytes]:
-    """The bytes of an open file from *start* up to *stop*, at most 1 MiB each."""
-    file.seek(start)
-    while stop is None or start < stop:
-        data = file.read(CHUNK if stop is None else min(CHUNK, stop - start))
-        if not data:
-            break
-        start += len(data)
-        yield data
 
 
 def first_of(

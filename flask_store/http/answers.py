@@ -116,13 +116,16 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         if store.signed_urls or "signature" in request.args:
             until = links.check(store.identity, key, request.args)
         download_as = request.args.get("download_as") if until else None
+        caching = store.cache_control
+        if caching is None:
+            caching = "no-cache" if until is None else _private(until)
         if store.serve == "redirect":
             link = store.storage_link(key, download_as=download_as)
             if link is not None:
                 return _redirect(link, kind)
         for _ in range(2):
             with suppress(VersionGone):
-                return _respond(store, key, kind, until, download_as)
+                return _respond(store, key, kind, caching, download_as)
         raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
 
 
@@ -138,7 +141,7 @@ def _respond(
     store: FsspecStore,
     key: str,
     kind: type[Response],
-    until: int | None,
+    caching: str,
     download_as: str | None,
 ) -> Response:
     front = _front(store, key)
@@ -147,7 +150,7 @@ def _respond(
     name = key.rpartition("/")[2]
     # All of them at once: each that is set later looks through all others.
     headers = {
-        "Cache-Control": _cache_control(store, until),
+        "Cache-Control": caching,
         **presentation.headers(
             name, found.content_type, store.inline_types, download_as
         ),
@@ -179,8 +182,10 @@ def _fetch(store: FsspecStore, key: str) -> Fetched | None:
     is most likely known by now and costs no further request."""
     if request.method != "GET" or not CONDITIONS.isdisjoint(request.environ):
         return None
+    if "Range" not in request.headers:
+        return store.fetch(key)
     span = conditions.span(request)
-    return store.fetch(key, span) if span or "Range" not in request.headers else None
+    return store.fetch(key, span) if span else None
 
 
 def _described(
@@ -226,9 +231,5 @@ def _front(store: FsspecStore, key: str) -> dict[str, str]:
     return {}
 
 
-def _cache_control(store: FsspecStore, until: int | None) -> str:
-    if store.cache_control is not None:
-        return store.cache_control
-    if until is None:
-        return "no-cache"
+def _private(until: int) -> str:
     return f"private, max-age={max(0, until - int(time.time()))}"

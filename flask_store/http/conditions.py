@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from werkzeug.http import http_date
 
-from ..dialects.records import Span
+from ..dialects.bodies import Span
 
 if t.TYPE_CHECKING:
     from werkzeug.sansio.request import Request

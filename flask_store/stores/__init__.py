@@ -174,10 +174,7 @@ class BaseStore:
 
         :raises InvalidName: if it leads anywhere else.
         """
-        name = naming.check(name)
-        if not self.destination:
-            return name
-        return naming.check(f"{self.destination}/{name}")
+        return naming.check(name, self.destination)
 
     def relative_path(self, name: str) -> str:
         """The file's path in the store: its destination and its name."""

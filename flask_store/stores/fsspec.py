@@ -28,8 +28,8 @@ from ..dialects import Hold
 from ..dialects import part
 from ..dialects import Span
 from ..dialects import Stat
+from ..dialects.bodies import bounds
 from ..dialects.errors import version_gone
-from ..dialects.records import bounds
 from ..dialects.urls import open_dialect
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
@@ -59,6 +59,11 @@ if t.TYPE_CHECKING:
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
 CONFLICTS: t.Final = t.get_args(OnConflict)
+
+NO_NAME = (
+    "What you save has no name of its own. Pass filename='...'; a name without a stem,"
+    " such as '.jpg', gets a UUID."
+)
 
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
 ATTEMPTS = 5
@@ -200,7 +205,10 @@ class FsspecStore(BaseStore):
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
-            key = self.key(naming.clean(_filename(filename, source)))
+            name = source.filename if filename is None else filename
+            if name is None:
+                raise TypeError(NO_NAME)
+            key = self.key(naming.clean(name))
             # The background takes only a name that may change: whether it is free need
             # not be asked before save() returns.
             files = self.incoming if on_conflict == "rename" else self.files
@@ -742,16 +750,6 @@ def _store_of(file: FileWrapper) -> FsspecStore:
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
         " Save what its provider's open() gives."
     )
-
-
-def _filename(filename: str | None, source: Source) -> str:
-    name = filename if filename is not None else source.filename
-    if name is None:
-        raise TypeError(
-            "What you save has no name of its own. Pass filename='...'; a name without"
-            " a stem, such as '.jpg', gets a UUID."
-        )
-    return name
 
 
 def _application() -> t.Any:

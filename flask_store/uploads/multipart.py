@@ -36,7 +36,6 @@ from werkzeug.sansio.multipart import File
 from werkzeug.sansio.multipart import MultipartDecoder
 from werkzeug.sansio.multipart import NEED_DATA
 from werkzeug.sansio.multipart import State
-from werkzeug.utils import cached_property
 
 from .. import naming
 from ..exceptions import NoLength
@@ -394,11 +393,11 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
             return
         for store in self._stores:
             try:
-                with store.dialect.explained(naming.STAGING):
-                    self._staged = store.incoming.unnamed()
+                self._staged = store.incoming.unnamed()
             except (StoreError, OSError) as exc:
                 # If it has to be known, save() will say so.
-                logger.warning("Uploads are not streamed into %s: %s", store.uri, exc)
+                cause = store.dialect.explain(exc, naming.STAGING) or exc
+                logger.warning("Uploads are not streamed into %s: %s", store.uri, cause)
             if self._staged is not None:
                 self._store = store
                 break
@@ -480,7 +479,7 @@ class StreamingRequest(Request):
         content_length: int | None = None,
     ) -> t.IO[bytes]:
         upload = StreamedUpload(self.stores)
-        self._uploads.append(upload)
+        vars(self).setdefault("_uploads", []).append(upload)
         return t.cast("t.IO[bytes]", upload)
 
     def _load_form_data(self) -> None:
@@ -488,10 +487,6 @@ class StreamingRequest(Request):
         if self.mimetype == "multipart/form-data":
             check_length(self.environ)
         super()._load_form_data()
-
-    @cached_property
-    def _uploads(self) -> list[StreamedUpload]:
-        return []
 
     def close(self) -> None:
         """Close the files of the form, and those of one that was never complete."""

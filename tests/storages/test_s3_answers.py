@@ -19,9 +19,9 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_store.concurrency import ioloop
 from flask_store.dialects import extents
 from flask_store.dialects import s3 as s3_dialect
+from flask_store.dialects.bodies import Span
 from flask_store.dialects.claims import Claim
 from flask_store.dialects.errors import NoAnswer
-from flask_store.dialects.records import Span
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError

@@ -24,6 +24,7 @@ from azure.storage.blob.aio import BlobClient
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.blob.aio import ExponentialRetry
 
+from ..bodies import Span
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..extents import extent
@@ -33,7 +34,6 @@ from ..pace import Patience
 from ..pace import Piece
 from ..pace import PROGRESS
 from ..pace import read_piece
-from ..records import Span
 from ..records import Stat
 from ..tries import counting
 

@@ -22,9 +22,9 @@ from .. import Span
 from .. import Stat
 from .. import Unreachable
 from .. import whole
+from ..bodies import bounds
 from ..bodies import FilePart
 from ..errors import version_gone
-from ..records import bounds
 from ..urls import open_dialect
 from . import behind
 from . import ChainedDialect

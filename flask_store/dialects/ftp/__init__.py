@@ -25,11 +25,11 @@ from .. import Location
 from .. import Span
 from .. import Stat
 from .. import TIMEOUT
+from ..bodies import bounds
+from ..bodies import joined
 from ..errors import NoAnswer
 from ..errors import version_gone
 from ..ranged import ranged
-from ..records import bounds
-from ..records import joined
 from ..renamed import Staged
 from ..renamed import StagedDialect
 from .client import described

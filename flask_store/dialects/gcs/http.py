@@ -25,6 +25,8 @@ from yarl import URL
 from ...concurrency import ioloop
 from ...uploads.source import Source
 from ...uploads.source import Window
+from ..bodies import Fetched
+from ..bodies import Span
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..extents import extent
@@ -35,8 +37,6 @@ from ..pace import pieces
 from ..pace import PROGRESS
 from ..pace import read_piece
 from ..pace import verified
-from ..records import Fetched
-from ..records import Span
 from ..records import Stat
 from ..tries import Tries
 from .tokens import Tokens

@@ -27,13 +27,13 @@ from .. import Span
 from .. import Stat
 from .. import TIMEOUT
 from .. import Unreachable
+from ..bodies import bounds
 from ..errors import NoAnswer
 from ..errors import version_gone
 from ..extents import extent
 from ..extents import size_of
 from ..ranged import ranged
 from ..read_only import ReadOnlyDialect
-from ..records import bounds
 from .answers import date_of
 from .answers import refusal
 from .answers import Refused

@@ -33,13 +33,13 @@ from .. import Location
 from .. import Span
 from .. import Stat
 from .. import utc
+from ..bodies import joined
 from ..errors import NoAnswer
 from ..objects import ObjectDialect
 from ..objects import Page
 from ..objects import seconds_of
 from ..objects import Staged
 from ..objects import TOKEN
-from ..records import joined
 from . import signing
 from .account import S3Account
 from .account import split_root

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from collections.abc import MutableMapping
 
 from .. import extents
+from ..bodies import Span
 from ..errors import NoAnswer
-from ..records import Span
 
 #: What the headers of an object's own metadata begin with.
 META = "x-amz-meta-"

@@ -23,11 +23,11 @@ from botocore.utils import get_environ_proxies
 
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
+from ..bodies import OutOfSpan
+from ..bodies import Span
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import TOKEN
-from ..records import OutOfSpan
-from ..records import Span
 from . import signing
 from .account import S3Account
 from .answers import Answer

@@ -14,6 +14,8 @@ from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import extents
+from ..bodies import OutOfSpan
+from ..bodies import Span
 from ..errors import NoAnswer
 from ..objects import Replaced
 from ..objects import TOKEN
@@ -21,8 +23,6 @@ from ..pace import Patience
 from ..pace import Piece
 from ..pace import pieces
 from ..pace import read_piece
-from ..records import OutOfSpan
-from ..records import Span
 from .answers import Answer
 from .answers import extent
 from .answers import FIRST

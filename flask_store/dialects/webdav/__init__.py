@@ -26,6 +26,7 @@ from .. import Location
 from .. import Span
 from .. import Stat
 from .. import TIMEOUT
+from ..bodies import bounds
 from ..errors import NoAnswer
 from ..errors import version_gone
 from ..extents import Extent
@@ -35,7 +36,6 @@ from ..http.answers import refusal
 from ..http.answers import Refused
 from ..http.answers import strong
 from ..ranged import ranged
-from ..records import bounds
 from .http import begin
 from .limits import limit_waiting
 from .locks import Locked

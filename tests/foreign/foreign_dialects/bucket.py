@@ -9,12 +9,12 @@ from botocore.exceptions import ClientError
 from flask_store.dialects import Fetched
 from flask_store.dialects import Span
 from flask_store.dialects import Stat
+from flask_store.dialects.bodies import OutOfSpan
 from flask_store.dialects.errors import NoAnswer
 from flask_store.dialects.objects import ObjectDialect
 from flask_store.dialects.objects import Page
 from flask_store.dialects.objects import Replaced
 from flask_store.dialects.objects import TOKEN
-from flask_store.dialects.records import OutOfSpan
 from flask_store.uploads.source import CHUNK
 from flask_store.uploads.source import Source
 from flask_store.uploads.source import Window
