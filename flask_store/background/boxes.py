@@ -199,7 +199,7 @@ class Box:
             os.fchmod(ready.fd, 0o600)
             ready.sync()
             try:
-                _publish(ready, path)
+                ready.publish(path)
                 return
             except OSError as exc:
                 if exc.errno != errno.EXDEV:
@@ -208,7 +208,7 @@ class Box:
         try:
             copy_into(source, file)
             file.sync()
-            _publish(file, path)
+            file.publish(path)
         finally:
             file.close()
 
@@ -225,11 +225,3 @@ def is_orphan(box: str) -> bool:
     with suppress(FileNotFoundError), open(path, "rb") as file:
         return file.read().endswith(ADOPTED)
     return True
-
-
-def _publish(file: Unnamed, path: str) -> None:
-    # The name is free, so that a disk without hard links can do it too.
-    if file.name is None:
-        file.link(path)
-    else:
-        file.replace(path)

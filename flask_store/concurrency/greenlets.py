@@ -27,6 +27,8 @@ def _monkey() -> t.Any:
 
 def patched() -> bool:
     """Whether gevent has patched, so that threads are greenlets."""
+    if "gevent.monkey" not in sys.modules:
+        return False
     monkey = _monkey()
     return bool(monkey and monkey.is_module_patched("threading"))
 

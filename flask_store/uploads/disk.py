@@ -209,6 +209,14 @@ class Unnamed:
         if self._home is not None:
             self._let_go()
 
+    def publish(self, path: str) -> None:
+        """Give it a name that nobody else takes, also on a disk without hard links.
+        See :meth:`link`."""
+        if self.name is None:
+            self.link(path)
+        else:
+            self.replace(path)
+
     def can_link(self) -> bool:
         """Whether its disk has hard links."""
         if self.name is None:

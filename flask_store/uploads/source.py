@@ -200,14 +200,15 @@ class Source:
 
         :raises ClientDisconnected: if there are less than have to be.
         """
-        data_read = pieces(self._read)
         if self.rewinds:
             self._guarded(self.stream.seek, 0)
-            data_read = iter(partial(self._read, CHUNK), b"")
+            arriving = iter(partial(self._read, CHUNK), b"")
+        else:
+            arriving = pieces(self._read)
         self.position = 0
         if self._stops is not None:
             self._check_stop(0)
-        for data in data_read:
+        for data in arriving:
             self.position += len(data)
             self.callback.absolute_update(self.position)
             yield data

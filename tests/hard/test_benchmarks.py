@@ -40,9 +40,9 @@ S3 = ["boto3 upload_fileobj", "django-storages", "flask-storage", "Flask-Store"]
 
 #: The calls and the changes of file that an operation has at most.
 FARTHEST = {
-    "POST and save, local, 1.5 MB, streamed": (135, 87),
-    "POST and save, local, 1.5 MB, not streamed": (83, 54),
-    "GET, local": (50, 31),
+    "POST and save, local, 1.5 MB, streamed": (120, 45),
+    "POST and save, local, 1.5 MB, not streamed": (66, 48),
+    "GET, local": (45, 20),
     "POST and save, S3, 100 kB": (310, 133),
     "GET, S3, by the application": (130, 72),
 }

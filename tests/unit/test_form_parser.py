@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.sansio.multipart import MultipartDecoder
 
-from flask_store.uploads import reading
+from flask_store.uploads import multipart
 from flask_store.uploads.multipart import FormParser
 from flask_store.uploads.multipart import LARGE as READ
 from flask_store.uploads.multipart import PADDING_SIZE
@@ -95,8 +95,8 @@ def content(chance: random.Random) -> bytes:
 @pytest.fixture
 def uncollected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short reads are parsed as they come."""
-    monkeypatch.setattr(reading, "SHORT", 1)
-    monkeypatch.setattr(reading, "SMALL", 1)
+    monkeypatch.setattr(multipart, "SHORT", 1)
+    monkeypatch.setattr(multipart, "SMALL", 1)
 
 
 @pytest.mark.usefixtures("uncollected")
