@@ -38,7 +38,7 @@ class SimpleCacheDialect(ChainedDialect):
     unless ``STORE_OPTIONS`` names one as ``cache_storage``.
     """
 
-    protocols = ("simplecache",)
+    is_known = True
     reason = (
         "a cache cannot promise that what was saved is stored. Save to a store whose"
         " STORE_PATH has no 'simplecache::'."
