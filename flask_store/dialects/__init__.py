@@ -1,7 +1,7 @@
 """What one protocol guarantees, and how it says it.
 
 :class:`Dialect` is the safe default: it believes nothing that it cannot know, so
-that a filesystem which nobody has tried yet never loses a file. The other modules
+that a filesystem which has never been tried does not lose a file. The other modules
 hold one protocol each, and only where it differs.
 """
 
@@ -97,8 +97,10 @@ DESTINATION_IS_FILE = (
 class Dialect:
     """The safe default, for any filesystem that fsspec knows."""
 
-    #: The names under which fsspec registers the protocol.
-    protocols: t.ClassVar[tuple[str, ...]] = ()
+    #: Whether this class knows the filesystem of its protocol. One that it does not
+    #: know gets a time limit for each call, may keep no listings, and has its paths as
+    #: its own class writes them.
+    is_known: t.ClassVar[bool] = False
     #: ``"process"`` or ``"thread"``: who may share one filesystem instance.
     scope: Scope = "process"
     #: Whether the filesystem has a connection that may be lost; see :meth:`alive`.
@@ -156,13 +158,13 @@ class Dialect:
             raise NotConfiguredError(
                 f"{protocol}:// needs a library that is not installed: {exc}"
             ) from exc
-        except ValueError as exc:  # a protocol of a dialect, and of nobody else
+        except ValueError as exc:  # a protocol of a dialect, unknown to fsspec
             raise NotConfiguredError(
                 f"fsspec knows no filesystem for {protocol}://. Let"
                 f" {cls.__name__}.locate() name a place in words that connect() uses,"
                 " or register the filesystem with fsspec."
             ) from exc
-        if not cls.protocols and _is_behind(filesystem, config["STORE_OPTIONS"]):
+        if not cls.is_known and _is_behind(filesystem, config["STORE_OPTIONS"]):
             raise NotConfiguredError(NO_CHAIN)
         options = filesystem._get_kwargs_from_urls(url)
         # fsspec leaves a password as the URL spells it; '%40' means '@'.
@@ -175,22 +177,22 @@ class Dialect:
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
         protocol, options = self.location.protocol, self.connect_options()
-        kind = fsspec.get_filesystem_class(protocol)
-        limit = None if self.protocols else self._time_limit(kind, options)
-        if issubclass(kind, AsyncFileSystem):
+        fs_class = fsspec.get_filesystem_class(protocol)
+        limit = None if self.is_known else self._time_limit(fs_class, options)
+        if issubclass(fs_class, AsyncFileSystem):
             options.setdefault("loop", ioloop.get_loop())
         fs = fsspec.filesystem(protocol, skip_instance_cache=True, **options)
-        if not self.protocols and isinstance(getattr(fs, "dircache", None), DirCache):
+        if not self.is_known and isinstance(getattr(fs, "dircache", None), DirCache):
             # Another process may have changed what this one has listed before.
             fs.dircache.use_listings_cache = False
-        return ioloop.bridge(fs, limit) if issubclass(kind, AsyncFileSystem) else fs
+        return ioloop.bridge(fs, limit) if issubclass(fs_class, AsyncFileSystem) else fs
 
     @staticmethod
-    def _time_limit(kind: t.Any, options: dict[str, t.Any]) -> float:
+    def _time_limit(fs_class: t.Any, options: dict[str, t.Any]) -> float:
         """Seconds for one call of a third party's filesystem. The option may be one of
         the filesystem's own, too."""
         limit = float(options.get("timeout") or TIMEOUT)
-        if "timeout" not in inspect.signature(kind.__init__).parameters:
+        if "timeout" not in inspect.signature(fs_class.__init__).parameters:
             options.pop("timeout", None)
         return limit
 
@@ -204,8 +206,8 @@ class Dialect:
         return True
 
     def reach(self) -> None:
-        """Connect, if nobody has yet: before anything is done that would be undone if
-        the server cannot be reached."""
+        """Connect, if there is no connection yet. A caller does so before it does what
+        it would have to undo if the server cannot be reached."""
         self.connection.get(self.connect)
 
     def anew(self) -> t.Self:
@@ -239,10 +241,10 @@ class Dialect:
     @property
     def _marker(self) -> str:
         """What the paths of a third party's filesystem begin with."""
-        if self.protocols:
+        if self.is_known:
             return ""
-        kind = fsspec.get_filesystem_class(self.location.protocol)
-        return t.cast(str, kind.root_marker)
+        fs_class = fsspec.get_filesystem_class(self.location.protocol)
+        return t.cast(str, fs_class.root_marker)
 
     def absolute_path(self, key: str) -> str:
         """Where the storage keeps a file, without the name of a bucket."""
@@ -306,9 +308,9 @@ class Dialect:
         path = self.path(key, follow=False)
         # A filesystem that renames, or copies, for itself gets the whole file under a
         # private name first. fsspec's own mv copies by the filesystem's cp_file.
-        kind, base = type(self.fs), fsspec.AbstractFileSystem
-        renames = kind.mv is not base.mv
-        copies = renames or _copies(kind)
+        fs_class = type(self.fs)
+        renames = fs_class.mv is not fsspec.AbstractFileSystem.mv
+        copies = renames or _copies(fs_class)
         target = self.staging_path() if copies else path
         for name in {target, path}:
             self.fs.makedirs(self.fs._parent(name), exist_ok=True)
@@ -412,7 +414,7 @@ class Dialect:
         """:raises FileNotFoundError: if there is no such file."""
         with undisguised():
             info = self.fs.info(self.path(key))
-        if _kind(info) != "file":
+        if _type(info) != "file":
             raise FileNotFoundError(key)
         return self.record(info, key)
 
@@ -522,8 +524,8 @@ class Dialect:
     def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         """Every file below the folder *prefix*, folder by folder.
 
-        The store drops what belongs to nobody, such as the private folder and objects
-        that stand for a folder, and tells apart names that it cannot use.
+        The store drops private files, and objects that stand for a folder, and tells
+        apart names that it cannot use.
 
         :raises Exception: if the listing is not whole. Only a folder that vanishes
             meanwhile may be left out.
@@ -535,13 +537,13 @@ class Dialect:
             folder, above = folders.pop()
             below = []
             for key, info in self._below(folder):
-                if _kind(info) != "directory":
+                if _type(info) != "directory":
                     yield self._found(key, info)
                 elif info.get("unique") in above:
                     yield Unreachable(key, "is a folder that leads back to itself.")
                 elif key.rpartition("/")[2] != naming.STAGING:
-                    mine = above | {info["unique"]} if info.get("unique") else above
-                    below.append((self.path(key), mine))
+                    identity = {info["unique"]} if info.get("unique") else set()
+                    below.append((self.path(key), above | identity))
             folders += reversed(below)
 
     def _top(self, prefix: str) -> str:
@@ -554,14 +556,14 @@ class Dialect:
         """
         try:
             with undisguised():
-                found = self.fs.ls(folder, detail=True)
+                infos = self.fs.ls(folder, detail=True)
         except NOT_A_FILE as exc:
             if self._vanished(folder):
                 return []
             raise NoAnswer(f"it cannot list {naming.quoted(folder)}") from exc
         return [
             (self.key_of(info["name"]), info)
-            for info in found
+            for info in infos
             # Some list the folder itself, or a file when they are asked for a folder.
             if self.fs._strip_protocol(info["name"]).rstrip("/") != folder.rstrip("/")
         ]
@@ -573,23 +575,23 @@ class Dialect:
         parent, _, name = folder.rpartition("/")
         key = self.key_of(folder)
         return all(
-            key != other or _kind(info) == "file"
+            key != other or _type(info) == "file"
             for other, info in self._below(parent or self._marker)
         )
 
     def _found(self, key: str, info: dict[str, t.Any]) -> Stat | Unreachable:
         """What is listed in a folder and is no folder."""
-        kind = _kind(info)
-        if kind == "link":
+        entry_type = _type(info)
+        if entry_type == "link":
             try:
                 with undisguised():
                     info = self.fs.info(self.path(key))
             except NOT_A_FILE:
                 return Unreachable(key, "is a link that leads nowhere.")
-            if _kind(info) == "directory":
+            if _type(info) == "directory":
                 return Unreachable(key, "is a link to a folder, which is not followed.")
-            kind = _kind(info)
-        if kind != "file":
+            entry_type = _type(info)
+        if entry_type != "file":
             return Unreachable(key, "is neither a file nor a folder.")
         return self.record(info, key)
 
@@ -610,24 +612,23 @@ class Dialect:
         return t.cast(str, path[len(root) :].rstrip("/"))
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
-        """What one request tells about the files below a folder, for views.
+        """What one request tells about the files below a folder, for views. A dialect
+        that lists in its own way, by :meth:`find`, says here how a view begins:
+        ``records.first_of`` takes the first files.
 
         :return: the files, and whether there may be more.
         """
-        if type(self).find is not Dialect.find:
-            # Who lists in another way knows why; then it may take a few requests.
-            return first_of(self.find(prefix))
         files: list[Stat | Unreachable] = []
         more = False
         for key, info in self._below(self._top(prefix)):
-            if _kind(info) != "directory":
+            if _type(info) != "directory":
                 files.append(self._found(key, info))
             elif key != naming.STAGING:
                 more = True
         return files, more
 
     def hold(self, key: str) -> AbstractContextManager[Hold]:
-        """A file that is to be deleted; nobody else of ours writes it meanwhile."""
+        """A file that is to be deleted. No upload of this host writes it meanwhile."""
         return nullcontext(Hold(self, key))
 
     def rm_file(self, key: str) -> None:
@@ -646,14 +647,15 @@ class Dialect:
         :param old: what is to be deleted; perhaps the path of another server.
         :param new: what is on this one.
         """
-        (folder, _, name), (other, _, theirs) = new.rpartition("/"), old.rpartition("/")
-        if old == new or naming.folded(name) != naming.folded(theirs):
+        folder, _, name = new.rpartition("/")
+        old_folder, _, old_name = old.rpartition("/")
+        if old == new or naming.folded(name) != naming.folded(old_name):
             return old == new
         private = f"{naming.STAGING}/{shortuuid.uuid()}"
         mark = f"{folder}/{private}/{name}"
         try:
             self._mark(mark)
-            return self._is_there(f"{other}/{private}/{theirs}")
+            return self._is_there(f"{old_folder}/{private}/{old_name}")
         finally:
             with suppress(Exception):
                 self._remove(mark)
@@ -719,7 +721,7 @@ class Dialect:
                 {**info, "size": info.get("size") or 0}, name
             ).modified
             needed = claims.good_until(name)
-            # Of what has no date nobody knows whether it is still being written.
+            # A file without a date may still be being written.
             if modified is not None and max(modified, needed or modified) < before:
                 if not dry_run:
                     self.discard(self.path(f"{naming.STAGING}/{name}"))
@@ -729,14 +731,14 @@ class Dialect:
         """What lies in the private folder."""
         try:
             with undisguised():
-                found = self.fs.ls(self.path(naming.STAGING), detail=True)
+                infos = self.fs.ls(self.path(naming.STAGING), detail=True)
         except NOT_A_FILE:
             return []
         # An object store may show the folder itself, in either way.
         return [
             info
-            for info in found
-            if _kind(info) == "file"
+            for info in infos
+            if _type(info) == "file"
             and not info["name"].rstrip("/").endswith(naming.STAGING)
         ]
 
@@ -791,30 +793,30 @@ class Dialect:
         return error
 
 
-def _kind(info: Mapping[str, t.Any]) -> str:
+def _type(info: Mapping[str, t.Any]) -> str:
     """What an info is about: ``"file"``, ``"directory"`` or something else.
 
     :raises NoAnswer: if it does not say.
     """
-    kind = info.get("type")
-    if not kind:
+    entry_type = info.get("type")
+    if not entry_type:
         raise NoAnswer(f"it does not say whether {info.get('name')!r} is a file")
-    return str(kind)
+    return str(entry_type)
 
 
-def _is_behind(kind: t.Any, options: Mapping[str, t.Any]) -> bool:
+def _is_behind(fs_class: t.Any, options: Mapping[str, t.Any]) -> bool:
     """Whether a filesystem reads through another one that no option names, as fsspec's
     archives, folders and caches do."""
-    parameters = inspect.signature(kind.__init__).parameters
+    parameters = inspect.signature(fs_class.__init__).parameters
     named = "fo" in parameters and "fo" in options
     return "target_protocol" in parameters and not named
 
 
-def _copies(kind: t.Any) -> bool:
+def _copies(fs_class: t.Any) -> bool:
     """Whether a filesystem copies for itself, which fsspec's own classes do not."""
-    if issubclass(kind, AsyncFileSystem):
-        return kind._cp_file is not AsyncFileSystem._cp_file
-    return kind.cp_file is not fsspec.AbstractFileSystem.cp_file
+    if issubclass(fs_class, AsyncFileSystem):
+        return fs_class._cp_file is not AsyncFileSystem._cp_file
+    return fs_class.cp_file is not fsspec.AbstractFileSystem.cp_file
 
 
 def _abandon(file: t.Any) -> None:

@@ -19,13 +19,13 @@ from .renamed import StagedDialect
 
 
 class HandleDialect(StagedDialect):
-    """A read is of the file that is open, whatever its name has meanwhile.
+    """Reads the file that it has opened, also if another file gets its name meanwhile.
 
-    A protocol says how it opens a file and asks of the open one.
+    A protocol says how it opens a file, and how it asks the server about an open one.
     """
 
-    #: Whether a file must be looked at before it is opened, because a server waits for
-    #: ever for somebody to write into a pipe.
+    #: Whether to look at a file before it is opened. A server that opens a pipe waits
+    #: for ever for another program to write into it.
     looks_first: t.ClassVar[bool] = True
 
     def get(
@@ -34,20 +34,20 @@ class HandleDialect(StagedDialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        handle, known = self._handle(key, found)
-        where = bounds(span, known.size)
-        if where is None:
+        handle, stat = self._handle(key, found)
+        extent = bounds(span, stat.size)
+        if extent is None:
             handle.close()
             return None
-        return Fetched(known, *where, self._bytes_of(handle, known, *where))
+        return Fetched(stat, *extent, self._bytes_of(handle, stat, *extent))
 
     def open(self, key: str) -> t.IO[bytes]:
-        handle, known = self._handle(key, None)
-        file = HandleFile(handle, known.size, lambda: self._check(handle, known))
+        handle, stat = self._handle(key, None)
+        file = HandleFile(handle, stat.size, lambda: self._check(handle, stat))
         return t.cast("t.IO[bytes]", file)
 
     def _handle(self, key: str, found: Stat | None) -> tuple[t.IO[bytes], Stat]:
-        """An open file of the server, and what is known of that very file.
+        """An open file of the server, and its description.
 
         :raises VersionGone: if it is not the version *found*.
         """
@@ -58,35 +58,35 @@ class HandleDialect(StagedDialect):
             info = self._info_of(handle)
             if info["type"] != "file":
                 raise FileNotFoundError(key)
-            known = self.record(info, key)
-            if found is not None and known.version != found.version:
+            stat = self.record(info, key)
+            if found is not None and stat.version != found.version:
                 raise version_gone(key)
         except BaseException:
             with suppress(Exception):
                 handle.close()
             raise
-        return handle, known
+        return handle, stat
 
     def _bytes_of(
-        self, handle: t.IO[bytes], known: Stat, start: int, stop: int
+        self, handle: t.IO[bytes], stat: Stat, start: int, stop: int
     ) -> Iterator[bytes]:
         try:
             yield from pieces(handle, start, stop)
-            self._check(handle, known)
+            self._check(handle, stat)
         finally:
-            with suppress(Exception):  # of a connection that is broken
+            with suppress(Exception):  # the connection may be broken
                 handle.close()
 
-    def _check(self, handle: t.IO[bytes], known: Stat) -> None:
-        """Look whether a file was written while it was read. A save never does that,
-        but other programs may write into a file that is there.
+    def _check(self, handle: t.IO[bytes], stat: Stat) -> None:
+        """Check that nothing was written into a file while it was read. A save never
+        writes into an existing file, but other programs may.
 
-        :raises VersionGone: if it was.
+        :raises VersionGone: if the file has changed.
         """
-        if self.record(self._info_now(handle), known.name).version != known.version:
+        if self.record(self._info_now(handle), stat.name).version != stat.version:
             raise VersionGone(
-                f"{naming.quoted(known.name)} was written while it was read.",
-                known.name,
+                f"{naming.quoted(stat.name)} was written while it was read.",
+                stat.name,
             )
 
     def _open_handle(self, path: str) -> t.IO[bytes]:

@@ -77,7 +77,7 @@ class LocalDialect(Dialect):
     (POSIX.1-2017, link()), also over NFS.
     """
 
-    protocols = ("file", "local")
+    is_known = True
     settings = "STORE_PATH"
     plain_files = True
 

@@ -32,7 +32,7 @@ _lock = threading.RLock()
 class MemoryDialect(Dialect):
     """Creates exclusively under one lock for all stores of this process."""
 
-    protocols = ("memory",)
+    is_known = True
     plain_files = True
 
     @contextmanager

@@ -115,7 +115,7 @@ def _check(protocol: str, target: str) -> None:
 
 
 def find(protocol: str) -> Registration | None:
-    """Who speaks a protocol; ``None`` if nobody is registered for it.
+    """The registration of a protocol; ``None`` if there is none.
 
     Entry points are read only for a protocol that :func:`register` does not know.
 

@@ -185,7 +185,7 @@ class SMBDialect(HandleDialect):
     by link(2), which never replaces.
     """
 
-    protocols = ("smb",)
+    is_known = True
     connected = True
     scope = "thread"
     looks_first = False

@@ -9,7 +9,7 @@ Each is a small state machine, whose states are files in the storage:
 
 :func:`confirm` publishes first and leaves the mark after it, so that whatever cuts it
 off, the next call takes it up. Publishing refuses a key that is taken, and the mark has
-one winner: nothing replaces a file that was confirmed, and nobody has it twice.
+one winner: nothing replaces a file that was confirmed, and it is published once.
 """
 
 from __future__ import annotations

@@ -70,38 +70,38 @@ def alone(dialect: Dialect, name: str) -> Iterator[None]:
 
     :raises NotAlone: if another process may be in the block, or has left the mark.
     """
-    mine = f"{name}.{shortuuid.uuid()}"
+    candidate = f"{name}.{shortuuid.uuid()}"
     exclusive = True  # until it is known
     try:
         with dialect.stage(Source(io.BytesIO(), None)) as staged:
             exclusive = dialect.exclusive(staged)
             if not exclusive:
-                dialect.put_file(staged, mine, UNKNOWN, "overwrite")
-        if not exclusive and not _is_alone(dialect, name, mine):
+                dialect.put_file(staged, candidate, UNKNOWN, "overwrite")
+        if not exclusive and not _is_alone(dialect, name, candidate):
             raise NotAlone(name)
         yield
     except Exception:
         if not exclusive:
             with suppress(Exception):  # after the lease it counts no more
-                dialect.discard(dialect.path(mine))
+                dialect.discard(dialect.path(candidate))
         raise
     # It stays for those who are reading the folder just now; sweep removes it.
 
 
-def _is_alone(dialect: Dialect, name: str, mine: str) -> bool:
+def _is_alone(dialect: Dialect, name: str, candidate: str) -> bool:
     dialect.fs.invalidate_cache()
-    found = {}
+    dates = {}
     for info in dialect.left():
         path = str(info["name"]).rstrip("/").rpartition("/")[2]
         size = info.get("size") or 0
-        found[path] = dialect.record({**info, "size": size}, path).modified
+        dates[path] = dialect.record({**info, "size": size}, path).modified
     done = name.rpartition("/")[2]
-    now = found.pop(mine.rpartition("/")[2], None)
-    if now is None or done in found:
+    now = dates.pop(candidate.rpartition("/")[2], None)
+    if now is None or done in dates:
         return False
     return all(
         # By the storage's own clock, of which both dates are.
         modified is not None and modified < now - LEASE
-        for path, modified in found.items()
+        for path, modified in dates.items()
         if path.startswith(f"{done}.")
     )

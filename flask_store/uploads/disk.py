@@ -72,7 +72,7 @@ class Unnamed:
     :param within: the descriptor of a folder in which *folder* and *private* lie, if
         they are no absolute paths. It stays open until this is closed.
     :param ordered: whether the disk is known to write a name down only after the bytes
-        that are pushed to it before; see :func:`is_ordered`. With a private name this
+        that are pushed to it before; see ``is_ordered``. With a private name this
         is of no use.
     :raises FileNotFoundError: if it is missing and not to be made.
     :raises StoreDenied: if the private folder is a link: it might lead anywhere.
@@ -137,7 +137,7 @@ class Unnamed:
 
     def begin(self, end: int) -> None:
         """Let the disk begin with the bytes up to *end*, while more of them arrive, so
-        that :meth:`sync` has less to wait for. That pays from :data:`BEGIN` bytes on.
+        that :meth:`sync` has less to wait for. That pays from ``BEGIN`` bytes on.
         """
         if self._durable and hasattr(os, "posix_fadvise"):
             # Linux starts to write what is dirty, and drops what is not (fadvise(2)):

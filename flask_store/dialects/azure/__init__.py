@@ -79,7 +79,7 @@ CONTAINER_NOT_FOUND = "ContainerNotFound"
 class AzureDialect(ObjectDialect):
     """Put Blob, or Put Block List, with ``If-None-Match: *``."""
 
-    protocols = ("abfs", "abfss", "az")
+    is_known = True
     signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN

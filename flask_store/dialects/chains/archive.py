@@ -25,9 +25,11 @@ from ...exceptions import NotConfiguredError
 from ...exceptions import StoreDenied
 from ...exceptions import StoreError
 from .. import Dialect
+from .. import first_of
 from .. import Location
 from .. import NO_CHAIN
 from .. import Stat
+from .. import Unreachable
 from .. import utc
 from ..urls import open_dialect
 from . import ChainedDialect
@@ -52,7 +54,7 @@ class ZipDialect(ChainedDialect):
     What no store would have is not there: a name that leads out, a link, a device.
     """
 
-    protocols = ("zip",)
+    is_known = True
     reason = (
         "an archive cannot take a file in one step. Save to another store, or unpack"
         " it and let STORE_PATH name the folder."
@@ -174,6 +176,9 @@ class ZipDialect(ChainedDialect):
             if name.startswith(start):
                 with suppress(FileNotFoundError, InvalidName):
                     yield self.info(naming.check(name[skip:]))
+
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        return first_of(self.find(prefix))
 
 
 def _divided(url: str) -> tuple[str, str]:

@@ -38,7 +38,7 @@ class SimpleCacheDialect(ChainedDialect):
     unless ``STORE_OPTIONS`` names one as ``cache_storage``.
     """
 
-    protocols = ("simplecache",)
+    is_known = True
     reason = (
         "a cache cannot promise that what was saved is stored. Save to a store whose"
         " STORE_PATH has no 'simplecache::'."
@@ -98,12 +98,12 @@ class SimpleCacheDialect(ChainedDialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        known = found or self.info(key)
-        where = bounds(span, known.size)
-        if where is None:
+        stat = found or self.info(key)
+        extent = bounds(span, stat.size)
+        if extent is None:
             return None
-        file = self._copy(known)
-        return Fetched(known, *where, FilePart(file, *where))
+        file = self._copy(stat)
+        return Fetched(stat, *extent, FilePart(file, *extent))
 
     def _copy(self, found: Stat) -> t.BinaryIO:
         """The version of a file that *found* describes, from the disk."""

@@ -51,7 +51,7 @@ class FTPDialect(StagedDialect):
     Each thread has a connection, because RFC 959 allows one transfer at a time.
     """
 
-    protocols = ("ftp",)
+    is_known = True
     connected = True
     scope = "thread"
 

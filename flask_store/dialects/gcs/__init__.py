@@ -73,7 +73,7 @@ class GCSDialect(ObjectDialect):
     documentation), and a file that has to be sent again is still here.
     """
 
-    protocols = ("gs", "gcs")
+    is_known = True
     signs = True
     settings = "STORE_PATH and the token in STORE_OPTIONS"
     # Whoever answered was not the storage, or nobody did.

@@ -53,7 +53,7 @@ VIEW = 100
 class HTTPDialect(ReadOnlyDialect):
     """Reads a file or a part of it by one GET, and lists folders from their pages."""
 
-    protocols = ("http", "https")
+    is_known = True
     reason = (
         "a web server only shows files. Let STORE_PATH name the place by a protocol"
         " that can save, such as webdav+https://."

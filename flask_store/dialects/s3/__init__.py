@@ -76,7 +76,7 @@ MAX_PARTS = 10_000
 class S3Dialect(ObjectDialect):
     """One streamed conditional PUT: it is whole or it is not there."""
 
-    protocols = ("s3", "s3a")
+    is_known = True
     signs = True
     #: Known without asking botocore, which takes a while.
     has_addresses = True

@@ -52,7 +52,7 @@ class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
 class ParamikoDialect(SSHDialect):
     """Makes a connection for each thread. Threads that share one wait for ever."""
 
-    protocols = ("sftp", "ssh")
+    is_known = True
     connected = True
     scope = "thread"
     defaults = {

@@ -65,7 +65,7 @@ class LoopedSSHFileSystem(sshfs.SSHFileSystem):  # type: ignore[misc]
 class SshfsDialect(SSHDialect):
     """One connection for all threads of a process."""
 
-    protocols = ("sftp", "ssh")
+    is_known = True
     connected = True
     defaults = {
         # sshfs would trust any server by default; () means ~/.ssh/known_hosts.

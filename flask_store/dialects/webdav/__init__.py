@@ -48,7 +48,7 @@ ATTEMPTS = 3
 class WebDAVDialect(WebDAVWriting):
     """Reads files and parts of files; see the base classes for writing and listing."""
 
-    protocols = ("webdav+https", "webdav+http")
+    is_known = True
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from ... import naming
 from .. import Dialect
+from .. import first_of
 from .. import Location
 from .. import Stat
 from .. import Unreachable
@@ -41,6 +42,9 @@ class WebDAVListing(Dialect):
             yield from self._files_below(prefix, infos)
         else:
             self._refuse_missing(prefix)
+
+    def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
+        return first_of(self.find(prefix))
 
     def _files_below(
         self,

@@ -8,8 +8,6 @@ from flask_store.dialects.renamed import StagedDialect
 class ArrowDialect(StagedDialect):
     """pyarrow's local filesystem, with the rename of HDFS."""
 
-    protocols = ("arrow",)
-
     def rename(self, old: str, new: str) -> None:
         self.fs.rename(old, new)
 

@@ -27,8 +27,6 @@ TAKEN = {403: PermissionError, 409: FileExistsError, 412: FileExistsError}
 class BucketDialect(ObjectDialect):
     """One request of boto3 for each verb."""
 
-    protocols = ("bucket",)
-
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
     ) -> None:
