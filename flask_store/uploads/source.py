@@ -133,7 +133,7 @@ class Source:
     :param filename: the name that came with it, if any.
     :param length: how many bytes a stream that cannot rewind has, if that is known.
     :param stops: called once for each MiB. If it returns true, reading raises
-        :exc:`Stopped`.
+        ``Stopped``.
     """
 
     def __init__(

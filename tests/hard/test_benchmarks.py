@@ -41,10 +41,11 @@ S3 = ["boto3 upload_fileobj", "django-storages", "flask-storage", "Flask-Store"]
 #: The calls and the changes of file that an operation has at most.
 FARTHEST = {
     "POST and save, local, 1.5 MB, streamed": (120, 45),
-    "POST and save, local, 1.5 MB, not streamed": (66, 48),
+    "POST and save, local, 1.5 MB, not streamed": (65, 46),
     "GET, local": (45, 20),
-    "POST and save, S3, 100 kB": (310, 133),
-    "GET, S3, by the application": (130, 72),
+    "POST and save, S3, 100 kB": (170, 76),
+    "GET, S3, by the application": (89, 44),
+    "POST and save, background, S3, 1.5 MB": (363, 175),
 }
 
 
