@@ -205,18 +205,18 @@ class Source:
             arriving = iter(partial(self._read, CHUNK), b"")
         else:
             arriving = pieces(self._read)
-        self.position = 0
+        done = self.position = 0
         if self._stops is not None:
             self._check_stop(0)
         for data in arriving:
-            self.position += len(data)
-            self.callback.absolute_update(self.position)
+            done = self.position = done + len(data)
+            self.callback.absolute_update(done)
             yield data
             del data  # and its memory, while the next piece arrives
             if self._stops is not None:
-                self._check_stop(self.position)
-        if self.length is not None and self.position < self.length:
-            self.error = ClientDisconnected(CUT_OFF.format(self.position, self.length))
+                self._check_stop(done)
+        if self.length is not None and done < self.length:
+            self.error = ClientDisconnected(CUT_OFF.format(done, self.length))
             raise self.error
 
     def write_into(self, file: Writable) -> None:
