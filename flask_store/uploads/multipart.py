@@ -46,8 +46,6 @@ from .disk import Unnamed
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
-    from ..files import FileStore
-
     Fields = MultiDict[str, str]
     Files = MultiDict[str, FileStorage]
 
@@ -370,6 +368,32 @@ class Decoder(MultipartDecoder):
         return None
 
 
+class Disk(t.Protocol):
+    """Where files without a name are made."""
+
+    def unnamed(self) -> Unnamed | None: ...
+
+
+class Errors(t.Protocol):
+    """What knows the meaning of an error."""
+
+    def explain(self, exc: Exception, key: str | None) -> StoreError | None: ...
+
+
+class Receiver(t.Protocol):
+    """A store that large files are written for.
+
+    It is :class:`~flask_store.stores.fsspec.FsspecStore`, which is built on this.
+    """
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def dialect(self) -> Errors: ...
+    @property
+    def incoming(self) -> Disk: ...
+
+
 class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
     """A file part of a form: in memory while it is small, then on a store's disk.
 
@@ -377,11 +401,11 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         ordinary temporary file.
     """
 
-    def __init__(self, stores: tuple[FileStore, ...]) -> None:
+    def __init__(self, stores: tuple[Receiver, ...]) -> None:
         super().__init__(max_size=IN_MEMORY, mode="w+b")
         self._rolled = False
         self._stores = stores
-        self._store: FileStore | None = None
+        self._store: Receiver | None = None
         self._staged: Unnamed | None = None
 
     def rollover(self) -> None:
@@ -469,7 +493,7 @@ class StreamingRequest(Request):
     form_data_parser_class = FormParser
 
     #: The stores of the application.
-    stores: t.ClassVar[tuple[FileStore, ...]] = ()
+    stores: t.ClassVar[tuple[Receiver, ...]] = ()
 
     def _get_file_stream(
         self,
@@ -496,7 +520,7 @@ class StreamingRequest(Request):
                 upload.close()
 
 
-def install(app: Flask, store: FileStore) -> None:
+def install(app: Flask, store: Receiver) -> None:
     """Let the requests of an application write their files for a store.
 
     An application whose own Request class says how forms are read keeps that.
