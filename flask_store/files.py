@@ -17,7 +17,6 @@ from .exceptions import StoreError
 if t.TYPE_CHECKING:
     from .background.upload import Upload
     from .dialects import Dialect
-    from .dialects import Files
     from .dialects import Stat
 
 
@@ -30,7 +29,6 @@ class FileStore(t.Protocol):
 
     destination: str
     dialect: Dialect
-    incoming: Files
 
     @property
     def uri(self) -> str: ...
