@@ -140,7 +140,6 @@ class Source:
         #: What the caller's own stream raised, so that it is not taken for an
         #: error of the storage.
         self.error: BaseException | None = None
-        self._size: int | None = None
         self._reading = lock()
 
     @cached_property
@@ -157,14 +156,12 @@ class Source:
         except AttributeError:
             return hasattr(self.stream, "seek") and hasattr(self.stream, "tell")
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of bytes, of a stream that rewinds."""
-        if self._size is None:
-            self._size = self._guarded(self.stream.seek, 0, io.SEEK_END)
-            if self._size is None:  # some file-like objects return nothing
-                self._size = self.stream.tell()
-        return self._size
+        size: int | None = self._guarded(self.stream.seek, 0, io.SEEK_END)
+        # Some file-like objects return nothing.
+        return self.stream.tell() if size is None else size
 
     def read_at(self, position: int, size: int) -> bytes:
         """*size* bytes from *position*, or less at the end."""
