@@ -111,7 +111,7 @@ class Saved(t.NamedTuple):
 
 
 def recorded(
-    disk: Recorded,
+    recording: Recorded,
     name: str,
     root: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,17 +139,17 @@ def recorded(
         return follow
 
     subprocess.run(["sync", "-f", root], check=True)
-    start = disk.end
+    start = recording.end
     with monkeypatch.context() as patch:
         for call in ("write", "fsync", "link", "replace", "mkdir"):
             patch.setattr(os, call, followed(getattr(os, call)))
         patch.setattr(disk, "push", followed(disk.push))
         ACTIONS[name](store, name)
-    answered = disk.end
+    answered = recording.end
     # What is written later may not take it back.
     sync_other()
     os.close(other)
-    record = disk.record.read_bytes()
+    record = recording.record.read_bytes()
     before = bytearray(SIZE)
     for _, place, data in writes(record[:start]):
         before[place : place + len(data)] = data
@@ -220,12 +220,12 @@ def tried(
         folder = pathlib.Path(path)
         (folder / "mounted").mkdir()
         root = folder / "mounted" / "store"
-        with recorded_disk(folder, SIZE) as disk:
-            subprocess.run([*make, disk.path], check=True, capture_output=True)
-            with mounted(disk.path, folder / "mounted", options):
+        with recorded_disk(folder, SIZE) as recording:
+            subprocess.run([*make, recording.path], check=True, capture_output=True)
+            with mounted(recording.path, folder / "mounted", options):
                 assert disk.is_ordered(str(root.parent))
                 LocalStore.from_config({"STORE_PATH": str(root)}).put("old.bin", OLD)
-                saved = recorded(disk, name, root, monkeypatch, alone)
+                saved = recorded(recording, name, root, monkeypatch, alone)
         count, problems = 0, []
         image = folder / "image"
         for data, answered in cuts(saved, random.Random(name)):

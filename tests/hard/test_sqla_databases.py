@@ -598,17 +598,17 @@ def test_file_of_a_stranger_is_not_removed(
     before, and the name has another owner since."""
     plain = sa.create_engine(server.url)
     key = seed(plain)
-    give_up = rows._Rows._give_up
+    note_lost = rows._Rows._note_lost
 
     def slow(*args: t.Any, **options: t.Any) -> None:
-        give_up(*args, **options)
+        note_lost(*args, **options)
         monkeypatch.undo()
         with Session(plain) as other:
             get(other, key).cover = cover("second")
             other.commit()
         seed(plain, "stranger")
 
-    monkeypatch.setattr(rows._Rows, "_give_up", slow)
+    monkeypatch.setattr(rows._Rows, "_note_lost", slow)
     with Session(plain) as session:
         get(session, key).cover = cover("third")
         session.commit()
