@@ -155,7 +155,6 @@ class Source:
         self.position = 0
         self._stops = stops
         self._checked_at: int | None = None
-        self._size: int | None = None
         self._reading = lock()
 
     @cached_property
@@ -172,14 +171,12 @@ class Source:
         except AttributeError:
             return hasattr(self.stream, "seek") and hasattr(self.stream, "tell")
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of bytes, of a stream that rewinds."""
-        if self._size is None:
-            self._size = self._guarded(self.stream.seek, 0, io.SEEK_END)
-            if self._size is None:  # some file-like objects return nothing
-                self._size = self.stream.tell()
-        return self._size
+        size: int | None = self._guarded(self.stream.seek, 0, io.SEEK_END)
+        # Some file-like objects return nothing.
+        return self.stream.tell() if size is None else size
 
     def read_at(self, position: int, size: int) -> bytes:
         """*size* bytes from *position*, or less at the end."""

@@ -608,7 +608,7 @@ def test_headers_are_those_of_botocore(
 ) -> None:
     """What we sign in a sixth of the time is what botocore signs, byte for byte."""
     keys = signing.Keys("AK", "S/K+", token)
-    url = Endpoint(server, "eu-central-1", "s3", (), False).address(key)
+    url = Endpoint(server, "eu-central-1", "s3", (), False, True).address(key)
     said = {
         "Content-Type": "text/plain;  charset=utf-8 ",
         "Content-Length": "3",

@@ -196,7 +196,7 @@ class S3Dialect(ObjectDialect):
 
     def body(self, source: Source) -> AbstractContextManager[Source]:
         # A body that is signed has to be here as a whole before it can be sent.
-        if self.is_direct and self.direct.encrypts:
+        if self.account.endpoint.is_encrypted and self.is_direct:
             return arriving(source)
         return source.rewindable()
 

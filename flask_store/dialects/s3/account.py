@@ -48,6 +48,7 @@ class Endpoint(t.NamedTuple):
     :param service: the service in the signature; ``"s3"`` in nearly all cases.
     :param schemes: the kinds of signature that the endpoint takes, if botocore knows.
     :param is_amazon: whether it is a host of Amazon S3.
+    :param is_encrypted: whether requests go over TLS.
     :param ca_bundle: a file of certificates to trust in place of the usual ones.
     """
 
@@ -56,6 +57,7 @@ class Endpoint(t.NamedTuple):
     service: str
     schemes: tuple[str, ...]
     is_amazon: bool
+    is_encrypted: bool
     ca_bundle: str | None = None
 
     @property
@@ -180,6 +182,7 @@ class S3Account:
             request.service,
             request.schemes,
             request.service == "s3" and _is_amazon(session, url),
+            urlsplit(url).scheme == "https",
             session.get_config_variable("ca_bundle"),  # AWS_CA_BUNDLE
         )
 

@@ -68,8 +68,6 @@ class DirectClient:
     ) -> None:
         self.account = account
         self.endpoint = account.endpoint
-        #: Whether a body is not signed: TLS says already that it arrives as it is sent.
-        self.encrypts = urlsplit(self.endpoint.url).scheme == "https"
         self.acl = acl
         self.timeout = urllib3.Timeout(connect=connect, read=read)
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
@@ -81,7 +79,8 @@ class DirectClient:
         size, digest = source.size, signing.UNSIGNED
         # Signing and sending a small body takes one reading, and a large one two.
         small = [source.read_at(0, size)] if size <= CHUNK else None
-        if not self.encrypts:
+        # TLS says already that a body arrives as it is sent.
+        if not self.endpoint.is_encrypted:
             digest = _digest(small or _chunks(source))
         headers = {
             "Content-Type": content_type,
@@ -203,7 +202,7 @@ class DirectClient:
 
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
         options = {}
-        if self.encrypts:
+        if self.endpoint.is_encrypted:
             options["ca_certs"] = get_cert_path(self.endpoint.ca_bundle or True)
         pool = urllib3.connection_from_url(
             self.endpoint.url,
@@ -212,7 +211,7 @@ class DirectClient:
             timeout=self.timeout,
             **options,
         )
-        pool.ConnectionCls = Encrypted if self.encrypts else Plain
+        pool.ConnectionCls = Encrypted if self.endpoint.is_encrypted else Plain
         return self._pools.setdefault(os.getpid(), pool)
 
 

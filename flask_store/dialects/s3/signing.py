@@ -118,7 +118,8 @@ def headers(
     """
     parts, stamp = urlsplit(url), _stamp(dt.datetime.now(dt.UTC))
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
-    headers = {**said, "Host": _host(parts.scheme, parts.netloc), "x-amz-date": stamp}
+    host = parts.netloc.lower().removesuffix(DEFAULT_PORTS[parts.scheme])
+    headers = {**said, "Host": host, "x-amz-date": stamp}
     headers["x-amz-content-sha256"] = digest
     if keys.token:
         headers["x-amz-security-token"] = keys.token
@@ -144,11 +145,6 @@ def _key(secret: str, scope: str) -> bytes:
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
-
-
-def _host(scheme: str, netloc: str) -> str:
-    """The header Host of a request, as every client writes it."""
-    return netloc.lower().removesuffix(DEFAULT_PORTS[scheme])
 
 
 def _stamp(moment: dt.datetime) -> str:

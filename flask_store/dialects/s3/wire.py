@@ -89,12 +89,33 @@ class Answer(http.client.HTTPResponse):
 
 
 class Plain(HTTPConnection):
-    """A connection over TCP."""
+    """A connection over TCP.
+
+    It sends the head of a request together with the first piece of the body. That
+    saves a system call, and the server wakes up once.
+    """
 
     response_class = Answer
+    #: The head of a request, while it waits for the body.
+    _head: bytes | None = None
+    _has_body = False
+
+    def request(
+        self, method: str, url: str, body: t.Any = None, *args: t.Any, **kwargs: t.Any
+    ) -> None:
+        self._head, self._has_body = None, body is not None
+        super().request(method, url, body, *args, **kwargs)
+        if self._head is not None:  # the body is empty
+            self.send(b"")
+
+    def send(self, data: t.Any) -> None:
+        if self._has_body:
+            self._head, self._has_body = data, False
+            return
+        if self._head is not None:
+            data, self._head = self._head + data, None
+        super().send(data)
 
 
-class Encrypted(HTTPSConnection):
+class Encrypted(Plain, HTTPSConnection):
     """A connection over TLS."""
-
-    response_class = Answer
