@@ -9,6 +9,7 @@ call before it, in the same thread.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 import tempfile
@@ -104,12 +105,18 @@ def application(**settings: t.Any) -> Flask:
     return app
 
 
-def posting(app: Flask, size: int) -> Action:
-    """An upload by a form."""
+def posting(app: Flask, size: int, free: bool = False) -> Action:
+    """An upload by a form.
+
+    :param free: whether each file has a name of its own. If not, the second one's is
+        taken.
+    """
     client = app.test_client()
+    numbers = itertools.count()
 
     def post() -> str:
-        body = {"afile": (io.BytesIO(bytes(size)), "walk.bin")}
+        name = f"walk{next(numbers)}.bin" if free else "walk.bin"
+        body = {"afile": (io.BytesIO(bytes(size)), name)}
         answer = client.post("/upload", data=body)
         assert answer.status_code == 200, answer.text
         return answer.text
@@ -163,7 +170,8 @@ def operations(folder: str, server: S3Server) -> Iterator[tuple[str, Action]]:
     with bucket(server) as settings:
         remote = {**settings, "STORE_PROVIDER": "flask_store.stores.s3.S3Store"}
         s3 = application(**remote)
-        yield "POST and save, S3, 100 kB", posting(s3, SMALL)
+        yield "POST and save, S3, 100 kB", posting(s3, SMALL, free=True)
+        yield "POST and save, S3, 100 kB, name taken", posting(s3, SMALL)
         served = application(**remote, STORE_SERVE="proxy")
         yield "GET, S3, by the application", getting(served)
         later = application(

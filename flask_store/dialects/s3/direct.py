@@ -41,9 +41,6 @@ from .errors import Unanswered
 from .wire import Encrypted
 from .wire import Plain
 
-#: How much is handed to a connection at a time. Each piece has the time of a connect
-#: to be taken, so that a slow line is no silent one.
-PIECE = 64 * 1024
 #: How much is read of an answer that is no object, such as a page or an error.
 LONGEST = 64 * 1024
 #: The SHA-256 of a request without a body.
@@ -91,7 +88,7 @@ class DirectClient:
             headers["x-amz-acl"] = self.acl
         if new:
             headers["If-None-Match"] = "*"
-        body = _cut(small[0]) if small else _pieces(source)
+        body = small or _chunks(source)
         try:
             response = self._request("PUT", name, headers, digest, body)
         except Unanswered:
@@ -269,13 +266,3 @@ def _digest(chunks: Iterable[bytes]) -> str:
     for data in chunks:
         digest.update(data)
     return digest.hexdigest()
-
-
-def _pieces(source: Source) -> Iterator[memoryview]:
-    for data in _chunks(source):
-        yield from _cut(data)
-
-
-def _cut(data: bytes) -> list[memoryview]:
-    view = memoryview(data)
-    return [view[start : start + PIECE] for start in range(0, len(view), PIECE)]

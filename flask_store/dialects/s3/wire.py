@@ -7,13 +7,18 @@ import io
 import socket
 import time
 import typing as t
+from collections.abc import Iterable
+from collections.abc import Iterator
 
 from urllib3.connection import HTTPConnection
 from urllib3.connection import HTTPSConnection
 
 from ..pace import PROGRESS
 
-#: How many seconds later than that a reading may end. The socket's own timeout is
+#: How many bytes of a body are sent at a time. Each piece has the time of a connect to
+#: be sent, so that a slow line is not taken for a silent one.
+PIECE = 64 * 1024
+#: How many seconds after its time limit a read may end. The socket's own timeout is
 #: changed, which costs a system call, only when it differs by more.
 SLACK = 0.25
 
@@ -104,6 +109,8 @@ class Plain(HTTPConnection):
         self, method: str, url: str, body: t.Any = None, *args: t.Any, **kwargs: t.Any
     ) -> None:
         self._head, self._has_body = None, body is not None
+        if body is not None:
+            body = _cut(body)
         super().request(method, url, body, *args, **kwargs)
         if self._head is not None:  # the body is empty
             self.send(b"")
@@ -115,6 +122,13 @@ class Plain(HTTPConnection):
         if self._head is not None:
             data, self._head = self._head + data, None
         super().send(data)
+
+
+def _cut(chunks: Iterable[bytes]) -> Iterator[memoryview]:
+    for data in chunks:
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE):
+            yield view[start : start + PIECE]
 
 
 class Encrypted(Plain, HTTPSConnection):
