@@ -196,7 +196,7 @@ class ObjectDialect(Dialect):
     ) -> tuple[str, dict[str, str]] | None:
         """Sign a form that POSTs one object; see :meth:`.Dialect.upload_form`.
 
-        :param conditions: of the policy, beside the fields.
+        :param conditions: of the policy, beside the bucket and the fields.
         :param expires: its last moment, in POSIX seconds.
         """
         return None
@@ -474,8 +474,7 @@ class ObjectDialect(Dialect):
             "Content-Type": claim.content_type,
         }
         largest = min(claim.max_size, self.largest_form or claim.max_size)
-        conditions = [{"bucket": self.bucket}, ["content-length-range", 0, largest]]
-        return self.form(fields, conditions, claim.expires)
+        return self.form(fields, [["content-length-range", 0, largest]], claim.expires)
 
 
 def seconds_of(period: Period, signer: str) -> int:

@@ -18,6 +18,8 @@ import fsspec
 import gcsfs.core
 import gcsfs.retry
 from google.auth import exceptions as google
+from google.cloud import storage
+from google.cloud.storage import _signing
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 from werkzeug.http import parse_date
@@ -42,7 +44,6 @@ from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
 from ..tries import counting
-from . import signing
 from .http import Client
 from .http import Headers
 from .http import Refused
@@ -278,39 +279,45 @@ class GCSDialect(ObjectDialect):
     def address(self, key: str) -> str:
         return f"{self.location.options['endpoint_url']}/{quote(self.path(key), '/~')}"
 
-    def _signer(self) -> signing.Signer | None:
-        # Only a service account's key signs by itself; any other identity has to ask
-        # Google, and what it has is signed by the application.
+    @property
+    def _account(self) -> service_account.Credentials | None:
+        """The service account whose private key signs. Other identities have none, so
+        that the application signs their links."""
         credentials = self.fs.credentials.credentials
-        if not isinstance(credentials, service_account.Credentials):
-            return None
-        return signing.Signer(credentials.signer_email, credentials.sign_bytes)
+        known = isinstance(credentials, service_account.Credentials)
+        return credentials if known else None
 
     def sign(
         self, key: str, period: Period, disposition: str, content_type: str
     ) -> str | None:
-        signer = self._signer()
-        if signer is None:
+        if self._account is None:
             return None
-        return signing.link(
-            self.address(key),
-            signer,
-            period.start,
+        # The public function signs the current second, so that no two links to a file
+        # are the same, and a browser keeps none.
+        link: str = _signing.generate_signed_url_v4(
+            self._account,
+            f"/{quote(self.path(key), '/~')}",
             seconds_of(period, "Google"),
-            {
-                "response-content-disposition": disposition,
-                "response-content-type": content_type,
-            },
+            self.location.options["endpoint_url"],
+            response_disposition=disposition,
+            response_type=content_type,
+            _request_timestamp=f"{period.start:%Y%m%dT%H%M%SZ}",
         )
+        return link
 
     def form(
         self, fields: dict[str, str], conditions: list[t.Any], expires: int
     ) -> tuple[str, dict[str, str]] | None:
-        signer = self._signer()
-        if signer is None:
+        if self._account is None:
             return None
-        now, until = dt.datetime.now(dt.UTC), dt.datetime.fromtimestamp(expires, dt.UTC)
-        signed = signing.form(fields, conditions, signer, now, until)
+        others = {name: fields[name] for name in fields if name != "key"}
+        signed = storage.Client("", self._account).generate_signed_post_policy_v4(
+            self.bucket,
+            fields["key"],
+            dt.datetime.fromtimestamp(expires, dt.UTC),
+            conditions,
+            others,
+        )["fields"]
         return f"{self.location.options['endpoint_url']}/{self.bucket}", signed
 
     # -- what went wrong -----------------------------------------------------

@@ -465,7 +465,7 @@ class S3Dialect(ObjectDialect):
         endpoint = self.account.signed_endpoint()
         return endpoint.url, signing.form(
             fields,
-            conditions,
+            [{"bucket": self.bucket}, *conditions],
             self.account.keys(),
             endpoint.region,
             dt.datetime.fromtimestamp(expires, dt.UTC),
