@@ -455,6 +455,10 @@ def boto3_of(case: Case) -> t.Any:
     return session.client("s3", config=config, **SAME_KEYS, **arguments)
 
 
+#: A session's token in a signature. make test tries the keys without one.
+TOKENS = [None, pytest.param("tok/en+=", marks=pytest.mark.slow)]
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_requests_go_where_those_of_boto3_go(
     case: Case,
@@ -489,7 +493,7 @@ def test_requests_go_where_those_of_boto3_go(
     )
 
 
-@pytest.mark.parametrize("token", [None, "tok/en+="])
+@pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_links_are_those_of_boto3(
     case: Case,
@@ -524,7 +528,7 @@ def test_links_are_those_of_boto3(
         assert _parameters(theirs) == query
 
 
-@pytest.mark.parametrize("token", [None, "tok/en+="])
+@pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_forms_are_those_of_boto3(
     case: Case,

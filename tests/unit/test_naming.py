@@ -106,7 +106,17 @@ def test_clean_makes_random_names_safe():
             assert naming.clean(name) == cleaned
 
 
-@pytest.mark.parametrize("template", ["{}", "{}a.txt", "a{}b.txt", "a.txt{}"])
+#: Where a character may stand, beside the middle of a name.
+AT_THE_ENDS = ["{}", "{}a.txt", "a.txt{}"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "a{}b.txt",
+        *(pytest.param(text, marks=pytest.mark.slow) for text in AT_THE_ENDS),
+    ],
+)
 def test_clean_makes_every_character_safe(template):
     """No character of Unicode is unsafe at the start, in the middle or at the end."""
     for code in range(0x110000):
