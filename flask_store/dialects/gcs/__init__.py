@@ -290,12 +290,13 @@ class GCSDialect(ObjectDialect):
     def sign(
         self, key: str, period: Period, disposition: str, content_type: str
     ) -> str | None:
-        if self._account is None:
+        account = self._account
+        if account is None:
             return None
         # The public function signs the current second, so that no two links to a file
         # are the same, and a browser keeps none.
         link: str = _signing.generate_signed_url_v4(
-            self._account,
+            account,
             f"/{quote(self.path(key), '/~')}",
             seconds_of(period, "Google"),
             self.location.options["endpoint_url"],
@@ -308,10 +309,11 @@ class GCSDialect(ObjectDialect):
     def form(
         self, fields: dict[str, str], conditions: list[t.Any], expires: int
     ) -> tuple[str, dict[str, str]] | None:
-        if self._account is None:
+        account = self._account
+        if account is None:
             return None
         others = {name: fields[name] for name in fields if name != "key"}
-        signed = storage.Client("", self._account).generate_signed_post_policy_v4(
+        signed = storage.Client("", account).generate_signed_post_policy_v4(
             self.bucket,
             fields["key"],
             dt.datetime.fromtimestamp(expires, dt.UTC),
