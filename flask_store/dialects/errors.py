@@ -7,8 +7,10 @@ import re
 import socket
 import sys
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from .. import naming
 from ..exceptions import FileExists
@@ -19,6 +21,7 @@ from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from .statuses import error_class
 
 #: The errors for a path with no file: nothing, a folder, or a path below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -29,8 +32,11 @@ TOO_MANY_FILES = (
 )
 #: Parts of the names that HTTP clients and SDKs give to the errors of a connection.
 _LOST = re.compile(r"Timeout|Connect|Disconnect|Transport|Payload|Incomplete")
-#: HTTP statuses for a file that does not exist (RFC 9110, section 15.5).
-_NOT_FOUND = (404, 410)
+#: The built-in errors for what an HTTP status stands for; any other is a plain OSError.
+_BUILTINS: dict[type[StoreError], Callable[[str], OSError]] = {
+    StoreDenied: PermissionError,
+    StoreFull: partial(OSError, errno.ENOSPC),
+}
 
 #: Network errors for which Python has no class.
 UNREACHABLE = (
@@ -139,17 +145,29 @@ def as_builtin(exc: BaseException) -> OSError | None:
         missing = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
         is_missing = isinstance(exc, NOT_A_FILE) or exc.errno in missing
         return None if is_missing or isinstance(exc, FileExistsError) else exc
-    status = getattr(exc, "status", None) or getattr(exc, "status_code", None)
-    if status is None:
-        status = getattr(getattr(exc, "response", None), "status_code", None)
-    if isinstance(status, int) and 100 <= status < 600:
-        if status in _NOT_FOUND:
+    status = status_of(exc)
+    if status is not None:
+        found = error_class(status)
+        if found is FileNotFound:
             return None
-        if status in (401, 403, 407):
-            return PermissionError(f"the status is {status}")
-        return NoAnswer(f"the status is {status}")
+        make = NoAnswer if found is StoreUnavailable else _BUILTINS.get(found, OSError)
+        return make(f"the status is {status}")
     if any(_LOST.search(cls.__name__) for cls in type(exc).__mro__):
         return ConnectionError(str(exc))
+    return None
+
+
+def status_of(exc: BaseException) -> int | None:
+    """The HTTP status behind an error of a library, if it has one."""
+    response = getattr(exc, "response", None)
+    for status in (
+        getattr(exc, "status", None),
+        getattr(exc, "status_code", None),
+        getattr(response, "status_code", None),
+        getattr(response, "status", None),
+    ):
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
     return None
 
 
