@@ -16,6 +16,7 @@ from .. import naming
 from ..exceptions import FileExists
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
+from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
@@ -118,6 +119,13 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
     if isinstance(exc, OSError) and exc.errno in DISK:
         error_class, message = DISK[exc.errno]
         return error_class(message.format(naming.quoted(key), settings), key)
+    if isinstance(exc, UnicodeEncodeError):
+        return NotConfiguredError(
+            f"The encoding {exc.encoding} of file names has no letters for"
+            f" {naming.quoted(key)}. Run the application with a locale of UTF-8, such"
+            " as LC_ALL=C.UTF-8, or with PYTHONUTF8=1.",
+            key,
+        )
     if isinstance(exc, NoAnswer):
         return StoreUnavailable(
             f"The storage gives no usable answer for {naming.quoted(key)}: {exc}."

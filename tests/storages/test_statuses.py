@@ -7,6 +7,7 @@ import io
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from functools import partial
 
 import aiohttp
 import fsspec
@@ -19,10 +20,14 @@ from fsspec.spec import AbstractBufferedFile
 
 from flask_store import Store
 from flask_store.dialects.gcs import http as gcs_http
+from flask_store.dialects.statuses import error_class
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
+from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
+from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError
+from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
@@ -31,6 +36,7 @@ from flask_store.sync import Sync
 from tests.support.error_table import error_of
 from tests.support.error_table import REPLIES
 from tests.support.error_table import ROUTE
+from tests.support.error_table import RULES
 from tests.support.status_server import DATA
 from tests.support.status_server import NO_BUCKET
 from tests.support.status_server import READS
@@ -407,7 +413,7 @@ def test_status(benches: dict[str, Bench], name: str, operation: str) -> None:
                 bench.app.app_context(),
                 bench.server.armed(words(name, reply), methods),
             ):
-                found = outcome(lambda: ALL[operation](bench))
+                found = outcome(partial(ALL[operation], bench))
             wanted = expected(name, operation, reply, changes)
             if found not in wanted:
                 wrong.append(f"{reply.status} by {reply.by}, {changes=}: {found!r}")
@@ -495,3 +501,89 @@ def test_missing_file(benches: dict[str, Bench], name: str) -> None:
             bench.store.read("none.txt")
     got = bench.app.test_client().get("/" + bench.store.relative_url("none.txt"))
     assert got.status_code == 404
+
+
+# -- what S3 says by codes -----------------------------------------------------
+
+LISTS = "not authorized to perform: s3:ListBucket on resource: bucket"
+READS_IT = "not authorized to perform: s3:GetObject on resource: bucket/a.bin"
+
+#: A status, its code and message, and the class for it, whichever the operation.
+CODES = [
+    (503, "SlowDown", "", StoreUnavailable),
+    (503, "ServiceUnavailable", "", StoreUnavailable),
+    (429, "TooManyRequests", "", StoreUnavailable),
+    (400, "RequestTimeout", "", StoreUnavailable),
+    (400, "ThrottlingException", "", StoreUnavailable),
+    (409, "OperationAborted", "", StoreUnavailable),
+    (500, "InternalError", "", StoreUnavailable),
+    (400, "ExpiredToken", "", StoreDenied),
+    (403, "InvalidAccessKeyId", "", StoreDenied),
+    (403, "RequestTimeTooSkewed", "", StoreDenied),
+    (403, "AccessDenied", READS_IT, StoreDenied),
+    (403, "QuotaExceeded", "", StoreFull),
+    (400, "KeyTooLongError", "", InvalidName),
+    (400, "AuthorizationHeaderMalformed", "", NotConfiguredError),
+    (301, "PermanentRedirect", "", NotConfiguredError),
+    (501, "NotImplemented", "", StoreError),
+]
+
+
+@pytest.mark.parametrize("name", ["s3", "s3fs"])
+@pytest.mark.parametrize(("status", "code", "message", "error"), CODES)
+def test_code_of_s3(
+    benches: dict[str, Bench],
+    name: str,
+    status: int,
+    code: str,
+    message: str,
+    error: type[StoreError],
+) -> None:
+    """The code of S3 tells more than the status. HEAD has none, and GET is asked."""
+    bench, reply = benches[name], Reply(status, code=code, message=message)
+    with bench.server.armed(reply, Everything()):
+        for operation in ("save", "read", "exists", "stat", "delete", "ls"):
+            assert outcome(partial(ALL[operation], bench)) is error, operation
+
+
+@pytest.mark.parametrize("name", ["s3", "s3fs"])
+def test_redirect_to_nowhere(benches: dict[str, Bench], name: str) -> None:
+    """A 301 without a region sends botocore from request to request, until Python
+    stops it."""
+    with benches[name].server.armed(Reply(301), Everything()):
+        assert outcome(lambda: benches[name].store.exists("a.bin")) is StoreUnavailable
+
+
+@pytest.mark.parametrize("name", ["s3", "s3fs"])
+def test_key_that_may_not_list(benches: dict[str, Bench], name: str) -> None:
+    """Amazon S3 answers 403 for a missing file to who may not list the bucket, and says
+    so to GET. A file that may not be read is refused."""
+    bench, missing = benches[name], Reply(403, code="AccessDenied", message=LISTS)
+    with bench.server.armed(missing, READS):
+        assert not bench.store.exists("a.bin")
+        assert outcome(lambda: bench.store.read("a.bin")) is FileNotFound
+        assert outcome(lambda: bench.store.open("a.bin")) is FileNotFound
+        assert outcome(lambda: bench.store.delete("a.bin")) is FileNotFound
+        address = "/" + bench.store.relative_url("a.bin")
+        assert bench.app.test_client().get(address).status_code == 404
+        assert outcome(lambda: list(bench.store.ls())) is StoreDenied
+
+
+@pytest.mark.parametrize("name", ["s3", "s3fs"])
+def test_head_that_is_refused(benches: dict[str, Bench], name: str) -> None:
+    """A server that answers GET and no HEAD has its files nevertheless."""
+    bench = benches[name]
+    for status in (400, 403):
+        with bench.server.armed(Reply(status), ("HEAD",)):
+            assert bench.store.stat("a.bin").size == len(DATA)
+            assert bench.store.exists("a.bin")
+            assert not bench.store.exists("none.bin")
+
+
+# -- the table -----------------------------------------------------------------
+
+
+def test_rules_are_the_dialects() -> None:
+    """The table says what the one function for all clients says."""
+    for rule in RULES:
+        assert {error_class(status) for status in rule.statuses} == {rule.error}

@@ -68,6 +68,8 @@ def _s3(reply: Reply) -> tuple[dict[str, str], bytes]:
     code = reply.code or f"Code{reply.status}"
     text = f"<Error><Code>{code}</Code><Message>{reply.message}</Message></Error>"
     headers = {"Content-Type": "application/xml", "x-amz-request-id": "1"}
+    if reply.code == "PermanentRedirect":
+        headers["x-amz-bucket-region"] = "eu-west-1"
     return headers, text.encode()
 
 
@@ -188,10 +190,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         reply = place.reply
         if reply is not None and self.command in place.methods:
             headers, body = reply.written(place.protocol)
-            if 300 <= reply.status < 400:
+            if 300 <= reply.status < 400 and reply.by == "page":
                 headers["Location"] = f"{place.url}/login"
             self._send(reply.status, headers, body)
-        elif NAME in self._name().rpartition("/")[2]:
+        elif self._name().rpartition("/")[2] == NAME:
             self._file()
         elif self.command == "HEAD" and self._name() == "/bucket":
             self._send(200, {}, b"")

@@ -117,7 +117,7 @@ REGION_HEADER = "x-amz-bucket-region"
 #: The header with which S3 signs its answers, the one to HEAD included.
 REQUEST_ID = "x-amz-request-id"
 #: Statuses that HEAD gives no reason for, and GET does.
-UNSAID = (400, 403)
+UNSAID = (301, 400, 403)
 
 
 def reply_of(exc: Exception) -> Mapping[str, t.Any] | None:
@@ -191,7 +191,8 @@ def is_unreadable(exc: Exception) -> bool:
     from botocore.exceptions import BotoCoreError
     from botocore.parsers import ResponseParserError
 
-    if isinstance(exc, ResponseParserError):
+    # A 301 without a region sends botocore from request to request.
+    if isinstance(exc, ResponseParserError | RecursionError):
         return True
     # A date that is none, bytes that are no text.
     return isinstance(exc, LookupError | ValueError) and not isinstance(
@@ -259,16 +260,19 @@ def _explain_answer(
     status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
     code = error.get("Code") or str(status)
     looked = exc.operation_name.startswith("Head")  # such an answer has no body
-    reason = ERRORS.get(code) or BY_CLASS[error_class(status)]
+    reason = ERRORS.get(code)
     if code == "404" and looked:
         reason = NO_FILE
-    elif status < 400 and REGION_HEADER in headers_of(exc.response):
-        reason = WRONG_REGION
-    elif status < 400:
+    elif reason is None and status < 400:
+        if REGION_HEADER in headers_of(exc.response):
+            return WRONG_REGION.error(
+                WRONG_REGION.words.format(bucket=repr(dialect.bucket)), key
+            )
         unread = NoAnswer(f"the status is {status}, without a reason as S3 gives it")
         return explained(unread, key, dialect.settings)
     if reason is NO_BUCKET:
         return dialect.no_bucket()
+    reason = reason or BY_CLASS[error_class(status)]
     words = reason.words.format(
         key=naming.quoted(key),
         code=code,
