@@ -69,6 +69,7 @@ from .records import utc as utc
 from .registry import register as register
 
 if t.TYPE_CHECKING:
+    from ..http.links import Method
     from ..http.links import Period
     from .claims import Claim
 
@@ -690,14 +691,16 @@ class Dialect:
         period: Period,
         disposition: str,
         content_type: str,
+        method: Method = "GET",
     ) -> str | None:
-        """A link by which anybody may GET the file, signed by the storage's own
+        """A link by which anybody may read the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
 
         :param period: when it is good. The same period has to give the same link.
         :param disposition: the ``Content-Disposition`` to answer with.
         :param content_type: the ``Content-Type`` to answer with, in place of the one
             that is stored.
+        :param method: what the link is for, where a signature covers the method.
         """
         return None
 
