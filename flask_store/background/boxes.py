@@ -20,6 +20,7 @@ import shortuuid
 
 from ..concurrency.greenlets import lock
 from ..uploads.disk import Unnamed
+from ..uploads.modes import PRIVATE
 from ..uploads.source import Source
 from .copying import copy_into
 from .entries import Entry
@@ -213,7 +214,7 @@ class Box:
             file.close()
 
     def _new_file(self) -> Unnamed:
-        return Unnamed(self.path, self.path, self._nameless, mode=0o600)
+        return Unnamed(self.path, self.path, self._nameless, modes=PRIVATE)
 
 
 def is_orphan(box: str) -> bool:

@@ -27,10 +27,10 @@ from ..uploads.disk import BINARY
 from ..uploads.disk import FOLLOWS
 from ..uploads.disk import is_ordered
 from ..uploads.disk import make_folders
-from ..uploads.disk import MODE
 from ..uploads.disk import NO_LINKS
 from ..uploads.disk import probe
 from ..uploads.disk import Unnamed
+from ..uploads.modes import Modes
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
@@ -84,6 +84,9 @@ class LocalDialect(Dialect):
     def __init__(self, location: Location) -> None:
         options = dict(location.options)
         self._fsync = bool(options.pop("fsync", True))
+        self._modes = Modes(
+            options.pop("file_mode", None), options.pop("folder_mode", None)
+        )
         super().__init__(Location("file", location.root, options))
         # No key leads here, so that path() would refuse it.
         self._private = os.path.join(self.root, naming.STAGING)
@@ -107,6 +110,8 @@ class LocalDialect(Dialect):
             root = parts.path
         options = Options(config["STORE_OPTIONS"])
         options["fsync"] = config["STORE_FSYNC"]
+        options["file_mode"] = config["STORE_FILE_MODE"]
+        options["folder_mode"] = config["STORE_FOLDER_MODE"]
         return Location("file", os.path.abspath(root), options)
 
     @property
@@ -163,7 +168,7 @@ class LocalDialect(Dialect):
                 return self._new()
             except FileNotFoundError:
                 self._check_root()
-                make_folders(self.root, self._fsync)
+                make_folders(self.root, self._modes, self._fsync)
                 self._check_root()
                 return self._new()
         except NotADirectoryError as exc:
@@ -175,12 +180,13 @@ class LocalDialect(Dialect):
     def _new(self) -> Unnamed:
         if self._nameless is None:
             self._ordered = is_ordered(self.root)
-            self._nameless = probe(self.root, self._private, False)
+            self._nameless = probe(self.root, self._private, False, modes=self._modes)
         return Unnamed(
             self.root,
             self._private,
             self._nameless,
             self._fsync,
+            self._modes,
             make=False,
             ordered=self._ordered,
         )
@@ -189,7 +195,7 @@ class LocalDialect(Dialect):
     def stage(self, source: Source) -> Iterator[Unnamed]:
         file = source.unnamed(self.root)
         # What was received for the spool is too private for the web server.
-        if file is not None and file.mode == MODE:
+        if file is not None and file.modes.file == self._modes.file:
             # Not for the file to say: another store may have received it.
             if self._fsync:
                 file.sync()
@@ -215,7 +221,7 @@ class LocalDialect(Dialect):
         give_name = Unnamed.link if mode == "create" else Unnamed.replace
         self._check_root()
         try:
-            with hold(self.root, key, make=True, durable=self._fsync) as place:
+            with hold(self.root, key, make=self._modes, durable=self._fsync) as place:
                 try:
                     give_name(staged, place.name, place.folder)
                     in_one = staged.ordered
@@ -252,9 +258,15 @@ class LocalDialect(Dialect):
         within = place.folder
         folder = os.path.dirname(place.path) if within is None else "."
         private = os.path.join(folder, naming.STAGING)
-        nameless = probe(folder, private, False, within)
+        nameless = probe(folder, private, False, within, self._modes)
         near = Unnamed(
-            folder, private, nameless, self._fsync, make=False, within=within
+            folder,
+            private,
+            nameless,
+            self._fsync,
+            self._modes,
+            make=False,
+            within=within,
         )
         try:
             with open(staged.fd, "rb", closefd=False) as source:
@@ -281,7 +293,7 @@ class LocalDialect(Dialect):
 
     def _link(self, old: Place, key: str, found: os.stat_result) -> None:
         try:
-            with hold(self.root, key, make=True, durable=self._fsync) as new:
+            with hold(self.root, key, make=self._modes, durable=self._fsync) as new:
                 try:
                     os.link(
                         old.name,

@@ -52,6 +52,7 @@ def check(validator: t.Any, *files: t.Any) -> str | None:
     """What the validator says about these files, all in one field."""
 
     class Data:
+        object_data = None
         data = list(files) if len(files) != 1 else files[0]
 
     try:
