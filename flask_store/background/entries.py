@@ -196,10 +196,6 @@ class Files:
         with contextlib.suppress(OSError):
             os.unlink(self.stop)
 
-    def is_asked_to_stop(self) -> bool:
-        """Whether a write waits for the running upload to stop."""
-        return os.path.exists(self.stop)
-
 
 def name_of(key: str) -> str:
     """The common name of an upload's files. A key may be too long for a file name."""
