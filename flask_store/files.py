@@ -219,7 +219,10 @@ class FileWrapper:
     @property
     def uri(self) -> str:
         """The fsspec URL, without credentials; pandas takes it together with the
-        store's options."""
+        store's options. Of a file on disk it may be the path.
+
+        :raises StoreError: if no URL of fsspec can have the name. Use :meth:`open`.
+        """
         return self.provider.dialect.uri_of(self._name)
 
     @t.overload

@@ -67,6 +67,7 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .registry import register as register
+from .spelling import checked
 
 if t.TYPE_CHECKING:
     from ..http.links import Period
@@ -118,6 +119,8 @@ class Dialect:
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: The texts in a name with which fsspec's filesystem opens no URL.
+    unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -270,7 +273,14 @@ class Dialect:
         return self.location.uri
 
     def uri_of(self, key: str) -> str:
-        """A file as an fsspec URL, without any secret."""
+        """A file as an fsspec URL, without any secret.
+
+        :raises StoreError: if fsspec would take another name out of it.
+        """
+        return checked(self.url_of(key), key, self.unspeakable)
+
+    def url_of(self, key: str) -> str:
+        """The same, whether fsspec reads it as it is meant or not."""
         return f"{self.uri}/{key}"
 
     # -- writing -------------------------------------------------------------
