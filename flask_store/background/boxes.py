@@ -178,21 +178,24 @@ class Box:
                     pass_over(path, exc)
 
     def _write(self, source: Source, path: str) -> None:
+        # The bytes are synced when they have their name, and the name with the journal.
+        # Until then nobody takes them for an upload.
         ready = source.unnamed(self.path)
         if ready is not None:
             os.fchmod(ready.fd, 0o600)
-            ready.sync()
             try:
                 ready.publish(path)
-                return
             except OSError as exc:
                 if exc.errno != errno.EXDEV:
                     raise
+            else:
+                ready.sync()
+                return
         file = self.unnamed()
         try:
             copy_into(source, file)
-            file.sync()
             file.publish(path)
+            file.sync()
         finally:
             file.close()
 
