@@ -27,8 +27,7 @@ from contextlib import suppress
 from .. import naming
 from ..exceptions import InvalidName
 from ..uploads.disk import make_folders
-from ..uploads.disk import sync_folder
-from ..uploads.disk import sync_number
+from ..uploads.disk import sync_name
 from ..uploads.modes import Modes
 
 #: Whether the system opens names in a folder that is open.
@@ -70,14 +69,6 @@ class Place(t.NamedTuple):
     def stat(self) -> os.stat_result:
         """What has the name, be it a link."""
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
-
-    def sync(self) -> None:
-        """Wait until the names in the folder are on the disk; see ``sync_folder``."""
-        path = os.path.dirname(self.path)
-        if self.folder is None:
-            sync_folder(path)
-        else:
-            sync_number(self.folder, path)
 
 
 class _Link(Exception):
@@ -232,7 +223,7 @@ def _open(
                 if count <= known:
                     reason = os.strerror(errno.ENOTDIR)
                     raise NotADirectoryError(errno.ENOTDIR, reason, name) from exc
-                _make(root, name, folder, make, durable)
+                _make(name, folder, make, durable)
                 below = os.open(name, ways[0], dir_fd=folder)
             except OSError as exc:
                 if exc.errno in NO_FOLDER and _is_link(name, folder):
@@ -254,17 +245,11 @@ def _is_link(name: str, folder: int | None) -> bool:
     return stat.S_ISLNK(found.st_mode) or stat.S_ISDIR(found.st_mode)
 
 
-def _make(
-    root: str, name: str, folder: int | None, modes: Modes, durable: bool
-) -> None:
+def _make(name: str, folder: int | None, modes: Modes, durable: bool) -> None:
     with suppress(FileExistsError):
         modes.mkdir(name, folder)
-    if not durable:
-        return
-    if folder is None:
-        sync_folder(root)
-    else:
-        sync_folder(".", folder)
+    if durable:
+        sync_name(name, within=folder)
 
 
 def _look(root: str, parts: Sequence[str], make: Modes | None, durable: bool) -> None:

@@ -29,6 +29,7 @@ from ..uploads.disk import is_ordered
 from ..uploads.disk import make_folders
 from ..uploads.disk import NO_LINKS
 from ..uploads.disk import probe
+from ..uploads.disk import sync_name
 from ..uploads.disk import Unnamed
 from ..uploads.modes import Modes
 from ..uploads.source import CHUNK
@@ -246,7 +247,7 @@ class LocalDialect(Dialect):
                     self._publish_there(give_name, staged, place)
                     in_one = False
                 if self._fsync and not in_one:
-                    place.sync()
+                    sync_name(place.path, place.folder)
         except FileExistsError:
             raise
         except OSError as exc:
@@ -322,7 +323,7 @@ class LocalDialect(Dialect):
                     if not os.path.samestat(found, new.stat()):
                         raise
                 if self._fsync:
-                    new.sync()
+                    sync_name(new.path, new.folder)
         except OSError as exc:
             self._check_folder(exc, key)
             raise
@@ -474,7 +475,7 @@ class LocalDialect(Dialect):
         with hold(self.root, key, durable=self._fsync) as place:
             os.remove(place.name, dir_fd=place.folder)
             if self._fsync:  # or it would be there again after a cut of the power
-                place.sync()
+                sync_name(place.path, place.folder)
 
     def left(self) -> list[dict[str, t.Any]]:
         self._check_root()

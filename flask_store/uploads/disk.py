@@ -441,38 +441,32 @@ def make_folders(folder: str, modes: Modes, durable: bool = False) -> None:
             reason = os.strerror(errno.ENOTDIR)
             raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
     if durable:
-        sync_folder(parent)
+        sync_name(folder)
 
 
-def sync_folder(folder: str, within: int | None = None) -> None:
-    """Wait until the names in a folder are on the disk; Windows has no such call.
+def sync_name(path: str, folder: int | None = None, within: int | None = None) -> None:
+    """Wait until a name is on the disk; Windows has no such call.
 
-    Where that is not possible it is only logged: the names are there, and an error
-    would make the client send again what is stored.
+    Where that is not possible it is only logged: the name is there, and an error would
+    make the client send again what is stored.
 
-    :param within: the descriptor of a folder in which *folder* lies.
-    :raises OSError: if the disk fails, so that the names may not be on it.
+    :param path: the name, in its folder.
+    :param folder: the descriptor of this folder, if it is open for reading.
+    :param within: the descriptor of a folder in which *path* lies.
+    :raises OSError: if the disk fails, so that the name may not be on it.
     """
     if os.name != "posix":
         return
+    place = os.path.dirname(path) or "."
+    number = folder
     try:
-        number = os.open(folder, os.O_RDONLY, dir_fd=within)
+        if number is None:
+            number = os.open(place, os.O_RDONLY, dir_fd=within)
     except FileNotFoundError:  # somebody has removed it, with all that was in it
         return
     except OSError as exc:
-        logger.warning(UNSYNCED, folder, exc.strerror)
+        logger.warning(UNSYNCED, place, exc.strerror)
         return
-    try:
-        sync_number(number, folder)
-    finally:
-        os.close(number)
-
-
-def sync_number(number: int, folder: str) -> None:
-    """Like :func:`sync_folder`, for a folder that is open.
-
-    :param folder: its path, for the log.
-    """
     try:
         offload(os.fsync, number)
     except OSError as exc:
@@ -482,7 +476,10 @@ def sync_number(number: int, folder: str) -> None:
         device = os.fstat(number).st_dev
         if device not in _told:
             _told.add(device)
-            logger.warning(UNSYNCED, folder, exc.strerror)
+            logger.warning(UNSYNCED, place, exc.strerror)
+    finally:
+        if folder is None:
+            os.close(number)
 
 
 UNSYNCED = (

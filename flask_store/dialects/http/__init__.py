@@ -34,8 +34,8 @@ from ..extents import extent
 from ..extents import size_of
 from ..ranged import ranged
 from ..read_only import ReadOnlyDialect
+from ..statuses import refusal
 from .answers import date_of
-from .answers import refusal
 from .answers import Refused
 from .answers import strong
 from .requests import Client
