@@ -31,6 +31,7 @@ from .. import media_types
 from .. import naming
 from .. import secrecy
 from ..concurrency import ioloop
+from ..exceptions import FileNotFound
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
@@ -53,6 +54,7 @@ from .errors import as_builtin
 from .errors import explained
 from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
+from .errors import status_of
 from .errors import undisguised
 from .errors import version_gone
 from .files import Files as Files
@@ -67,6 +69,9 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .registry import register as register
+from .spelling import checked
+from .statuses import MISSING
+from .statuses import no_place
 
 if t.TYPE_CHECKING:
     from ..http.links import Method
@@ -119,6 +124,8 @@ class Dialect:
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: The texts in a name with which fsspec's filesystem opens no URL.
+    unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -271,7 +278,14 @@ class Dialect:
         return self.location.uri
 
     def uri_of(self, key: str) -> str:
-        """A file as an fsspec URL, without any secret."""
+        """A file as an fsspec URL, without any secret.
+
+        :raises StoreError: if fsspec would take another name out of it.
+        """
+        return checked(self.url_of(key), key, self.unspeakable)
+
+    def url_of(self, key: str) -> str:
+        """The same, whether fsspec reads it as it is meant or not."""
         return f"{self.uri}/{key}"
 
     # -- writing -------------------------------------------------------------
@@ -765,6 +779,9 @@ class Dialect:
                 raise source.error from None
             explained = isinstance(exc, StoreError)
             error = exc if explained else self.explain(exc, key)
+            if source is not None and isinstance(error, FileNotFound):
+                # Of what is written, so that the place of it is missing.
+                error = no_place(key, "storage")
             if isinstance(error, StoreUnavailable):
                 self.disconnect()
             options = self.location.options
@@ -787,6 +804,8 @@ class Dialect:
                 key,
             )
         known = as_builtin(exc)
+        if error is None and status_of(exc) in MISSING:
+            return explained(FileNotFoundError(), key, self.settings)
         if error is None and known is not None:
             error = explained(known, key, self.settings) or StoreError(
                 f"The storage fails for {naming.quoted(key)}: {exc or known!r}. Its own"

@@ -53,6 +53,9 @@ from .folders import hold_folder
 from .folders import LEADS_OUT
 from .folders import leads_out
 from .folders import Place
+from .spelling import CHAIN
+from .spelling import MEANINGFUL
+from .spelling import no_url
 
 if t.TYPE_CHECKING:
     from .claims import Claim
@@ -108,7 +111,7 @@ class LocalDialect(Dialect):
                     f"STORE_PATH {url!r} names a host where a path on disk belongs."
                     f" Write three slashes: 'file:///{host}{parts.path}'."
                 )
-            root = parts.path
+            root = url.partition("://")[2]  # as fsspec reads it, with '#' and '?'
         options = Options(config["STORE_OPTIONS"])
         options["fsync"] = config["STORE_FSYNC"]
         options["file_mode"] = config["STORE_FILE_MODE"]
@@ -118,6 +121,18 @@ class LocalDialect(Dialect):
     @property
     def uri(self) -> str:
         return f"file://{self.root}"
+
+    def url_of(self, key: str) -> str:
+        path = f"{self.root}/{key}"
+        # pandas and pyarrow decode a file:// URL (RFC 8089), and fsspec does not. Of a
+        # path they all take every character as it is.
+        return path if MEANINGFUL.intersection(path) else f"file://{path}"
+
+    def uri_of(self, key: str) -> str:
+        url = self.url_of(key)
+        if CHAIN in url:
+            raise no_url(key)
+        return url
 
     def path(self, key: str, *, follow: bool = True) -> str:
         # Every operation looks again, when it opens the folders.

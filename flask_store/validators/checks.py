@@ -15,6 +15,7 @@ from .. import naming
 from ..exceptions import NoFile
 from ..uploads import open_source
 from ..uploads.source import Source
+from . import documents
 from .contents import agrees
 from .contents import HEAD
 from .contents import is_known
@@ -124,8 +125,9 @@ class FileExtension(EveryFile):
 class FileType(FileExtension):
     """Every file has one of these extensions, and begins like a file of that type.
 
-    Text has no signature: it must be Unicode, and must not begin like another type.
-    Types that begin alike, such as ``.docx`` and ``.zip``, cannot be told apart.
+    Text has no signature: it must be Unicode, and must not begin like another type. Of
+    a document that is an archive, such as ``.docx``, the list of its files is read as
+    well. Types that begin alike, such as ``.zip`` and ``.jar``, cannot be told apart.
 
     :param extensions: with or without their dots, in any case.
     :param message: replaces ours.
@@ -143,5 +145,10 @@ class FileType(FileExtension):
 
     def check(self, name: str, source: Source) -> None:
         """:raises ValidationError: if it has another extension or another type."""
-        if not agrees(self.extension_of(name), source.read_at(0, HEAD)):
+        extension = f".{self.extension_of(name).rpartition('.')[2]}"
+        if extension in documents.KNOWN:
+            passes = documents.is_document(extension, source)
+        else:
+            passes = agrees(extension, source.read_at(0, HEAD))
+        if not passes:
             self.refuse(name, "is not what its extension says it is")

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 import puremagic.main
 
 from .. import media_types
+from . import documents
+from .formats import CHECKS
+from .formats import is_pdf
 
 #: How many bytes at the start of a file are checked.
 HEAD = 8192
@@ -38,7 +41,9 @@ def is_known(extension: str) -> bool:
     types = {_type(known) for known in known_extensions} - {media_types.UNKNOWN}
     content_type = _type(extension)
     return (
-        extension in known_extensions or content_type in types or _is_text(content_type)
+        extension in {*CHECKS, *documents.KNOWN, *known_extensions}
+        or content_type in types
+        or _is_text(content_type)
     )
 
 
@@ -47,14 +52,18 @@ def agrees(extension: str, head: bytes) -> bool:
 
     :param extension: in lower case, with its dot.
     """
+    if extension in CHECKS:
+        return CHECKS[extension](head)
     matches = list(_signatures(head))
     content_type = _type(extension)
     if _is_text(content_type):
         other_types = {
             _type(match.extension) for match in matches if _is_distinct(match)
         }
-        return _is_unicode(head) and all(
-            _is_text(other) for other in other_types - {media_types.UNKNOWN}
+        return (
+            _is_unicode(head)
+            and not is_pdf(head)
+            and all(_is_text(other) for other in other_types - {media_types.UNKNOWN})
         )
     types = {ALIKE.get(match.mime_type, match.mime_type) for match in matches}
     types |= {_type(match.extension) for match in matches}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import errno
 import os
 import typing as t
 from collections.abc import Iterator
@@ -43,11 +42,11 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
+from ..statuses import refusal
 from ..tries import counting
 from .http import Client
 from .http import Headers
 from .http import Refused
-from .http import TRANSIENT
 from .tokens import Tokens
 
 if t.TYPE_CHECKING:
@@ -333,7 +332,8 @@ class GCSDialect(ObjectDialect):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
-            return self._explain_refused(exc, key)
+            settings = self.settings
+            return refusal(exc.status, key, "Google server", settings, exc.message)
         if isinstance(exc, google.DefaultCredentialsError):
             return NotConfiguredError(NO_TOKEN)
         if isinstance(exc, google.TransportError | aiohttp.ClientError):
@@ -343,15 +343,6 @@ class GCSDialect(ObjectDialect):
         if isinstance(exc, ValueError) and "Token format" in str(exc):
             return NotConfiguredError(NO_TOKEN)
         return super().explain(exc, key)
-
-    def _explain_refused(self, exc: Refused, key: str | None) -> StoreError | None:
-        if exc.status in (401, 403):
-            return super().explain(PermissionError(), key)
-        if exc.status in TRANSIENT:
-            return super().explain(ConnectionError(), key)
-        if exc.status == 507:
-            return super().explain(OSError(errno.ENOSPC, ""), key)
-        return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
 
 
 def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:

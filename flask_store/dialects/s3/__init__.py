@@ -54,6 +54,7 @@ from .errors import explain
 from .errors import status_of
 from .errors import TAKEN
 from .errors import Unanswered
+from .errors import UNSAID
 from .loop import LoopClient
 from .options import s3_options
 from .options import server_config
@@ -389,8 +390,10 @@ class S3Dialect(ObjectDialect):
             self.loop.call("head_bucket", Bucket=self.bucket)
         except FileNotFoundError:
             return False
-        except PermissionError:
-            pass  # keys for one prefix: there is a bucket, or it would say 404
+        except Exception as exc:
+            # Such as with keys for one prefix. No bucket would be a 404.
+            if status_of(exc) not in UNSAID:
+                raise
         return True
 
     # -- deleting ------------------------------------------------------------

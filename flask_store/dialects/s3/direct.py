@@ -35,6 +35,7 @@ from .answers import FIRST
 from .answers import is_stored
 from .answers import META
 from .answers import size_of
+from .errors import is_foreign
 from .errors import TAKEN
 from .errors import Unanswered
 from .wire import Encrypted
@@ -132,7 +133,7 @@ class DirectClient:
                 response.headers, sent, _body(response, _read(response, first))
             )
         page = rest(response)
-        if response.status == 416:
+        if response.status == 416 and span and b">InvalidRange<" in page:
             raise OutOfSpan
         if response.status == 404 and b">NoSuchKey<" in page:
             raise FileNotFoundError(name)
@@ -145,7 +146,7 @@ class DirectClient:
         """
         response = self._request("HEAD", name, {})
         rest(response)
-        if response.status == 404:
+        if response.status == 404 and not is_foreign(response.headers):
             raise FileNotFoundError(name)
         if response.status != 200:
             raise Unanswered(name)
