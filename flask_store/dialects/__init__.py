@@ -69,10 +69,12 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .registry import register as register
+from .spelling import checked
 from .statuses import MISSING
 from .statuses import no_place
 
 if t.TYPE_CHECKING:
+    from ..http.links import Method
     from ..http.links import Period
     from .claims import Claim
 
@@ -122,6 +124,8 @@ class Dialect:
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: The texts in a name with which fsspec's filesystem opens no URL.
+    unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -274,7 +278,14 @@ class Dialect:
         return self.location.uri
 
     def uri_of(self, key: str) -> str:
-        """A file as an fsspec URL, without any secret."""
+        """A file as an fsspec URL, without any secret.
+
+        :raises StoreError: if fsspec would take another name out of it.
+        """
+        return checked(self.url_of(key), key, self.unspeakable)
+
+    def url_of(self, key: str) -> str:
+        """The same, whether fsspec reads it as it is meant or not."""
         return f"{self.uri}/{key}"
 
     # -- writing -------------------------------------------------------------
@@ -694,14 +705,16 @@ class Dialect:
         period: Period,
         disposition: str,
         content_type: str,
+        method: Method = "GET",
     ) -> str | None:
-        """A link by which anybody may GET the file, signed by the storage's own
+        """A link by which anybody may read the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
 
         :param period: when it is good. The same period has to give the same link.
         :param disposition: the ``Content-Disposition`` to answer with.
         :param content_type: the ``Content-Type`` to answer with, in place of the one
             that is stored.
+        :param method: what the link is for, where a signature covers the method.
         """
         return None
 

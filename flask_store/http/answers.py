@@ -145,7 +145,8 @@ def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         if caching is None:
             caching = "no-cache" if until is None else _private(until)
         if store.serve == "redirect":
-            link = store.storage_link(key, download_as=download_as)
+            method: links.Method = "HEAD" if request.method == "HEAD" else "GET"
+            link = store.storage_link(key, None, download_as, method)
             if link is not None:
                 return _redirect(link, kind)
         for _ in range(2):

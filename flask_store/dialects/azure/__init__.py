@@ -49,6 +49,7 @@ from .http import download
 from .http import prepare
 
 if t.TYPE_CHECKING:
+    from ...http.links import Method
     from ...http.links import Period
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
@@ -326,6 +327,7 @@ class AzureDialect(ObjectDialect):
         period: Period,
         disposition: str,
         content_type: str,
+        method: Method = "GET",
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.

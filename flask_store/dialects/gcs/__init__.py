@@ -50,6 +50,7 @@ from .http import Refused
 from .tokens import Tokens
 
 if t.TYPE_CHECKING:
+    from ...http.links import Method
     from ...http.links import Period
 
 NO_TOKEN = (
@@ -287,7 +288,12 @@ class GCSDialect(ObjectDialect):
         return credentials if known else None
 
     def sign(
-        self, key: str, period: Period, disposition: str, content_type: str
+        self,
+        key: str,
+        period: Period,
+        disposition: str,
+        content_type: str,
+        method: Method = "GET",
     ) -> str | None:
         account = self._account
         if account is None:
@@ -299,6 +305,7 @@ class GCSDialect(ObjectDialect):
             f"/{quote(self.path(key), '/~')}",
             seconds_of(period, "Google"),
             self.location.options["endpoint_url"],
+            method,
             response_disposition=disposition,
             response_type=content_type,
             _request_timestamp=f"{period.start:%Y%m%dT%H%M%SZ}",

@@ -98,6 +98,9 @@ class HTTPDialect(ReadOnlyDialect):
     def uri(self) -> str:
         return self.root
 
+    def uri_of(self, key: str) -> str:
+        return self.path(key)
+
     def path(self, key: str, *, follow: bool = True) -> str:
         return f"{self.root}/{quote(key)}"
 

@@ -60,6 +60,7 @@ from .options import s3_options
 from .options import server_config
 
 if t.TYPE_CHECKING:
+    from ...http.links import Method
     from ...http.links import Period
     from .direct import DirectClient
 
@@ -441,7 +442,12 @@ class S3Dialect(ObjectDialect):
         return self.account.public_endpoint.address(self.absolute_path(key))
 
     def sign(
-        self, key: str, period: Period, disposition: str, content_type: str
+        self,
+        key: str,
+        period: Period,
+        disposition: str,
+        content_type: str,
+        method: Method = "GET",
     ) -> str:
         seconds = seconds_of(period, "S3")
         endpoint = self.account.signed_endpoint()
@@ -456,6 +462,7 @@ class S3Dialect(ObjectDialect):
                 "response-content-type": content_type,
             },
             endpoint.service,
+            method,
         )
 
     def form(

@@ -13,7 +13,6 @@ import os
 import typing as t
 from collections.abc import Generator
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -79,7 +78,7 @@ class DirectClient:
         small = [source.read_at(0, size)] if size <= CHUNK else None
         # TLS says already that a body arrives as it is sent.
         if not self.endpoint.is_encrypted:
-            digest = _digest(small or _chunks(source))
+            digest = _digest(small or source.blocks())
         headers = {
             "Content-Type": content_type,
             "Content-Length": str(size),
@@ -89,7 +88,7 @@ class DirectClient:
             headers["x-amz-acl"] = self.acl
         if new:
             headers["If-None-Match"] = "*"
-        body = small or _chunks(source)
+        body = small or source.blocks()
         try:
             response = self._request("PUT", name, headers, digest, body)
         except Unanswered:
@@ -253,13 +252,6 @@ def _read(response: urllib3.BaseHTTPResponse, size: int | None) -> bytes:
         raise TimeoutError(str(exc)) from exc
     except urllib3.exceptions.HTTPError as exc:
         raise ConnectionError(str(exc)) from exc
-
-
-def _chunks(source: Source) -> Iterator[bytes]:
-    position = 0
-    while data := source.read_at(position, min(CHUNK, source.size - position)):
-        position += len(data)
-        yield data
 
 
 def _digest(chunks: Iterable[bytes]) -> str:

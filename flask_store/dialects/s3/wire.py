@@ -7,8 +7,6 @@ import io
 import socket
 import time
 import typing as t
-from collections.abc import Iterable
-from collections.abc import Iterator
 
 from urllib3.connection import HTTPConnection
 from urllib3.connection import HTTPSConnection
@@ -109,8 +107,6 @@ class Plain(HTTPConnection):
         self, method: str, url: str, body: t.Any = None, *args: t.Any, **kwargs: t.Any
     ) -> None:
         self._head, self._has_body = None, body is not None
-        if body is not None:
-            body = _cut(body)
         super().request(method, url, body, *args, **kwargs)
         if self._head is not None:  # the body is empty
             self.send(b"")
@@ -119,16 +115,12 @@ class Plain(HTTPConnection):
         if self._has_body:
             self._head, self._has_body = data, False
             return
-        if self._head is not None:
-            data, self._head = self._head + data, None
-        super().send(data)
-
-
-def _cut(chunks: Iterable[bytes]) -> Iterator[memoryview]:
-    for data in chunks:
         view = memoryview(data)
+        if self._head is not None:
+            super().send(self._head + view[:PIECE])
+            view, self._head = view[PIECE:], None
         for start in range(0, len(view), PIECE):
-            yield view[start : start + PIECE]
+            super().send(view[start : start + PIECE])
 
 
 class Encrypted(Plain, HTTPSConnection):

@@ -27,6 +27,8 @@ class SSHDialect(HandleDialect):
     """
 
     rename_word = "SSH_FXP_RENAME"
+    # sshfs takes a query and a fragment for options of the connection.
+    unspeakable = ("?", "#")
     #: What :class:`Location`'s options are by default.
     defaults: t.ClassVar[Mapping[str, t.Any]]
 

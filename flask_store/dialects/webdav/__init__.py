@@ -51,6 +51,8 @@ class WebDAVDialect(WebDAVWriting):
     """Reads files and parts of files; see the base classes for writing and listing."""
 
     is_known = True
+    # webdav4 neither encodes these, nor finds what is encoded.
+    unspeakable = ("%", "?", "#")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
