@@ -587,7 +587,7 @@ def test_listing_that_is_none_deletes_no_backup(
         (answer("520 Unknown", PAGE), StoreUnavailable),
         (answer("404 Not Found", PAGE), StoreUnavailable),
         (answer("404 Not Found", XHTML), StoreUnavailable),
-        (answer("400 Bad Request", PAGE), StoreUnavailable),
+        (answer("400 Bad Request", PAGE), StoreError),
         (answer("401 Unauthorized", PAGE), StoreDenied),
         (answer("403 Forbidden", PAGE), StoreDenied),
         (error("403 Forbidden", "AccessDenied"), StoreDenied),

@@ -304,7 +304,10 @@ def _listed(trial: Trial) -> list[tuple[str, int]]:
 
 
 def _first_page(trial: Trial) -> list[str]:
-    files, _ = trial.shared.ls().first_page()
+    listing = trial.shared.ls()
+    files, _ = listing.first_page()
+    if listing.unreachable:  # it says what is missing
+        raise StoreError(str(listing.unreachable[0]))
     return [stat.name for stat in files if stat.name == "a.bin"]
 
 
