@@ -56,7 +56,7 @@ class Relay:
 
     def hang_up(self) -> None:
         """Break every connection that there is; new ones may come."""
-        for sock in self._sockets:
+        for sock in list(self._sockets):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -82,8 +82,18 @@ class Relay:
                 return
             onward = socket.create_connection(self.upstream)
             self._sockets += [sock, onward]
-            self._run(self._pump, sock, onward, functools.partial(self._asked, sock))
-            self._run(self._pump, onward, sock, functools.partial(self._told, sock))
+            self._run(self._connection, sock, onward)
+
+    def _connection(self, sock: socket.socket, onward: socket.socket) -> None:
+        told, asked = (functools.partial(f, sock) for f in (self._told, self._asked))
+        back = threading.Thread(target=self._pump, args=(onward, sock, told))
+        back.start()
+        self._pump(sock, onward, asked)
+        back.join()
+        for closed in (sock, onward):
+            closed.close()
+            with suppress(ValueError):
+                self._sockets.remove(closed)
 
     def _asked(self, client: socket.socket, size: int) -> None:
         with self._lock:
