@@ -59,6 +59,7 @@ from .files import Files as Files
 from .files import Hold as Hold
 from .files import Mode as Mode
 from .handles import HandleFile
+from .limits import Limits as Limits
 from .location import Location as Location
 from .records import first as first
 from .records import first_of as first_of
@@ -71,14 +72,6 @@ from .registry import register as register
 if t.TYPE_CHECKING:
     from ..http.links import Period
     from .claims import Claim
-
-#: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
-#: save that waits longer holds a worker; every protocol gives up within 10 s.
-TIMEOUT = 8
-
-#: Seconds for one part of a file of a third party's filesystem, as a multiple of the
-#: time for an answer.
-PATIENCE = 4
 
 #: The beginning of a URL that leads through several filesystems: 'zip::'.
 CHAIN = re.compile(r"[a-z]\w*(://[^:]*)?::", re.IGNORECASE)
@@ -172,7 +165,8 @@ class Dialect:
             if isinstance(options.get(secret), str):
                 options[secret] = unquote(options[secret])
         root = t.cast(str, filesystem._strip_protocol(url)).rstrip("/")
-        return Location(protocol, root, {**options, **config["STORE_OPTIONS"]})
+        options |= config["STORE_OPTIONS"]
+        return Location(protocol, root, options, Limits.of(config))
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
@@ -187,11 +181,10 @@ class Dialect:
             fs.dircache.use_listings_cache = False
         return ioloop.bridge(fs, limit) if issubclass(fs_class, AsyncFileSystem) else fs
 
-    @staticmethod
-    def _time_limit(fs_class: t.Any, options: dict[str, t.Any]) -> float:
+    def _time_limit(self, fs_class: t.Any, options: dict[str, t.Any]) -> float:
         """Seconds for one call of a third party's filesystem. The option may be one of
         the filesystem's own, too."""
-        limit = float(options.get("timeout") or TIMEOUT)
+        limit = float(options.get("timeout") or self.location.limits.answer)
         if "timeout" not in inspect.signature(fs_class.__init__).parameters:
             options.pop("timeout", None)
         return limit
@@ -390,7 +383,7 @@ class Dialect:
         After an error nothing is published, neither now nor later. What the filesystem
         has stored already is left for the caller to remove.
         """
-        file = self.fs.open(path, "wb")
+        file = self._limited(self.fs.open(path, "wb"))
         size = 0
         try:
             for data in source.chunks():
@@ -515,11 +508,16 @@ class Dialect:
 
     def _opened(self, key: str) -> t.IO[bytes]:
         with undisguised():
-            file = self.fs.open(self.path(key), "rb")
+            file = self._limited(self.fs.open(self.path(key), "rb"))
+        return t.cast("t.IO[bytes]", file)
+
+    def _limited(self, file: t.Any) -> t.Any:
+        """A file of which every part has a time limit, if its filesystem is
+        asynchronous."""
         limit = getattr(self.fs, ioloop.LIMIT, None)
         if limit is not None:
-            ioloop.bridge(file, PATIENCE * limit)
-        return t.cast("t.IO[bytes]", file)
+            ioloop.bridge_file(file, Limits(limit).call)
+        return file
 
     def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         """Every file below the folder *prefix*, folder by folder.

@@ -32,10 +32,10 @@ from ...secrecy import Options
 from ...settings import refuse_login
 from ...uploads.source import Source
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import ObjectDialect
@@ -103,12 +103,12 @@ class GCSDialect(ObjectDialect):
                 raise NotConfiguredError(
                     f"There is no file {token!r}, which STORE_OPTIONS names as token."
                 )
-        options.setdefault("requests_timeout", TIMEOUT)
+        limits = Limits.of(config)
+        options.setdefault("requests_timeout", limits.answer)
         # With a cache, a file that another process wrote or deleted is seen too late.
         options.setdefault("use_listings_cache", False)
-        return Location(
-            "gs", "/".join([bucket, *filter(None, path.split("/"))]), options
-        )
+        root = "/".join([bucket, *filter(None, path.split("/"))])
+        return Location("gs", root, options, limits)
 
     def connect_options(self) -> Options:
         options = super().connect_options()

@@ -22,10 +22,10 @@ from ... import naming
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from .. import Unreachable
 from ..bodies import bounds
 from ..errors import NoAnswer
@@ -92,7 +92,7 @@ class HTTPDialect(ReadOnlyDialect):
         folder = quote(parts.path.strip("/"), safe=WRITTEN)
         protocol = parts.scheme.lower()
         root = f"{protocol}://{address}/{folder}".rstrip("/")
-        return Location(protocol, root, options)
+        return Location(protocol, root, options, Limits.of(config))
 
     @property
     def uri(self) -> str:
@@ -103,7 +103,9 @@ class HTTPDialect(ReadOnlyDialect):
 
     def _client(self) -> Client:
         limit = self.location.options.get("timeout")
-        return Client(self.fs, limit if isinstance(limit, int | float) else TIMEOUT)
+        if not isinstance(limit, int | float):
+            limit = self.location.limits.answer
+        return Client(self.fs, limit)
 
     # -- reading -------------------------------------------------------------
 

@@ -22,10 +22,10 @@ from ...exceptions import VersionGone
 from ...settings import refuse_login
 from ...uploads.source import CHUNK
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..bodies import bounds
 from ..errors import NoAnswer
 from ..errors import version_gone
@@ -60,9 +60,10 @@ class WebDAVDialect(WebDAVWriting):
                 " server. Write 'webdav+https://user@host/folder' (or webdav+http)."
             )
         address = parts.netloc.rpartition("@")[2]
+        limits = Limits.of(config)
         default_options: dict[str, t.Any] = {
             "base_url": f"{scheme}://{address}",
-            "timeout": TIMEOUT,
+            "timeout": limits.answer,
             "retry": False,
         }
         if parts.username is not None:
@@ -74,7 +75,7 @@ class WebDAVDialect(WebDAVWriting):
         options = {**default_options, **config["STORE_OPTIONS"]}
         instead = "They belong into STORE_PATH, as 'webdav+https://user:password@host'."
         refuse_login("The option base_url", options["base_url"], instead)
-        return Location("webdav", root.rstrip("/"), options)
+        return Location("webdav", root.rstrip("/"), options, limits)
 
     @property
     def uri(self) -> str:
