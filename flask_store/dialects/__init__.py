@@ -40,6 +40,7 @@ from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from ..uploads.source import Streamed
 from . import claims
+from . import tls
 from .bodies import bounds as bounds
 from .bodies import Fetched as Fetched
 from .bodies import joined
@@ -192,7 +193,20 @@ class Dialect:
     @property
     def fs(self) -> fsspec.AbstractFileSystem:
         """The filesystem of this process or thread, which is made if there is none."""
-        return self.connection.get(self.connect)
+        return self.connection.get(self._connected)
+
+    def _connected(self) -> fsspec.AbstractFileSystem:
+        """A new filesystem. That a file of certificates or keys is not there must not
+        look as if the store had no such file."""
+        try:
+            with undisguised():
+                return self.connect()
+        except FileNotFoundError as exc:
+            raise NotConfiguredError(
+                f"The server cannot be asked, because a file is not there:"
+                f" {exc.filename or exc}. Check {self.settings}, and the variables of"
+                " the environment that name files."
+            ) from exc
 
     def alive(self) -> bool:
         """Whether the filesystem, which was used before, still has its connection."""
@@ -201,7 +215,7 @@ class Dialect:
     def reach(self) -> None:
         """Connect, if there is no connection yet. A caller does so before it does what
         it would have to undo if the server cannot be reached."""
-        self.connection.get(self.connect)
+        self.connection.get(self._connected)
 
     def anew(self) -> t.Self:
         """The same dialect with a connection of its own."""
@@ -758,8 +772,10 @@ class Dialect:
         except Exception as exc:
             if source is not None and source.error is not None:
                 raise source.error from None
-            explained = isinstance(exc, StoreError)
-            error = exc if explained else self.explain(exc, key)
+            error: StoreError | None
+            error = exc if isinstance(exc, StoreError) else self.explain(exc, key)
+            if not self.plain_files:
+                error = self._with_tls(error, exc, key)
             if isinstance(error, StoreUnavailable):
                 self.disconnect()
             options = self.location.options
@@ -771,6 +787,22 @@ class Dialect:
             if error is None or error is exc:
                 raise
             raise error from exc
+
+    def _with_tls(
+        self, error: StoreError | None, exc: Exception, key: str | None
+    ) -> StoreError | None:
+        """An error in the words of TLS, if that is what is wrong."""
+        vague = (NotConfiguredError, StoreUnavailable, type(None))
+        if type(error) is not StoreError and not isinstance(error, vague):
+            return error
+        found = tls.explained(exc, key, self.trust)
+        hint = tls.hint(exc, self.trust) if found is None else ""
+        return type(error)(f"{error} {hint}", key) if error and hint else found or error
+
+    @property
+    def trust(self) -> tls.Trust:
+        """Whose certificates the client of this protocol accepts."""
+        return tls.Trust(self.settings, ("SSL_CERT_FILE",))
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""

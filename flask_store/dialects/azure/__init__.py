@@ -44,6 +44,7 @@ from ..objects import Page
 from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
+from ..tls import Trust
 from ..tries import Tries
 from .http import BUSY
 from .http import download
@@ -351,6 +352,14 @@ class AzureDialect(ObjectDialect):
         return f"{blob.url}?{signature}"
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "the address of the account in STORE_OPTIONS",
+            ("SSL_CERT_FILE",),
+            _endpoint(self.location.options),
+        )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         taken = isinstance(exc, FileExistsError)

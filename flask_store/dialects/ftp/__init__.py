@@ -36,9 +36,11 @@ from .client import Connection as FTPConnection
 from .client import described
 from .client import is_full
 from .client import is_missing
+from .client import NoTLS
 from .client import PrivateFTPFileSystem
 from .client import retrieved
 from .client import stored
+from .client import wants_tls
 
 #: Seconds after its last answer for which a connection counts as alive.
 FRESH = 5
@@ -227,6 +229,19 @@ class FTPDialect(StagedDialect):
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if is_full(exc):
             return StoreFull("The storage is full. Nothing was stored.", key)
+        if isinstance(exc, NoTLS):
+            return StoreUnavailable(
+                f"The FTP server refuses TLS ({str(exc)[:80]}). Let it speak TLS; or"
+                " remove 'tls' from STORE_OPTIONS, if everybody in between may read the"
+                " files and the password.",
+                key,
+            )
+        if wants_tls(exc):
+            return StoreDenied(
+                f"The FTP server wants TLS ({str(exc)[:80]}). Set 'tls' to True in"
+                " STORE_OPTIONS.",
+                key,
+            )
         if isinstance(exc, ftplib.error_perm):
             return StoreDenied(
                 f"The FTP server refuses {naming.quoted(key)} ({str(exc)[:3]}). Check"

@@ -28,6 +28,8 @@ UNKNOWN = ("500", "502", "504")
 #: How servers say, in reply 550, that this user may not have the file.
 _REFUSED = re.compile(r"denied|permi(t|ssion)|not allowed|privilege", re.IGNORECASE)
 _MISSING = re.compile(r"no such|not found|not exist|cannot find", re.IGNORECASE)
+#: How servers say that they want TLS (RFC 4217 has reply 534 and no words for it).
+_WANTS_TLS = re.compile(r"\b(TLS|SSL|encrypt)", re.IGNORECASE)
 #: How servers say that they have no space, in replies with several meanings.
 _FULL = re.compile(
     r"no space|disk (is )?full|quota|(not enough|insufficient) .*(space|storage|disk)"
@@ -57,8 +59,18 @@ class Connection(ftplib.FTP):
         return super().getresp()
 
 
+class NoTLS(ConnectionError):
+    """The server refuses to begin TLS. The message is its reply."""
+
+
 class EncryptedConnection(Connection, ftplib.FTP_TLS):
     """The same with TLS."""
+
+    def auth(self) -> str:
+        try:
+            return super().auth()
+        except ftplib.Error as exc:
+            raise NoTLS(str(exc)) from exc
 
 
 class ImplicitConnection(Connection, ImplicitFTPTLS):  # type: ignore[misc]
@@ -362,6 +374,11 @@ def is_missing(exc: Exception) -> bool:
     if not isinstance(exc, ftplib.error_perm) or text[:3] != "550":
         return False
     return not _REFUSED.search(text) or bool(_MISSING.search(text))
+
+
+def wants_tls(exc: Exception) -> bool:
+    """Whether a reply says that the server speaks with nobody in plain text."""
+    return isinstance(exc, ftplib.error_perm) and bool(_WANTS_TLS.search(str(exc)))
 
 
 def is_full(exc: Exception) -> bool:

@@ -43,6 +43,7 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
+from ..tls import Trust
 from ..tries import counting
 from .http import Client
 from .http import Headers
@@ -323,6 +324,15 @@ class GCSDialect(ObjectDialect):
         return f"{self.location.options['endpoint_url']}/{self.bucket}", signed
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "the option endpoint_url in STORE_OPTIONS",
+            # Requests for a token go another way.
+            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+            self.location.options["endpoint_url"],
+        )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):

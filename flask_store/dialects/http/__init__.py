@@ -34,6 +34,7 @@ from ..extents import extent
 from ..extents import size_of
 from ..ranged import ranged
 from ..read_only import ReadOnlyDialect
+from ..tls import Trust
 from .answers import date_of
 from .answers import refusal
 from .answers import Refused
@@ -238,6 +239,10 @@ class HTTPDialect(ReadOnlyDialect):
                 yield self._stat(response, size_of(response), key)
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust("STORE_PATH", ("SSL_CERT_FILE",), self.root)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):

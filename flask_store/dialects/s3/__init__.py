@@ -42,6 +42,7 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import Staged
 from ..objects import TOKEN
+from ..tls import Trust
 from . import signing
 from .account import S3Account
 from .account import split_root
@@ -476,6 +477,13 @@ class S3Dialect(ObjectDialect):
         )
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        address = None
+        with suppress(NotConfiguredError):
+            address = self.account.endpoint.url
+        return Trust("STORE_S3_ENDPOINT_URL", ("AWS_CA_BUNDLE",), address)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         return explain(self, self.account, exc, key) or super().explain(exc, key)

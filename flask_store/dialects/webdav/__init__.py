@@ -36,6 +36,7 @@ from ..http.answers import refusal
 from ..http.answers import Refused
 from ..http.answers import strong
 from ..ranged import ranged
+from ..tls import Trust
 from .http import begin
 from .limits import limit_waiting
 from .locks import Locked
@@ -148,6 +149,12 @@ class WebDAVDialect(WebDAVWriting):
                 raise version_gone(stat.name)
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "STORE_PATH", ("SSL_CERT_FILE",), self.location.options["base_url"]
+        )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
