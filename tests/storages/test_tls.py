@@ -143,6 +143,7 @@ def error_of(row: Row, address: str) -> StoreError:
     return info.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "do",
     [lambda store: store.save(upload(), "a.txt"), lambda store: list(store.ls())],
