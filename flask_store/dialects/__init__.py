@@ -31,6 +31,7 @@ from .. import media_types
 from .. import naming
 from .. import secrecy
 from ..concurrency import ioloop
+from ..exceptions import FileNotFound
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
@@ -54,6 +55,7 @@ from .errors import as_builtin
 from .errors import explained
 from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
+from .errors import status_of
 from .errors import undisguised
 from .errors import version_gone
 from .files import Files as Files
@@ -69,8 +71,12 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .registry import register as register
+from .spelling import checked
+from .statuses import MISSING
+from .statuses import no_place
 
 if t.TYPE_CHECKING:
+    from ..http.links import Method
     from ..http.links import Period
     from .claims import Claim
 
@@ -112,6 +118,8 @@ class Dialect:
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: The texts in a name with which fsspec's filesystem opens no URL.
+    unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -277,7 +285,14 @@ class Dialect:
         return self.location.uri
 
     def uri_of(self, key: str) -> str:
-        """A file as an fsspec URL, without any secret."""
+        """A file as an fsspec URL, without any secret.
+
+        :raises StoreError: if fsspec would take another name out of it.
+        """
+        return checked(self.url_of(key), key, self.unspeakable)
+
+    def url_of(self, key: str) -> str:
+        """The same, whether fsspec reads it as it is meant or not."""
         return f"{self.uri}/{key}"
 
     # -- writing -------------------------------------------------------------
@@ -702,14 +717,16 @@ class Dialect:
         period: Period,
         disposition: str,
         content_type: str,
+        method: Method = "GET",
     ) -> str | None:
-        """A link by which anybody may GET the file, signed by the storage's own
+        """A link by which anybody may read the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
 
         :param period: when it is good. The same period has to give the same link.
         :param disposition: the ``Content-Disposition`` to answer with.
         :param content_type: the ``Content-Type`` to answer with, in place of the one
             that is stored.
+        :param method: what the link is for, where a signature covers the method.
         """
         return None
 
@@ -774,6 +791,9 @@ class Dialect:
                 raise source.error from None
             error: StoreError | None
             error = exc if isinstance(exc, StoreError) else self.explain(exc, key)
+            if source is not None and isinstance(error, FileNotFound):
+                # Of what is written, so that the place of it is missing.
+                error = no_place(key, "storage")
             if not self.plain_files:
                 error = self._with_tls(error, exc, key)
             if isinstance(error, StoreUnavailable):
@@ -814,6 +834,8 @@ class Dialect:
                 key,
             )
         known = as_builtin(exc)
+        if error is None and status_of(exc) in MISSING:
+            return explained(FileNotFoundError(), key, self.settings)
         if error is None and known is not None:
             error = explained(known, key, self.settings) or StoreError(
                 f"The storage fails for {naming.quoted(key)}: {exc or known!r}. Its own"

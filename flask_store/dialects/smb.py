@@ -26,9 +26,11 @@ from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.header import NtStatus
 from smbprotocol.structure import DateTimeField
 
+from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
+from ..exceptions import StoreUnavailable
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
 from . import Limits
@@ -50,7 +52,6 @@ ATTEMPTS = 2
 #: The built-in errors for statuses without an errno in smbprotocol.
 BUILTINS = {
     NtStatus.STATUS_ACCESS_DENIED: PermissionError,
-    NtStatus.STATUS_SHARING_VIOLATION: PermissionError,
     # A deleted file that somebody has open, or a name that no file can have.
     NtStatus.STATUS_DELETE_PENDING: FileNotFoundError,
     NtStatus.STATUS_OBJECT_NAME_INVALID: FileNotFoundError,
@@ -97,13 +98,17 @@ class ImpatientConnection(Connection):  # type: ignore[misc]
 
 
 class Connections(dict[str, t.Any]):
-    """The connection of one filesystem. smbclient would replace one that is lost by
-    another without time limits; here a lost one is an error."""
+    """The connections of one filesystem, by their servers.
 
-    def get(self, key: str, default: t.Any = None) -> t.Any:
-        connection = super().get(key, default)
+    In place of one that is lost, smbclient makes a new one and logs in as nobody. The
+    server then refuses everything, until the filesystem is made anew.
+    """
+
+    def get(self, server: str, default: t.Any = None) -> t.Any:
+        """:raises ConnectionError: if the connection is lost."""
+        connection = super().get(server, default)
         if connection is not None and not connection.transport.connected:
-            raise ConnectionError("the connection is lost")
+            raise ConnectionError(f"The connection to {server} is lost.")
         return connection
 
 
@@ -321,6 +326,12 @@ class SMBDialect(HandleDialect):
         if isinstance(exc, smb.SMBOSError):
             if exc.ntstatus == NtStatus.STATUS_END_OF_FILE:
                 return super().explain(NoAnswer("the file ended too early"), key)
+            if exc.ntstatus == NtStatus.STATUS_SHARING_VIOLATION:
+                return StoreUnavailable(
+                    f"Another client of the share has {naming.quoted(key)} open. Try"
+                    " again when it has closed it.",
+                    key,
+                )
             if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
                 return StoreFull("The share is full. Nothing was stored.", key)
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)

@@ -23,6 +23,9 @@ from ..exceptions import NotConfiguredError
 READ = "read"
 UPLOAD = "upload"
 
+#: The methods that read a file. A storage's own signature may be for one of them only.
+Method: t.TypeAlias = t.Literal["GET", "HEAD"]
+
 REFUSED = "This link is not valid, or no longer. Ask for a new one."
 
 

@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..settings import slips
 from ..settings import warn
 from ..uploads import Upload as Upload
+from .application import ApplicationStore
 
 if t.TYPE_CHECKING:
     from ..background.upload import Upload as BackgroundUpload
@@ -48,6 +49,8 @@ class BaseStore:
     # where the application serves it unless STORE_URL_PREFIX says else.
     _bound: t.ClassVar[BaseStore | None] = None
     _served_at: t.ClassVar[str] = URL_PREFIX
+    # The key in app.extensions of the Store that has made the subclass.
+    _extension: t.ClassVar[str] = ""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class BaseStore:
                 self.check_config(config)
                 for message in slips(config, self.REQUIRED_CONFIGURATION):
                     warn(message)
+            self._settings = config
             self.configure(config)
         self.destination: str = ""
         if destination:
@@ -129,6 +133,40 @@ class BaseStore:
         """Called once, when the store is configured for an application. Override
         for what goes on beside the requests."""
 
+    # -- pickles and copies --------------------------------------------------
+
+    @property
+    def _reference(self) -> ApplicationStore | None:
+        """What a pickle has in place of a store of an application; ``None`` for a store
+        with settings of its own."""
+        if self._bound is None or self._settings is not self._bound._settings:
+            return None
+        return ApplicationStore(self._extension, self.destination)
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        """A store of an application is pickled by its name, without its settings; any
+        other one by its settings, with their secrets."""
+        reference = self._reference
+        if reference is not None:
+            return reference.find, ()
+        cls = type(self) if self._bound is None else type(self).__bases__[0]
+        return _made, (cls, self.destination, self._settings_to_pickle())
+
+    def _settings_to_pickle(self) -> dict[str, t.Any]:
+        """The settings that belong to the store, of a configuration that may have
+        others."""
+        return {
+            key: value
+            for key, value in self._settings.items()
+            if key.startswith("STORE_") or key in self.REQUIRED_CONFIGURATION
+        }
+
+    def __copy__(self) -> t.Self:
+        return self
+
+    def __deepcopy__(self, memo: t.Any) -> t.Self:
+        return self
+
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
         if not destination and not self.destination:
@@ -191,3 +229,10 @@ class BaseStore:
     def absolute_url(self, name: str) -> str:
         """The file's URL, with STORE_DOMAIN in front if there is one."""
         return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"
+
+
+def _made(
+    cls: type[BaseStore], destination: str, settings: dict[str, t.Any]
+) -> BaseStore:
+    """A store from what :meth:`BaseStore.__reduce__` has put into a pickle."""
+    return cls(destination, Settings(settings))

@@ -55,6 +55,7 @@ if t.TYPE_CHECKING:
     from ..background.entries import Entry
     from ..background.upload import Upload as BackgroundUpload
     from ..direct import DirectUpload
+    from ..http.links import Method
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
@@ -134,6 +135,13 @@ class FsspecStore(BaseStore):
             )
             self.files = WaitingFiles(self.dialect, self.background)
             self.incoming = SpooledFiles(self.dialect, self.background)
+
+    def _settings_to_pickle(self) -> dict[str, t.Any]:
+        settings = super()._settings_to_pickle()
+        if self.dialect.location.protocol == "file":
+            # The other process may have another working directory.
+            settings["STORE_PATH"] = self.dialect.root
+        return settings
 
     def _check_serving(self) -> None:
         if self.serve == "redirect" and not self.dialect.signs:
@@ -668,8 +676,12 @@ class FsspecStore(BaseStore):
         name: str,
         expires: float | None = None,
         download_as: str | None = None,
+        method: Method = "GET",
     ) -> str | None:
-        """Like :meth:`signed_url`, but signed by the storage itself, or ``None``."""
+        """Like :meth:`signed_url`, but signed by the storage itself, or ``None``.
+
+        :param method: what the link is for: S3 and Google Cloud sign it, too.
+        """
         from ..http import links
         from ..http import presentation
 
@@ -685,7 +697,7 @@ class FsspecStore(BaseStore):
         # what somebody may have stored.
         said = shown["Content-Disposition"], shown["Content-Type"]
         with self.dialect.explained(key):
-            return self.dialect.sign(key, period, *said)
+            return self.dialect.sign(key, period, *said, method)
 
     def presign_upload(
         self,

@@ -214,18 +214,6 @@ def test_folder_whose_disk_fails(
         store.save(upload())
 
 
-def test_modes_are_those_of_normal_files(store: LocalStore, root: pathlib.Path) -> None:
-    """Files are 0644 and folders 0755 under the umask, so that a web server reads."""
-    before = os.umask(0o027)
-    try:
-        f = store.at("a/b").save(upload())
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(os.stat(f.absolute_path()).st_mode) == 0o640
-    for folder in (root, root / "a", root / "a" / "b"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o750
-
-
 def test_path_and_url_name_the_same_folder(root: pathlib.Path) -> None:
     """A path, a Path and a file:// URL are one store."""
     f = LocalStore.from_config({"STORE_PATH": root}).save(upload())

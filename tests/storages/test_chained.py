@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import random
+import resource
 import stat
 import typing as t
 import warnings
@@ -189,6 +190,35 @@ def test_cache_goes_with_its_store(
     del store
     gc.collect()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "botocore", [{}, {"tcp_keepalive": True}], ids=["direct", "s3fs"]
+)
+def test_cache_whose_disk_is_full(
+    seaweedfs_server: S3Server, seaweedfs_bucket: str, botocore: dict[str, bool]
+) -> None:
+    """A copy that cannot be written lets go of the connection that it was read from."""
+    config = settings(seaweedfs_server, seaweedfs_bucket)
+    config["STORE_S3_OPTIONS"] = {"config_kwargs": botocore}
+    config["STORE_PATH"] = f"s3://{config.pop('STORE_S3_BUCKET')}"
+    FsspecStore.from_config(config).save(bytes(5_000_000), "a.bin")
+    cached = FsspecStore.from_config(
+        {**config, "STORE_PATH": f"simplecache::{config['STORE_PATH']}"}
+    )
+    assert cached.exists("a.bin")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+        try:
+            with pytest.raises(StoreError):
+                cached.read("a.bin")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+    assert cached.read("a.bin") == bytes(5_000_000)
 
 
 def test_archive_through_a_cache(tmp_path: pathlib.Path) -> None:

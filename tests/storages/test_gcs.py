@@ -26,6 +26,7 @@ from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreFull
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
+from flask_store.http import links
 from flask_store.http.links import Period
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.testing import upload
@@ -421,7 +422,10 @@ def test_application_has_no_route(place: Place) -> None:
             assert app.test_client().get(f"/{f.relative_url()}").data == b"x"
 
 
-def test_link_is_what_googles_own_library_signs(key_file: pathlib.Path) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_link_is_what_googles_own_library_signs(
+    key_file: pathlib.Path, method: links.Method
+) -> None:
     """With a service account's key a link is signed here, asking nobody."""
     from google.cloud.storage import _signing
 
@@ -429,11 +433,12 @@ def test_link_is_what_googles_own_library_signs(key_file: pathlib.Path) -> None:
     start = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
     said = "attachment; filename*=UTF-8''%E2%82%AC~1.txt"
     period, kind = Period(start, 750), "text/plain; charset=utf-8"
-    link = store.dialect.sign("ü/a ~1.txt", period, said, kind)
+    link = store.dialect.sign("ü/a ~1.txt", period, said, kind, method)
     expected = _signing.generate_signed_url_v4(
         store.fs.credentials.credentials,
         "/b/x/%C3%BC/a%20~1.txt",
         750,
+        method=method,
         response_disposition=said,
         response_type=kind,
         _request_timestamp="20260501T120000Z",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import pathlib
 import typing as t
@@ -10,6 +11,7 @@ import urllib.parse
 import pytest
 import requests
 from flask import Flask
+from flask import Response
 from flask.testing import FlaskClient
 
 from flask_store import Store
@@ -21,9 +23,13 @@ from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 from flask_store.testing import upload
 from tests.storages.test_s3 import settings
+from tests.support.gcs_server import account
+from tests.support.gcs_server import fake_gcs
 from tests.support.protocol_servers import azurite
+from tests.support.protocol_servers import Place
 from tests.support.server_contract import started
 from tests.support.servers import S3Server
+from tests.support.servers import serve
 
 
 @pytest.fixture
@@ -465,6 +471,65 @@ def test_s3_through_the_application(
         assert requests.get(reply.location, timeout=10).content == b"x"
     else:
         assert reply.data == b"x"
+
+
+@pytest.fixture
+def service_account() -> t.Iterator[Place]:
+    """An emulator of Google Cloud, for who has the private key of an account."""
+    token = Response('{"access_token": "x", "expires_in": 3600}')
+    with started(fake_gcs) as place, serve(token) as url:
+        yield dataclasses.replace(
+            place, options={**place.options, "token": account(url)}
+        )
+
+
+@pytest.fixture
+def azure() -> t.Iterator[Place]:
+    """One azurite."""
+    with started(azurite) as place:
+        yield place
+
+
+@pytest.fixture(params=["seaweedfs", "moto", "service_account", "azure"])
+def redirecting(request: pytest.FixtureRequest) -> Flask:
+    """An application that sends each reader to the storage."""
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="k", STORE_SERVE="redirect")
+    if request.param in ("seaweedfs", "moto"):
+        server = request.getfixturevalue(f"{request.param}_server")
+        app.config.update(
+            STORE_PROVIDER="flask_store.stores.s3.S3Store",
+            **settings(server, server.make_bucket()),
+        )
+    else:
+        place = request.getfixturevalue(request.param)
+        app.config.update(STORE_PATH=place.new(), STORE_OPTIONS=place.options)
+    Store(app)
+    return app
+
+
+def test_redirected_head(redirecting: Flask) -> None:
+    """A HEAD is sent to a link that is good for a HEAD, with the same headers as the
+    link for a GET has; a missing file is missing there, too."""
+    with redirecting.app_context():
+        redirecting.extensions["store"].Provider().save(b"%PDF-1.7", "a b.pdf")
+    client = redirecting.test_client()
+
+    def follow(method: str, name: str) -> requests.Response:
+        reply = client.open(f"/flaskstore/{name}", method=method)
+        assert (reply.status_code, reply.headers["Cache-Control"]) == (302, "no-store")
+        return requests.request(method, reply.location, timeout=10)
+
+    got, head = follow("GET", "a b.pdf"), follow("HEAD", "a b.pdf")
+    assert (got.status_code, got.content) == (200, b"%PDF-1.7")
+    assert (head.status_code, head.content) == (200, b"")
+    compared = ["Content-Length", "Content-Type", "Content-Disposition", "ETag"]
+    if "Werkzeug" in head.headers.get("Server", ""):  # moto's HEAD has none
+        compared.remove("Content-Disposition")
+    for name in compared:
+        assert head.headers.get(name) == got.headers.get(name), name
+    # moto takes whoever has a link for one who may not list, and hides what is missing.
+    assert follow("HEAD", "none.pdf").status_code in (403, 404)
 
 
 @pytest.mark.far

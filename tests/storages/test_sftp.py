@@ -59,6 +59,10 @@ class TestParamiko(ServerContract):
         """A URI is only promised to the library that has the name."""
         pytest.skip("fsspec's 'sftp' is sshfs, whose options have other names")
 
+    def test_uri_of_any_name(self, store: FsspecStore) -> None:
+        """The same with any name."""
+        pytest.skip("fsspec's 'sftp' is sshfs, whose options have other names")
+
 
 def test_host_key_is_checked(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any

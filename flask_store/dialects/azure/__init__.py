@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
-import errno
 import os
 import time
 import typing as t
@@ -44,13 +43,14 @@ from ..objects import Page
 from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
+from ..statuses import refusal
 from ..tls import Trust
 from ..tries import Tries
-from .http import BUSY
 from .http import download
 from .http import prepare
 
 if t.TYPE_CHECKING:
+    from ...http.links import Method
     from ...http.links import Period
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
@@ -72,8 +72,7 @@ OVERWRITES = 8
 #: compresses it.
 ALL = Span(0, None)
 
-#: Codes of the service's errors ("Blob service error codes").
-DENIED = {401, 403}
+#: A code of the service's errors ("Blob service error codes").
 CONTAINER_NOT_FOUND = "ContainerNotFound"
 
 
@@ -330,6 +329,7 @@ class AzureDialect(ObjectDialect):
         period: Period,
         disposition: str,
         content_type: str,
+        method: Method = "GET",
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.
@@ -383,17 +383,15 @@ class AzureDialect(ObjectDialect):
             return self.no_bucket()
         if isinstance(exc, azure.ResourceNotFoundError):
             return super().explain(FileNotFoundError(), key)
-        if isinstance(exc, azure.ClientAuthenticationError) or status in DENIED:
-            return super().explain(PermissionError(), key)
-        if status in BUSY or isinstance(
-            exc, azure.ServiceRequestError | azure.ServiceResponseError
-        ):
-            return super().explain(ConnectionError(), key)
-        if status == 507:
-            return super().explain(OSError(errno.ENOSPC, ""), key)
-        if isinstance(exc, azure.DecodeError) or 200 <= status < 300:
+        if isinstance(exc, azure.DecodeError) or 0 < status < 400:
             return super().explain(NoAnswer(f"it cannot be read ({status})"), key)
-        reason = code or str(exc).partition("\n")[0][:200]
+        if status:
+            return refusal(status, key, "Azure server", self.settings, code)
+        if isinstance(exc, azure.ClientAuthenticationError):
+            return super().explain(PermissionError(), key)
+        if isinstance(exc, azure.ServiceRequestError | azure.ServiceResponseError):
+            return super().explain(ConnectionError(), key)
+        reason = str(exc).partition("\n")[0][:200]
         return StoreError(f"Azure refuses {naming.quoted(key)}: {reason}.", key)
 
 

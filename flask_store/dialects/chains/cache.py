@@ -10,6 +10,7 @@ import typing as t
 import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import closing
 from contextlib import suppress
 
 import fsspec
@@ -58,6 +59,9 @@ class SimpleCacheDialect(ChainedDialect):
     @property
     def uri(self) -> str:
         return f"simplecache::{self.inner.uri}"
+
+    def url_of(self, key: str) -> str:
+        return f"simplecache::{self.inner.url_of(key)}"
 
     def uri_of(self, key: str) -> str:
         return f"simplecache::{self.inner.uri_of(key)}"
@@ -114,8 +118,9 @@ class SimpleCacheDialect(ChainedDialect):
             return open(path, "rb")
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             try:
-                fetched = self.inner.get(found.name, None, found)
-                file.writelines(whole(fetched))
+                # A disk that is full ends this in the middle of the body.
+                with closing(whole(self.inner.get(found.name, None, found))) as body:
+                    file.writelines(body)
                 # Not every storage can be asked for a version, and this one stays.
                 if self.info(found.name) != found:
                     raise version_gone(found.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import errno
 import os
 import typing as t
 from collections.abc import Iterator
@@ -43,15 +42,16 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
+from ..statuses import refusal
 from ..tls import Trust
 from ..tries import counting
 from .http import Client
 from .http import Headers
 from .http import Refused
-from .http import TRANSIENT
 from .tokens import Tokens
 
 if t.TYPE_CHECKING:
+    from ...http.links import Method
     from ...http.links import Period
 
 NO_TOKEN = (
@@ -289,7 +289,12 @@ class GCSDialect(ObjectDialect):
         return credentials if known else None
 
     def sign(
-        self, key: str, period: Period, disposition: str, content_type: str
+        self,
+        key: str,
+        period: Period,
+        disposition: str,
+        content_type: str,
+        method: Method = "GET",
     ) -> str | None:
         account = self._account
         if account is None:
@@ -301,6 +306,7 @@ class GCSDialect(ObjectDialect):
             f"/{quote(self.path(key), '/~')}",
             seconds_of(period, "Google"),
             self.location.options["endpoint_url"],
+            method,
             response_disposition=disposition,
             response_type=content_type,
             _request_timestamp=f"{period.start:%Y%m%dT%H%M%SZ}",
@@ -336,7 +342,8 @@ class GCSDialect(ObjectDialect):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
-            return self._explain_refused(exc, key)
+            settings = self.settings
+            return refusal(exc.status, key, "Google server", settings, exc.message)
         if isinstance(exc, google.DefaultCredentialsError):
             return NotConfiguredError(NO_TOKEN)
         if isinstance(exc, google.TransportError | aiohttp.ClientError):
@@ -346,15 +353,6 @@ class GCSDialect(ObjectDialect):
         if isinstance(exc, ValueError) and "Token format" in str(exc):
             return NotConfiguredError(NO_TOKEN)
         return super().explain(exc, key)
-
-    def _explain_refused(self, exc: Refused, key: str | None) -> StoreError | None:
-        if exc.status in (401, 403):
-            return super().explain(PermissionError(), key)
-        if exc.status in TRANSIENT:
-            return super().explain(ConnectionError(), key)
-        if exc.status == 507:
-            return super().explain(OSError(errno.ENOSPC, ""), key)
-        return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
 
 
 def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:

@@ -34,9 +34,9 @@ from ..extents import extent
 from ..extents import size_of
 from ..ranged import ranged
 from ..read_only import ReadOnlyDialect
+from ..statuses import refusal
 from ..tls import Trust
 from .answers import date_of
-from .answers import refusal
 from .answers import Refused
 from .answers import strong
 from .requests import Client
@@ -98,6 +98,9 @@ class HTTPDialect(ReadOnlyDialect):
     @property
     def uri(self) -> str:
         return self.root
+
+    def uri_of(self, key: str) -> str:
+        return self.path(key)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         return f"{self.root}/{quote(key)}"

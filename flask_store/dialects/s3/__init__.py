@@ -57,11 +57,13 @@ from .errors import explain
 from .errors import status_of
 from .errors import TAKEN
 from .errors import Unanswered
+from .errors import UNSAID
 from .loop import LoopClient
 from .options import s3_options
 from .options import server_config
 
 if t.TYPE_CHECKING:
+    from ...http.links import Method
     from ...http.links import Period
     from .direct import DirectClient
 
@@ -392,8 +394,10 @@ class S3Dialect(ObjectDialect):
             self.loop.call("head_bucket", Bucket=self.bucket)
         except FileNotFoundError:
             return False
-        except PermissionError:
-            pass  # keys for one prefix: there is a bucket, or it would say 404
+        except Exception as exc:
+            # Such as with keys for one prefix. No bucket would be a 404.
+            if status_of(exc) not in UNSAID:
+                raise
         return True
 
     # -- deleting ------------------------------------------------------------
@@ -442,7 +446,12 @@ class S3Dialect(ObjectDialect):
         return self.account.public_endpoint.address(self.absolute_path(key))
 
     def sign(
-        self, key: str, period: Period, disposition: str, content_type: str
+        self,
+        key: str,
+        period: Period,
+        disposition: str,
+        content_type: str,
+        method: Method = "GET",
     ) -> str:
         seconds = seconds_of(period, "S3")
         endpoint = self.account.signed_endpoint()
@@ -457,6 +466,7 @@ class S3Dialect(ObjectDialect):
                 "response-content-type": content_type,
             },
             endpoint.service,
+            method,
         )
 
     def form(

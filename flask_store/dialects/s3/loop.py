@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import typing as t
+from collections.abc import Generator
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ from ..errors import NoAnswer
 from ..limits import Limits
 from ..objects import Replaced
 from ..objects import TOKEN
+from ..objects import Unclear
 from ..pace import Patience
 from ..pace import Piece
 from ..pace import pieces
@@ -31,7 +33,11 @@ from .answers import Headers
 from .answers import headers_of
 from .answers import is_stored
 from .answers import size_of
+from .errors import code_of
+from .errors import is_hidden
+from .errors import is_page
 from .errors import is_unreadable
+from .errors import is_unsaid
 from .errors import status_of
 from .errors import TAKEN
 
@@ -106,9 +112,11 @@ class LoopClient:
         try:
             reply, piece = ioloop.run(self.fs.loop, self._begin, asked)
         except Exception as exc:
-            if status_of(exc) == 416:
-                raise OutOfSpan from exc
-            if status_of(exc) == 412:
+            if status_of(exc) == 416 and span:
+                if code_of(exc) == "InvalidRange":
+                    raise OutOfSpan from exc
+                raise Unclear("the status is 416") from exc
+            if status_of(exc) == 412 and etag:
                 raise Replaced from exc
             raise
         body, status = reply["Body"], reply["ResponseMetadata"]["HTTPStatusCode"]
@@ -127,10 +135,30 @@ class LoopClient:
         :raises FileNotFoundError: if there is no such object, or no bucket.
         :raises NoAnswer: if the answer is not S3's.
         """
-        reply = self.call("head_object", Bucket=self.bucket, Key=name)
+        try:
+            reply = self.call("head_object", Bucket=self.bucket, Key=name)
+        except Exception as exc:
+            if not is_unsaid(exc):
+                raise
+            return self._first_byte(name)
         headers = self._as_stored(headers_of(reply), name)
         size = size_of(headers)
         return Answer(headers, extents.Extent(0, size, size), iter(()))
+
+    def _first_byte(self, name: str) -> Answer:
+        """What is known of an object, by a GET, whose errors have a reason.
+
+        :raises NoAnswer: if it has no byte, which HEAD would have answered.
+        """
+        try:
+            answer = self.get(name, Span(0, 0), None)
+        except OutOfSpan as exc:
+            raise NoAnswer("HEAD is refused, and GET has no byte") from exc
+        body = t.cast("Generator[bytes]", answer.body)
+        next(body, b"")  # a generator that has not begun would close nothing
+        body.close()
+        size = answer.sent.size
+        return Answer(answer.headers, extents.Extent(0, size, size), iter(()))
 
     def delete(self, name: str) -> bool:
         """Delete an object. Whether the answer is the one that S3 gives."""
@@ -182,8 +210,10 @@ class LoopClient:
         try:
             return await self.fs._call_s3(method, **kwargs)
         except Exception as exc:
-            if is_unreadable(exc):
+            if is_unreadable(exc) or is_page(exc, method):
                 raise NoAnswer("it is not what S3 answers") from exc
+            if method == "get_object" and is_hidden(exc):
+                raise FileNotFoundError(kwargs["Key"]) from exc
             raise
 
     async def _limited(self, method: str, limit: float, **kwargs: t.Any) -> t.Any:

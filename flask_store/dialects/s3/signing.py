@@ -45,20 +45,22 @@ def link(
     seconds: int,
     parameters: Mapping[str, str] | None = None,
     service: str = "s3",
+    method: str = "GET",
 ) -> str:
-    """A link to GET an object.
+    """A link to read an object.
 
     :param url: the object's address, percent-encoded once.
     :param start: when the link begins to be good, in UTC.
     :param seconds: how long from then on.
     :param parameters: further ones, such as ``response-content-disposition``.
+    :param method: the only one that the link is good for.
     """
     from botocore.auth import S3SigV4QueryAuth
     from botocore.awsrequest import AWSRequest
     from botocore.utils import percent_encode_sequence
 
     auth = S3SigV4QueryAuth(keys, service, region, seconds)
-    request = AWSRequest("GET", url)
+    request = AWSRequest(method, url)
     request.context["timestamp"] = _stamp(start)
     query = {
         **(parameters or {}),

@@ -6,8 +6,6 @@ import http.client
 import io
 import socket
 import typing as t
-from collections.abc import Iterable
-from collections.abc import Iterator
 
 from urllib3.connection import HTTPConnection
 from urllib3.connection import HTTPSConnection
@@ -61,8 +59,6 @@ class Plain(HTTPConnection):
         self._head, self._has_body = None, body is not None
         if self.sock is not None:
             self._begin_sending()  # the last answer may have left it less time
-        if body is not None:
-            body = _cut(body)
         super().request(method, url, body, *args, **kwargs)
         if self._head is not None:  # the body is empty
             self.send(b"")
@@ -79,16 +75,12 @@ class Plain(HTTPConnection):
         if self._has_body:
             self._head, self._has_body = data, False
             return
-        if self._head is not None:
-            data, self._head = self._head + data, None
-        super().send(data)
-
-
-def _cut(chunks: Iterable[bytes]) -> Iterator[memoryview]:
-    for data in chunks:
         view = memoryview(data)
+        if self._head is not None:
+            super().send(self._head + view[:PROGRESS])
+            view, self._head = view[PROGRESS:], None
         for start in range(0, len(view), PROGRESS):
-            yield view[start : start + PROGRESS]
+            super().send(view[start : start + PROGRESS])
 
 
 class Encrypted(Plain, HTTPSConnection):

@@ -28,6 +28,8 @@ class SSHDialect(HandleDialect):
     """
 
     rename_word = "SSH_FXP_RENAME"
+    # sshfs takes a query and a fragment for options of the connection.
+    unspeakable = ("?", "#")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:

@@ -32,10 +32,11 @@ from ..errors import version_gone
 from ..extents import Extent
 from ..extents import extent
 from ..http.answers import date_of
-from ..http.answers import refusal
 from ..http.answers import Refused
 from ..http.answers import strong
 from ..ranged import ranged
+from ..statuses import MISSING
+from ..statuses import refusal
 from ..tls import Trust
 from .http import begin
 from .limits import limit_waiting
@@ -50,6 +51,8 @@ class WebDAVDialect(WebDAVWriting):
     """Reads files and parts of files; see the base classes for writing and listing."""
 
     is_known = True
+    # webdav4 neither encodes these, nor finds what is encoded.
+    unspeakable = ("%", "?", "#")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -176,7 +179,7 @@ def _checked_extent(response: httpx.Response, stat: Stat, span: Span | None) -> 
     :raises VersionGone: if they are not of the version *stat*.
     """
     status = response.status_code
-    if status in (404, 410):
+    if status in MISSING:
         raise FileNotFoundError(stat.name)
     # stat() has seen the file, and it had bytes of the span. So it was replaced.
     if status in (412, 416):
