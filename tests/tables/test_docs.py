@@ -168,6 +168,14 @@ def test_readme_and_first_page_begin_with_the_same_sentence() -> None:
         assert (title, said) == ("Flask-Store", sentence)
 
 
+def test_errors_table_is_of_these_rules() -> None:
+    """The table of statuses is what the tests of every protocol check."""
+    from tests.support import error_table
+
+    text = (ROOT / "docs/errors_table.inc").read_text()
+    assert text == "\n".join([*error_table.lines(), ""])
+
+
 def test_serving_table_is_of_these_tests() -> None:
     """The table of the route has every row, for every store, and each was shown."""
     from tests.storages.test_serving import CASES
