@@ -242,6 +242,14 @@ def run(row: str, place: Place, case: Case) -> Outcome:
         return Outcome(error, time.monotonic() - start)
 
 
+def prepare(row: str, place: Place) -> None:
+    """Store the files that are read; those that only read have WebDAV's."""
+    if row not in ("HTTP", "a third party's, asynchronous"):
+        store = FsspecStore.from_url(f"{place.url}/t", **place.options)
+        store.put("small.txt", b"x", "overwrite")
+        store.put("large.bin", FILE, "overwrite")
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> t.Iterator[t.Callable[[str, Case], Outcome]]:
     """What came of the cases, which all run before the first test looks."""
@@ -258,14 +266,11 @@ def outcomes() -> t.Iterator[t.Callable[[str, Case], Outcome]]:
         places = {}
         for row, (server, _) in SERVERS.items():
             try:
-                places[row] = place = starts[server].result()
+                places[row] = starts[server].result()
             except NotInstalledError as error:
                 left_out[row] = str(error)
-                continue
-            if row not in ("HTTP", "a third party's, asynchronous"):
-                store = FsspecStore.from_url(f"{place.url}/t", **place.options)
-                store.put("small.txt", b"x", "overwrite")
-                store.put("large.bin", FILE, "overwrite")
+        ready = {row: pool.submit(prepare, row, places[row]) for row in places}
+        wait(ready.values())
         for batch in BATCHES:
             for case in batch:
                 for row, place in places.items():
@@ -276,6 +281,7 @@ def outcomes() -> t.Iterator[t.Callable[[str, Case], Outcome]]:
         def outcome(row: str, case: Case) -> Outcome:
             if row in left_out:
                 missing(left_out[row])
+            ready[row].result()
             return done[row, case].result()
 
         yield outcome
