@@ -287,7 +287,7 @@ def check_cache_control(value: str) -> None:
 
 
 def check_second_or_more(value: float) -> None:
-    """The time for which a link is valid."""
+    """A time that is too short below a second."""
     if value < 1:
         raise ValueError(f"is {value!r}; it must be a number of seconds, 1 at least.")
 
@@ -434,6 +434,13 @@ _ROWS = [
         "Whether large parts of a form are written to the disk of the store.",
     ),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
+    Setting(
+        "STORE_TIMEOUT",
+        DURATION,
+        8,
+        "How long to wait for a server's next word.",
+        check_second_or_more,
+    ),
     Setting(
         "STORE_DOMAIN", ADDRESS, None, "What absolute URLs start with.", check_address
     ),

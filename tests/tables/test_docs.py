@@ -24,7 +24,6 @@ from flask import Flask
 
 from flask_store import Store
 from flask_store.dialects import registry
-from flask_store.dialects.s3 import options
 from flask_store.settings import KEYS
 from flask_store.settings import TABLE
 from tests.support.servers import ROOT
@@ -152,16 +151,6 @@ def test_kinds_are_the_table_s() -> None:
     }
     assert stated == {name: row.kind.name for name, row in TABLE.items()}
     assert len(WORDS.findall(table)) == len(KEYS)
-
-
-def test_time_limits_of_s3_are_those_of_the_code() -> None:
-    """Both pages state them in seconds."""
-    connect, read = options.CONNECT_TIMEOUT, options.READ_TIMEOUT
-    config = (ROOT / "docs" / "config.rst").read_text(encoding="utf-8")
-    assert f"{connect} s to connect, {read} s" in config
-    limits = (ROOT / "docs" / "s3.rst").read_text(encoding="utf-8")
-    assert re.search(rf"^to connect +{connect} seconds$", limits, re.M)
-    assert re.search(rf"^for an answer.* {read} seconds; {read + 0.5:g} ", limits, re.M)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

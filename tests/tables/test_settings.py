@@ -143,6 +143,7 @@ GOOD: dict[str, Good] = {
     "STORE_URL_PREFIX": [("/a/b", "/a/b"), ("a/", "a/"), ("/", "/")],
     "STORE_SERVE": [(w, w) for w in ("auto", "proxy", "redirect", "off")],
     "STORE_SIGNED_URLS": SWITCH,
+    "STORE_TIMEOUT": [*DURATION, (1, 1)],
     "STORE_URL_EXPIRES": [*DURATION, (1, 1)],
     "STORE_INLINE_TYPES": [
         (["image/*", "Text/Plain"], ("image/*", "text/plain")),
@@ -223,6 +224,7 @@ BAD: dict[str, list[t.Any]] = {
     "STORE_URL_PREFIX": [*NO_TEXT, *LINES, "https://example.com/a"],
     "STORE_SERVE": ["always", "Off", " off", True, False, 0, [], {}],
     "STORE_SIGNED_URLS": NO_SWITCH,
+    "STORE_TIMEOUT": [*NO_DURATION, 0, 0.5, "0", dt.timedelta()],
     "STORE_URL_EXPIRES": [*NO_DURATION, 0, 0.5, "0", dt.timedelta()],
     "STORE_INLINE_TYPES": [
         "png",

@@ -32,10 +32,10 @@ from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import ObjectDialect
@@ -44,6 +44,7 @@ from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
 from ..statuses import refusal
+from ..tls import Trust
 from ..tries import Tries
 from .http import download
 from .http import prepare
@@ -108,8 +109,9 @@ class AzureDialect(ObjectDialect):
             options.setdefault("account_name", account.partition(".")[0])
         root = "/".join([container, *filter(None, path.split("/"))])
         # With a cache, a file that another process wrote or deleted is seen too late.
-        mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, TIMEOUT // 2)}
-        return Location("abfs", root, {**mine, **options})
+        limits = Limits.of(config)
+        mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, limits.attempt)}
+        return Location("abfs", root, {**mine, **options}, limits)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         options = {"loop": ioloop.get_loop(), **self.location.options}
@@ -210,7 +212,7 @@ class AzureDialect(ObjectDialect):
 
         :raises NoAnswer: if it is not done within the time for an answer, or fails.
         """
-        end = time.monotonic() + TIMEOUT
+        end = time.monotonic() + self.location.limits.copy
         while True:
             status = self._ask(name, "get_blob_properties").copy.status
             if status in (None, "success"):  # without one, it was uploaded
@@ -350,6 +352,14 @@ class AzureDialect(ObjectDialect):
         return f"{blob.url}?{signature}"
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "the address of the account in STORE_OPTIONS",
+            ("SSL_CERT_FILE",),
+            _endpoint(self.location.options),
+        )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         taken = isinstance(exc, FileExistsError)

@@ -31,10 +31,10 @@ from ...secrecy import Options
 from ...settings import refuse_login
 from ...uploads.source import Source
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import ObjectDialect
@@ -43,6 +43,7 @@ from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
 from ..statuses import refusal
+from ..tls import Trust
 from ..tries import counting
 from .http import Client
 from .http import Headers
@@ -103,12 +104,12 @@ class GCSDialect(ObjectDialect):
                 raise NotConfiguredError(
                     f"There is no file {token!r}, which STORE_OPTIONS names as token."
                 )
-        options.setdefault("requests_timeout", TIMEOUT)
+        limits = Limits.of(config)
+        options.setdefault("requests_timeout", limits.answer)
         # With a cache, a file that another process wrote or deleted is seen too late.
         options.setdefault("use_listings_cache", False)
-        return Location(
-            "gs", "/".join([bucket, *filter(None, path.split("/"))]), options
-        )
+        root = "/".join([bucket, *filter(None, path.split("/"))])
+        return Location("gs", root, options, limits)
 
     def connect_options(self) -> Options:
         options = super().connect_options()
@@ -329,6 +330,15 @@ class GCSDialect(ObjectDialect):
         return f"{self.location.options['endpoint_url']}/{self.bucket}", signed
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "the option endpoint_url in STORE_OPTIONS",
+            # Requests for a token go another way.
+            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+            self.location.options["endpoint_url"],
+        )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):

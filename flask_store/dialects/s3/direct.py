@@ -206,6 +206,7 @@ class DirectClient:
             maxsize=64,
             retries=False,
             timeout=self.timeout,
+            sending=self.timeout.read_timeout,
             **options,
         )
         pool.ConnectionCls = Encrypted if self.endpoint.is_encrypted else Plain

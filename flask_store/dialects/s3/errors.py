@@ -241,11 +241,9 @@ def _explain_client(
     )
     if isinstance(exc, broken):
         server = account.endpoint.server
-        tls = isinstance(exc, boto.SSLError)
         return StoreUnavailable(
             f"{server} cannot be reached, or did not answer in time. Check"
-            " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
-            + (f" Its certificate may be wrong: {exc}" if tls else ""),
+            " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION.",
             key,
         )
     if isinstance(exc, boto.BotoCoreError):

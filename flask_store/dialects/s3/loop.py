@@ -18,6 +18,7 @@ from .. import extents
 from ..bodies import OutOfSpan
 from ..bodies import Span
 from ..errors import NoAnswer
+from ..limits import Limits
 from ..objects import Replaced
 from ..objects import TOKEN
 from ..objects import Unclear
@@ -42,8 +43,6 @@ from .errors import TAKEN
 
 #: How often the progress of a body is looked at within the limit of one answer.
 LOOKS = 32
-#: How many times the limit of one answer a server has to copy or to join a file.
-SLOW = 10
 
 
 class LoopClient:
@@ -54,17 +53,17 @@ class LoopClient:
     request has a limit of its own: one that is silent must not be waited for twice.
 
     :param fs: s3fs's filesystem.
-    :param read_timeout: seconds for an answer.
+    :param limits: how long to wait for the server.
     """
 
     def __init__(
-        self, fs: fsspec.AbstractFileSystem, bucket: str, read_timeout: float
+        self, fs: fsspec.AbstractFileSystem, bucket: str, limits: Limits
     ) -> None:
         self.fs = fs
         self.bucket = bucket
-        self.read_timeout = read_timeout
-        #: Seconds for a whole answer; a little more than one try may take.
-        self.limit = read_timeout + 0.5
+        self.limits = limits
+        #: Seconds for a whole answer, with all tries.
+        self.limit = limits.answer
 
     # -- one object ----------------------------------------------------------
 
@@ -173,11 +172,13 @@ class LoopClient:
 
         :raises NoAnswer: if the answer cannot be read.
         """
-        return ioloop.run(self.fs.loop, self._limited, method, **kwargs)
+        return ioloop.run(self.fs.loop, self._limited, method, self.limit, **kwargs)
 
     def call_slow(self, method: str, **kwargs: t.Any) -> t.Any:
         """What a server answers that may think about it: it has to move a file."""
-        return ioloop.run(self.fs.loop, self._limited, method, SLOW, **kwargs)
+        return ioloop.run(
+            self.fs.loop, self._limited, method, self.limits.copy, **kwargs
+        )
 
     def send(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:
         """What a server answers to a request with a body."""
@@ -215,8 +216,8 @@ class LoopClient:
                 raise FileNotFoundError(kwargs["Key"]) from exc
             raise
 
-    async def _limited(self, method: str, times: int = 1, **kwargs: t.Any) -> t.Any:
-        async with asyncio.timeout(self.limit * times):
+    async def _limited(self, method: str, limit: float, **kwargs: t.Any) -> t.Any:
+        async with asyncio.timeout(limit):
             return await self._ask(method, **kwargs)
 
     async def _begin(self, asked: Mapping[str, str]) -> tuple[dict[str, t.Any], Piece]:
@@ -243,7 +244,7 @@ class LoopClient:
         client = await self._client()
         client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
         if body.size <= CHUNK:
-            return await self._limited(method, Body=body, **kwargs)
+            return await self._limited(method, self.limit, Body=body, **kwargs)
         task = asyncio.ensure_future(self._ask(method, Body=body, **kwargs))
         try:
             await self._moving(task, body)
@@ -261,7 +262,7 @@ class LoopClient:
         while not (await asyncio.wait({task}, timeout=look))[0]:
             still = now() - moved
             # botocore begins anew when the server was silent for the read timeout.
-            anew = body.position < position and still > self.read_timeout - 2 * look
+            anew = body.position < position and still > self.limit - 2 * look
             if anew or still > self.limit:
                 raise TimeoutError(f"A request did not move for {still:.1f} s")
             if body.position != position:

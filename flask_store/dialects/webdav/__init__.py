@@ -22,10 +22,10 @@ from ...exceptions import VersionGone
 from ...settings import refuse_login
 from ...uploads.source import CHUNK
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..bodies import bounds
 from ..errors import NoAnswer
 from ..errors import version_gone
@@ -38,6 +38,7 @@ from ..ranged import ranged
 from ..statuses import MISSING
 from ..statuses import no_place
 from ..statuses import refusal
+from ..tls import Trust
 from .http import begin
 from .limits import limit_waiting
 from .locks import Locked
@@ -64,9 +65,10 @@ class WebDAVDialect(WebDAVWriting):
                 " server. Write 'webdav+https://user@host/folder' (or webdav+http)."
             )
         address = parts.netloc.rpartition("@")[2]
+        limits = Limits.of(config)
         default_options: dict[str, t.Any] = {
             "base_url": f"{scheme}://{address}",
-            "timeout": TIMEOUT,
+            "timeout": limits.answer,
             "retry": False,
         }
         if parts.username is not None:
@@ -78,7 +80,7 @@ class WebDAVDialect(WebDAVWriting):
         options = {**default_options, **config["STORE_OPTIONS"]}
         instead = "They belong into STORE_PATH, as 'webdav+https://user:password@host'."
         refuse_login("The option base_url", options["base_url"], instead)
-        return Location("webdav", root.rstrip("/"), options)
+        return Location("webdav", root.rstrip("/"), options, limits)
 
     @property
     def uri(self) -> str:
@@ -151,6 +153,12 @@ class WebDAVDialect(WebDAVWriting):
                 raise version_gone(stat.name)
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "STORE_PATH", ("SSL_CERT_FILE",), self.location.options["base_url"]
+        )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused) and exc.status == 409:
