@@ -19,6 +19,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from flask_store import Store
+from flask_store.concurrency import ioloop
 from flask_store.dialects.gcs import http as gcs_http
 from flask_store.dialects.statuses import error_class
 from flask_store.exceptions import FileExists
@@ -213,6 +214,9 @@ class Bench:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        fs = self.store.fs
+        if isinstance(fs, Foreign) and fs._session is not None:
+            ioloop.run(fs.loop, fs._session.close)
         self.server.__exit__(*exc_info)
 
 
@@ -314,7 +318,8 @@ def expected(
     if name in ("http", "foreign") and reply.status == 200:
         return Everything()  # any page may be a file
     if name == "webdav" and reply.status == 409:
-        return StoreError, Failed  # there is no folder for the file
+        # There is no folder for the file.
+        return StoreError, *((Failed,) if operation == "sync to it" else ())
     if operation == "opened" and reply.status in (412, 416):
         return VersionGone, StoreUnavailable, StoreError  # of a part, and of a version
     if changes and operation in NAMING and reply.status in TAKEN.get(name, ()):
@@ -339,7 +344,8 @@ def missing(
     if operation in ("sweep", *LISTING) and name == "webdav":
         return Everything()  # the folder of the store comes with the first save
     if operation == "sync to it":
-        return StoreError, Failed, FileNotFound
+        # Of WebDAV the folder may have been seen before.
+        return StoreError, Failed, FileNotFound, StoreUnavailable
     if operation == "confirm":
         return FileNotFound, StoreError  # there is no upload, or no place for a mark
     return (False,) if operation == "exists" else (FileNotFound,)
