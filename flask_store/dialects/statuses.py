@@ -56,8 +56,8 @@ def refusal(
     said = f"{status}, {reason}" if reason else str(status)
     if found is StoreDenied:
         message = (
-            f"The {server} refuses {name} ({said}). Check the permissions, and"
-            f" {settings}."
+            f"The {server} refuses {name} ({said}). Check the permissions, and the user"
+            f" and password, key or token: {settings}."
         )
     elif found is StoreFull:
         message = "The storage is full. Nothing was stored."

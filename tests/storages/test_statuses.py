@@ -313,6 +313,8 @@ def expected(
         return missing(name, operation, reply, changes)
     if name in ("http", "foreign") and reply.status == 200:
         return Everything()  # any page may be a file
+    if name == "webdav" and reply.status == 409:
+        return StoreError, Failed  # there is no folder for the file
     if operation == "opened" and reply.status in (412, 416):
         return VersionGone, StoreUnavailable, StoreError  # of a part, and of a version
     if changes and operation in NAMING and reply.status in TAKEN.get(name, ()):

@@ -36,6 +36,7 @@ from ..http.answers import Refused
 from ..http.answers import strong
 from ..ranged import ranged
 from ..statuses import MISSING
+from ..statuses import no_place
 from ..statuses import refusal
 from ..tls import Trust
 from .http import begin
@@ -160,6 +161,9 @@ class WebDAVDialect(WebDAVWriting):
         )
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, Refused) and exc.status == 409:
+            # RFC 4918, sections 9.3.1, 9.7.1 and 9.9.4: there is no folder for it.
+            return no_place(key, "WebDAV server (409)")
         if isinstance(exc, Refused):
             return refusal(exc.status, key, "WebDAV server", self.settings)
         if isinstance(exc, Locked):
