@@ -554,7 +554,7 @@ class Settings(Mapping[str, t.Any]):
         for name, row in TABLE.items():
             if name in config:
                 values[name] = row.read(config)
-        self._values = values
+        self._values = Options(values)
 
     def __getitem__(self, name: str) -> t.Any:
         return self._values[name]

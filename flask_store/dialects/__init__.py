@@ -817,7 +817,10 @@ class Dialect:
             return error
         found = tls.explained(exc, key, self.trust)
         hint = tls.hint(exc, self.trust) if found is None else ""
-        return type(error)(f"{error} {hint}", key) if error and hint else found or error
+        if error is None or not hint:
+            return found or error
+        said = str(error).rstrip(".")
+        return type(error)(f"{said}. {hint}", key)
 
     @property
     def trust(self) -> tls.Trust:

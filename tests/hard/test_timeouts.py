@@ -209,6 +209,25 @@ def stored(store: FsspecStore, relay: StallingRelay) -> None:
     store.save(FILE, "new.bin")
 
 
+#: The rows that talk for a while before they can ask for a file, and after how many
+#: bytes of that the server falls silent.
+SESSIONS = ["SFTP by sshfs", "SFTP by paramiko", "FTP", "SMB"]
+SIZES = [30, 200, 600, 1200, 1500, 1800, 2100, 2400, 2700, 3000]
+
+
+class Handshake(t.NamedTuple):
+    """The server is silent after some bytes; perhaps it has answered by then.
+
+    :param size: how many bytes.
+    """
+
+    size: int
+
+    def __call__(self, store: FsspecStore, relay: StallingRelay) -> None:
+        relay.passing = self.size
+        store.exists("small.txt")
+
+
 Case: t.TypeAlias = t.Callable[[FsspecStore, StallingRelay], None]
 
 #: Those of one list run at one time.
@@ -277,6 +296,11 @@ def outcomes() -> t.Iterator[t.Callable[[str, Case], Outcome]]:
                     if limit_of(row, case):
                         done[row, case] = pool.submit(run, row, place, case)
             wait(done.values())
+        for row in places.keys() & SESSIONS:
+            for size in SIZES:
+                case = Handshake(size)
+                done[row, case] = pool.submit(run, row, places[row], case)
+        wait(done.values())
 
         def outcome(row: str, case: Case) -> Outcome:
             if row in left_out:
@@ -311,6 +335,17 @@ def test_limit(
     assert isinstance(error, StoreUnavailable), (error, seconds)
     limit = limit_of(row, case)
     assert limit / 2 <= seconds < 4 * limit, f"{seconds:.1f} s in place of {limit:g} s"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("row", SESSIONS)
+def test_handshake(
+    row: str, size: int, outcomes: t.Callable[[str, Case], Outcome]
+) -> None:
+    """Wherever a server falls silent while a store connects, that ends."""
+    error, seconds = outcomes(row, Handshake(size))
+    assert error is None or isinstance(error, StoreUnavailable), error
+    assert seconds < 4 * TIMEOUT
 
 
 def test_every_row_is_measured() -> None:

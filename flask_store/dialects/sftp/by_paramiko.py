@@ -148,7 +148,9 @@ class ParamikoDialect(SSHDialect):
             isinstance(exc, paramiko.SSHException) and "known_hosts" in str(exc)
         ):
             return self._bad_host()
-        if isinstance(exc, paramiko.AuthenticationException):
+        # paramiko says so, too, of a server that falls silent or hangs up meanwhile.
+        broken = "timeout" in str(exc) or "transport shut down" in str(exc)
+        if isinstance(exc, paramiko.AuthenticationException) and not broken:
             return t.cast(StoreError, self._explain_ssh(PermissionError, key))
         lost = (
             paramiko.SSHException,

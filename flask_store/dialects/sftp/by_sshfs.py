@@ -145,6 +145,9 @@ class SshfsDialect(SSHDialect):
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, asyncssh.HostKeyNotVerifiable):
             return self._bad_host()
+        if isinstance(exc, ValueError) and "SFTP connections" in str(exc):
+            # sshfs could open no channel, because the server does not answer.
+            return t.cast(StoreError, self._explain_ssh(ConnectionError, key))
         for ssh_error, builtin_error in BUILTINS:
             if isinstance(exc, ssh_error):
                 return t.cast(StoreError, self._explain_ssh(builtin_error, key))
