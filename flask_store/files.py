@@ -30,6 +30,7 @@ class FileStore(t.Protocol):
 
     destination: str
     dialect: Dialect
+    longest_key: int
 
     @property
     def uri(self) -> str: ...
@@ -48,7 +49,7 @@ class FileStore(t.Protocol):
     def exists(self, name: str) -> bool: ...
     def stat(self, name: str) -> Stat: ...
     def delete(self, name: str) -> None: ...
-    def upload(self, name: str) -> Upload | None: ...
+    def upload(self, name: naming.Name) -> Upload | None: ...
     def absolute_path(self, name: str) -> str: ...
     def relative_url(self, name: str) -> str: ...
     def absolute_url(self, name: str) -> str: ...
@@ -93,10 +94,10 @@ class FileWrapper:
     _reference: Reference | None = None
 
     def __init__(
-        self, filename: str, provider: Owner, upload: Upload | None = None
+        self, filename: naming.Name, provider: Owner, upload: Upload | None = None
     ) -> None:
         #: The file's path in the store: destination and name.
-        self.key: str = provider.relative_path(filename)
+        self.key: str = provider.relative_path(naming.text(filename))
         # The key says it all, so the store is taken without its destination. One that
         # is no FsspecStore has those of its methods that it needs.
         self.provider = t.cast("FileStore", provider.at(None))

@@ -6,8 +6,11 @@ lies on a disk or in a bucket, is for the stores and their dialects to say.
 
 from __future__ import annotations
 
+import os
 import re
+import typing as t
 import unicodedata
+from pathlib import PurePath
 
 import shortuuid
 
@@ -16,6 +19,9 @@ from .media_types import COMPRESSED
 from .media_types import content_type
 from .media_types import TYPES
 from .media_types import UNKNOWN
+
+#: A key, the name of a file or a folder, as an application may give it.
+Name: t.TypeAlias = str | os.PathLike[str]
 
 #: The private folder in which unfinished files are kept: part of no key.
 STAGING = ".flask-store"
@@ -68,22 +74,45 @@ _PLAIN = re.compile(
 _LONGEST_INPUT = 2048
 
 
-def clean(filename: str) -> str:
+def text(name: object, word: str = "key") -> str:
+    """Return a key, a file name or a destination as text. A path of ``pathlib`` has
+    slashes on every system, and ``Path()`` is the root.
+
+    :param word: what it is, for the error.
+    :raises InvalidName: if it is neither text nor a path.
+    """
+    if isinstance(name, str):
+        return name
+    if isinstance(name, PurePath):
+        return name.as_posix() if name.parts else ""
+    path = os.fspath(name) if isinstance(name, os.PathLike) else None
+    if not isinstance(path, str):
+        raise InvalidName(f"A {word} is a str or a path, not {type(name).__name__}.")
+    return path
+
+
+def clean(filename: Name, folder: str = "", limit: int = MAX_KEY) -> str:
     """Return a safe, portable and readable file name for what a client sent.
 
     The directory parts are dropped. A name with nothing to read in it is replaced
     by a UUID that keeps the extension, so there is always a result.
 
     :param filename: the name as the client sent it; it is not trusted.
+    :param folder: the one that it will be in. The stem is shortened if the key would be
+        too long.
+    :param limit: the longest key, in bytes of UTF-8.
     """
+    if not isinstance(filename, str):
+        filename = text(filename, "file name")
     part = _SEPARATOR.split(filename)[-1]
-    if _PLAIN.match(part):
+    # A character has four bytes at most.
+    if _PLAIN.match(part) and len(part) + 4 * len(folder) < limit:
         return part
     name, extension = _portable(part)
-    return name or shortuuid.uuid() + extension
+    return _fit(name or shortuuid.uuid() + extension, folder, limit)
 
 
-def clean_destination(destination: str | None) -> str:
+def clean_destination(destination: Name | None) -> str:
     """Return the safe and portable form of a folder, without slashes at its ends.
 
     Each part is cleaned as :func:`clean` would. A part with nothing to read in it
@@ -92,8 +121,12 @@ def clean_destination(destination: str | None) -> str:
     :param destination: the folder, or ``None`` for the root of the store.
     :raises InvalidName: if a part is ``..`` or has nothing to read in it.
     """
-    if not destination or _PLAIN.match(destination):
-        return destination or ""
+    if not destination:
+        return ""
+    if not isinstance(destination, str):
+        destination = text(destination, "destination")
+    if _PLAIN.match(destination):
+        return destination
     names = []
     for part in _SEPARATOR.split(destination):
         name, _ = _portable(part)
@@ -124,16 +157,27 @@ def split(name: str) -> tuple[str, str]:
     return stem, extension
 
 
-def unique(name_or_key: str) -> str:
-    """Return the name with a UUID before its extension.
+def unique(name_or_key: str, limit: int = MAX_KEY) -> str:
+    """Return the name with a UUID before its extension, and with a shorter stem if the
+    key would be too long.
 
     :param name_or_key: the original name, or a key: only its last component changes.
+    :param limit: the longest key, in bytes of UTF-8.
+    :raises InvalidName: if its folder leaves no room for a UUID.
     """
     folder, slash, name = name_or_key.rpartition("/")
-    return f"{folder}{slash}{_shorten(name, '_' + shortuuid.uuid())}"
+    room = limit - len(f"{folder}{slash}".encode())
+    found = _shorten(name, f"_{shortuuid.uuid()}", min(room, MAX_NAME))
+    if len(found.encode()) > room:
+        raise InvalidName(
+            f"The name {quoted(name)} is taken, and its folder is so deep that a key of"
+            f" {limit} bytes has no room for another one. Use a shorter destination.",
+            name_or_key,
+        )
+    return f"{folder}{slash}{found}"
 
 
-def check(key: str, folder: str = "") -> str:
+def check(key: Name, folder: str = "") -> str:
     """Return the key of an existing file unchanged, if it is safe to use.
 
     Odd names that exist must stay within reach, so nothing is cleaned here and ``*``,
@@ -144,7 +188,7 @@ def check(key: str, folder: str = "") -> str:
     :raises InvalidName: if the key could mean anything but a file in the store.
     """
     if not isinstance(key, str):
-        raise InvalidName(f"A key is a str, not {type(key).__name__}.")
+        key = text(key)
     # A name that is absolute would not be seen behind a folder.
     whole = f"{folder}/{key}" if folder else key
     for part in (key, whole) if folder else (key,):
@@ -182,7 +226,7 @@ def folded(key: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).casefold())
 
 
-def join(*parts: str) -> str:
+def join(*parts: Name) -> str:
     """Join parts of a key with single slashes, and drop the empty ones.
 
     Unlike :func:`os.path.join`, a later part that starts with a slash does not
@@ -191,11 +235,12 @@ def join(*parts: str) -> str:
     :param parts: folders and a file name. They are joined, not cleaned.
     :raises InvalidName: if one of them contains ``..``.
     """
-    names = [name for part in parts for name in part.split("/") if name]
+    written = [p if isinstance(p, str) else text(p, "part of a path") for p in parts]
+    names = [name for part in written for name in part.split("/") if name]
     key = "/".join(names)
     if ".." in _SEPARATOR.split(key):
         raise InvalidName(f"{quoted(key)} contains '..'. Join plain names only.", key)
-    return "/" + key if parts and parts[0].startswith("/") else key
+    return "/" + key if written and written[0].startswith("/") else key
 
 
 def _portable(part: str) -> tuple[str, str]:
@@ -272,12 +317,23 @@ def _guard(name: str) -> str:
     return f"_{name}" if acts else name
 
 
-def _shorten(name: str, suffix: str = "") -> str:
-    """Put the suffix between stem and extension and cut the stem to fit."""
+def _shorten(name: str, suffix: str = "", room: int = MAX_NAME) -> str:
+    """Put the suffix between stem and extension and cut the stem to fit.
+
+    :param room: in bytes. The suffix and the extension stay whole in any case.
+    """
     stem, extension = split(name)
-    room = MAX_NAME - len(suffix) - len(extension)
-    cut = stem.encode()[:room].decode(errors="ignore")
+    left = max(0, room - len(suffix) - len(extension))
+    cut = stem.encode()[:left].decode(errors="ignore")
     return (stem if cut == stem else cut.rstrip(_EDGES)) + suffix + extension
+
+
+def _fit(name: str, folder: str, limit: int) -> str:
+    """Cut the stem of a clean name, so that its key fits, if it has room for one."""
+    room = limit - len(folder.encode()) - 1
+    if len(name.encode()) <= room or room <= len(split(name)[1]):
+        return name
+    return _settle(_shorten(name, room=room))
 
 
 def _split_last(name: str) -> tuple[str, str]:

@@ -199,12 +199,12 @@ class Sync:
             # A file on disk is read twice, which is cheaper than a temporary copy.
             md5 = _md5(self.source.stream_version(original, 0, original.size))
             with self.source.open(name) as file:
-                self.target.put(name, file, on_conflict, original.content_type)
+                self.target.put(name, file, on_conflict, like=original)
         else:
             digest = _Digest(self.source.stream_version(original, 0, original.size))
             with io.BufferedReader(Streamed(digest)) as reader:
                 file = t.cast("t.IO[bytes]", reader)
-                self.target.put(name, file, on_conflict, original.content_type)
+                self.target.put(name, file, on_conflict, like=original)
             md5 = digest.md5.hexdigest()
         self._copied[name] = original, md5
 

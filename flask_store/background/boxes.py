@@ -18,6 +18,7 @@ import shortuuid
 from ..concurrency.greenlets import lock
 from ..uploads.disk import Unnamed
 from ..uploads.modes import PRIVATE
+from ..uploads.properties import NO_PROPERTIES
 from ..uploads.source import Source
 from .copying import copy_into
 from .entries import BadJournal
@@ -92,6 +93,11 @@ class Box:
                 content_type=content_type,
                 saved=time.time(),
                 token=shortuuid.uuid(),
+                properties=(
+                    None
+                    if source.properties is NO_PROPERTIES
+                    else source.properties.as_json()
+                ),
                 blocks=max(reserved, info.st_blocks * 512 + info.st_blksize),
             )
             files.note(entry)

@@ -18,6 +18,7 @@ from dataclasses import fields
 from .. import naming
 from ..concurrency.greenlets import offload
 from ..uploads.disk import sync_name
+from ..uploads.properties import Properties
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Entry:
         have stored.
     :param digest: the SHA-256 of the deleted bytes, in hexadecimal digits.
     :param blocks: how many bytes it takes on the disk, as the quota counts them.
+    :param properties: what is stored beside it, as :meth:`.Properties.as_json` has it.
     """
 
     key: str
@@ -66,6 +68,7 @@ class Entry:
     deleted: bool = False
     digest: str | None = None
     blocks: int = 0
+    properties: dict[str, t.Any] | None = None
 
 
 #: The Python types that a field may have, by its annotation.
@@ -75,6 +78,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "str | None": (str, type(None)),
+    "dict[str, t.Any] | None": (dict, type(None)),
 }
 
 
@@ -102,6 +106,8 @@ def parse(text: bytes, name: str) -> Entry:
         dt.datetime.fromtimestamp(entry.saved, dt.UTC)
         if min(entry.size, entry.attempts, entry.blocks) < 0:
             raise ValueError("a number is negative")
+        if entry.properties:
+            Properties.from_json(entry.properties)
         if not entry.content_type.isprintable():
             raise ValueError("the content type is not one line")
     except (ValueError, TypeError, OverflowError, OSError, RecursionError) as exc:

@@ -16,7 +16,9 @@ from ..dialects import Stat
 from ..dialects import utc
 from ..dialects.bodies import bounds
 from ..dialects.bodies import FilePart
+from ..dialects.handles import HandleFile
 from ..uploads.disk import Unnamed
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import Background
 from .entries import Entry
@@ -102,7 +104,10 @@ class WaitingFiles:
 
     def open(self, key: str) -> t.IO[bytes]:
         waiting = self.background.find(key)
-        return self.stored.open(key) if waiting is None else waiting[1]
+        if waiting is None:
+            return self.stored.open(key)
+        entry, file = waiting
+        return t.cast("t.IO[bytes]", HandleFile(file, entry.size))
 
 
 class SpooledFiles(WaitingFiles):
@@ -151,4 +156,5 @@ class WaitingHold(Hold):
 
 
 def _described(entry: Entry) -> Stat:
-    return Stat(entry.key, entry.size, utc(entry.saved), None, entry.content_type)
+    stat = Stat(entry.key, entry.size, utc(entry.saved), None, entry.content_type)
+    return stat.keeping(properties=Properties.from_json(entry.properties))

@@ -18,6 +18,7 @@ from ..dialects import whole
 from ..dialects.errors import NoAnswer
 from ..exceptions import FileExists
 from ..exceptions import StoreError
+from ..uploads.properties import Properties
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
 from .holding import Held
@@ -68,6 +69,8 @@ class Sending:
             source = upload.source = Source(file, None, stop=files.stop)
             if entry.token is not None:
                 source.token = entry.token
+            if entry.properties:
+                source.properties = Properties.from_json(entry.properties)
             if source.size != entry.size:
                 raise DamagedError(
                     f"{files.data} has {source.size} bytes in place of {entry.size}."

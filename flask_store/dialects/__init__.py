@@ -89,6 +89,8 @@ NO_CHAIN = (
     " 'simplecache::s3://bucket/folder', or the URL of the storage itself."
 )
 
+IS_FOLDER = "{} is a folder, which no file replaces. Choose another name."
+
 DESTINATION_IS_FILE = (
     "The destination {} is a file. Choose another one, or move that file away."
 )
@@ -113,11 +115,15 @@ class Dialect:
     #: The metadata by which a save knows its own file again; ``None`` where the
     #: protocol keeps no metadata.
     token_name: t.ClassVar[str | None] = None
+    #: Whether a file keeps the properties of its upload, such as a Content-Encoding.
+    keeps_properties: t.ClassVar[bool] = False
     #: Whether :meth:`sign` gives links.
-    signs: t.ClassVar[bool] = False
+    signs: bool = False
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: The longest key, in bytes of UTF-8.
+    longest_key: int = naming.MAX_KEY
     #: The texts in a name with which fsspec's filesystem opens no URL.
     unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.

@@ -175,7 +175,7 @@ class FilePart(Body):
     part, even if the file has grown meanwhile: the client would take further bytes for
     the next response on its connection.
 
-    :param file: closed together with this.
+    :param file: that stands at its start; closed together with this.
     :param start: the first byte of the part.
     :param stop: the one after its last.
     """
@@ -183,7 +183,8 @@ class FilePart(Body):
     def __init__(self, file: t.BinaryIO, start: int, stop: int) -> None:
         # A disk is not asked before somebody wants the bytes.
         self.file = file
-        file.seek(start)
+        if start:
+            file.seek(start)
         self._stop = stop
         self._left = stop - start
         self.explained = nullcontext

@@ -115,6 +115,13 @@ def is_encoded(headers: Mapping[str, str]) -> bool:
     return coding not in ("", "identity")
 
 
+def without_encoding(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that say how long a response is, without its Content-Encoding: those
+    of bytes that are stored so."""
+    names = ("Content-Length", "Content-Range", "ETag")
+    return {name: headers[name] for name in names if name in headers}
+
+
 def whole_size(headers: Mapping[str, str]) -> int | None:
     """The size of the whole file, if the response tells it."""
     match = _PART.match(headers.get("Content-Range") or "")

@@ -1,4 +1,4 @@
-"""An open file of a server, of which exactly *size* bytes are read."""
+"""Files that are open for reading, and behave as those of :mod:`io` do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,43 @@ from .bodies import joined
 from .errors import NoAnswer
 
 
-class HandleFile(io.RawIOBase):
+class ReadOnlyFile(io.RawIOBase):
+    """A file for reading, whose child says what :meth:`tell`, :meth:`seek` and
+    ``readinto`` do. A file that is closed raises :exc:`ValueError`."""
+
+    #: As files on disk have it.
+    mode = "rb"
+
+    def readable(self) -> bool:
+        self.check_open()
+        return True
+
+    def seekable(self) -> bool:
+        self.check_open()
+        return True
+
+    def check_open(self) -> None:
+        """:raises ValueError: if the file is closed."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+
+    def target(self, offset: int, whence: int, position: int, size: int) -> int:
+        """Where a ``seek`` leads.
+
+        :param position: where the file stands.
+        :param size: of the file, in bytes.
+        :raises ValueError: if that is before the first byte.
+        """
+        self.check_open()
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: position, io.SEEK_END: size}
+        if whence not in origin:
+            raise ValueError(f"whence is {whence!r}; it must be 0, 1 or 2.")
+        if origin[whence] + offset < 0:
+            raise ValueError(f"negative seek position {origin[whence] + offset}")
+        return origin[whence] + offset
+
+
+class HandleFile(ReadOnlyFile):
     """A file for reading, which a server or a third party's filesystem has opened.
 
     :param file: the file object of the library; it is closed together with this.
@@ -25,29 +61,23 @@ class HandleFile(io.RawIOBase):
         self, file: t.IO[bytes], size: int, check: Callable[[], None] | None = None
     ) -> None:
         self._file = file
-        self._size = size
+        self.size = size
         self._check = check
         self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
+        self.check_open()
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
-        position = max(0, origin[whence] + offset)
+        position = self.target(offset, whence, self._position, self.size)
         if position != self._position:
             self._file.seek(position)
             self._position = position
         return position
 
     def readinto(self, buffer: t.Any) -> int:
-        remaining = self._size - self._position
+        remaining = self.size - self._position
         count = min(len(buffer), remaining)
         if count <= 0:
             return 0
@@ -57,7 +87,7 @@ class HandleFile(io.RawIOBase):
         if len(data) > count:
             raise NoAnswer("there are more bytes than were announced")
         self._position += len(data)
-        if self._position == self._size and self._check is not None:
+        if self._position == self.size and self._check is not None:
             self._check()
         buffer[: len(data)] = data
         return len(data)

@@ -38,6 +38,7 @@ from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
 from . import first_of
+from . import IS_FOLDER
 from . import Location
 from . import Mode
 from . import NOT_A_FILE
@@ -257,9 +258,12 @@ class LocalDialect(Dialect):
     def _check_folder(self, exc: OSError, key: str) -> None:
         """See whether the folder of a new file is to blame for an error.
 
-        :raises FileExists: if it is, or lies below, a file.
+        :raises FileExists: if it is, or lies below, a file; or if the file itself would
+            replace a folder.
         :raises StoreUnavailable: if the whole store is gone.
         """
+        if exc.errno == errno.EISDIR:
+            raise FileExists(IS_FOLDER.format(naming.quoted(key)), key) from exc
         if isinstance(exc, FileNotFoundError):
             self._check_root()
         elif exc.errno in (errno.ENOTDIR, errno.ELOOP):
@@ -366,7 +370,7 @@ class LocalDialect(Dialect):
                 if exc.errno in NO_DATA:
                     raise FileNotFoundError(exc.errno, exc.strerror, key) from exc
                 raise
-        file = DiskFile(number, place.path, key, self.explain)
+        file = DiskFile(number, key, self.explain)
         try:
             return file, _described(os.fstat(number), key)
         except BaseException:
@@ -525,15 +529,13 @@ class DiskFile(io.FileIO):
     def __init__(
         self,
         descriptor: int,
-        path: str,
         key: str,
         explain: t.Callable[[Exception, str], StoreError | None],
     ) -> None:
         self._descriptor = descriptor
         # FileIO would warn of one that nobody has closed. Files of other stores do not.
         super().__init__(self._descriptor, "rb", closefd=False)
-        self.name: str = path
-        self._key = key
+        self.name: str = key
         self._explain = explain
 
     def close(self) -> None:
@@ -546,13 +548,22 @@ class DiskFile(io.FileIO):
         try:
             return super().readinto(buffer)
         except OSError as exc:
-            raise (self._explain(exc, self._key) or exc) from exc
+            raise (self._explain(exc, self.name) or exc) from exc
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:
+                raise (self._explain(exc, self.name) or exc) from exc
+            # What io says of every other file that has no such byte.
+            raise ValueError(f"negative seek position {offset}") from exc
 
     def readall(self) -> bytes:
         try:
             return super().readall()
         except OSError as exc:
-            raise (self._explain(exc, self._key) or exc) from exc
+            raise (self._explain(exc, self.name) or exc) from exc
 
 
 def _described(found: os.stat_result | None, key: str) -> Stat:

@@ -14,6 +14,7 @@ from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
 from . import first_of
+from . import IS_FOLDER
 from . import Mode
 from . import Span
 from . import Stat
@@ -21,6 +22,7 @@ from . import Unreachable
 from .bodies import bounds
 from .bodies import FilePart
 from .errors import version_gone
+from .handles import HandleFile
 
 if t.TYPE_CHECKING:
     from .claims import Claim
@@ -48,6 +50,8 @@ class MemoryDialect(Dialect):
             if mode == "create" and self.fs.exists(path):
                 raise FileExistsError(path)
             self._ready(path)
+            if self.fs.isdir(path):
+                raise FileExists(IS_FOLDER.format(naming.quoted(key)), key)
             self.fs.pipe_file(path, staged)
 
     def adopt(self, claim: Claim, staged: Stat) -> None:
@@ -80,7 +84,8 @@ class MemoryDialect(Dialect):
 
     def open(self, key: str) -> t.IO[bytes]:
         # All readers of fsspec's own file object share one position.
-        return io.BytesIO(self.fs.cat_file(self.path(key)))
+        data = self.fs.cat_file(self.path(key))
+        return t.cast("t.IO[bytes]", HandleFile(io.BytesIO(data), len(data)))
 
     def is_one_file(self, old: str, new: str) -> bool:
         return old == new

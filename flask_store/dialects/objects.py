@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from .. import media_types
 from .. import naming
 from ..exceptions import NotConfiguredError
+from ..uploads.properties import NO_PROPERTIES
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import Dialect
 from . import Fetched
@@ -98,6 +100,7 @@ class ObjectDialect(Dialect):
     """
 
     token_name = TOKEN
+    keeps_properties = True
     #: The errors after which nobody knows whether an upload is stored. Then the object
     #: is looked at.
     unsure: t.ClassVar[tuple[type[Exception], ...]] = (NoAnswer,)
@@ -116,6 +119,8 @@ class ObjectDialect(Dialect):
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self.bucket, self._prefix = self.split_root(self.root)
+        # What limits a key limits the name of an object, of which the prefix is a part.
+        self.longest_key = naming.MAX_KEY - len(self.absolute_path("").encode())
         #: Whether a request has found the bucket, so that a 404 is about an object.
         self._bucket_seen = False
         #: The names that this process (or its parent, before it forked) is creating.
@@ -128,7 +133,8 @@ class ObjectDialect(Dialect):
     ) -> None:
         """Store a whole object, or nothing.
 
-        :param source: can be read again; see :meth:`.Dialect.stage`.
+        :param source: can be read again; see :meth:`.Dialect.stage`. Its properties are
+            stored, too.
         :param token: to be kept in the metadata :attr:`.Dialect.token_name`.
         :param new: whether the name has to be free, in one step.
         :raises FileExistsError: if it has to be, and is not.
@@ -169,9 +175,13 @@ class ObjectDialect(Dialect):
         """
         raise NotImplementedError
 
-    def copy(self, source: str, target: str, etag: str, new: bool) -> Stat | None:
-        """Copy an object within the bucket.
+    def copy(
+        self, source: str, target: str, content_type: str, etag: str, new: bool
+    ) -> Stat | None:
+        """Copy an object within the bucket. The copy is stored as :meth:`put` would
+        store it, with the same settings.
 
+        :param content_type: of the original, and of the copy.
         :param etag: of the version to copy, and no other one.
         :param new: whether the target has to be free, in one step.
         :return: the copy, if the answer tells of it.
@@ -231,12 +241,14 @@ class ObjectDialect(Dialect):
         content_type: str | None,
         checksum: str | None = None,
         token: str | None = None,
+        properties: Properties = NO_PROPERTIES,
     ) -> Stat:
         """What is known of an object, under its key.
 
         :param name: in the bucket.
         :param etag: with quotes or without.
         :param content_type: as stored; by default what the name suggests.
+        :param properties: what else the storage keeps beside it.
         """
         key = name[len(self._prefix) + 1 :] if self._prefix else name
         return Stat(
@@ -246,7 +258,7 @@ class ObjectDialect(Dialect):
             etag.strip('"') if etag else None,
             content_type or media_types.content_type(key),
             checksum,
-        ).with_token(token)
+        ).keeping(token, properties)
 
     def no_bucket(self) -> NotConfiguredError:
         """The error for a bucket that is not there."""
@@ -351,7 +363,8 @@ class ObjectDialect(Dialect):
         if not new and self._is_there(path):
             raise FileExistsError(claim.key)
         try:
-            copy = self.copy(source, target, staged.etag or "", new)
+            etag = staged.etag or ""
+            copy = self.copy(source, target, claim.content_type, etag, new)
         except FileExistsError:
             # One of the two conditions, and not every server says which.
             if self._is_there(path):

@@ -15,6 +15,7 @@ from .bodies import part
 from .bodies import Span
 from .bodies import whole
 from .errors import NoAnswer
+from .handles import ReadOnlyFile
 
 #: The size of the first range after a seek, in bytes.
 BLOCK = 64 * 1024
@@ -31,7 +32,7 @@ def ranged(dialect: Dialect, fetched: Fetched | None) -> StoredFile:
     return StoredFile(RangedFile(dialect, fetched), BLOCK)
 
 
-class RangedFile(io.RawIOBase):
+class RangedFile(ReadOnlyFile):
     """The raw file behind :func:`ranged`.
 
     It begins with one response that has the whole file. After a seek it requests 64
@@ -50,16 +51,17 @@ class RangedFile(io.RawIOBase):
         self._pieces: Iterator[bytes] = whole(fetched)
         self._piece = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.stat.size
 
-    def seekable(self) -> bool:
-        return True
+    def tell(self) -> int:
+        self.check_open()
+        return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        end = self.stat.size
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: end}
-        position = max(0, origin[whence] + offset)
+        position = self.target(offset, whence, self.position, self.size)
         if position != self.position:
             self.position, self._size = position, BLOCK
             self._close_range()

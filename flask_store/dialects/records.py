@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
+
+from ..uploads.properties import NO_PROPERTIES
+from ..uploads.properties import Properties
 
 #: The most files that a view counts, which is also what S3 lists with one request.
 PAGE = 1000
@@ -37,11 +41,27 @@ class Stat:
     #: The token of the save that stored the file, if the storage keeps it. It is not a
     #: field, so that tables of files do not show it.
     token: t.ClassVar[str | None] = None
+    #: What else the storage keeps beside the file, which a listing does not tell.
+    properties: t.ClassVar[Properties] = NO_PROPERTIES
 
-    def with_token(self, token: str | None) -> Stat:
-        """Set the token of the save that stored the file, and return this record."""
+    @property
+    def content_encoding(self) -> str | None:
+        """How the bytes are compressed that the storage has and gives, such as
+        ``"gzip"`` (RFC 9110, section 8.4); ``None`` if they are not, or if the storage
+        keeps no such header. A listing does not tell."""
+        return self.properties.content_encoding
+
+    def keeping(
+        self, token: str | None = None, properties: Properties = NO_PROPERTIES
+    ) -> Stat:
+        """Set the token and the properties, and return this record."""
         object.__setattr__(self, "token", token)
+        object.__setattr__(self, "properties", properties)
         return self
+
+    def named(self, name: str) -> Stat:
+        """The same under another name."""
+        return replace(self, name=name).keeping(self.token, self.properties)
 
     @property
     def version(self) -> tuple[object, ...]:

@@ -13,12 +13,14 @@ from urllib.parse import unquote
 
 from .. import naming
 from ..exceptions import FileExists
+from ..exceptions import InvalidName
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
+from . import IS_FOLDER
 from . import Mode
 from . import NOT_A_FILE
 from . import Stat
@@ -117,8 +119,19 @@ class StagedDialect(Dialect):
     def put_file(self, staged: Staged, key: str, content_type: str, mode: Mode) -> None:
         path = self.path(key, follow=False)
         rename = self._rename_new if mode == "create" else self.rename_over
-        self._in_folder(path, lambda: rename(staged.path, path))
+        try:
+            self._in_folder(path, lambda: rename(staged.path, path))
+        except Exception as exc:
+            if mode == "overwrite" and not self._is_lost(exc) and self._is_folder(path):
+                raise FileExists(IS_FOLDER.format(naming.quoted(key)), key) from exc
+            raise
         staged.is_private = False
+
+    def _is_folder(self, path: str) -> bool:
+        try:
+            return bool(self._info(path)["type"] == "directory")
+        except NOT_A_FILE:
+            return False
 
     def _rename_new(self, old: str, new: str) -> None:
         """Rename a file.
@@ -179,7 +192,7 @@ class StagedDialect(Dialect):
         and call the function once more."""
         try:
             call()
-        except FileExistsError:
+        except (FileExistsError, InvalidName):
             raise
         except Exception as exc:
             error = self.explain(exc, None)

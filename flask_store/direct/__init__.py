@@ -93,7 +93,7 @@ class DirectUpload:
 
 def presign(
     store: FileStore,
-    filename: str,
+    filename: naming.Name,
     content_type: str | None,
     max_size: int,
     expires: int,
@@ -103,7 +103,9 @@ def presign(
         raise ValueError(f"max_size is {max_size!r}; it must be at least 1 byte.")
     if expires < 1:
         raise ValueError(f"expires is {expires!r}; it must be at least 1 second.")
-    key = store.key(naming.unique(naming.clean(filename)))
+    limit = store.longest_key
+    name = naming.clean(filename, store.destination, limit)
+    key = naming.unique(store.key(name), limit)
     claim = Claim(
         key=key,
         destination=store.destination,

@@ -178,7 +178,11 @@ def _respond(
     headers = {
         "Cache-Control": caching,
         **presentation.headers(
-            name, found.content_type, store.inline_types, download_as
+            name,
+            found.content_type,
+            store.inline_types,
+            download_as,
+            found.properties.content_encoding,
         ),
         **front,
     }
@@ -187,6 +191,8 @@ def _respond(
     mine = conditions.validators(found, dt.datetime.now(dt.UTC))
     part = conditions.part(request, found.size, mine)
     headers |= _described(part, mine, found.size)
+    if part.status >= 300:  # there are no bytes that it could be about
+        headers.pop("Content-Encoding", None)
     response = kind(status=part.status, headers=headers)
     sends = part.status in (200, 206) and request.method == "GET"
     if fetched and not (sends and (part.start, part.stop) == fetched[1:3]):

@@ -52,6 +52,7 @@ SANDBOX = _SOURCES + "sandbox"
 SANDBOX_MEDIA = _SOURCES + "sandbox allow-same-origin"
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+\Z")
+_CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$%&'+^_`~-]{0,39}\Z")
 # attr-char of RFC 5987, section 3.2.1, beside letters and digits.
 _ATTR_CHAR = "!#$&+-.^_`|~"
 
@@ -60,6 +61,13 @@ def essence(content_type: str) -> str:
     """The type without its parameters; what is none becomes "some bytes"."""
     kind = parse_options_header(content_type)[0].strip().lower()
     return kind if _TYPE.match(kind) else UNKNOWN
+
+
+def charset(content_type: str) -> str:
+    """The charset that a text is stored with; UTF-8 if none is said, or what is said
+    cannot be the name of one (RFC 2978, section 2.3)."""
+    said = parse_options_header(content_type)[1].get("charset", "")
+    return said if _CHARSET.match(said) else "utf-8"
 
 
 def is_inline(content_type: str, allowed: Iterable[str] = INLINE_TYPES) -> bool:
@@ -80,12 +88,15 @@ def headers(
     content_type: str,
     allowed: Iterable[str],
     download_as: str | None = None,
+    content_encoding: str | None = None,
 ) -> dict[str, str]:
     """The headers that say what a file is and how far it is trusted.
 
     :param name: its file name.
     :param allowed: the types that may be shown.
     :param download_as: save it under this name, whatever it is.
+    :param content_encoding: how its bytes are compressed. That changes nothing else: a
+        browser judges what it has decompressed by the same type.
     """
     kind = essence(content_type)
     shown = _is_inline(kind, allowed) and download_as is None
@@ -93,8 +104,12 @@ def headers(
     if CODE.match(kind):
         sent = "text/plain" if shown else UNKNOWN
     media = kind.startswith(("audio/", "video/"))
+    encoded = {"Content-Encoding": content_encoding} if content_encoding else {}
     return {
-        "Content-Type": get_content_type(sent, "utf-8"),
+        **encoded,
+        "Content-Type": get_content_type(
+            sent, charset(content_type) if ";" in content_type else "utf-8"
+        ),
         "Content-Disposition": disposition(
             "inline" if shown else "attachment", download_as or name
         ),

@@ -42,6 +42,9 @@ class BaseStore:
     #: provider that is no FsspecStore has to register a route of its own.
     register_route: bool = False
 
+    #: The longest key that the storage takes, in bytes of UTF-8.
+    longest_key: int = naming.MAX_KEY
+
     #: The settings that must be there.
     REQUIRED_CONFIGURATION: t.ClassVar[tuple[str, ...]] = ()
 
@@ -54,7 +57,7 @@ class BaseStore:
 
     def __init__(
         self,
-        destination: str | None = None,
+        destination: naming.Name | None = None,
         config: Mapping[str, t.Any] | None = None,
     ) -> None:
         if config is None and self._bound is not None:
@@ -99,7 +102,7 @@ class BaseStore:
 
     @classmethod
     def from_config(
-        cls, config: Mapping[str, t.Any], destination: str | None = None
+        cls, config: Mapping[str, t.Any], destination: naming.Name | None = None
     ) -> t.Self:
         """A store with no application, for scripts and notebooks.
 
@@ -167,7 +170,7 @@ class BaseStore:
     def __deepcopy__(self, memo: t.Any) -> t.Self:
         return self
 
-    def at(self, destination: str | None) -> t.Self:
+    def at(self, destination: naming.Name | None) -> t.Self:
         """The same store with another destination."""
         if not destination and not self.destination:
             return self
@@ -190,13 +193,13 @@ class BaseStore:
         """The parts of a path as one path that the provider can use."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'join'.")
 
-    def upload(self, name: str) -> BackgroundUpload | None:
+    def upload(self, name: naming.Name) -> BackgroundUpload | None:
         """The upload of a file that still goes on in the background."""
         return None
 
     # -- names and addresses, of any provider --------------------------------
 
-    def safe_filename(self, filename: str) -> str:
+    def safe_filename(self, filename: naming.Name) -> str:
         """A name that is safe to use and, at this moment, free.
 
         A taken name gets a short UUID. By the time you write, somebody else may
@@ -204,29 +207,31 @@ class BaseStore:
 
         :param filename: as the client sent it.
         """
-        name = naming.clean(filename)
-        return naming.unique(name) if self.exists(name) else name
+        name = naming.clean(filename, self.destination, self.longest_key)
+        if self.exists(name):
+            name = naming.unique(self.key(name), self.longest_key).rpartition("/")[2]
+        return name
 
-    def key(self, name: str) -> str:
+    def key(self, name: naming.Name) -> str:
         """The checked name of a file, relative to the whole store.
 
         :raises InvalidName: if it leads anywhere else.
         """
         return naming.check(name, self.destination)
 
-    def relative_path(self, name: str) -> str:
+    def relative_path(self, name: naming.Name) -> str:
         """The file's path in the store: its destination and its name."""
         return self.key(name)
 
-    def absolute_path(self, name: str) -> str:
+    def absolute_path(self, name: naming.Name) -> str:
         """Where the storage keeps the file."""
         return self.key(name)
 
-    def relative_url(self, name: str) -> str:
+    def relative_url(self, name: naming.Name) -> str:
         """The file's URL without the domain, percent-encoded, no leading slash."""
         return quote(naming.join(self.url_prefix.strip("/"), self.key(name)))
 
-    def absolute_url(self, name: str) -> str:
+    def absolute_url(self, name: naming.Name) -> str:
         """The file's URL, with STORE_DOMAIN in front if there is one."""
         return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"
 

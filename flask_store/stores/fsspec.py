@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import logging
+import operator
 import os
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
 
@@ -57,6 +58,8 @@ if t.TYPE_CHECKING:
     from ..direct import DirectUpload
     from ..http.links import Method
 
+logger = logging.getLogger(__name__)
+
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
 CONFLICTS: t.Final = t.get_args(OnConflict)
@@ -98,14 +101,14 @@ class FsspecStore(BaseStore):
 
     @classmethod
     def from_url(
-        cls, url: str, destination: str | None = None, **options: t.Any
+        cls, url: naming.Name, destination: naming.Name | None = None, **options: t.Any
     ) -> t.Self:
         """A store with no application, for scripts and notebooks.
 
         :param url: as ``STORE_PATH``, such as ``s3://photos/2026``.
         :param options: as ``STORE_OPTIONS``: what the filesystem is made with.
         """
-        config = {"STORE_PATH": url, "STORE_OPTIONS": options}
+        config = {"STORE_PATH": os.fspath(url), "STORE_OPTIONS": options}
         return cls.from_config(config, destination)
 
     def configure(self, config: Mapping[str, t.Any]) -> None:
@@ -113,6 +116,7 @@ class FsspecStore(BaseStore):
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
+        self.longest_key = self.dialect.longest_key
         self.register_route = not self.dialect.has_addresses
         super().configure(config)
         self.url_prefix = self.url_prefix or self.dialect.prefix
@@ -185,7 +189,7 @@ class FsspecStore(BaseStore):
     def save(
         self,
         file: Upload | None,
-        filename: str | None = None,
+        filename: naming.Name | None = None,
         on_conflict: OnConflict = "rename",
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
@@ -206,21 +210,29 @@ class FsspecStore(BaseStore):
         :raises StoreError: if the storage fails; nothing is stored then.
         """
         if on_conflict not in CONFLICTS:
-            raise ValueError(
-                f"on_conflict is {on_conflict!r}; it must be 'rename', 'error' or"
-                " 'overwrite'."
-            )
+            raise _not_known(on_conflict)
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
             name = source.filename if filename is None else filename
             if name is None:
                 raise TypeError(NO_NAME)
-            key = self.key(naming.clean(name))
-            # The background takes only a name that may change: whether it is free need
-            # not be asked before save() returns.
-            files = self.incoming if on_conflict == "rename" else self.files
-            key, upload = self._store(files, source, key, on_conflict, content_type)
+            name = naming.clean(name, self.destination, self.longest_key)
+            key = naming.check(name, self.destination)
+            return self._save(source, key, on_conflict, content_type)
+
+    def _save(
+        self,
+        source: Source,
+        key: str,
+        on_conflict: OnConflict,
+        content_type: str | None,
+    ) -> FileWrapper:
+        """Store an upload, and send the signal."""
+        # The background takes only a name that may change: whether it is free need
+        # not be asked before save() returns.
+        files = self.incoming if on_conflict == "rename" else self.files
+        key, upload = self._store(files, source, key, on_conflict, content_type)
         stored = FileWrapper._of_key(key, self, upload)
         try:
             signals.file_saved.send(_application(), file=stored)
@@ -233,7 +245,7 @@ class FsspecStore(BaseStore):
             raise
         return stored
 
-    def upload(self, name: str) -> BackgroundUpload | None:
+    def upload(self, name: naming.Name) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
         if self.background is None:
             return None
@@ -251,6 +263,15 @@ class FsspecStore(BaseStore):
 
         :return: the name, and what is still to be done.
         """
+        coding = source.properties.content_encoding
+        if coding and not self.dialect.keeps_properties:
+            logger.warning(
+                "%s is stored as it is, compressed (%s), and %r keeps no"
+                " Content-Encoding. Whoever reads it has to know.",
+                naming.quoted(key),
+                coding,
+                self,
+            )
         kind = content_type or media_types.content_type(key)
         with self.dialect.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
@@ -262,7 +283,7 @@ class FsspecStore(BaseStore):
                         " on_conflict='error' cannot be kept. Use 'rename' (every name"
                         " gets a UUID) or 'overwrite'."
                     )
-                key = naming.unique(key)
+                key = naming.unique(key, self.longest_key)
                 return key, files.put_file(staged, key, kind, "overwrite")
             free = key
             for _ in range(ATTEMPTS):
@@ -273,20 +294,25 @@ class FsspecStore(BaseStore):
                 except FileExistsError:
                     if on_conflict == "error":
                         raise
-                    free = naming.unique(key)
+                    free = naming.unique(key, self.longest_key)
             raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
 
     def put(
         self,
-        key: str,
+        key: naming.Name,
         file: Upload,
         on_conflict: t.Literal["error", "overwrite"] = "error",
         content_type: str | None = None,
+        like: Stat | None = None,
     ) -> FileWrapper:
         """Store a file under exactly this name, as :meth:`save` would not: the name
         is checked but not cleaned, may have folders, and no signal is sent. For
         copies and backups; a name that a client chose belongs to :meth:`save`.
 
+        :param like: what :meth:`stat` said of the file that this is a copy of. The copy
+            gets its type, unless *content_type* is another one, and on an object store
+            its ``Content-Encoding``, ``Cache-Control``, ``Content-Disposition``,
+            ``Content-Language`` and metadata.
         :raises InvalidName: if the name could mean anything but a file in the store.
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
@@ -294,23 +320,32 @@ class FsspecStore(BaseStore):
         """
         key = self.key(key)
         with open_source(file) as source:
+            if like is not None:
+                source.properties = like.properties
+                content_type = content_type or _type_of_copy(like, key)
             self._store(self.files, source, key, on_conflict, content_type)
         return FileWrapper._of_key(key, self)
 
     def copy(
         self,
-        source: str | FileWrapper,
-        target: str,
+        source: naming.Name | FileWrapper,
+        target: naming.Name,
         on_conflict: OnConflict = "rename",
     ) -> FileWrapper:
-        """Copy a file to another name, which may lead into another folder.
+        """Copy a file to another key, which may lead into another folder.
 
-        :return: the copy; its name is the target's unless that was taken.
+        :param target: the key of the copy, relative to this provider's destination. It
+            is checked, and not cleaned as a name for :meth:`save` is: if a client chose
+            it, pass it through ``safe_filename()`` first.
+        :return: the copy; its key is the target unless that was taken.
         :raises FileNotFound: if there is no such file.
+        :raises InvalidName: if the target could mean anything but a file in the store.
         :raises VersionGone: if the file is replaced twice meanwhile; nothing is stored
             then.
         """
-        old = self._wrapped(source)
+        if on_conflict not in CONFLICTS:
+            raise _not_known(on_conflict)
+        old, target = self._wrapped(source), self.key(target)
         # A file that waited for its upload is another version as soon as it is stored.
         with suppress(VersionGone):
             return self._copy(old, old.stat(), target, on_conflict)
@@ -319,33 +354,39 @@ class FsspecStore(BaseStore):
     def _copy(
         self, old: FileWrapper, found: Stat, target: str, on_conflict: OnConflict
     ) -> FileWrapper:
-        """Copy the version of a file that *found* describes, all of it or nothing."""
-        folder, _, name = naming.check(target).rpartition("/")
-        there = self.at(naming.join(self.destination, folder))
-        with _store_of(old)._open_version(found) as file:
-            return there.save(file, name, on_conflict)
+        """Copy the version of a file that *found* describes, all of it or nothing.
+
+        :param target: the whole key.
+        """
+        theirs = _store_of(old)
+        with theirs._open_version(found) as file, open_source(file) as source:
+            source.properties = found.properties
+            content_type = _type_of_copy(found, target)
+            return self._save(source, target, on_conflict, content_type)
 
     def move(
         self,
-        source: str | FileWrapper,
-        target: str,
+        source: naming.Name | FileWrapper,
+        target: naming.Name,
         on_conflict: OnConflict = "rename",
     ) -> FileWrapper:
-        """Copy a file to another name and then delete it under the old one.
+        """Copy a file to another key and then delete it under the old one.
 
         The old name is deleted only when the copy is there with the same size and,
         where the storage tells one, the same checksum. Where both names turn out to
         mean one file, nothing is deleted: two spellings on a disk that ignores case,
         or a link within the store.
 
-        :return: the file under its new name, which is the target's unless that was
-            taken.
+        :param target: the new key, as for :meth:`copy`.
+        :return: the file under its new key, which is the target unless that was taken.
         :raises FileNotFound: if there is no such file.
         :raises StoreError: if the copy is not whole, or the file is replaced
             meanwhile; nothing is deleted then.
         """
-        old = self._wrapped(source)
-        if on_conflict == "overwrite" and old == self.file(target):
+        if on_conflict not in CONFLICTS:
+            raise _not_known(on_conflict)
+        old, target = self._wrapped(source), self.key(target)
+        if on_conflict == "overwrite" and old == FileWrapper._of_key(target, self):
             old.stat()
             return old
         with _store_of(old).files.hold(old.key) as hold:
@@ -386,11 +427,11 @@ class FsspecStore(BaseStore):
         with self.dialect.explained(old.key):
             return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
 
-    def _wrapped(self, source: str | FileWrapper) -> FileWrapper:
+    def _wrapped(self, source: naming.Name | FileWrapper) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.
         return source if isinstance(source, FileWrapper) else self.file(source)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: naming.Name) -> None:
         """Remove a file.
 
         :raises FileNotFound: if it is not there.
@@ -427,18 +468,18 @@ class FsspecStore(BaseStore):
 
     # -- reading -------------------------------------------------------------
 
-    def file(self, name: str) -> FileWrapper:
+    def file(self, name: naming.Name) -> FileWrapper:
         """A stored file by its name, without looking whether it is there."""
         return FileWrapper(name, self)
 
     @t.overload
-    def open(self, name: str, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
+    def open(self, name: naming.Name, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
 
     @t.overload
-    def open(self, name: str, mode: t.Literal["r"]) -> t.IO[str]: ...
+    def open(self, name: naming.Name, mode: t.Literal["r"]) -> t.IO[str]: ...
 
     def open(
-        self, name: str, mode: t.Literal["r", "rb"] = "rb"
+        self, name: naming.Name, mode: t.Literal["r", "rb"] = "rb"
     ) -> t.IO[bytes] | t.IO[str]:
         """A stored file, for reading; ``"r"`` reads it as UTF-8 text.
 
@@ -451,11 +492,13 @@ class FsspecStore(BaseStore):
         key = self.key(name)
         with self.dialect.explained(key):
             file = self.files.open(key)
-        if not self.dialect.plain_files:
-            file = StoredFile(OpenedFile(file, lambda: self.dialect.explained(key)))
+        # A file on disk or in memory has its name, and explains its own errors.
+        if getattr(file, "name", None) != key:
+            opened = OpenedFile(file, key, lambda: self.dialect.explained(key))
+            file = StoredFile(opened)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: naming.Name) -> bytes:
         """The whole content of a stored file.
 
         :raises FileNotFound: if it is not there.
@@ -465,19 +508,25 @@ class FsspecStore(BaseStore):
             return self.files.cat_file(key)
 
     def stream(
-        self, name: str, start: int = 0, stop: int | None = None
+        self, name: naming.Name, start: int = 0, stop: int | None = None
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB.
+
+        Both mean what they mean in a slice: a negative one counts from the end of the
+        file, which takes another request, and one behind the end is the end.
 
         :raises FileNotFound: if there is no such file, with the first piece.
         :raises StoreUnavailable: if the storage breaks off.
         """
-        if start or stop is not None:
-            if stop is not None and stop <= start:
-                return
-            span: Span | None = Span.between(start, stop)
-        else:
-            span = None
+        start = operator.index(start)
+        if start < 0 or (stop is not None and stop < 0):
+            found = self.stat(name)
+            start, stop, _ = slice(start, stop).indices(found.size)
+            yield from self.stream_version(found, start, max(start, stop))
+            return
+        if stop is not None and stop <= start:
+            return
+        span = None if (start, stop) == (0, None) else Span.between(start, stop)
         fetched = self._get(self.key(name), span)
         if fetched is not None:
             try:
@@ -497,7 +546,7 @@ class FsspecStore(BaseStore):
         key = self.key(found.name)
         whole = (start, stop) == (0, found.size)
         span = None if whole else Span.between(start, stop)
-        fetched = self._get(key, span, replace(found, name=key))
+        fetched = self._get(key, span, found.named(key))
         if fetched is None or fetched.found.size != found.size:
             raise version_gone(key)
         return t.cast("Iterator[bytes]", fetched.body)
@@ -512,7 +561,7 @@ class FsspecStore(BaseStore):
         stream = self.stream_version(found, 0, found.size)
         return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
 
-    def fetch(self, name: str, span: Span | None = None) -> Fetched | None:
+    def fetch(self, name: naming.Name, span: Span | None = None) -> Fetched | None:
         """What :meth:`stat` says, and the file, opened.
 
         :param span: which part of it is wanted.
@@ -523,7 +572,7 @@ class FsspecStore(BaseStore):
         fetched = self._get(key, span)
         if fetched is None or name == key:
             return fetched
-        return fetched._replace(found=replace(fetched.found, name=name))
+        return fetched._replace(found=fetched.found.named(naming.text(name)))
 
     def _get(
         self, key: str, span: Span | None, found: Stat | None = None
@@ -541,7 +590,7 @@ class FsspecStore(BaseStore):
             body = part(fetched, *where, lambda: self.dialect.explained(key))
             return Fetched(fetched.found, *where, body)
 
-    def exists(self, name: str) -> bool:
+    def exists(self, name: naming.Name) -> bool:
         """Whether there is a file *name*.
 
         :raises StoreUnavailable: if the storage does not answer; only an answer
@@ -553,7 +602,7 @@ class FsspecStore(BaseStore):
             return False
         return True
 
-    def stat(self, name: str) -> Stat:
+    def stat(self, name: naming.Name) -> Stat:
         """Size, date, ETag and content type.
 
         :raises FileNotFound: if there is no such file.
@@ -561,9 +610,9 @@ class FsspecStore(BaseStore):
         key = self.key(name)
         with self.dialect.explained(key):
             found = self.files.info(key)
-        return found if name == key else replace(found, name=name)
+        return found if name == key else found.named(naming.text(name))
 
-    def ls(self, prefix: str = "") -> Listing:
+    def ls(self, prefix: naming.Name = "") -> Listing:
         """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
         names are relative to the provider's destination.
 
@@ -572,7 +621,7 @@ class FsspecStore(BaseStore):
         """
         return Listing(self, prefix)
 
-    def usage(self, prefix: str = "", by: usage.By = "prefix") -> usage.Usage:
+    def usage(self, prefix: naming.Name = "", by: usage.By = "prefix") -> usage.Usage:
         """How much is stored, from the largest group to the smallest.
 
         :param prefix: the folder; by default the provider's destination.
@@ -583,20 +632,20 @@ class FsspecStore(BaseStore):
     # Without it, Python would iterate by store[0], store[1] and so on.
     __iter__: t.ClassVar[None] = None
 
-    def __getitem__(self, name: str) -> FileWrapper:
+    def __getitem__(self, name: naming.Name) -> FileWrapper:
         return self.file(name)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.ls().names()
 
-    def join(self, *parts: str) -> str:
+    def join(self, *parts: naming.Name) -> str:
         """The parts of a path, joined with ``/``.
 
         :raises InvalidName: if a part leads upwards.
         """
         return naming.join(*parts)
 
-    def absolute_path(self, name: str) -> str:
+    def absolute_path(self, name: naming.Name) -> str:
         """The path on disk; for an object store the key with its prefix."""
         return self.dialect.absolute_path(self.key(name))
 
@@ -631,13 +680,13 @@ class FsspecStore(BaseStore):
             return self.at(None).public_url(key)
         return f"/{quote(naming.join(self.upload_prefix.strip('/'), key))}"
 
-    def public_url(self, name: str) -> str:
+    def public_url(self, name: naming.Name) -> str:
         """The URL, unsigned, below the domain or at the application."""
         return super().absolute_url(name)
 
     def signed_url(
         self,
-        name: str,
+        name: naming.Name,
         expires: float | None = None,
         download_as: str | None = None,
     ) -> str:
@@ -673,7 +722,7 @@ class FsspecStore(BaseStore):
 
     def storage_link(
         self,
-        name: str,
+        name: naming.Name,
         expires: float | None = None,
         download_as: str | None = None,
         method: Method = "GET",
@@ -701,7 +750,7 @@ class FsspecStore(BaseStore):
 
     def presign_upload(
         self,
-        filename: str,
+        filename: naming.Name,
         content_type: str | None = None,
         *,
         max_size: int,
@@ -737,7 +786,7 @@ class FsspecStore(BaseStore):
 
         return direct.confirm(self, token)
 
-    def absolute_url(self, name: str) -> str:
+    def absolute_url(self, name: naming.Name) -> str:
         if self.signed_urls:
             return self.signed_url(name)
         if self.domain is None and not self.serves:
@@ -749,6 +798,19 @@ class FsspecStore(BaseStore):
     def __repr__(self) -> str:
         folder = f"/{self.destination}" if self.destination else ""
         return f"<{type(self).__name__} {self.uri + folder!r}>"
+
+
+def _type_of_copy(found: Stat, target: str) -> str | None:
+    """The type that a copy is stored with: that of the original, unless it is what the
+    name of the original says. Then it is what the name of the copy says."""
+    named = found.content_type == media_types.content_type(found.name)
+    return None if named else found.content_type
+
+
+def _not_known(on_conflict: str) -> ValueError:
+    return ValueError(
+        f"on_conflict is {on_conflict!r}; it must be 'rename', 'error' or 'overwrite'."
+    )
 
 
 def _store_of(file: FileWrapper) -> FsspecStore:

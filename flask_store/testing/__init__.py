@@ -10,7 +10,9 @@ from __future__ import annotations
 import pytest
 
 # Before they are imported, so that a failed assert shows its values.
-pytest.register_assert_rewrite(f"{__name__}.contract", f"{__name__}.reading")
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{name}" for name in ("contract", "edges", "reading"))
+)
 
 from .contract import StoreContract as StoreContract  # noqa: E402
 from .names import HOSTILE as HOSTILE  # noqa: E402

@@ -21,8 +21,12 @@ from ..exceptions import InvalidName
 from ..exceptions import NoFile
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..files import FileWrapper
 from ..secrecy import secrets_in
 from ..stores.fsspec import FsspecStore
+from .edges import check_opened
+from .edges import check_paths
+from .edges import check_ranges
 from .names import SAMPLE
 from .promises import holds
 from .promises import Promise
@@ -320,6 +324,26 @@ class StoreContract:
                 store.at("taken.txt").save(upload())
         assert f.read() == b"file"
 
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_file_replaces_no_folder(self, store: FsspecStore) -> None:
+        """Also with 'overwrite', what is in a folder stays there."""
+        f = store.put("folder/kept.txt", b"kept", on_conflict="overwrite")
+        other = store.put("other.txt", b"other", on_conflict="overwrite")
+        uses: list[t.Callable[[], FileWrapper]] = [
+            lambda: store.put("folder", b"x", on_conflict="overwrite"),
+            lambda: store.save(b"x", "folder", on_conflict="overwrite"),
+            lambda: store.move(other, "folder", "overwrite"),
+        ]
+        for use in uses:
+            if self.flat:
+                assert use().key == "folder"
+                store.put("other.txt", b"other", on_conflict="overwrite")
+            else:
+                with pytest.raises(FileExists, match="'folder' is a folder"):
+                    use()
+            assert f.read() == b"kept"
+            assert other.read() == b"other"
+
     # -- reading -------------------------------------------------------------
 
     @holds(Promise.CONTENT)
@@ -365,6 +389,35 @@ class StoreContract:
             assert list(text) == ["zwei\n", "fünf\n"]
         with pytest.raises(ValueError, match="See save"):
             f.open("wb")  # type: ignore[call-overload]
+
+    @holds(Promise.CONTENT)
+    def test_edges_of_reading(self, store: FsspecStore) -> None:
+        """A range is a slice, an opened file is one of io's, a path is as good as text;
+        an empty file has no byte of any range."""
+        data = bytes(range(256))
+        f = store.at("folder").save(upload(data, "edges.bin"))
+        check_ranges(f, data)
+        check_opened(f, data)
+        check_paths(store, f)
+        empty = store.save(upload(b"", "empty.bin"))
+        for start, stop in [(0, 0), (0, None), (0, 1), (-1, None), (5, None)]:
+            assert b"".join(empty.stream(start, stop)) == b""
+        with empty.open() as file:
+            assert file.read(1) == file.read() == b""
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_names_stay_within_their_limits(self, store: FsspecStore) -> None:
+        """A file whose name is taken, or whose destination is deep, gets a shorter
+        name, in bytes of UTF-8."""
+        deep = store.at("/".join(4 * ["ü" * 100]))  # 803 bytes
+        for filename in (f"{'é' * 200}.txt", f"{'é' * 108}.txt"):
+            found = [deep.save(upload(b"x", filename)) for _ in range(2)]
+            assert found[0] != found[1]
+            for f in found:
+                assert f.read() == b"x"
+                assert f.key.endswith(".txt")
+                assert len(f.key.encode()) <= 1024
+                assert len(f.filename.encode()) <= 255
 
     @holds(Promise.CONTENT)
     def test_download(self, store: FsspecStore, tmp_path: pathlib.Path) -> None:
@@ -421,6 +474,18 @@ class StoreContract:
             assert found.content_type == "image/png"
         with pytest.raises(InvalidName):
             store.copy(moved, "../up.png")
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_targets_are_keys(self, store: FsspecStore) -> None:
+        """The target of a copy is a key: it is stored exactly so, and not cleaned."""
+        f = store.save(upload(b"content", "a.txt"), on_conflict="overwrite")
+        odd = store.copy(f, pathlib.PurePosixPath("[b] c/~d #1.txt"), "overwrite")
+        assert odd.key == "[b] c/~d #1.txt"
+        assert store.move(odd.key, odd.key, "overwrite") == odd
+        assert odd.read() == b"content"
+        moved = store.move(odd, "~e (1).txt", "overwrite")
+        assert moved.key == "~e (1).txt"
+        assert (moved.read(), odd.exists()) == (b"content", False)
 
     @holds(Promise.NEVER_OVERWRITES)
     def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:

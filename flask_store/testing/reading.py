@@ -18,6 +18,9 @@ from ..exceptions import StoreDenied
 from ..extension import Store
 from ..secrecy import secrets_in
 from ..stores.fsspec import FsspecStore
+from .edges import check_opened
+from .edges import check_paths
+from .edges import check_ranges
 from .names import HOSTILE
 from .promises import holds
 from .promises import Promise
@@ -76,6 +79,15 @@ class ReaderContract:
             assert two.read(4) == b"zwei"
         with f.open("r") as text:
             assert list(text) == ["zwei\n", "fünf\n"]
+
+    @holds(Promise.CONTENT)
+    def test_edges_of_reading(self, store: FsspecStore) -> None:
+        """A range is a slice, an opened file is one of io's, a path is as good as
+        text."""
+        f = store.file("folder/below/t.txt")
+        check_ranges(f, FILES[f.key])
+        check_opened(f, FILES[f.key])
+        check_paths(store, f)
 
     @holds(Promise.CONTENT)
     def test_stat(self, store: FsspecStore) -> None:

@@ -24,6 +24,7 @@ class Arriving(Source):
 
     def __init__(self, source: Source, spool: t.IO[bytes]) -> None:
         super().__init__(spool, source.filename, source.length)
+        self.properties = source.properties
         self.size = source.length or 0
         self._pieces = source.chunks()
         self._arrived = 0

@@ -20,6 +20,8 @@ from ..concurrency.greenlets import lock
 from ..concurrency.greenlets import patched
 from .disk import Unnamed
 from .multipart import pieces
+from .properties import NO_PROPERTIES
+from .properties import Properties
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024
@@ -147,6 +149,8 @@ class Source:
         self.stream = stream
         self.filename = filename
         self.length = length
+        #: What an object store is to keep beside the file.
+        self.properties: Properties = NO_PROPERTIES
         #: Who is told how far the reading is.
         self.callback: Callback = NO_CALLBACK
         #: What the caller's own stream raised, so that it is not taken for an
@@ -282,7 +286,7 @@ class Source:
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
             self.write_into(spool)
             copy = Source(t.cast("t.IO[bytes]", spool), self.filename)
-            copy.callback = self.callback
+            copy.callback, copy.properties = self.callback, self.properties
             yield copy
 
     def _check_stop(self, position: int) -> None:

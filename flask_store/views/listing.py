@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
-from dataclasses import replace
 
 from .. import naming
 from ..dialects import Stat
@@ -36,9 +35,9 @@ class Listing:
     :param prefix: the folder, relative to the store's destination.
     """
 
-    def __init__(self, store: FileStore, prefix: str = "") -> None:
+    def __init__(self, store: FileStore, prefix: naming.Name = "") -> None:
         self.store = store
-        self.prefix = prefix
+        self.prefix = naming.text(prefix, "prefix")
         self._unreachable: list[Unreachable] = []
 
     @property
@@ -78,7 +77,7 @@ class Listing:
                 if isinstance(entry, Stat):
                     reason = naming.problem(entry.name)
                     if not reason:
-                        yield replace(entry, name=entry.name[skip:]) if skip else entry
+                        yield entry.named(entry.name[skip:]) if skip else entry
                         continue
                     entry = Unreachable(entry.name, reason)
                 self._unreachable.append(entry)

@@ -42,6 +42,8 @@ TEXTS = {
     "application/toml",
     "application/yaml",
 }
+#: How bytes begin that gzip has compressed (RFC 1952, section 2.3.1). No text does.
+GZIP = b"\x1f\x8b"
 #: Text that a browser would run, even if only its beginning is shown.
 NOT_TEXT = {"text/html", "text/javascript"}
 
@@ -94,6 +96,9 @@ def _picture(file: File, content_type: str) -> dict[str, str]:
 
 def _text(file: File, content_type: str) -> dict[str, str]:
     data = b"".join(file.stream(0, TEXT))
+    if data.startswith(GZIP):
+        rows = [("name", file.key), ("type", content_type)]
+        return {"text/html": html_table((), rows, "It is stored compressed.")}
     lines = data.decode("utf-8", errors="replace").splitlines()
     shown = "\n".join(
         visible(line[:WIDTH].replace("\t", "    ")) + ("…" if len(line) > WIDTH else "")

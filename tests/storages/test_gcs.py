@@ -447,6 +447,12 @@ def test_link_is_what_googles_own_library_signs(
     assert store.signed_url("a.txt") == store.signed_url("a.txt")
 
 
+def test_link_says_who_pays(key_file: pathlib.Path) -> None:
+    """The project that the store is made with, and the signature covers it."""
+    store = FsspecStore.from_url("gs://b/x", token=str(key_file), requester_pays="mine")
+    assert "userProject=mine" in store.signed_url("a.txt")
+
+
 def test_form_is_what_googles_own_library_signs(
     key_file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,13 @@ class TestRclone(ServerContract):
             store.at("taken.txt").save(upload())
         assert f.read() == b"file"
 
+    def test_file_replaces_no_folder(self, store: FsspecStore) -> None:
+        """rclone puts the file in the place of its folder, and reports an error. Nobody
+        can look first: with S3, a name may be a file and a folder."""
+        store.put("folder/kept.txt", b"kept", on_conflict="overwrite")
+        with pytest.raises(OSError, match="Internal"):
+            store.put("folder", b"x", on_conflict="overwrite")
+
 
 def test_probe_is_logged_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """What the probe found is said once, for the operator."""

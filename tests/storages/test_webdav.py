@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import os
 import pathlib
@@ -20,6 +21,7 @@ from werkzeug import Response
 
 from flask_store.dialects.webdav import WebDAVDialect
 from flask_store.exceptions import FileExists
+from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError
@@ -321,7 +323,10 @@ def test_replaced_while_it_is_read(both: Both, etags: bool, during: str) -> None
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda there: there.headers.set("Content-Encoding", "gzip"),
+        lambda there: (
+            there.headers.set("Content-Encoding", "gzip"),
+            there.set_data(gzip.compress(there.get_data())),
+        ),
         lambda there: there.set_data(there.get_data()[:-1]),
         lambda there: there.set_data(b"<html>Sign in</html>"),
         lambda there: setattr(there, "status_code", 203),
@@ -347,6 +352,35 @@ def test_answer_that_is_not_the_file(
         with pytest.raises(StoreUnavailable):
             use()
     assert both.contents() == {"old.txt": b"old"}
+
+
+def test_name_that_the_server_would_cut(both: Both) -> None:
+    """WsgiDAV takes what follows a '?' for no part of a name: the file would replace
+    another one."""
+    both.store.put("a", b"mine")
+    for use in (
+        lambda: both.store.put("a?b", b"x", on_conflict="overwrite"),
+        lambda: both.store.copy("old.txt", "a?b/c.txt"),
+        lambda: both.store.move("old.txt", "a?b", "overwrite"),
+    ):
+        with pytest.raises(InvalidName, match="without it"):
+            use()
+    assert both.contents() == {"a": b"mine", "old.txt": b"old"}
+
+
+def test_file_stored_compressed(both: Both) -> None:
+    """A coding is the file's own if its length is the one that PROPFIND gives."""
+
+    def after(method: str, path: str, there: Response) -> None:
+        if method == "GET":
+            there.headers.set("Content-Encoding", "gzip")
+
+    both.between.after = after
+    fetched = both.store.fetch("old.txt")
+    assert fetched is not None
+    assert b"".join(fetched.body) == b"old"
+    assert fetched.found.content_encoding == "gzip"
+    assert b"".join(both.store.stream("old.txt", 1, 2)) == b"l"
 
 
 # -- listings ----------------------------------------------------------------

@@ -93,6 +93,7 @@ MEMBERS = {
         "from_config",
         "join",
         "key",
+        "longest_key",
         "register_route",
         "relative_path",
         "relative_url",

@@ -11,6 +11,7 @@ import sys
 import time
 import unicodedata
 from pathlib import Path
+from pathlib import PurePosixPath
 from pathlib import PureWindowsPath
 
 import pytest
@@ -486,11 +487,55 @@ def test_check_refuses(key, problem):
     assert info.value.key == key
 
 
-@pytest.mark.parametrize("key", [None, b"a", 1, Path("a")])
-def test_check_takes_text_only(key):
-    """What is no str is no key."""
+@pytest.mark.parametrize("key", [None, b"a", 1, os.DirEntry])
+def test_check_takes_text_and_paths_only(key):
+    """What is neither is no key."""
     with pytest.raises(InvalidName, match=f"not {type(key).__name__}"):
         naming.check(key)
+
+
+@pytest.mark.parametrize("make", [Path, PurePosixPath, PureWindowsPath])
+def test_paths_are_text(make):
+    """A path is the same key and destination as its text, with slashes."""
+    path = make("a", "b.txt")
+    assert naming.check(path) == naming.clean_destination(path) == "a/b.txt"
+    assert naming.join("x", path) == "x/a/b.txt"
+    assert naming.clean(path) == "b.txt"
+    assert naming.clean_destination(make()) == ""
+    with pytest.raises(InvalidName, match="is absolute"):
+        naming.check(make("/a"))
+
+
+@pytest.mark.parametrize("extension", ["", ".txt", ".tar.gz"])
+@pytest.mark.parametrize("room", [30, 40, 253, 255, 300])
+def test_unique_stays_within_a_key(extension, room):
+    """However deep the folder, the key keeps its extension and its UUID."""
+    folder = ("ü" * 100 + "/") * 5
+    folder = f"{folder[: (naming.MAX_KEY - room) // 2]}/".replace("//", "/")
+    name = "é" * 300
+    stem = name.encode()[: min(room, 255) - len(extension)].decode(errors="ignore")
+    key = naming.unique(naming.check(folder + stem + extension))
+    assert naming.check(key) == key
+    assert re.fullmatch(
+        rf"é*_[0-9A-Za-z]{{22}}{re.escape(extension)}", key[len(folder) :]
+    )
+
+
+def test_unique_says_that_there_is_no_room():
+    """A folder that leaves no room for a UUID is named as the cause."""
+    with pytest.raises(InvalidName, match="shorter destination"):
+        naming.unique("/".join(["x" * 200] * 5) + "/a.txt")
+
+
+def test_clean_stays_within_a_key():
+    """A name is shortened until its key is one; it is left alone if it is one."""
+    assert naming.clean("a.txt", "x" * 200) == "a.txt"
+    assert naming.clean("a.txt", "x/" * 500) == "a.txt"
+    assert naming.clean("a" * 50 + ".txt", "x/" * 500) == "a" * 19 + ".txt"
+    deep = "/".join(["ü" * 100] * 5)[: naming.MAX_KEY // 2 - 20]
+    name = naming.clean("ö" * 100 + ".txt", deep)
+    assert name.endswith("ö.txt")
+    assert len(naming.check(f"{deep}/{name}").encode()) <= naming.MAX_KEY
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from ...concurrency import ioloop
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...secrecy import Options
+from ...uploads.properties import Properties
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
@@ -55,6 +56,9 @@ if t.TYPE_CHECKING:
 
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
+
+#: What the headers of a blob's own metadata begin with.
+META = "x-ms-meta-"
 
 #: Azure's limit ("Scalability targets for Blob storage").
 MAX_BLOCKS = 50_000
@@ -162,8 +166,10 @@ class AzureDialect(ObjectDialect):
                     Window(source),
                     length=source.size,
                     overwrite=not new,
-                    metadata={TOKEN: token},
-                    content_settings=ContentSettings(content_type=content_type),
+                    metadata={**_named(source.properties.metadata), TOKEN: token},
+                    content_settings=ContentSettings(
+                        content_type=content_type, **source.properties.named
+                    ),
                 )
             except azure.ResourceExistsError as exc:
                 if new:
@@ -184,7 +190,9 @@ class AzureDialect(ObjectDialect):
     def can_copy(self, source: str, new: bool) -> bool:
         return True
 
-    def copy(self, source: str, target: str, etag: str, new: bool) -> None:
+    def copy(
+        self, source: str, target: str, content_type: str, etag: str, new: bool
+    ) -> None:
         container = self.fs.service_client.get_container_client(self.bucket)
         try:
             reply = self._ask(
@@ -260,6 +268,7 @@ class AzureDialect(ObjectDialect):
             settings.content_type,
             _md5(settings.content_md5),
             _metadata(blob).get(TOKEN),
+            Properties.stored(vars(settings), _own(blob.metadata)),
         )
 
     def get(
@@ -306,6 +315,16 @@ class AzureDialect(ObjectDialect):
             headers["ETag"],
             headers.get("Content-Type"),
             _md5(base64.b64decode(md5)) if md5 else None,
+            properties=Properties.stored(
+                {name.lower().replace("-", "_"): headers[name] for name in headers},
+                _own(
+                    {
+                        name[len(META) :]: value
+                        for name, value in headers.items()
+                        if name.lower().startswith(META)
+                    }
+                ),
+            ),
         )
 
     def remove(self, name: str) -> None:
@@ -434,6 +453,16 @@ def _is_folder(found: t.Any) -> bool:
 def _metadata(found: t.Any) -> dict[str, str]:
     # They are headers, of which something in between may change the case.
     return {name.lower(): value for name, value in (found.metadata or {}).items()}
+
+
+def _own(metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """The metadata that an application has given a blob."""
+    return [item for item in (metadata or {}).items() if item[0].lower() != TOKEN]
+
+
+def _named(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata whose names Azure takes: C# identifiers."""
+    return {n: value for n, value in metadata.items() if n.isidentifier()}
 
 
 def _md5(digest: bytes | None) -> str | None:

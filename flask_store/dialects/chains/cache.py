@@ -26,6 +26,7 @@ from .. import whole
 from ..bodies import bounds
 from ..bodies import FilePart
 from ..errors import version_gone
+from ..handles import HandleFile
 from ..urls import open_dialect
 from . import behind
 from . import ChainedDialect
@@ -94,7 +95,8 @@ class SimpleCacheDialect(ChainedDialect):
         return self.inner.first_page(prefix)
 
     def open(self, key: str) -> t.IO[bytes]:
-        return self._copy(self.info(key))
+        stat = self.info(key)
+        return t.cast("t.IO[bytes]", HandleFile(self._copy(stat), stat.size))
 
     def get(
         self,

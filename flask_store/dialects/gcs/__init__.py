@@ -29,6 +29,7 @@ from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...secrecy import Options
 from ...settings import refuse_login
+from ...uploads.properties import Properties
 from ...uploads.source import Source
 from .. import Fetched
 from .. import Limits
@@ -48,6 +49,7 @@ from ..tries import counting
 from .http import Client
 from .http import Headers
 from .http import Refused
+from .http import stored_in
 from .tokens import Tokens
 
 if t.TYPE_CHECKING:
@@ -65,6 +67,16 @@ KINDS = ("google_default", "cache", "cloud", "anon")
 
 #: All the bytes of an object.
 ALL = Span(0, None)
+
+#: The fields of a description of an object, in the JSON API, by ours.
+FIELDS = {
+    "content_encoding": "contentEncoding",
+    "cache_control": "cacheControl",
+    "content_disposition": "contentDisposition",
+    "content_language": "contentLanguage",
+}
+#: What the headers of an object's own metadata begin with.
+META = "x-goog-meta-"
 
 
 class GCSDialect(ObjectDialect):
@@ -142,11 +154,13 @@ class GCSDialect(ObjectDialect):
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
     ) -> None:
+        kept = source.properties
         about = {
+            **{FIELDS[field]: value for field, value in kept.named.items()},
             "name": name,
             # It also goes into a line of its own, which must stay one line.
             "contentType": " ".join(content_type.split()),
-            "metadata": {TOKEN: token},
+            "metadata": {**kept.metadata, TOKEN: token},
         }
         conditions = {"ifGenerationMatch": 0} if new else {}
         try:
@@ -162,7 +176,9 @@ class GCSDialect(ObjectDialect):
     def can_copy(self, source: str, new: bool) -> bool:
         return True
 
-    def copy(self, source: str, target: str, etag: str, new: bool) -> Stat:
+    def copy(
+        self, source: str, target: str, content_type: str, etag: str, new: bool
+    ) -> Stat:
         path = f"{self._object(source)}/rewriteTo/{self._object(target)}"
         asked = {"ifSourceGenerationMatch": etag, "ifGenerationMatch": 0}
         while True:
@@ -225,6 +241,8 @@ class GCSDialect(ObjectDialect):
         """
         check_object(found, name)
         metadata = found.get("metadata")
+        if not isinstance(metadata, dict):
+            metadata = {}
         try:
             return self.described(
                 found["name"],
@@ -234,7 +252,11 @@ class GCSDialect(ObjectDialect):
                 str(found["generation"]),
                 found.get("contentType"),
                 _checksum(found.get("md5Hash"), found.get("crc32c")),
-                metadata.get(TOKEN) if isinstance(metadata, dict) else None,
+                metadata.get(TOKEN),
+                Properties.stored(
+                    {field: found.get(name) for field, name in FIELDS.items()},
+                    [item for item in metadata.items() if item[0] != TOKEN],
+                ),
             )
         except (KeyError, ValueError, TypeError) as exc:
             raise NoAnswer(f"it does not describe an object: {exc!r}"[:120]) from exc
@@ -267,6 +289,7 @@ class GCSDialect(ObjectDialect):
             generation,
             headers.get("Content-Type"),
             _checksum(found.get("md5"), found.get("crc32c")),
+            properties=_properties(headers),
         )
 
     def remove(self, name: str) -> None:
@@ -309,6 +332,8 @@ class GCSDialect(ObjectDialect):
             method,
             response_disposition=disposition,
             response_type=content_type,
+            # With it, whoever signs pays for the transfer, if the store is made so.
+            query_parameters=self.fs._get_params({}),
             _request_timestamp=f"{period.start:%Y%m%dT%H%M%SZ}",
         )
         return link
@@ -386,6 +411,19 @@ def check_object(
         raise NoAnswer(f"it describes {str(found.get('name'))[:80]!r}")
     if size is not None and str(found.get("size")) != str(size):
         raise NoAnswer(f"it tells of {str(found.get('size'))[:20]} bytes, not {size}")
+
+
+def _properties(headers: Headers) -> Properties:
+    """What an answer with an object's bytes tells of what is kept beside it."""
+    low = {name.lower(): value for name, value in headers.items()}
+    metadata = [
+        (name.removeprefix(META), value)
+        for name, value in low.items()
+        if name.startswith(META) and name != f"{META}{TOKEN}"
+    ]
+    fields = {name.replace("-", "_"): value for name, value in low.items()}
+    fields["content_encoding"] = stored_in(headers)
+    return Properties.stored(fields, metadata)
 
 
 def _checksum(md5: str | None, crc32c: str | None) -> str | None:

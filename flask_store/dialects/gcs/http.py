@@ -246,7 +246,7 @@ class Client:
         try:
             if response.status >= 400:
                 raise _refusal(response.status, await response.read())
-            stored = response.headers.get(STORED_CODING, "identity")
+            stored = stored_in(response.headers)
             if stored == "gzip" != coding:
                 # Google decompresses it for who does not accept gzip ("Transcoding of
                 # gzip-compressed files"). Size, checksum and ranges are of what is
@@ -307,6 +307,11 @@ class Client:
     def _url(self, path: str, params: Mapping[str, t.Any] | None) -> URL:
         query = urlencode(self.fs._get_params(dict(params or {})))
         return URL(f"{self.fs._location}/{path}?{query}", encoded=True)
+
+
+def stored_in(headers: Headers) -> str:
+    """The coding in which the bytes of an object are stored, as an answer names it."""
+    return headers.get(STORED_CODING, "identity")
 
 
 def _refusal(status: int, text: bytes) -> Refused:

@@ -18,9 +18,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from ... import media_types
 from ... import naming
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
+from ...uploads.properties import codings
+from ...uploads.properties import Properties
 from .. import Fetched
 from .. import Limits
 from .. import Location
@@ -30,8 +33,11 @@ from .. import Unreachable
 from ..bodies import bounds
 from ..errors import NoAnswer
 from ..errors import version_gone
+from ..extents import Extent
 from ..extents import extent
+from ..extents import is_encoded
 from ..extents import size_of
+from ..extents import without_encoding
 from ..ranged import ranged
 from ..read_only import ReadOnlyDialect
 from ..statuses import refusal
@@ -45,6 +51,8 @@ from .requests import Redirected
 #: The characters of a path that need no percent-encoding (RFC 3986, section 3.3), and
 #: '%', because the path may be percent-encoded already.
 WRITTEN = "%/:@!$&'()*+,;=~"
+#: All the bytes of a file.
+ALL = Span(0, None)
 #: How many files of a listing are requested at a time, before the first is yielded.
 BATCH = 32
 #: How many files a view requests.
@@ -115,15 +123,22 @@ class HTTPDialect(ReadOnlyDialect):
 
     def info(self, key: str) -> Stat:
         headers = self._client().headers(self.path(key))
-        return self._stat(headers, size_of(headers), key)
+        if not is_encoded(headers):
+            return self._stat(headers, size_of(headers), key)
+        byte = Span(0, 0)
+        status, headers, body = self._client().begin(self.path(key), _range(byte))
+        body.close()
+        return self._stat(headers, _extent(status, headers, byte).size, key)
 
     def _stat(self, headers: Mapping[str, str], size: int, key: str) -> Stat:
         info = {
             "size": size,
             "etag": strong(headers.get("ETag")),
             "modified": date_of(headers.get("Last-Modified")),
+            "content_type": _type(headers, key),
         }
-        return self.record(info, key)
+        coding = codings(headers.get("Content-Encoding"))
+        return self.record(info, key).keeping(properties=Properties(coding))
 
     def open(self, key: str) -> t.IO[bytes]:
         return ranged(self, self.get(key))
@@ -134,7 +149,7 @@ class HTTPDialect(ReadOnlyDialect):
         span: Span | None = None,
         found: Stat | None = None,
     ) -> Fetched | None:
-        request_headers = {"Range": f"bytes={span}"} if span else {}
+        request_headers = _range(span) if span else {}
         if found is not None and found.etag:
             request_headers["If-Match"] = f'"{found.etag}"'
         elif found is not None and found.modified:
@@ -151,7 +166,10 @@ class HTTPDialect(ReadOnlyDialect):
                     raise NoAnswer(f"it has no bytes {span} of {size}")
                 body.close()
                 return None
-            received = extent(status, headers, span)
+            if status == 200 and span is None and is_encoded(headers):
+                body.close()
+                return self.get(key, ALL, found)
+            received = _extent(status, headers, span)
             if bounds(span, received.size) is None:
                 body.close()
                 return None
@@ -236,6 +254,8 @@ class HTTPDialect(ReadOnlyDialect):
                 yield Unreachable(key, "is linked to, and is elsewhere")
             elif isinstance(response, BaseException):
                 raise response
+            elif is_encoded(response):
+                yield self.info(key)
             elif "Content-Length" not in response:
                 yield Unreachable(key, "has no Content-Length")
             else:
@@ -272,6 +292,30 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._in_heading:
             self.heading += data
+
+
+def _range(span: Span) -> dict[str, str]:
+    return {"Range": f"bytes={span}"}
+
+
+def _extent(status: int, headers: Mapping[str, str], span: Span | None) -> Extent:
+    """Which bytes of a file a response has, which may be stored compressed.
+
+    :raises NoAnswer: if it cannot be told whether they are. Whoever compresses a file
+        on its way does not know its size, which an answer to a range gives twice.
+    """
+    if status == 206:
+        headers = without_encoding(headers)
+    return extent(status, headers, span)
+
+
+def _type(headers: Mapping[str, str], key: str) -> str | None:
+    """The type that the server says, with its charset, unless the name says another
+    one; servers guess."""
+    said = headers.get("Content-Type", "")
+    named = media_types.content_type(key)
+    same = said.partition(";")[0].strip().lower() == named
+    return said if said and (same or named == media_types.UNKNOWN) else None
 
 
 def _below(root: str, page: str, links: Iterable[str]) -> Iterator[str]:

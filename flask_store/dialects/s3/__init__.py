@@ -27,6 +27,7 @@ from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...secrecy import Options
 from ...uploads.arriving import arriving
+from ...uploads.properties import NO_PROPERTIES
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
@@ -47,12 +48,15 @@ from . import signing
 from .account import S3Account
 from .account import split_root
 from .account import with_shared_loader
+from .additions import Additions
 from .answers import Answer
 from .answers import checksum
 from .answers import headers_of
 from .answers import is_stored
+from .answers import KEPT
 from .answers import META
 from .answers import page
+from .answers import properties
 from .errors import explain
 from .errors import status_of
 from .errors import TAKEN
@@ -82,7 +86,6 @@ class S3Dialect(ObjectDialect):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     is_known = True
-    signs = True
     #: Known without asking botocore, which takes a while.
     has_addresses = True
     split_root = staticmethod(split_root)
@@ -107,10 +110,12 @@ class S3Dialect(ObjectDialect):
         super().__init__(dataclasses.replace(location, options=options))
         #: Where the bucket is, and who asks for it.
         self.account = S3Account(self.bucket, self.location.options, public_url)
-        #: The ACL of new objects, if they get one.
-        self.acl: str | None = options.get("s3_additional_kwargs", {}).get("ACL")
+        #: How new objects are stored, and who pays for requests.
+        self.additions = Additions(options.get("s3_additional_kwargs", {}))
+        # A browser would have to be given the key of the customer.
+        self.signs = not self.additions.has_customer_key
         # botocore makes none for an access point. The application takes the uploads.
-        self.takes_forms = not self.bucket.startswith("arn:")
+        self.takes_forms = self.signs and not self.bucket.startswith("arn:")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -189,7 +194,7 @@ class S3Dialect(ObjectDialect):
 
         config = self.location.options["config_kwargs"]
         limits = config["connect_timeout"], config["read_timeout"]
-        return DirectClient(self.account, self.acl, *limits)
+        return DirectClient(self.account, self.additions.acl, *limits)
 
     @property
     def loop(self) -> LoopClient:
@@ -228,8 +233,7 @@ class S3Dialect(ObjectDialect):
         begun = loop.call(
             "create_multipart_upload",
             **where,
-            ContentType=content_type,
-            Metadata={TOKEN: token},
+            **loop.described(content_type, token, source.properties),
         )
         where["UploadId"] = _given(begun, "UploadId")
         try:
@@ -253,15 +257,20 @@ class S3Dialect(ObjectDialect):
                 loop.call("abort_multipart_upload", **where)
             raise
 
-    def copy(self, source: str, target: str, etag: str, new: bool) -> None:
+    def copy(
+        self, source: str, target: str, content_type: str, etag: str, new: bool
+    ) -> None:
         conditions = {"IfNoneMatch": "*"} if new else {}
+        loop, token = self.loop, shortuuid.uuid()
         try:
-            reply = self.loop.call_slow(
+            reply = loop.call_slow(
                 "copy_object",
                 Bucket=self.bucket,
                 Key=target,
                 CopySource={"Bucket": self.bucket, "Key": source},
                 CopySourceIfMatch=f'"{etag}"',
+                **self.additions.copying,
+                **loop.described(content_type, token, NO_PROPERTIES),
                 **conditions,
             )
         except Exception as exc:
@@ -320,7 +329,11 @@ class S3Dialect(ObjectDialect):
         copied = {"Bucket": self.bucket, "Key": source}
         try:
             reply = self.loop.call(
-                "copy_object", **where, CopySource=copied, IfNoneMatch="*"
+                "copy_object",
+                **where,
+                CopySource=copied,
+                IfNoneMatch="*",
+                **self.additions.copying,
             )
         except ParamValidationError:
             return False  # an older botocore does not know it
@@ -360,6 +373,7 @@ class S3Dialect(ObjectDialect):
 
     def _stat(self, name: str, answer: Answer) -> Stat:
         headers = answer.headers
+        kept = properties(headers) if any(map(KEPT.match, headers)) else NO_PROPERTIES
         return self.described(
             name,
             answer.sent.size,
@@ -368,6 +382,7 @@ class S3Dialect(ObjectDialect):
             headers.get("Content-Type"),
             checksum(headers),
             headers.get(f"{META}{TOKEN}"),
+            kept,
         )
 
     def pages(self, prefix: str) -> Iterator[Page]:
@@ -452,7 +467,9 @@ class S3Dialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
-    ) -> str:
+    ) -> str | None:
+        if not self.signs:
+            return None
         seconds = seconds_of(period, "S3")
         endpoint = self.account.signed_endpoint()
         return signing.link(
@@ -464,6 +481,7 @@ class S3Dialect(ObjectDialect):
             {
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
+                **self.additions.query,
             },
             endpoint.service,
             method,
@@ -474,8 +492,7 @@ class S3Dialect(ObjectDialect):
     ) -> tuple[str, dict[str, str]] | None:
         if not self.takes_forms:
             return None
-        if self.acl:
-            fields = {**fields, "acl": self.acl}
+        fields = {**fields, **self.additions.fields}
         endpoint = self.account.signed_endpoint()
         return endpoint.url, signing.form(
             fields,

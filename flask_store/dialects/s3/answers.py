@@ -13,12 +13,18 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import MutableMapping
 
+from ...uploads.properties import Properties
 from .. import extents
 from ..bodies import Span
 from ..errors import NoAnswer
+from ..objects import TOKEN
 
 #: What the headers of an object's own metadata begin with.
 META = "x-amz-meta-"
+#: The headers that :func:`properties` are made of. Most objects have none.
+KEPT = re.compile(
+    rf"cache-control|content-(encoding|disposition|language)|{META}(?!{TOKEN}\Z)", re.I
+)
 #: With so many bytes an answer may begin; a smaller object is there as a whole.
 FIRST = 64 * 1024
 #: What tells that an ETag is not the MD5 of the content (Amazon S3 API Reference,
@@ -84,6 +90,22 @@ def headers_of(reply: Mapping[str, t.Any]) -> Headers:
     from urllib3 import HTTPHeaderDict
 
     return HTTPHeaderDict(reply["ResponseMetadata"]["HTTPHeaders"])
+
+
+def properties(headers: Mapping[str, str]) -> Properties:
+    """What S3 keeps beside an object.
+
+    :param headers: of an answer about the object.
+    """
+    low = {name.lower(): value for name, value in headers.items()}
+    metadata = [
+        (name.removeprefix(META), value)
+        for name, value in low.items()
+        if name.startswith(META) and name != f"{META}{TOKEN}"
+    ]
+    return Properties.stored(
+        {name.replace("-", "_"): value for name, value in low.items()}, metadata
+    )
 
 
 def checksum(headers: Mapping[str, str]) -> str | None:

@@ -20,6 +20,7 @@ import urllib3
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
+from ...uploads.properties import NO_PROPERTIES
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ..bodies import OutOfSpan
@@ -84,6 +85,8 @@ class DirectClient:
             "Content-Length": str(size),
             f"{META}{TOKEN}": token,
         }
+        if source.properties is not NO_PROPERTIES:
+            headers = {**source.properties.headers(META), **headers}
         if self.acl:
             headers["x-amz-acl"] = self.acl
         if new:

@@ -11,6 +11,7 @@ from contextlib import suppress
 import fsspec
 
 from ...concurrency import ioloop
+from ...uploads.properties import Properties
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
@@ -79,8 +80,7 @@ class LoopClient:
                 Window(source),
                 Bucket=self.bucket,
                 Key=name,
-                ContentType=content_type,
-                Metadata={TOKEN: token},
+                **self.described(content_type, token, source.properties),
                 **conditions,
             )
         except Exception as exc:
@@ -89,6 +89,25 @@ class LoopClient:
             raise
         if not is_stored(headers_of(reply)):
             raise NoAnswer("an upload is answered by something else than S3")
+
+    def described(
+        self, content_type: str, token: str, properties: Properties
+    ) -> dict[str, t.Any]:
+        """What is stored beside an object, by botocore's names, but for the settings
+        that s3fs adds.
+
+        :param token: see :meth:`.ObjectDialect.put`.
+        """
+        settings = self.fs.s3_additional_kwargs.get("Metadata", {})
+        headers = {
+            name.title().replace("_", ""): value
+            for name, value in properties.named.items()
+        }
+        return {
+            **headers,
+            "ContentType": content_type,
+            "Metadata": {**settings, **properties.metadata, TOKEN: token},
+        }
 
     def get(
         self,
@@ -121,8 +140,8 @@ class LoopClient:
             raise
         body, status = reply["Body"], reply["ResponseMetadata"]["HTTPStatusCode"]
         try:
-            headers = self._as_stored(headers_of(reply), name)
-            sent = extent(status, headers, span)
+            headers = headers_of(reply)
+            sent = extent(status, self._as_stored(headers, name), span)
         except Exception:
             self.fs.loop.call_soon_threadsafe(body.close)
             raise
@@ -141,8 +160,8 @@ class LoopClient:
             if not is_unsaid(exc):
                 raise
             return self._first_byte(name)
-        headers = self._as_stored(headers_of(reply), name)
-        size = size_of(headers)
+        headers = headers_of(reply)
+        size = size_of(self._as_stored(headers, name))
         return Answer(headers, extents.Extent(0, size, size), iter(()))
 
     def _first_byte(self, name: str) -> Answer:
@@ -184,9 +203,9 @@ class LoopClient:
         """What a server answers to a request with a body."""
         return ioloop.run(self.fs.loop, self._watched, method, body, **kwargs)
 
-    def _as_stored(self, headers: Headers, name: str) -> Headers:
-        """The headers of an answer about an object, without the Content-Encoding that
-        the object was stored with.
+    def _as_stored(self, headers: Headers, name: str) -> Mapping[str, str]:
+        """The headers of an answer about an object, without a Content-Encoding that the
+        object was stored with. Their lengths are those of the object then.
 
         Whoever compresses an answer on its way does not know the listing, which gives
         the size of what is stored.
@@ -197,7 +216,7 @@ class LoopClient:
             )
             known = {found["Key"]: found["Size"] for found in _contents(listing)}
             if known.get(name, -1) == extents.whole_size(headers):
-                del headers["Content-Encoding"]
+                return extents.without_encoding(headers)
         return headers
 
     # -- on the loop's thread ------------------------------------------------

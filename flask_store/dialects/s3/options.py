@@ -91,6 +91,10 @@ def s3_options(
     for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
         options = _merged(options, config[extra])
     options = _lifted(options)
+    if options.get("requester_pays"):
+        # Not every s3fs says so with every request.
+        inner = options.get("s3_additional_kwargs", {})
+        options["s3_additional_kwargs"] = {"RequestPayer": "requester", **inner}
     for name in ("endpoint_url", "public_endpoint_url"):
         refuse_login(f"The option {name}", options.get(name), S3_KEYS_BELONG)
     style = config["STORE_S3_ADDRESSING_STYLE"]

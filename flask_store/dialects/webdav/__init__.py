@@ -20,6 +20,8 @@ from ...exceptions import StoreError
 from ...exceptions import StoreUnavailable
 from ...exceptions import VersionGone
 from ...settings import refuse_login
+from ...uploads.properties import codings
+from ...uploads.properties import Properties
 from ...uploads.source import CHUNK
 from .. import Fetched
 from .. import Limits
@@ -31,6 +33,9 @@ from ..errors import NoAnswer
 from ..errors import version_gone
 from ..extents import Extent
 from ..extents import extent
+from ..extents import is_encoded
+from ..extents import whole_size
+from ..extents import without_encoding
 from ..http.answers import date_of
 from ..http.answers import Refused
 from ..http.answers import strong
@@ -137,6 +142,8 @@ class WebDAVDialect(WebDAVWriting):
         except BaseException:
             response.close()
             raise
+        coding = codings(response.headers.get("Content-Encoding"))
+        stat.keeping(properties=Properties(coding))
         body = self._read_body(response, stat)
         return Fetched(stat, received.start, received.stop, body)
 
@@ -190,7 +197,12 @@ def _checked_extent(response: httpx.Response, stat: Stat, span: Span | None) -> 
         raise version_gone(stat.name)
     if status >= 400:
         raise Refused(status)
-    received = extent(status, response.headers, span)
+    headers: Mapping[str, str] = response.headers
+    if is_encoded(headers) and whole_size(headers) == stat.size:
+        # The file is stored so: whoever compresses it on its way does not know its
+        # size, which comes from PROPFIND.
+        headers = without_encoding(headers)
+    received = extent(status, headers, span)
     etag = strong(response.headers.get("ETag"))
     modified = date_of(response.headers.get("Last-Modified"))
     if etag and stat.etag:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from ... import naming
+from ...exceptions import InvalidName
 from ...uploads.source import Source
 from .. import Location
 from ..errors import NoAnswer
@@ -40,7 +41,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self._cuts: bool | None = None
+        self._cuts: dict[str, bool] = {}
 
     def _upload(self, source: Source, path: str) -> None:
         with source.rewindable() as rewindable:
@@ -72,10 +73,19 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         )
 
     def rename_over(self, old: str, new: str) -> None:
+        # The server would delete a folder with all that is in it (RFC 4918, section
+        # 9.9.3).
+        if self._is_folder(new):
+            raise FileExistsError(new)
         self._move(old, new, "T")
 
     def _move(self, old: str, new: str, overwrite: str) -> None:
-        if ";" in new.rpartition("/")[2] and self._cuts_destinations():
+        if "?" in new and self._cuts_at("?"):
+            raise InvalidName(
+                f"This server stores {naming.quoted(new)} under a name that ends before"
+                " the '?'. Use names without it."
+            )
+        if ";" in new.rpartition("/")[2] and self._cuts_at(";"):
             new += "/"
         self._move_as_is(old, new, overwrite)
         self._note_seen(new)
@@ -85,19 +95,24 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         headers = {"Destination": target, "Overwrite": overwrite}
         change(self.fs, "MOVE", old, headers=headers)
 
-    def _cuts_destinations(self) -> bool:
-        """Try whether this server cuts a name at a ';'. Such a server accepts a slash
-        behind the name, which then stays whole. Other servers may not accept it."""
-        if self._cuts is None:
+    def _cuts_at(self, mark: str) -> bool:
+        """Try whether this server cuts the destination of a MOVE at a mark, as if that
+        began the parameters or the query of an address.
+
+        :param mark: ``";"`` or ``"?"``. A server that cuts a name at a ``";"`` accepts
+            a slash behind the name, which then stays whole. Other servers may not.
+        """
+        if mark not in self._cuts:
             old, new = self.staging_path(), self.staging_path()
+            marked = f"{new}{mark}x"
             self._upload(Source(io.BytesIO(), None), old)
-            self._move_as_is(old, f"{new};x", "F")
-            whole, cut = (self._is_there(name) for name in (f"{new};x", new))
+            self._move_as_is(old, marked, "F")
+            whole, cut = (self._is_there(name) for name in (marked, new))
             if whole == cut:
                 raise NoAnswer("it moves a file, and does not have it then")
-            self._remove(new if cut else f"{new};x")
-            self._cuts = cut
-        return self._cuts
+            self._remove(new if cut else marked)
+            self._cuts[mark] = cut
+        return self._cuts[mark]
 
     def _mkdir(self, folder: str) -> None:
         change(self.fs, "MKCOL", folder)
