@@ -117,6 +117,7 @@ class Store(t.Generic[ProviderT_co]):
         settings = self._read(app, cls)
         attributes = {"__doc__": cls.__doc__, "__module__": cls.__module__}
         bound = t.cast("type[BaseStore]", type(cls.__name__, (cls,), attributes))
+        bound._extension = self._extension_name
         if self.name is not None:
             # Two stores cannot share one route. The name goes behind a '-' and not
             # behind a '/', where it would hide a folder of this name.
@@ -299,6 +300,19 @@ class Store(t.Generic[ProviderT_co]):
             if prefixed_name in app.config or name not in plain_settings:
                 message = re.sub(rf"\b{name}\b", prefixed_name, message)
         return message
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        """A pickle has the name alone: it is the ``Store`` of this name of whatever
+        application is the current one when it is read."""
+        from .stores.application import find_extension
+
+        return find_extension, (self._extension_name,)
+
+    def __copy__(self) -> t.Self:
+        return self
+
+    def __deepcopy__(self, memo: t.Any) -> t.Self:
+        return self
 
     def __repr__(self) -> str:
         return f"<Store {self.name!r}>" if self.name else "<Store>"

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import typing as t
+from functools import cached_property
 
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
@@ -60,6 +61,12 @@ class FileStore(t.Protocol):
     ) -> str: ...
 
 
+class Reference(t.Protocol):
+    """What a pickle has in place of a store."""
+
+    def find(self) -> t.Any: ...
+
+
 class Owner(t.Protocol):
     """What any provider has, also one that is no FsspecStore."""
 
@@ -82,6 +89,8 @@ class FileWrapper:
     _problem = ""
     #: Whether a row is known to have, or have had, this file.
     _is_of_row = False
+    #: Where the store of a file that comes from a pickle is to be found.
+    _reference: Reference | None = None
 
     def __init__(
         self, filename: str, provider: Owner, upload: Upload | None = None
@@ -90,7 +99,7 @@ class FileWrapper:
         self.key: str = provider.relative_path(filename)
         # The key says it all, so the store is taken without its destination. One that
         # is no FsspecStore has those of its methods that it needs.
-        self.provider: FileStore = t.cast("FileStore", provider.at(None))
+        self.provider = t.cast("FileStore", provider.at(None))
         self._upload = upload
 
     @classmethod
@@ -116,6 +125,41 @@ class FileWrapper:
         file._problem = naming.problem(file.key)
         file._is_of_row = True
         return file
+
+    @cached_property
+    def provider(self) -> FileStore:
+        """The store that has the file. A file that comes from a pickle looks for it
+        when it is first used.
+
+        :raises NotConfiguredError: if there is no current application then, or it has
+            no such store.
+        """
+        assert self._reference is not None  # __init__ has set it otherwise
+        return t.cast("FileStore", self._reference.find())
+
+    def __getstate__(self) -> dict[str, t.Any]:
+        """What a pickle has of the file: its key, and the name of the application's
+        store or, of a store without an application, its settings."""
+        state = dict(vars(self))
+        # It goes on in this process alone; another one asks its own store.
+        state["_upload"] = None
+        reference = getattr(state.get("provider"), "_reference", None)
+        if reference is not None:
+            del state["provider"]
+            state["_reference"] = reference
+        return state
+
+    def __setstate__(self, state: dict[str, t.Any]) -> None:
+        vars(self).update(state)
+
+    def __copy__(self) -> t.Self:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: t.Any) -> t.Self:
+        # It is a value, and its store is shared.
+        return self.__copy__()
 
     @property
     def _name(self) -> str:
@@ -175,7 +219,10 @@ class FileWrapper:
     @property
     def uri(self) -> str:
         """The fsspec URL, without credentials; pandas takes it together with the
-        store's options."""
+        store's options. Of a file on disk it may be the path.
+
+        :raises StoreError: if no URL of fsspec can have the name. Use :meth:`open`.
+        """
         return self.provider.dialect.uri_of(self._name)
 
     @t.overload
@@ -278,7 +325,8 @@ class FileWrapper:
         return self.key
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.key!r} in {self.provider!r}>"
+        store = vars(self).get("provider", self._reference)
+        return f"<{type(self).__name__} {self.key!r} in {store!r}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FileWrapper):

@@ -52,6 +52,9 @@ for _power, _letter in enumerate("kmgt", start=1):
 #: The longest duration, in seconds. Python's locks wait for 292 years at most.
 LONGEST_WAIT = 9_000_000_000
 
+#: The highest number that permissions can have.
+HIGHEST_MODE = 0o7777
+
 #: The longest value that a message shows, in characters.
 LONGEST = 100
 
@@ -67,6 +70,7 @@ S3_KEYS_BELONG = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_K
 _COUNT = r"[0-9]{1,18}"
 _SIZE = r"([0-9]{1,18})\s*([a-z]*)"
 _NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+_OCTAL = r"(?:0o?)?([0-7]{3,4})"
 _CONTROL = r"[\x00-\x1f\x7f]"
 _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
@@ -127,6 +131,31 @@ def parse_duration(value: object) -> int | float:
     if not 0 <= value <= LONGEST_WAIT:  # "not" refuses NaN as well
         raise ValueError
     return int(value) if value == int(value) else value
+
+
+def parse_mode(owner: int, most: int, value: object) -> int:
+    """Permissions, as a number or as text with octal digits.
+
+    :param owner: the bits that have to be there.
+    :param most: the bits that may be there.
+    """
+    if isinstance(value, str):
+        match = re.fullmatch(_OCTAL, value.strip())
+        if match is None:
+            raise ValueError
+        value = int(match[1], 8)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError
+    if not 0 <= value <= HIGHEST_MODE:
+        raise ValueError
+    if value & ~most or value & owner != owner:
+        # A number without 0o is decimal, which is rarely meant.
+        raise ValueError(
+            f"is {value!r}, which is 0o{value:o}; it must have the bits 0o{owner:o},"
+            f" and no others than 0o{most:o}. Write an octal number, such as"
+            f" 0o{owner:o}, or '{owner:o}' as text."
+        )
+    return value
 
 
 def parse_text(value: object) -> str:
@@ -267,7 +296,7 @@ def check_cache_control(value: str) -> None:
 
 
 def check_second_or_more(value: float) -> None:
-    """The time for which a link is valid."""
+    """A time that is too short below a second."""
     if value < 1:
         raise ValueError(f"is {value!r}; it must be a number of seconds, 1 at least.")
 
@@ -337,6 +366,16 @@ MEDIA_TYPES = Kind(
     "a list of media types, such as ['image/*', 'application/pdf']; commas between them"
     " will do, too",
 )
+FILE_MODE = Kind(
+    "file permissions",
+    partial(parse_mode, 0o600, 0o666),
+    f"octal permissions, such as '640' or 0o640.{QUOTES}",
+)
+FOLDER_MODE = Kind(
+    "folder permissions",
+    partial(parse_mode, 0o700, 0o3777),
+    f"octal permissions, such as '750' or 0o750.{QUOTES}",
+)
 SERVE = Kind(
     "choice",
     partial(parse_choice, ("auto", "proxy", "redirect", "off")),
@@ -393,6 +432,10 @@ _ROWS = [
     Setting("STORE_PROVIDER", CLASS, None, "The provider class."),
     Setting("STORE_PATH", PATH, None, "Where the files go: a folder or a URL."),
     Setting("STORE_FSYNC", SWITCH, True, "Whether a save waits for the disk."),
+    Setting("STORE_FILE_MODE", FILE_MODE, None, "The permissions of a file on disk."),
+    Setting(
+        "STORE_FOLDER_MODE", FOLDER_MODE, None, "The permissions of a folder on disk."
+    ),
     Setting(
         "STORE_STREAM_UPLOADS",
         SWITCH,
@@ -400,6 +443,13 @@ _ROWS = [
         "Whether large parts of a form are written to the disk of the store.",
     ),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
+    Setting(
+        "STORE_TIMEOUT",
+        DURATION,
+        8,
+        "How long to wait for a server's next word.",
+        check_second_or_more,
+    ),
     Setting(
         "STORE_DOMAIN", ADDRESS, None, "What absolute URLs start with.", check_address
     ),
@@ -527,7 +577,7 @@ class Settings(Mapping[str, t.Any]):
         for name, row in TABLE.items():
             if name in config:
                 values[name] = row.read(config)
-        self._values = values
+        self._values = Options(values)
 
     def __getitem__(self, name: str) -> t.Any:
         return self._values[name]

@@ -32,7 +32,6 @@ from ..concurrency.greenlets import patched
 from ..exceptions import NotConfiguredError
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
-from .boxes import Box
 from .entries import BadJournal
 from .entries import Entry
 from .holding import Held
@@ -49,8 +48,6 @@ if t.TYPE_CHECKING:
 
     from ..dialects import Dialect
     from ..files import FileWrapper
-
-T = t.TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +93,8 @@ class Background:
 
     def start(self) -> None:
         """Upload, in this process, what killed processes left in the spool."""
+        if self._workers:
+            return
         try:
             self.worker()
         except (OSError, RuntimeError) as exc:
@@ -125,10 +124,12 @@ class Background:
         """
         try:
             worker = self.worker()
-            entry, box = self._in_box(
-                worker,
-                lambda box: (self.spool.add(box, source, key, content_type), box),
-            )
+            box = worker.box
+            try:
+                entry = self.spool.add(box, source, key, content_type)
+            except FileNotFoundError:
+                box = worker.box_after(box)
+                entry = self.spool.add(box, source, key, content_type)
         except BadJournal as exc:
             logger.warning("%r is uploaded in the foreground: %s.", key, exc)
             return None
@@ -159,18 +160,12 @@ class Background:
 
         :raises OSError: if the spool cannot be written.
         """
-        return self._in_box(self.worker(), Box.unnamed)
-
-    def _in_box(self, worker: Worker, call: t.Callable[[Box], T]) -> T:
-        """Call a function with the worker's box. If somebody removed the box, make a
-        new one."""
+        worker = self.worker()
+        box = worker.box
         try:
-            return call(worker.box)
+            return box.unnamed()
         except FileNotFoundError:
-            if worker.box.is_there():
-                raise
-            worker.renew_box()
-            return call(worker.box)
+            return worker.box_after(box).unnamed()
 
     def find(self, key: str) -> tuple[Entry, t.BinaryIO] | None:
         """The journal and the bytes of an upload that this host still has.

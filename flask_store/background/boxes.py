@@ -8,24 +8,22 @@ exists from the moment the journal has its name. Bytes without a journal belong 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import asdict
 
 import shortuuid
 
 from ..concurrency.greenlets import lock
 from ..uploads.disk import Unnamed
+from ..uploads.modes import PRIVATE
 from ..uploads.source import Source
 from .copying import copy_into
+from .entries import BadJournal
 from .entries import Entry
 from .entries import Files
 from .entries import name_of
-from .entries import parse
 from .entries import pass_over
 from .locks import hold
 from .locks import is_held
@@ -39,10 +37,6 @@ TEMPORARY = ("data", "lock", "stop")
 #: What the lock file of a box says behind the number, if the process that made the box
 #: was killed and another one has adopted it.
 ADOPTED = b" adopted"
-
-
-class BoxGone(FileNotFoundError):
-    """Somebody removed the folder of a box."""
 
 
 class Box:
@@ -77,45 +71,52 @@ class Box:
         """Write an upload so that it survives a crash of the process or of the host.
 
         :param reserved: how many bytes of the quota the caller has reserved for it.
-        :raises BoxGone: if somebody removed the folder of the box.
+        :raises FileNotFoundError: if somebody removed the folder of the box.
         :raises BadJournal: if the content type is not one line.
         :raises OSError: if the disk refuses; nothing is left behind then.
         """
+        # No process could read its journal.
+        if not content_type.isprintable():
+            raise BadJournal("the content type is not one line")
         files = self.files(key)
-        with self._open():
-            try:
-                self._write(source, files.data)
-                info = os.stat(files.data)
-                entry = Entry(
-                    key=key,
-                    size=info.st_size,
-                    content_type=content_type,
-                    saved=time.time(),
-                    token=shortuuid.uuid(),
-                    blocks=max(reserved, info.st_blocks * 512 + info.st_blksize),
-                )
-                # An upload counts only if every process can read its journal.
-                parse(json.dumps(asdict(entry)).encode(), files.name)
-                files.note(entry)
-                # Somebody may have removed the folder meanwhile, and made one of that
-                # name without our lock. No process would own the upload there.
-                self._check_there()
-            except BaseException:
-                files.remove()
-                if not self.is_there():
-                    with suppress(OSError):
-                        os.rmdir(self.path)
-                raise
+        with self._guard:
+            if self._closed:
+                raise OSError(errno.ENOENT, "the process is about to end", self.path)
+            self._adding += 1
+        try:
+            self._write(source, files.data)
+            info = os.stat(files.data)
+            entry = Entry(
+                key=key,
+                size=info.st_size,
+                content_type=content_type,
+                saved=time.time(),
+                token=shortuuid.uuid(),
+                blocks=max(reserved, info.st_blocks * 512 + info.st_blksize),
+            )
+            files.note(entry)
+            # Somebody may have removed the folder meanwhile, and made one of that
+            # name without our lock. No process would own the upload there.
+            if not self.is_there():
+                raise OSError(errno.ENOENT, "it was removed", self.path)
+        except BaseException:
+            files.remove()
+            if not self.is_there():
+                with suppress(OSError):
+                    os.rmdir(self.path)
+            raise
+        finally:
+            with self._guard:
+                self._adding -= 1
         return entry
 
     def unnamed(self) -> Unnamed:
         """A new private file on this disk, for an upload that arrives.
 
-        :raises BoxGone: if somebody removed the folder of the box.
+        :raises FileNotFoundError: if somebody removed the folder of the box.
         :raises OSError: if the disk refuses.
         """
-        with self._open():
-            return self._new_file()
+        return Unnamed(self.path, self.path, self._nameless, modes=PRIVATE, make=False)
 
     def files(self, key: str) -> Files:
         """Where the files of an upload are."""
@@ -176,44 +177,27 @@ class Box:
                 except OSError as exc:
                     pass_over(path, exc)
 
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        with self._guard:
-            if self._closed:
-                raise OSError(errno.ENOENT, "the process is about to end", self.path)
-            self._adding += 1
-        try:
-            self._check_there()
-            yield
-        finally:
-            with self._guard:
-                self._adding -= 1
-
-    def _check_there(self) -> None:
-        if not self.is_there():
-            raise BoxGone(errno.ENOENT, "it was removed", self.path)
-
     def _write(self, source: Source, path: str) -> None:
+        # The bytes are synced when they have their name, and the name with the journal.
+        # Until then nobody takes them for an upload.
         ready = source.unnamed(self.path)
         if ready is not None:
             os.fchmod(ready.fd, 0o600)
-            ready.sync()
             try:
                 ready.publish(path)
-                return
             except OSError as exc:
                 if exc.errno != errno.EXDEV:
                     raise
-        file = self._new_file()
+            else:
+                ready.sync()
+                return
+        file = self.unnamed()
         try:
             copy_into(source, file)
-            file.sync()
             file.publish(path)
+            file.sync()
         finally:
             file.close()
-
-    def _new_file(self) -> Unnamed:
-        return Unnamed(self.path, self.path, self._nameless, mode=0o600)
 
 
 def is_orphan(box: str) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import fields
 
 from .. import naming
 from ..concurrency.greenlets import offload
-from ..uploads.disk import sync_folder
+from ..uploads.disk import sync_name
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Files:
             file.flush()
             offload(os.fsync, file.fileno())
         os.replace(part, self.journal)
-        sync_folder(self.box)
+        sync_name(self.journal)
 
     def remove(self) -> None:
         """Remove the files of the upload, which is stored or no longer wanted."""
@@ -195,10 +195,6 @@ class Files:
         """Withdraw :meth:`ask_to_stop`."""
         with contextlib.suppress(OSError):
             os.unlink(self.stop)
-
-    def is_asked_to_stop(self) -> bool:
-        """Whether a write waits for the running upload to stop."""
-        return os.path.exists(self.stop)
 
 
 def name_of(key: str) -> str:

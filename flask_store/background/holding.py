@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from dataclasses import replace
 
 from ..concurrency.greenlets import flag
@@ -26,25 +27,26 @@ FIRST_LOOK = 0.002
 LONGEST_LOOK = 0.05
 
 
+@dataclass
 class Held:
     """An upload that this process has locked until it calls :meth:`release`.
 
     The operating system locks a file, so that the lock holds in every process of the
     host and ends with the process.
 
-    :param marked: see :attr:`marked`.
+    :param entry: the journal, read under the lock.
+    :param lock_fd: the descriptor of the locked file.
+    :param marked: whether that file stays, as a mark that a try did not come to its
+        end.
+    :param over: whether the upload has ended: it was removed, or its file deleted.
     """
 
-    def __init__(self, files: Files, quota: Quota, lock_fd: int, marked: bool) -> None:
-        self.files = files
-        #: The journal, read under the lock.
-        self.entry: Entry
-        #: Whether the upload has ended: it was removed, or its file deleted.
-        self.over = False
-        #: Whether the lock file stays, as a mark that a try did not come to its end.
-        self.marked = marked
-        self._quota = quota
-        self._lock_fd = lock_fd
+    files: Files
+    entry: Entry
+    quota: Quota
+    lock_fd: int
+    marked: bool
+    over: bool = False
 
     @classmethod
     def acquire(cls, files: Files, quota: Quota) -> Held | None:
@@ -65,17 +67,14 @@ class Held:
             return None  # its holder has just removed the lock file
         if lock_fd is None:
             return None
-        held = cls(files, quota, lock_fd, marked)
         try:
-            held.entry = files.read()
-        except FileNotFoundError:  # an upload that has ended needs no mark
-            held.marked = False
-            held.release()
+            entry = files.read()
+        except BaseException as exc:
+            # An upload that has ended needs no mark.
+            stays = marked and not isinstance(exc, FileNotFoundError)
+            release(lock_fd, None if stays else files.lock)
             raise
-        except BaseException:
-            held.release()
-            raise
-        return held
+        return cls(files, entry, quota, lock_fd, marked)
 
     @property
     def may_be_stored(self) -> bool:
@@ -91,7 +90,7 @@ class Held:
         """Remove the upload from the spool."""
         self.files.remove()
         self.over, self.marked = True, False
-        self._quota.give_back(self.files.box, self.entry.blocks)
+        self.quota.give_back(self.files.box, self.entry.blocks)
 
     def digest(self) -> str:
         """The SHA-256 of the bytes, in hexadecimal digits.
@@ -114,7 +113,7 @@ class Held:
         """
         before = self.entry
         self.entry = replace(
-            before, deleted=True, digest=self.digest(), blocks=self._quota.block
+            before, deleted=True, digest=self.digest(), blocks=self.quota.block
         )
         try:
             self.note()
@@ -124,11 +123,11 @@ class Held:
         self.over = True
         with suppress(FileNotFoundError):
             os.unlink(self.files.data)
-        self._quota.give_back(self.files.box, before.blocks - self.entry.blocks)
+        self.quota.give_back(self.files.box, before.blocks - self.entry.blocks)
 
     def release(self) -> None:
         """Unlock the upload."""
-        release(self._lock_fd, None if self.marked else self.files.lock)
+        release(self.lock_fd, None if self.marked else self.files.lock)
 
 
 def wait_for(files: Files, quota: Quota) -> Held:

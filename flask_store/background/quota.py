@@ -49,22 +49,21 @@ class Quota:
         """
         cost = -(-size // self.block) * self.block + self.block
         with alone(self.folder):
-            used = _read(box)
-            if sum(map(_read_or_zero, boxes(self.folder))) + cost > self.limit:
+            if sum(map(_read, boxes(self.folder))) + cost > self.limit:
                 return None
-            _write(box, used + cost)
+            _add(box, cost)
             return cost
 
     def give_back(self, box: str, size: int) -> None:
         """Reserve *size* bytes less. A negative *size* reserves more, even if there is
         no room."""
         with suppress(OSError), alone(self.folder):
-            _write(box, max(0, _read(box) - size))
+            _add(box, -size)
 
     def recount(self, box: str, size: int) -> None:
         """Set how many bytes the uploads of a box take."""
         with suppress(OSError), alone(self.folder):
-            _write(box, size + self.block)
+            _add(box, size + self.block - _read(box))
 
 
 def boxes(folder: str) -> list[str]:
@@ -82,21 +81,20 @@ def boxes(folder: str) -> list[str]:
 
 
 def _read(box: str) -> int:
-    with open(os.path.join(box, LOCK), "rb") as file:
-        text = file.read(WIDTH)
+    try:
+        with open(os.path.join(box, LOCK), "rb") as file:
+            text = file.read(WIDTH)
+    except OSError:  # removed meanwhile, or made by another program
+        return 0
     return int(text) if text.isdigit() else 0
 
 
-def _read_or_zero(box: str) -> int:
+def _add(box: str, size: int) -> None:
+    """:raises FileNotFoundError: if somebody removed the box."""
+    fd = os.open(os.path.join(box, LOCK), os.O_RDWR | os.O_CLOEXEC)
     try:
-        return _read(box)
-    except OSError:  # removed meanwhile, or made by another program
-        return 0
-
-
-def _write(box: str, size: int) -> None:
-    fd = os.open(os.path.join(box, LOCK), os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.pwrite(fd, b"%0*d" % (WIDTH, size), 0)
+        text = os.pread(fd, WIDTH, 0)
+        used = int(text) if text.isdigit() else 0
+        os.pwrite(fd, b"%0*d" % (WIDTH, max(0, used + size)), 0)
     finally:
         os.close(fd)

@@ -11,6 +11,7 @@ import hashlib
 import typing as t
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from ..dialects import Stat
 from ..dialects import whole
@@ -18,6 +19,7 @@ from ..dialects.errors import NoAnswer
 from ..exceptions import FileExists
 from ..exceptions import StoreError
 from ..uploads.source import CHUNK
+from ..uploads.source import Source
 from .holding import Held
 from .upload import Upload
 
@@ -41,17 +43,16 @@ class Stored(enum.Enum):
     FOREIGN = enum.auto()
 
 
+@dataclass
 class Sending:
     """Stores one upload, or removes it again.
 
-    :param stored: the dialect that stores the file.
+    :param dialect: stores the file.
     :param held: the upload, which the caller has locked.
     """
 
-    def __init__(self, stored: Dialect, held: Held) -> None:
-        self.dialect = stored
-        self.held = held
-        self.key = held.entry.key
+    dialect: Dialect
+    held: Held
 
     def send(self, upload: Upload) -> bool:
         """Store the file, and ask the storage whether it has it.
@@ -64,14 +65,16 @@ class Sending:
         """
         entry, files = self.held.entry, self.held.files
         with files.open() as file:
-            source = upload.source(file, entry.token, files.is_asked_to_stop)
+            source = upload.source = Source(file, None, stop=files.stop)
+            if entry.token is not None:
+                source.token = entry.token
             if source.size != entry.size:
                 raise DamagedError(
                     f"{files.data} has {source.size} bytes in place of {entry.size}."
                     " Something else has written to the spool.",
-                    self.key,
+                    self.held.entry.key,
                 )
-            with self.dialect.explained(self.key, source):
+            with self.dialect.explained(self.held.entry.key, source):
                 with self.dialect.stage(source) as staged:
                     if not self._publish(staged):
                         return False
@@ -83,16 +86,16 @@ class Sending:
         :raises StoreError: if the storage fails.
         """
         # Another process may delete it at the same moment.
-        with suppress(FileNotFoundError), self.dialect.explained(self.key):
+        with suppress(FileNotFoundError), self.dialect.explained(self.held.entry.key):
             if self._look() in (Stored.OURS, Stored.PART):
-                self.dialect.rm_file(self.key)
+                self.dialect.rm_file(self.held.entry.key)
 
     def is_stored(self) -> bool:
         """Whether what the storage has under the name is this upload.
 
         :raises StoreError: if the storage fails.
         """
-        with self.dialect.explained(self.key):
+        with self.dialect.explained(self.held.entry.key):
             return self._look() in (Stored.OURS, Stored.PART)
 
     def _publish(self, staged: t.Any) -> bool:
@@ -103,7 +106,7 @@ class Sending:
         dialect, content_type = self.dialect, self.held.entry.content_type
         if dialect.exclusive(staged):
             try:
-                dialect.put_file(staged, self.key, content_type, "create")
+                dialect.put_file(staged, self.held.entry.key, content_type, "create")
                 return True
             except FileExists:  # one of its folders is a file
                 raise
@@ -116,7 +119,7 @@ class Sending:
         else:
             state = self._look()
         if state in (Stored.NOTHING, Stored.PART):
-            dialect.put_file(staged, self.key, content_type, "overwrite")
+            dialect.put_file(staged, self.held.entry.key, content_type, "overwrite")
         return state is not Stored.FOREIGN
 
     def _is_stored(self) -> bool:
@@ -124,34 +127,38 @@ class Sending:
 
         :raises NoAnswer: if nothing is there, or not all of the file.
         """
-        entry = self.held.entry
-        try:
-            stat = self._stat()
-        except FileNotFoundError as exc:
-            raise NoAnswer("it does not have the file that it has taken") from exc
-        if _differ(stat.token, entry.token):
+        entry, stat = self.held.entry, self._stat()
+        if stat is None:
+            raise NoAnswer("it does not have the file that it has taken")
+        if None not in (stat.token, entry.token) and stat.token != entry.token:
             return False
         if stat.size != entry.size:
             raise NoAnswer(f"it has {stat.size} bytes of a file of {entry.size} bytes")
         return True
 
     def _look(self) -> Stored:
-        entry = self.held.entry
-        try:
-            stat = self._stat()
-        except FileNotFoundError:
+        entry, stat = self.held.entry, self._stat()
+        if stat is None:
             return Stored.NOTHING
-        if _differ(stat.token, entry.token):
+        if None in (stat.token, entry.token):
+            return self._compared(stat)
+        if stat.token != entry.token:
             return Stored.FOREIGN
-        if stat.token is not None and entry.token is not None:
-            return Stored.OURS if stat.size == entry.size else Stored.PART
-        return self._compared(stat)
+        return Stored.OURS if stat.size == entry.size else Stored.PART
 
-    def _stat(self) -> Stat:
-        """:raises FileNotFoundError: if there is no such file."""
-        # Some filesystems raise an error of their own for a missing file.
-        with self.dialect.explained(self.key):
-            return self.dialect.info(self.key)
+    def _stat(self) -> Stat | None:
+        """What the storage has under the name, if anything."""
+        try:
+            return self.dialect.info(self.held.entry.key)
+        except FileNotFoundError:
+            return None
+        except Exception as exc:
+            # Some filesystems raise an error of their own for a missing file.
+            if isinstance(
+                self.dialect.explain(exc, self.held.entry.key), FileNotFoundError
+            ):
+                return None
+            raise
 
     def _compared(self, stat: Stat) -> Stored:
         """What the storage has, told by the bytes, because it keeps no token."""
@@ -168,12 +175,8 @@ class Sending:
         return Stored.PART if self._digest(stat) == begin else Stored.FOREIGN
 
     def _digest(self, stat: Stat) -> str:
-        fetched = self.dialect.get(self.key, None, stat)
+        fetched = self.dialect.get(self.held.entry.key, None, stat)
         return _sha256(whole(fetched))
-
-
-def _differ(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and one != other
 
 
 def _first(file: t.BinaryIO, size: int) -> t.Iterator[bytes]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 import shortuuid
 
 from ..uploads.disk import probe
+from ..uploads.modes import PRIVATE
 from ..uploads.source import Source
 from .boxes import Box
 from .entries import BadJournal
@@ -160,7 +161,7 @@ class Spool:
 
     def _acquire_box(self, path: str) -> Box | None:
         if self._nameless is None:
-            self._nameless = probe(self.folder, self.folder)
+            self._nameless = probe(self.folder, self.folder, modes=PRIVATE)
         return Box.acquire(path, self._nameless)
 
     def _files_of(self, key: str) -> Iterator[Files]:

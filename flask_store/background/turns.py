@@ -63,20 +63,20 @@ class Turns:
 
     def _run(self) -> None:
         try:
-            while (work := self._next()) is not None:
+            while True:
+                with self._guard:
+                    if not self._work:
+                        return
+                    work = self._work.popleft()
                 work()
         finally:
             self._stopped()
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._guard:
-            return self._work.popleft() if self._work else None
 
     def _stopped(self) -> None:
         with self._guard:
             self._active -= 1
             # add() starts no runner while this one counts as active. It may have added
-            # work after _next() found none.
+            # work after _run() found none.
             restart = bool(self._work) and not self._active and not self.ending
             if restart:
                 self._active += 1

@@ -11,6 +11,9 @@ from ..uploads.source import Source
 
 State: t.TypeAlias = t.Literal["waiting", "running", "stored", "parked", "deleted"]
 
+#: The states of an upload that has ended.
+ENDED: t.Final = ("stored", "parked", "deleted")
+
 
 class Upload:
     """An upload in the background; usable from any thread or greenlet.
@@ -31,21 +34,22 @@ class Upload:
         self.error: Exception | None = None
         #: How many attempts failed.
         self.attempts = 0
-        self._source: Source | None = None
+        #: The bytes, while they are sent.
+        self.source: Source | None = None
         self._guard = lock()
         self._flags: list[Flag] = []
 
     @property
     def done(self) -> bool:
         """Whether the upload has ended. One that is parked counts as ended."""
-        return self.state in ("stored", "parked", "deleted")
+        return self.state in ENDED
 
     @property
     def progress(self) -> float:
         """How much of the file has been read for sending, from 0 to 1."""
         if self.state == "stored":
             return 1.0
-        return self._source.position / self.size if self._source and self.size else 0.0
+        return self.source.position / self.size if self.source and self.size else 0.0
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the upload has ended. Other greenlets run meanwhile.
@@ -65,28 +69,12 @@ class Upload:
                     self._flags.remove(finished)
         return self.state == "stored"
 
-    def source(
-        self,
-        file: t.BinaryIO,
-        token: str | None = None,
-        stops: t.Callable[[], bool] | None = None,
-    ) -> Source:
-        """The spooled bytes as a source. Reading it updates :attr:`progress`.
-
-        :param token: the token to store them with, instead of a new one.
-        :param stops: see :class:`~flask_store.uploads.source.Source`.
-        """
-        self._source = source = Source(file, None, stops=stops)
-        if token is not None:
-            source.token = token
-        return source
-
     def settle(self, state: State, error: Exception | None = None) -> None:
         """Set the state at the end of an attempt, and wake those who wait."""
         with self._guard:
             self.state = state
             self.error = error
-            if self.done:
+            if state in ENDED:
                 for finished in self._flags:
                     finished.set()
                 self._flags = []

@@ -127,18 +127,19 @@ class Worker:
         self.turns.add(lambda: self._attempt(job))
         return upload
 
-    def renew_box(self) -> None:
-        """Make a new box if somebody removed the folder of this one.
+    def box_after(self, box: Box) -> Box:
+        """The box to use after a file of *box* was not found: a new one, if somebody
+        removed its folder.
 
         :raises OSError: if the spool cannot be written.
         """
         with self._guard:  # nothing in here switches greenlets
-            old_box = self.box
-            if old_box.is_there():
-                return
+            if box is not self.box or box.is_there():
+                return self.box
             self.box = self.spool.make_box()
-        old_box.close()
-        logger.error("%s was removed. What waited there is lost.", old_box.path)
+        box.close()
+        logger.error("%s was removed. What waited there is lost.", box.path)
+        return self.box
 
     def look_around(self) -> None:
         """Adopt the uploads of killed processes, now and from time to time."""
@@ -224,7 +225,6 @@ class Worker:
         # A failed try counts even if the journal could not be written.
         held.entry.attempts = max(held.entry.attempts, job.entry.attempts)
         job.entry = held.entry
-        held.files.do_not_ask()
         state: State = "deleted"
         try:
             if held.entry.deleted:
@@ -240,6 +240,7 @@ class Worker:
                         held.entry.key,
                     )
         except Stopped:
+            held.files.do_not_ask()  # whoever still waits asks again
             held.entry.tried = True
             self._note(held)
             pause = _doubled(BUSY, job.stopped, LONGEST_BUSY)

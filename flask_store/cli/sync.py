@@ -26,14 +26,14 @@ from .rclone import rclone
 def place(text: str) -> FsspecStore:
     """The store that an argument names: a URL, a named store or a folder on disk.
 
-    A URL comes with the ``STORE_OPTIONS`` and ``STORE_S3_`` settings of the
-    application, so that no key has to be in the shell's history.
+    A URL comes with the ``STORE_OPTIONS``, ``STORE_TIMEOUT`` and ``STORE_S3_`` settings
+    of the application, so that no key has to be in the shell's history.
     """
     if "://" in text:
         settings = {
             key: value
             for key, value in current_app.config.items()
-            if key.startswith("STORE_S3_") or key == "STORE_OPTIONS"
+            if key.startswith("STORE_S3_") or key in ("STORE_OPTIONS", "STORE_TIMEOUT")
         }
         if text.startswith("file:"):
             settings = {}

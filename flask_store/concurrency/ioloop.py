@@ -204,13 +204,18 @@ _SYNC = fsspec.asyn.sync_wrapper(lambda: None).__code__
 LIMIT = "_flask_store_limit"
 
 
-def bridge(fs: t.Any, limit: float | None = None) -> t.Any:
+def bridge(
+    fs: t.Any,
+    limit: float | None = None,
+    give_up: Callable[[], object] | None = None,
+) -> t.Any:
     """Replace the blocking methods of an asynchronous filesystem by calls of
     :func:`run`.
 
     :param fs: an instance that only this package uses, or a file of it.
     :param limit: the seconds after which a call raises TimeoutError; by default there
         is no limit.
+    :param give_up: is called on the loop when a call takes longer.
     """
     if limit is not None:
         setattr(fs, LIMIT, limit)
@@ -220,15 +225,32 @@ def bridge(fs: t.Any, limit: float | None = None) -> t.Any:
             coroutine = method.__wrapped__
             if not inspect.ismethod(coroutine):
                 coroutine = coroutine.__get__(fs)
-            setattr(fs, name, _blocking(fs, coroutine))
+            setattr(fs, name, _blocking(fs, coroutine, give_up))
     return fs
 
 
-def _blocking(fs: t.Any, coroutine: t.Any) -> t.Any:
+def bridge_file(file: t.Any, limit: float) -> None:
+    """Bridge a file of an asynchronous filesystem, and its cache, which keeps the
+    method that fetches bytes as it was when the file was opened.
+
+    :param limit: the seconds after which a call raises TimeoutError.
+    """
+    bridge(file, limit)
+    cache = getattr(file, "cache", None)
+    fetch = getattr(file, "_fetch_range", None)
+    if cache is not None and fetch is not None:
+        cache.fetcher = fetch
+
+
+def _blocking(
+    fs: t.Any, coroutine: t.Any, give_up: Callable[[], object] | None
+) -> t.Any:
     async def limited(*args: t.Any, timeout: float, **kwargs: t.Any) -> t.Any:
         try:
             return await asyncio.wait_for(coroutine(*args, **kwargs), timeout)
         except TimeoutError as exc:
+            if give_up is not None:
+                give_up()
             raise fsspec.asyn.FSTimeoutError from exc
 
     @functools.wraps(coroutine)

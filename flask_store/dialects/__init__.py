@@ -31,6 +31,7 @@ from .. import media_types
 from .. import naming
 from .. import secrecy
 from ..concurrency import ioloop
+from ..exceptions import FileNotFound
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
@@ -40,6 +41,7 @@ from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from ..uploads.source import Streamed
 from . import claims
+from . import tls
 from .bodies import bounds as bounds
 from .bodies import Fetched as Fetched
 from .bodies import joined
@@ -53,12 +55,14 @@ from .errors import as_builtin
 from .errors import explained
 from .errors import NoAnswer
 from .errors import NOT_A_FILE as NOT_A_FILE
+from .errors import status_of
 from .errors import undisguised
 from .errors import version_gone
 from .files import Files as Files
 from .files import Hold as Hold
 from .files import Mode as Mode
 from .handles import HandleFile
+from .limits import Limits as Limits
 from .location import Location as Location
 from .records import first as first
 from .records import first_of as first_of
@@ -67,19 +71,14 @@ from .records import Stat as Stat
 from .records import Unreachable as Unreachable
 from .records import utc as utc
 from .registry import register as register
+from .spelling import checked
+from .statuses import MISSING
+from .statuses import no_place
 
 if t.TYPE_CHECKING:
     from ..http.links import Method
     from ..http.links import Period
     from .claims import Claim
-
-#: Seconds to wait for a server's next word, unless STORE_OPTIONS says otherwise. A
-#: save that waits longer holds a worker; every protocol gives up within 10 s.
-TIMEOUT = 8
-
-#: Seconds for one part of a file of a third party's filesystem, as a multiple of the
-#: time for an answer.
-PATIENCE = 4
 
 #: The beginning of a URL that leads through several filesystems: 'zip::'.
 CHAIN = re.compile(r"[a-z]\w*(://[^:]*)?::", re.IGNORECASE)
@@ -119,6 +118,8 @@ class Dialect:
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: The texts in a name with which fsspec's filesystem opens no URL.
+    unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
 
@@ -173,7 +174,8 @@ class Dialect:
             if isinstance(options.get(secret), str):
                 options[secret] = unquote(options[secret])
         root = t.cast(str, filesystem._strip_protocol(url)).rstrip("/")
-        return Location(protocol, root, {**options, **config["STORE_OPTIONS"]})
+        options |= config["STORE_OPTIONS"]
+        return Location(protocol, root, options, Limits.of(config))
 
     def connect(self) -> fsspec.AbstractFileSystem:
         """A new filesystem; nothing of it is shared with the rest of the process."""
@@ -188,11 +190,10 @@ class Dialect:
             fs.dircache.use_listings_cache = False
         return ioloop.bridge(fs, limit) if issubclass(fs_class, AsyncFileSystem) else fs
 
-    @staticmethod
-    def _time_limit(fs_class: t.Any, options: dict[str, t.Any]) -> float:
+    def _time_limit(self, fs_class: t.Any, options: dict[str, t.Any]) -> float:
         """Seconds for one call of a third party's filesystem. The option may be one of
         the filesystem's own, too."""
-        limit = float(options.get("timeout") or TIMEOUT)
+        limit = float(options.get("timeout") or self.location.limits.answer)
         if "timeout" not in inspect.signature(fs_class.__init__).parameters:
             options.pop("timeout", None)
         return limit
@@ -200,7 +201,20 @@ class Dialect:
     @property
     def fs(self) -> fsspec.AbstractFileSystem:
         """The filesystem of this process or thread, which is made if there is none."""
-        return self.connection.get(self.connect)
+        return self.connection.get(self._connected)
+
+    def _connected(self) -> fsspec.AbstractFileSystem:
+        """A new filesystem. That a file of certificates or keys is not there must not
+        look as if the store had no such file."""
+        try:
+            with undisguised():
+                return self.connect()
+        except FileNotFoundError as exc:
+            raise NotConfiguredError(
+                f"The server cannot be asked, because a file is not there:"
+                f" {exc.filename or exc}. Check {self.settings}, and the variables of"
+                " the environment that name files."
+            ) from exc
 
     def alive(self) -> bool:
         """Whether the filesystem, which was used before, still has its connection."""
@@ -209,7 +223,7 @@ class Dialect:
     def reach(self) -> None:
         """Connect, if there is no connection yet. A caller does so before it does what
         it would have to undo if the server cannot be reached."""
-        self.connection.get(self.connect)
+        self.connection.get(self._connected)
 
     def anew(self) -> t.Self:
         """The same dialect with a connection of its own."""
@@ -271,7 +285,14 @@ class Dialect:
         return self.location.uri
 
     def uri_of(self, key: str) -> str:
-        """A file as an fsspec URL, without any secret."""
+        """A file as an fsspec URL, without any secret.
+
+        :raises StoreError: if fsspec would take another name out of it.
+        """
+        return checked(self.url_of(key), key, self.unspeakable)
+
+    def url_of(self, key: str) -> str:
+        """The same, whether fsspec reads it as it is meant or not."""
         return f"{self.uri}/{key}"
 
     # -- writing -------------------------------------------------------------
@@ -391,7 +412,7 @@ class Dialect:
         After an error nothing is published, neither now nor later. What the filesystem
         has stored already is left for the caller to remove.
         """
-        file = self.fs.open(path, "wb")
+        file = self._limited(self.fs.open(path, "wb"))
         size = 0
         try:
             for data in source.chunks():
@@ -516,11 +537,16 @@ class Dialect:
 
     def _opened(self, key: str) -> t.IO[bytes]:
         with undisguised():
-            file = self.fs.open(self.path(key), "rb")
+            file = self._limited(self.fs.open(self.path(key), "rb"))
+        return t.cast("t.IO[bytes]", file)
+
+    def _limited(self, file: t.Any) -> t.Any:
+        """A file of which every part has a time limit, if its filesystem is
+        asynchronous."""
         limit = getattr(self.fs, ioloop.LIMIT, None)
         if limit is not None:
-            ioloop.bridge(file, PATIENCE * limit)
-        return t.cast("t.IO[bytes]", file)
+            ioloop.bridge_file(file, Limits(limit).call)
+        return file
 
     def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         """Every file below the folder *prefix*, folder by folder.
@@ -763,8 +789,13 @@ class Dialect:
         except Exception as exc:
             if source is not None and source.error is not None:
                 raise source.error from None
-            explained = isinstance(exc, StoreError)
-            error = exc if explained else self.explain(exc, key)
+            error: StoreError | None
+            error = exc if isinstance(exc, StoreError) else self.explain(exc, key)
+            if source is not None and isinstance(error, FileNotFound):
+                # Of what is written, so that the place of it is missing.
+                error = no_place(key, "storage")
+            if not self.plain_files:
+                error = self._with_tls(error, exc, key)
             if isinstance(error, StoreUnavailable):
                 self.disconnect()
             options = self.location.options
@@ -777,6 +808,22 @@ class Dialect:
                 raise
             raise error from exc
 
+    def _with_tls(
+        self, error: StoreError | None, exc: Exception, key: str | None
+    ) -> StoreError | None:
+        """An error in the words of TLS, if that is what is wrong."""
+        vague = (NotConfiguredError, StoreUnavailable, type(None))
+        if type(error) is not StoreError and not isinstance(error, vague):
+            return error
+        found = tls.explained(exc, key, self.trust)
+        hint = tls.hint(exc, self.trust) if found is None else ""
+        return type(error)(f"{error} {hint}", key) if error and hint else found or error
+
+    @property
+    def trust(self) -> tls.Trust:
+        """Whose certificates the client of this protocol accepts."""
+        return tls.Trust(self.settings, ("SSL_CERT_FILE",))
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         """The :exc:`StoreError` for what the filesystem raised, if it is known."""
         error = explained(exc, key, self.settings)
@@ -787,6 +834,8 @@ class Dialect:
                 key,
             )
         known = as_builtin(exc)
+        if error is None and status_of(exc) in MISSING:
+            return explained(FileNotFoundError(), key, self.settings)
         if error is None and known is not None:
             error = explained(known, key, self.settings) or StoreError(
                 f"The storage fails for {naming.quoted(key)}: {exc or known!r}. Its own"

@@ -7,18 +7,22 @@ import re
 import socket
 import sys
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from .. import naming
 from ..exceptions import FileExists
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
+from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from .statuses import error_class
 
 #: The errors for a path with no file: nothing, a folder, or a path below a file.
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -29,8 +33,11 @@ TOO_MANY_FILES = (
 )
 #: Parts of the names that HTTP clients and SDKs give to the errors of a connection.
 _LOST = re.compile(r"Timeout|Connect|Disconnect|Transport|Payload|Incomplete")
-#: HTTP statuses for a file that does not exist (RFC 9110, section 15.5).
-_NOT_FOUND = (404, 410)
+#: The built-in errors for what an HTTP status stands for; any other is a plain OSError.
+_BUILTINS: dict[type[StoreError], Callable[[str], OSError]] = {
+    StoreDenied: PermissionError,
+    StoreFull: partial(OSError, errno.ENOSPC),
+}
 
 #: Network errors for which Python has no class.
 UNREACHABLE = (
@@ -112,6 +119,13 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
     if isinstance(exc, OSError) and exc.errno in DISK:
         error_class, message = DISK[exc.errno]
         return error_class(message.format(naming.quoted(key), settings), key)
+    if isinstance(exc, UnicodeEncodeError):
+        return NotConfiguredError(
+            f"The encoding {exc.encoding} of file names has no letters for"
+            f" {naming.quoted(key)}. Run the application with a locale of UTF-8, such"
+            " as LC_ALL=C.UTF-8, or with PYTHONUTF8=1.",
+            key,
+        )
     if isinstance(exc, NoAnswer):
         return StoreUnavailable(
             f"The storage gives no usable answer for {naming.quoted(key)}: {exc}."
@@ -139,17 +153,29 @@ def as_builtin(exc: BaseException) -> OSError | None:
         missing = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
         is_missing = isinstance(exc, NOT_A_FILE) or exc.errno in missing
         return None if is_missing or isinstance(exc, FileExistsError) else exc
-    status = getattr(exc, "status", None) or getattr(exc, "status_code", None)
-    if status is None:
-        status = getattr(getattr(exc, "response", None), "status_code", None)
-    if isinstance(status, int) and 100 <= status < 600:
-        if status in _NOT_FOUND:
+    status = status_of(exc)
+    if status is not None:
+        found = error_class(status)
+        if found is FileNotFound:
             return None
-        if status in (401, 403, 407):
-            return PermissionError(f"the status is {status}")
-        return NoAnswer(f"the status is {status}")
+        make = NoAnswer if found is StoreUnavailable else _BUILTINS.get(found, OSError)
+        return make(f"the status is {status}")
     if any(_LOST.search(cls.__name__) for cls in type(exc).__mro__):
         return ConnectionError(str(exc))
+    return None
+
+
+def status_of(exc: BaseException) -> int | None:
+    """The HTTP status behind an error of a library, if it has one."""
+    response = getattr(exc, "response", None)
+    for status in (
+        getattr(exc, "status", None),
+        getattr(exc, "status_code", None),
+        getattr(response, "status_code", None),
+        getattr(response, "status", None),
+    ):
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
     return None
 
 

@@ -27,8 +27,8 @@ from contextlib import suppress
 from .. import naming
 from ..exceptions import InvalidName
 from ..uploads.disk import make_folders
-from ..uploads.disk import sync_folder
-from ..uploads.disk import sync_number
+from ..uploads.disk import sync_name
+from ..uploads.modes import Modes
 
 #: Whether the system opens names in a folder that is open.
 HELD = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
@@ -70,14 +70,6 @@ class Place(t.NamedTuple):
         """What has the name, be it a link."""
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
-    def sync(self) -> None:
-        """Wait until the names in the folder are on the disk; see ``sync_folder``."""
-        path = os.path.dirname(self.path)
-        if self.folder is None:
-            sync_folder(path)
-        else:
-            sync_number(self.folder, path)
-
 
 class _Link(Exception):
     """A folder of a key is a link.
@@ -95,14 +87,14 @@ def hold(
     key: str,
     *,
     follow: bool = False,
-    make: bool = False,
+    make: Modes | None = None,
     durable: bool = False,
 ) -> Iterator[Place]:
     """Hold the folder of a key.
 
     :param follow: whether a link in the last place is followed, and it is looked at
         what is there.
-    :param make: whether missing folders are made.
+    :param make: the permissions of missing folders, which are made then.
     :param durable: whether the names in the folders have to be synced.
     :raises InvalidName: if a link leads out of the store.
     :raises FileNotFoundError: if a folder is missing, or with *follow* the file.
@@ -147,7 +139,7 @@ def hold_folder(root: str, key: str) -> Iterator[int | str]:
     parts = key.split("/") if key else []
     for _ in range(MOST_LINKS):
         try:
-            folder = _open(root, parts, (READ,), False, False, 0)
+            folder = _open(root, parts, (READ,), None, False, 0)
         except _Link as link:
             parts = _inside(root, parts[: link.count], key) + parts[link.count :]
             continue
@@ -201,7 +193,7 @@ def _open(
     root: str,
     parts: Sequence[str],
     flags: Sequence[int],
-    make: bool,
+    make: Modes | None,
     durable: bool,
     known: int,
 ) -> int | None:
@@ -226,12 +218,12 @@ def _open(
             except PermissionError:
                 below = os.open(name, ways[-1], dir_fd=folder)
             except FileNotFoundError as exc:
-                if not make:
+                if make is None:
                     raise
                 if count <= known:
                     reason = os.strerror(errno.ENOTDIR)
                     raise NotADirectoryError(errno.ENOTDIR, reason, name) from exc
-                _make(root, name, folder, durable)
+                _make(name, folder, make, durable)
                 below = os.open(name, ways[0], dir_fd=folder)
             except OSError as exc:
                 if exc.errno in NO_FOLDER and _is_link(name, folder):
@@ -253,23 +245,19 @@ def _is_link(name: str, folder: int | None) -> bool:
     return stat.S_ISLNK(found.st_mode) or stat.S_ISDIR(found.st_mode)
 
 
-def _make(root: str, name: str, folder: int | None, durable: bool) -> None:
+def _make(name: str, folder: int | None, modes: Modes, durable: bool) -> None:
     with suppress(FileExistsError):
-        os.mkdir(name, 0o755, dir_fd=folder)
-    if not durable:
-        return
-    if folder is None:
-        sync_folder(root)
-    else:
-        sync_folder(".", folder)
+        modes.mkdir(name, folder)
+    if durable:
+        sync_name(name, within=folder)
 
 
-def _look(root: str, parts: Sequence[str], make: bool, durable: bool) -> None:
+def _look(root: str, parts: Sequence[str], make: Modes | None, durable: bool) -> None:
     """Look at the folders of a key, where they cannot be held."""
     path = root
     for count, part in enumerate(parts, 1):
         path = os.path.join(path, part)
         if os.path.islink(path):
             raise _Link(count)
-    if make:
-        make_folders(path, durable)
+    if make is not None:
+        make_folders(path, make, durable)

@@ -27,10 +27,11 @@ from ..uploads.disk import BINARY
 from ..uploads.disk import FOLLOWS
 from ..uploads.disk import is_ordered
 from ..uploads.disk import make_folders
-from ..uploads.disk import MODE
 from ..uploads.disk import NO_LINKS
 from ..uploads.disk import probe
+from ..uploads.disk import sync_name
 from ..uploads.disk import Unnamed
+from ..uploads.modes import Modes
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
@@ -52,6 +53,9 @@ from .folders import hold_folder
 from .folders import LEADS_OUT
 from .folders import leads_out
 from .folders import Place
+from .spelling import CHAIN
+from .spelling import MEANINGFUL
+from .spelling import no_url
 
 if t.TYPE_CHECKING:
     from .claims import Claim
@@ -84,6 +88,9 @@ class LocalDialect(Dialect):
     def __init__(self, location: Location) -> None:
         options = dict(location.options)
         self._fsync = bool(options.pop("fsync", True))
+        self._modes = Modes(
+            options.pop("file_mode", None), options.pop("folder_mode", None)
+        )
         super().__init__(Location("file", location.root, options))
         # No key leads here, so that path() would refuse it.
         self._private = os.path.join(self.root, naming.STAGING)
@@ -104,14 +111,28 @@ class LocalDialect(Dialect):
                     f"STORE_PATH {url!r} names a host where a path on disk belongs."
                     f" Write three slashes: 'file:///{host}{parts.path}'."
                 )
-            root = parts.path
+            root = url.partition("://")[2]  # as fsspec reads it, with '#' and '?'
         options = Options(config["STORE_OPTIONS"])
         options["fsync"] = config["STORE_FSYNC"]
+        options["file_mode"] = config["STORE_FILE_MODE"]
+        options["folder_mode"] = config["STORE_FOLDER_MODE"]
         return Location("file", os.path.abspath(root), options)
 
     @property
     def uri(self) -> str:
         return f"file://{self.root}"
+
+    def url_of(self, key: str) -> str:
+        path = f"{self.root}/{key}"
+        # pandas and pyarrow decode a file:// URL (RFC 8089), and fsspec does not. Of a
+        # path they all take every character as it is.
+        return path if MEANINGFUL.intersection(path) else f"file://{path}"
+
+    def uri_of(self, key: str) -> str:
+        url = self.url_of(key)
+        if CHAIN in url:
+            raise no_url(key)
+        return url
 
     def path(self, key: str, *, follow: bool = True) -> str:
         # Every operation looks again, when it opens the folders.
@@ -163,7 +184,7 @@ class LocalDialect(Dialect):
                 return self._new()
             except FileNotFoundError:
                 self._check_root()
-                make_folders(self.root, self._fsync)
+                make_folders(self.root, self._modes, self._fsync)
                 self._check_root()
                 return self._new()
         except NotADirectoryError as exc:
@@ -175,12 +196,13 @@ class LocalDialect(Dialect):
     def _new(self) -> Unnamed:
         if self._nameless is None:
             self._ordered = is_ordered(self.root)
-            self._nameless = probe(self.root, self._private, False)
+            self._nameless = probe(self.root, self._private, False, modes=self._modes)
         return Unnamed(
             self.root,
             self._private,
             self._nameless,
             self._fsync,
+            self._modes,
             make=False,
             ordered=self._ordered,
         )
@@ -189,7 +211,7 @@ class LocalDialect(Dialect):
     def stage(self, source: Source) -> Iterator[Unnamed]:
         file = source.unnamed(self.root)
         # What was received for the spool is too private for the web server.
-        if file is not None and file.mode == MODE:
+        if file is not None and file.modes.file == self._modes.file:
             # Not for the file to say: another store may have received it.
             if self._fsync:
                 file.sync()
@@ -215,7 +237,7 @@ class LocalDialect(Dialect):
         give_name = Unnamed.link if mode == "create" else Unnamed.replace
         self._check_root()
         try:
-            with hold(self.root, key, make=True, durable=self._fsync) as place:
+            with hold(self.root, key, make=self._modes, durable=self._fsync) as place:
                 try:
                     give_name(staged, place.name, place.folder)
                     in_one = staged.ordered
@@ -225,7 +247,7 @@ class LocalDialect(Dialect):
                     self._publish_there(give_name, staged, place)
                     in_one = False
                 if self._fsync and not in_one:
-                    place.sync()
+                    sync_name(place.path, place.folder)
         except FileExistsError:
             raise
         except OSError as exc:
@@ -252,9 +274,15 @@ class LocalDialect(Dialect):
         within = place.folder
         folder = os.path.dirname(place.path) if within is None else "."
         private = os.path.join(folder, naming.STAGING)
-        nameless = probe(folder, private, False, within)
+        nameless = probe(folder, private, False, within, self._modes)
         near = Unnamed(
-            folder, private, nameless, self._fsync, make=False, within=within
+            folder,
+            private,
+            nameless,
+            self._fsync,
+            self._modes,
+            make=False,
+            within=within,
         )
         try:
             with open(staged.fd, "rb", closefd=False) as source:
@@ -281,7 +309,7 @@ class LocalDialect(Dialect):
 
     def _link(self, old: Place, key: str, found: os.stat_result) -> None:
         try:
-            with hold(self.root, key, make=True, durable=self._fsync) as new:
+            with hold(self.root, key, make=self._modes, durable=self._fsync) as new:
                 try:
                     os.link(
                         old.name,
@@ -295,7 +323,7 @@ class LocalDialect(Dialect):
                     if not os.path.samestat(found, new.stat()):
                         raise
                 if self._fsync:
-                    new.sync()
+                    sync_name(new.path, new.folder)
         except OSError as exc:
             self._check_folder(exc, key)
             raise
@@ -447,7 +475,7 @@ class LocalDialect(Dialect):
         with hold(self.root, key, durable=self._fsync) as place:
             os.remove(place.name, dir_fd=place.folder)
             if self._fsync:  # or it would be there again after a cut of the power
-                place.sync()
+                sync_name(place.path, place.folder)
 
     def left(self) -> list[dict[str, t.Any]]:
         self._check_root()

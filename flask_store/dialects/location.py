@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..secrecy import Options
+from .limits import Limits
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Location:
     :param protocol: as fsspec registers it.
     :param root: the store's folder in the words of the filesystem.
     :param options: what the filesystem is made with. Holds secrets, and shows none.
+    :param limits: how long to wait for the server.
     """
 
     protocol: str
     root: str
     options: Mapping[str, t.Any]
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", Options(self.options))

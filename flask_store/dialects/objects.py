@@ -43,9 +43,6 @@ TOKEN = "flask-store-token"
 #: Cloud Storage documentation, "Signed URLs").
 WEEK = 7 * 24 * 3600
 
-#: Seconds for a look at what an upload without a usable answer has left.
-LOOK = 2
-
 
 class Unclear(Exception):
     """A refusal to give bytes that does not say enough, or that anybody could have
@@ -322,7 +319,7 @@ class ObjectDialect(Dialect):
         """Whether an object is the one that was sent, whole."""
         try:
             staged.source.complete()
-            stat = self.head(name, LOOK)
+            stat = self.head(name, self.location.limits.look)
             if stat.size != staged.source.size:
                 return False
             if stat.token is None:

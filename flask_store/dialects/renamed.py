@@ -233,8 +233,7 @@ class StagedDialect(Dialect):
 
     def _upload(self, source: Source, path: str) -> None:
         """Write a new file. If this fails, the caller removes what was written."""
-        with self.fs.open(path, "wb") as file:
-            source.write_into(file)
+        write_all(self.fs.open(path, "wb"), source)
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name, in one step, and raise any error if that is taken.
@@ -283,6 +282,18 @@ class StagedDialect(Dialect):
         if info["type"] != "file":
             raise FileNotFoundError(key)
         return info
+
+
+def write_all(file: t.Any, source: Source) -> None:
+    """Write an upload into a file of the server, and close that. The error is that of
+    the first part that could not be written, and not that of closing the file then."""
+    try:
+        source.write_into(file)
+    except BaseException:
+        with suppress(Exception):
+            file.close()
+        raise
+    file.close()
 
 
 def unquoted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

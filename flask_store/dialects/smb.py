@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
-import functools
 import stat
 import typing as t
 import uuid
@@ -27,16 +26,19 @@ from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.header import NtStatus
 from smbprotocol.structure import DateTimeField
 
+from .. import naming
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
+from ..exceptions import StoreUnavailable
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
+from . import Limits
 from . import Location
 from . import NOT_A_FILE
-from . import TIMEOUT
 from .by_handle import HandleDialect
 from .errors import NoAnswer
+from .renamed import write_all
 
 #: The start of the dates' count. All are cut to microseconds, as smbprotocol does.
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -50,7 +52,6 @@ ATTEMPTS = 2
 #: The built-in errors for statuses without an errno in smbprotocol.
 BUILTINS = {
     NtStatus.STATUS_ACCESS_DENIED: PermissionError,
-    NtStatus.STATUS_SHARING_VIOLATION: PermissionError,
     # A deleted file that somebody has open, or a name that no file can have.
     NtStatus.STATUS_DELETE_PENDING: FileNotFoundError,
     NtStatus.STATUS_OBJECT_NAME_INVALID: FileNotFoundError,
@@ -61,6 +62,62 @@ BUILTINS = {
 TAKEN = (NtStatus.STATUS_OBJECT_NAME_COLLISION, NtStatus.STATUS_DELETE_PENDING)
 
 
+class ImpatientConnection(Connection):  # type: ignore[misc]
+    """Ends when the server is silent. Otherwise whoever closes a file, and the
+    connection, would wait as long again."""
+
+    #: Seconds for an answer. There is no other limit for a server that stops answering.
+    limit: float
+
+    def send(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        with self._given_up():
+            return super().send(*args, **kwargs)
+
+    def send_compound(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        with self._given_up():
+            return super().send_compound(*args, **kwargs)
+
+    def receive(
+        self, request: t.Any, wait: bool = True, timeout: t.Any = None, **kwargs: t.Any
+    ) -> t.Any:
+        with self._given_up():
+            return super().receive(request, wait, timeout or self.limit, **kwargs)
+
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        try:
+            yield
+        except (smb.SMBException, TimeoutError) as exc:
+            if timed_out(exc):
+                self.transport.close()
+                # Nobody can close these files any more.
+                for session in self.session_table.values():
+                    for opened in session.open_table.values():
+                        opened._connected = False
+            raise
+
+
+class Connections(dict[str, t.Any]):
+    """The connections of one filesystem, by their servers.
+
+    In place of one that is lost, smbclient makes a new one and logs in as nobody. The
+    server then refuses everything, until the filesystem is made anew.
+    """
+
+    def get(self, server: str, default: t.Any = None) -> t.Any:
+        """:raises ConnectionError: if the connection is lost."""
+        connection = super().get(server, default)
+        if connection is not None and not connection.transport.connected:
+            raise ConnectionError(f"The connection to {server} is lost.")
+        return connection
+
+
+def timed_out(exc: BaseException) -> bool:
+    """Whether an error says that the server did not answer in time."""
+    silent = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
+    return silent or isinstance(exc, TimeoutError)
+
+
 class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
     """fsspec's filesystem, with a connection for each instance.
 
@@ -69,7 +126,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
     """
 
     def _connect(self) -> None:
-        self.connections: dict[str, t.Any] = {}
+        self.connections = Connections()
         self.smbclient_options = {
             "port": self._port,
             "connection_cache": self.connections,
@@ -81,7 +138,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             except smb.SMBException as exc:
                 # Samba sometimes does not answer one of many clients that log in at
                 # once.
-                if attempt == ATTEMPTS or "timeout" not in str(exc):
+                if attempt == ATTEMPTS or not timed_out(exc):
                     raise
                 self.connections.clear()
         # Not at exit: in a forked process the connection is the parent's.
@@ -94,11 +151,11 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
         close.atexit = False
 
     def _log_in(self, timeout: float) -> None:
-        connection = Connection(uuid.uuid4(), self.host, self._port)
+        connection = ImpatientConnection(uuid.uuid4(), self.host, self._port)
+        connection.limit = timeout
         connection.connect(timeout=timeout)
-        # There is no other time limit for a server that stops answering.
-        receive = connection.receive
-        connection.receive = functools.partial(receive, timeout=timeout)
+        # Without it, who sends to a server that does not read waits for ever.
+        connection.transport._sock.settimeout(self.timeout)
         self.connections[f"{self.host.lower()}:{self._port}"] = connection
         smbclient.register_session(
             self.host,
@@ -107,7 +164,7 @@ class PrivateSMBFileSystem(SMBFileSystem):  # type: ignore[misc]
             encrypt=self.encrypt,
             **self.smbclient_options,
         )
-        connection.receive = functools.partial(receive, timeout=self.timeout)
+        connection.limit = self.timeout
 
     def unc(self, path: str) -> str:
         return f"\\\\{self.host}" + path.replace("/", "\\")
@@ -199,8 +256,9 @@ class SMBDialect(HandleDialect):
                 "STORE_PATH names no host or no share. Write"
                 " 'smb://user@host/share/folder'."
             )
-        options = {"timeout": TIMEOUT, **location.options}
-        return Location("smb", location.root, options)
+        limits = Limits.of(config)
+        options = {"timeout": limits.answer, **location.options}
+        return Location("smb", location.root, options, limits)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         return PrivateSMBFileSystem(skip_instance_cache=True, **self.location.options)
@@ -209,8 +267,7 @@ class SMBDialect(HandleDialect):
         return all(c.transport.connected for c in self.fs.connections.values())
 
     def _upload(self, source: Source, path: str) -> None:
-        with self.fs.open(path, "wb", block_size=CHUNK) as file:
-            source.write_into(file)
+        write_all(self.fs.open(path, "wb", block_size=CHUNK), source)
 
     def rename(self, old: str, new: str) -> None:
         self.fs.link(old, new)
@@ -258,8 +315,7 @@ class SMBDialect(HandleDialect):
         return super().is_one_file(old, new)
 
     def _is_silent(self, exc: BaseException) -> bool:
-        timed_out = isinstance(exc, smb.SMBException) and "timeout" in str(exc)
-        return timed_out or super()._is_silent(exc)
+        return timed_out(exc) or super()._is_silent(exc)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, smb.SMBAuthenticationError | smb.LogonFailure):
@@ -270,6 +326,12 @@ class SMBDialect(HandleDialect):
         if isinstance(exc, smb.SMBOSError):
             if exc.ntstatus == NtStatus.STATUS_END_OF_FILE:
                 return super().explain(NoAnswer("the file ended too early"), key)
+            if exc.ntstatus == NtStatus.STATUS_SHARING_VIOLATION:
+                return StoreUnavailable(
+                    f"Another client of the share has {naming.quoted(key)} open. Try"
+                    " again when it has closed it.",
+                    key,
+                )
             if exc.ntstatus == NtStatus.STATUS_DISK_FULL:
                 return StoreFull("The share is full. Nothing was stored.", key)
             return super().explain(_as_builtin(exc), key) or StoreError(str(exc), key)

@@ -17,6 +17,7 @@ from flask import current_app
 from flask import request
 from flask import Response
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
 from werkzeug.http import quote_etag
 from werkzeug.wrappers import Response as AnyResponse
@@ -28,6 +29,7 @@ from ..exceptions import ClientError
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
 from ..exceptions import StoreError
+from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
 from . import conditions
@@ -41,6 +43,10 @@ if t.TYPE_CHECKING:
     from ..stores.fsspec import FsspecStore
 
 logger = logging.getLogger(__name__)
+
+#: The seconds after which a client may try again when the storage does not answer. By
+#: then a throttled storage takes requests again, and a restarted one is back.
+RETRY_AFTER = 30
 
 #: With one of these, it takes a look at the file to tell whether it will be sent.
 CONDITIONS = frozenset(
@@ -62,6 +68,12 @@ CONDITIONS = frozenset(
 SENDERS = frozenset(
     {"gunicorn.socket", "mod_wsgi.version", "waitress.client_disconnected"}
 )
+
+
+class InsufficientStorage(HTTPException):
+    """*507*, which Werkzeug has no class for (RFC 4918, section 11.5)."""
+
+    code = 507
 
 
 class Bare:
@@ -89,20 +101,33 @@ def refusals() -> Iterator[None]:
         refuse(exc.code, exc.description)
     except StoreUnavailable as exc:
         logger.error("%s", exc)
-        refuse(503, "The storage does not answer. Try again in a moment.")
+        refuse(503, "The storage does not answer. Try again in a moment.", RETRY_AFTER)
+    except StoreFull as exc:
+        logger.error("%s", exc)
+        refuse(507, "The storage is full. Nothing was stored.")
     except StoreError as exc:
         logger.error("%s", exc)
         refuse(502, "The storage refused, or is not set up. See the log.")
 
 
-def refuse(code: int, text: str | None = None) -> t.NoReturn:
-    """Answer with a status, and let no cache keep that."""
+def refuse(
+    code: int, text: str | None = None, retry_after: int | None = None
+) -> t.NoReturn:
+    """Answer with a status, and let no cache keep that.
+
+    :param retry_after: in seconds, when the client may try again (RFC 9110, section
+        10.2.3).
+    """
 
     @after_this_request
     def no_store(response: AnyResponse) -> AnyResponse:
         response.headers["Cache-Control"] = "no-store"
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(retry_after)
         return response
 
+    if code == InsufficientStorage.code:
+        raise InsufficientStorage(text)
     abort(code, description=text)
 
 

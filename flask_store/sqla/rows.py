@@ -15,10 +15,12 @@ from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
+from werkzeug.datastructures import FileStorage
 
 from ..exceptions import FileNotFound
 from ..files import FileWrapper
 from ..naming import quoted
+from ..uploads import is_chosen
 from .column import StoredFile
 from .transactions import is_known
 from .transactions import logs_of
@@ -46,15 +48,28 @@ def _follow(mapper: Mapper[t.Any], class_: type) -> None:
 
 
 def _assigned(target: object, value: t.Any, old: t.Any, initiator: t.Any) -> t.Any:
-    if value == "":  # an empty field of a form
-        return None
+    if _is_empty_field(value):
+        # What was there stays: an edit form is mostly sent without a new file.
+        present = getattr(target, initiator.key)
+        is_needed = not inspect(target).mapper.columns[initiator.key].nullable
+        # To save it is an error of the client's, and an INSERT of NULL one of ours.
+        return value if present is None and is_needed and value != "" else present
     if isinstance(value, str | bytes):
         raise TypeError(
             f"Cannot take a {type(value).__name__!r} for a file. Assign an upload, such"
             " as request.files['afile'], or a stored file, such as"
-            " store.Provider().file('me.jpg')."
+            " store.Provider().file('me.jpg'). If a form has sent it, add"
+            ' enctype="multipart/form-data" to its <form>; without that a browser sends'
+            " only the name of the file."
         )
     return value
+
+
+def _is_empty_field(value: t.Any) -> bool:
+    """Whether a value is what a form has for a file field that was left empty."""
+    if isinstance(value, FileStorage):
+        return not is_chosen(value)
+    return isinstance(value, str) and not value
 
 
 class _Rows:

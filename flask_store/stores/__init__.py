@@ -17,6 +17,7 @@ from ..settings import Settings
 from ..settings import slips
 from ..settings import warn
 from ..uploads import Upload as Upload
+from .application import ApplicationStore
 
 if t.TYPE_CHECKING:
     from ..background.upload import Upload as BackgroundUpload
@@ -49,6 +50,8 @@ class BaseStore:
     # where the application serves it unless STORE_URL_PREFIX says else.
     _bound: t.ClassVar[BaseStore | None] = None
     _served_at: t.ClassVar[str] = URL_PREFIX
+    # The key in app.extensions of the Store that has made the subclass.
+    _extension: t.ClassVar[str] = ""
 
     #: Where browsers find the routes of the application.
     _mount: Mount = Mount()
@@ -67,6 +70,7 @@ class BaseStore:
                 self.check_config(config)
                 for message in slips(config, self.REQUIRED_CONFIGURATION):
                     warn(message)
+            self._settings = config
             self.configure(config)
         self.destination: str = ""
         if destination:
@@ -134,6 +138,40 @@ class BaseStore:
     def attach(self, app: Flask) -> None:
         """Called once, when the store is configured for an application. Override
         for what goes on beside the requests."""
+
+    # -- pickles and copies --------------------------------------------------
+
+    @property
+    def _reference(self) -> ApplicationStore | None:
+        """What a pickle has in place of a store of an application; ``None`` for a store
+        with settings of its own."""
+        if self._bound is None or self._settings is not self._bound._settings:
+            return None
+        return ApplicationStore(self._extension, self.destination)
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        """A store of an application is pickled by its name, without its settings; any
+        other one by its settings, with their secrets."""
+        reference = self._reference
+        if reference is not None:
+            return reference.find, ()
+        cls = type(self) if self._bound is None else type(self).__bases__[0]
+        return _made, (cls, self.destination, self._settings_to_pickle())
+
+    def _settings_to_pickle(self) -> dict[str, t.Any]:
+        """The settings that belong to the store, of a configuration that may have
+        others."""
+        return {
+            key: value
+            for key, value in self._settings.items()
+            if key.startswith("STORE_") or key in self.REQUIRED_CONFIGURATION
+        }
+
+    def __copy__(self) -> t.Self:
+        return self
+
+    def __deepcopy__(self, memo: t.Any) -> t.Self:
+        return self
 
     def at(self, destination: str | None) -> t.Self:
         """The same store with another destination."""
@@ -205,3 +243,10 @@ class BaseStore:
         if self.domain:
             return self.domain.rstrip("/")
         return self._mount.front() if self.serves else ""
+
+
+def _made(
+    cls: type[BaseStore], destination: str, settings: dict[str, t.Any]
+) -> BaseStore:
+    """A store from what :meth:`BaseStore.__reduce__` has put into a pickle."""
+    return cls(destination, Settings(settings))

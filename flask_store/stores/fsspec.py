@@ -136,6 +136,13 @@ class FsspecStore(BaseStore):
             self.files = WaitingFiles(self.dialect, self.background)
             self.incoming = SpooledFiles(self.dialect, self.background)
 
+    def _settings_to_pickle(self) -> dict[str, t.Any]:
+        settings = super()._settings_to_pickle()
+        if self.dialect.location.protocol == "file":
+            # The other process may have another working directory.
+            settings["STORE_PATH"] = self.dialect.root
+        return settings
+
     def _check_serving(self) -> None:
         if self.serve == "redirect" and not self.dialect.signs:
             raise NotConfiguredError(

@@ -20,6 +20,7 @@ from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
 from ..exceptions import NoFile
 from ..exceptions import NotConfiguredError
+from ..exceptions import StoreError
 from ..secrecy import secrets_in
 from ..stores.fsspec import FsspecStore
 from .names import SAMPLE
@@ -462,6 +463,28 @@ class StoreContract:
         f = store.save(upload(b"a,b\n", "t.csv"))
         with fsspec.open(f.uri, **store.storage_options) as file:
             assert file.read() == b"a,b\n"
+
+    @holds(Promise.CONTENT)
+    def test_uri_of_any_name(self, store: FsspecStore) -> None:
+        """fsspec opens the very file, also if its name looks like a part of a URL, or
+        there is no URI of it."""
+        names = ["50% #1.csv", "aAb.csv", "a%41b.csv", "a[1] ü.csv"]
+        odd_names = ["a", "a#", "a?b.csv", "a::b.csv", "a?versionId=b"]
+        for name in names + odd_names:
+            try:
+                f = store.put(name, name.encode(), on_conflict="overwrite")
+            except StoreError:
+                assert name in odd_names  # some servers do not take these
+                continue
+            try:
+                uri = f.uri
+            except StoreError as exc:
+                texts = store.dialect.unspeakable
+                assert name in odd_names or any(text in name for text in texts)
+                assert "open()" in str(exc)
+                continue
+            with fsspec.open(uri, **store.storage_options) as file:
+                assert file.read() == name.encode()
 
     @holds(Promise.NOTHING_ESCAPES)
     def test_secrets_are_not_shown(self, store: FsspecStore) -> None:

@@ -83,6 +83,16 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
                 stream.seek(position)
 
 
+def is_chosen(file: FileStorage) -> bool:
+    """Whether a file part of a form has a file. If none was chosen, a browser sends an
+    empty part without a name."""
+    try:
+        with open_source(file):
+            return True
+    except NoFile:
+        return False
+
+
 def _ending(stream: t.IO[bytes]) -> tuple[t.IO[bytes], int | None]:
     """A stream that ends, and how many bytes are to come of it, if it is the body of
     the request.

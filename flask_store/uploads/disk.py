@@ -14,6 +14,8 @@ import shortuuid
 
 from ..concurrency.greenlets import offload
 from ..exceptions import StoreDenied
+from .modes import Modes
+from .modes import USUAL
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,6 @@ NO_FOLDER_SYNC = (
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 #: Windows would translate the ends of lines.
 BINARY = getattr(os, "O_BINARY", 0)
-#: A normal file's under the umask: the web server beside us has to read it.
-MODE = 0o644
 #: How many bytes wait at most until the disk begins with them.
 BEGIN = 8 * 1024**2
 #: Whether the system has descriptors of folders, and gives names by them.
@@ -67,7 +67,7 @@ class Unnamed:
     :param private: the folder for private names; it is made when it is needed.
     :param nameless: whether the disk is known to do without them; see ``probe``.
     :param durable: whether :meth:`sync` is to follow, and the disk had better begin.
-    :param mode: its permissions, from which the umask takes away.
+    :param modes: its permissions, and those of a folder that is made for it.
     :param make: whether *folder* is made if it is missing.
     :param within: the descriptor of a folder in which *folder* and *private* lie, if
         they are no absolute paths. It stays open until this is closed.
@@ -85,7 +85,7 @@ class Unnamed:
         private: str,
         nameless: bool,
         durable: bool = True,
-        mode: int = MODE,
+        modes: Modes = USUAL,
         make: bool = True,
         within: int | None = None,
         ordered: bool = False,
@@ -100,7 +100,7 @@ class Unnamed:
         self._private = private
         self._make = make
         self._durable = durable
-        self.mode = mode
+        self.modes = modes
         self._end = 0
         #: Up to where the disk has begun with the bytes.
         self.begun = 0
@@ -112,16 +112,16 @@ class Unnamed:
         if nameless:
             flags = os.O_RDWR | os.O_TMPFILE
             try:
-                self.fd = os.open(folder, flags, mode, dir_fd=within)
+                self.fd = modes.open(folder, flags, within)
             except FileNotFoundError:
                 self._make_folder(folder)
-                self.fd = os.open(folder, flags, mode, dir_fd=within)
+                self.fd = modes.open(folder, flags, within)
             return
         self._hold_private()
         self.name = self._private_name()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
         try:
-            self.fd = os.open(self._short(self.name), flags, mode, dir_fd=self._home)
+            self.fd = modes.open(self._short(self.name), flags, self._home)
         except BaseException:
             self._let_go()
             raise
@@ -317,32 +317,39 @@ class Unnamed:
 
     def _make_folder(self, folder: str) -> None:
         if self._make:
-            make_folders(folder)
+            make_folders(folder, self.modes)
         elif folder == self._folder:
             reason = os.strerror(errno.ENOENT)
             raise FileNotFoundError(errno.ENOENT, reason, folder)
         else:
             with suppress(FileExistsError):
-                os.mkdir(folder, 0o755, dir_fd=self._within)
+                self.modes.mkdir(folder, self._within)
 
     def _private_name(self) -> str:
         return os.path.join(self._private, f"{shortuuid.uuid()}.part")
 
 
 def probe(
-    folder: str, private: str, make: bool = True, within: int | None = None
+    folder: str,
+    private: str,
+    make: bool = True,
+    within: int | None = None,
+    modes: Modes = USUAL,
 ) -> bool:
     """Whether files need no private name on the disk of *folder*, by trying it.
 
     :param make: whether *folder* is made if it is missing.
     :param within: the descriptor of a folder in which both lie.
+    :param modes: the permissions of the folders that are made.
     :raises StoreDenied: if the private folder is a link.
     :raises OSError: if no file can be made there at all.
     """
     if not hasattr(os, "O_TMPFILE"):
         return False
     try:
-        file = Unnamed(folder, private, nameless=True, make=make, within=within)
+        file = Unnamed(
+            folder, private, nameless=True, make=make, within=within, modes=modes
+        )
     except OSError as exc:
         if exc.errno in NO_TMPFILE:
             return False
@@ -416,8 +423,8 @@ def _sync_file_range() -> t.Any:
     return call
 
 
-def make_folders(folder: str, durable: bool = False) -> None:
-    """Like ``os.makedirs``, with one mode for every folder that is made.
+def make_folders(folder: str, modes: Modes, durable: bool = False) -> None:
+    """Like ``os.makedirs``, with the same permissions for every folder that is made.
 
     :param durable: whether to wait until the new names are on the disk.
     :raises NotADirectoryError: if something else has the name of one.
@@ -426,46 +433,40 @@ def make_folders(folder: str, durable: bool = False) -> None:
         return
     parent = os.path.dirname(folder)
     if parent != folder:
-        make_folders(parent, durable)
+        make_folders(parent, modes, durable)
     try:
-        os.mkdir(folder, 0o755)
+        modes.mkdir(folder)
     except FileExistsError as exc:
         if not os.path.isdir(folder):
             reason = os.strerror(errno.ENOTDIR)
             raise NotADirectoryError(errno.ENOTDIR, reason, folder) from exc
     if durable:
-        sync_folder(parent)
+        sync_name(folder)
 
 
-def sync_folder(folder: str, within: int | None = None) -> None:
-    """Wait until the names in a folder are on the disk; Windows has no such call.
+def sync_name(path: str, folder: int | None = None, within: int | None = None) -> None:
+    """Wait until a name is on the disk; Windows has no such call.
 
-    Where that is not possible it is only logged: the names are there, and an error
-    would make the client send again what is stored.
+    Where that is not possible it is only logged: the name is there, and an error would
+    make the client send again what is stored.
 
-    :param within: the descriptor of a folder in which *folder* lies.
-    :raises OSError: if the disk fails, so that the names may not be on it.
+    :param path: the name, in its folder.
+    :param folder: the descriptor of this folder, if it is open for reading.
+    :param within: the descriptor of a folder in which *path* lies.
+    :raises OSError: if the disk fails, so that the name may not be on it.
     """
     if os.name != "posix":
         return
+    place = os.path.dirname(path) or "."
+    number = folder
     try:
-        number = os.open(folder, os.O_RDONLY, dir_fd=within)
+        if number is None:
+            number = os.open(place, os.O_RDONLY, dir_fd=within)
     except FileNotFoundError:  # somebody has removed it, with all that was in it
         return
     except OSError as exc:
-        logger.warning(UNSYNCED, folder, exc.strerror)
+        logger.warning(UNSYNCED, place, exc.strerror)
         return
-    try:
-        sync_number(number, folder)
-    finally:
-        os.close(number)
-
-
-def sync_number(number: int, folder: str) -> None:
-    """Like :func:`sync_folder`, for a folder that is open.
-
-    :param folder: its path, for the log.
-    """
     try:
         offload(os.fsync, number)
     except OSError as exc:
@@ -475,7 +476,10 @@ def sync_number(number: int, folder: str) -> None:
         device = os.fstat(number).st_dev
         if device not in _told:
             _told.add(device)
-            logger.warning(UNSYNCED, folder, exc.strerror)
+            logger.warning(UNSYNCED, place, exc.strerror)
+    finally:
+        if folder is None:
+            os.close(number)
 
 
 UNSYNCED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import typing as t
 from contextlib import contextmanager
@@ -132,8 +133,8 @@ class Source:
         position: a view that looked into the file first still stores all of it.
     :param filename: the name that came with it, if any.
     :param length: how many bytes a stream that cannot rewind has, if that is known.
-    :param stops: called once for each MiB. If it returns true, reading raises
-        ``Stopped``.
+    :param stop: the path of a file that is looked for once for each MiB. If it is
+        there, reading raises ``Stopped``.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Source:
         stream: t.IO[bytes],
         filename: str | None,
         length: int | None = None,
-        stops: t.Callable[[], bool] | None = None,
+        stop: str | None = None,
     ) -> None:
         self.stream = stream
         self.filename = filename
@@ -153,7 +154,7 @@ class Source:
         self.error: BaseException | None = None
         #: Up to where the stream has been read.
         self.position = 0
-        self._stops = stops
+        self._stop = stop
         self._checked_at: int | None = None
         self._reading = lock()
 
@@ -180,7 +181,7 @@ class Source:
 
     def read_at(self, position: int, size: int) -> bytes:
         """*size* bytes from *position*, or less at the end."""
-        if self._stops is not None:
+        if self._stop is not None:
             self._check_stop(position)
         with self._reading:
             data = self._read(size, position) if size > 0 else b""
@@ -190,6 +191,17 @@ class Source:
         self.position = position + len(data)
         self.callback.absolute_update(self.position)
         return data
+
+    def blocks(self) -> t.Iterator[bytes]:
+        """Every byte of a source that rewinds, by :meth:`read_at`, which others may
+        call meanwhile. At most ``CHUNK`` bytes at a time."""
+        position = 0
+        while (left := self.size - position) > 0:
+            data = self.read_at(position, min(CHUNK, left))
+            if not data:
+                break
+            position += len(data)
+            yield data
 
     def chunks(self) -> t.Iterator[bytes]:
         """Every byte from the start, in ``pieces``, or of at most ``CHUNK`` if the
@@ -203,14 +215,14 @@ class Source:
         else:
             arriving = pieces(self._read)
         done = self.position = 0
-        if self._stops is not None:
+        if self._stop is not None:
             self._check_stop(0)
         for data in arriving:
             done = self.position = done + len(data)
             self.callback.absolute_update(done)
             yield data
             del data  # and its memory, while the next piece arrives
-            if self._stops is not None:
+            if self._stop is not None:
                 self._check_stop(done)
         if self.length is not None and done < self.length:
             self.error = ClientDisconnected(CUT_OFF.format(done, self.length))
@@ -247,7 +259,7 @@ class Source:
             return False
         stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
         # Any other one may belong to the greenlets of the thread that made it.
-        return not patched() or isinstance(getattr(stream, "file", stream), PLAIN)
+        return isinstance(getattr(stream, "file", stream), PLAIN) or not patched()
 
     def report_to(self, callback: Callback) -> None:
         """Tell a callback the size, where it is known, and how far the reading is."""
@@ -279,7 +291,7 @@ class Source:
         near = self._checked_at is not None and 0 < position - self._checked_at < CHUNK
         if not near and self.error is None:
             self._checked_at = position
-            if self._stops is not None and self._stops():
+            if self._stop is not None and os.path.exists(self._stop):
                 self.error = Stopped()
         if self.error is not None:
             raise self.error

@@ -43,10 +43,10 @@ FARTHEST = {
     "POST and save, local, 1.5 MB, streamed": (120, 45),
     "POST and save, local, 1.5 MB, not streamed": (65, 46),
     "GET, local": (45, 20),
-    "POST and save, S3, 100 kB": (106, 43),
-    "POST and save, S3, 100 kB, name taken": (172, 69),
+    "POST and save, S3, 100 kB": (101, 41),
+    "POST and save, S3, 100 kB, name taken": (163, 67),
     "GET, S3, by the application": (88, 42),
-    "POST and save, background, S3, 1.5 MB": (375, 171),
+    "POST and save, background, S3, 1.5 MB": (285, 140),
 }
 
 

@@ -57,7 +57,7 @@ class Owner:
 
     def send(self, job: worker.Job, held: Held) -> bool:
         """One try."""
-        while self.mode == "hold" and not held.files.is_asked_to_stop():
+        while self.mode == "hold" and not os.path.exists(held.files.stop):
             self.tried.set()
             self._free.wait(0.002)
         if self.mode in ("away", "denied"):

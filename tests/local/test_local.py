@@ -23,6 +23,7 @@ from flask_store.testing import StoreContract
 from flask_store.testing import upload
 from flask_store.uploads import disk
 from tests.conftest import missing
+from tests.support.servers import ROOT
 
 
 @pytest.fixture
@@ -173,6 +174,39 @@ def test_folders_that_know_no_fsync(
     assert "cannot be synced" in caplog.text
 
 
+def test_name_that_the_locale_cannot_write(tmp_path: pathlib.Path) -> None:
+    """Every operation says so, and what to do."""
+    script = f"""
+from flask_store import StoreError
+from flask_store.stores.fsspec import FsspecStore
+
+store = FsspecStore.from_url({str(tmp_path)!r})
+store.put("a.txt", b"x")
+for operation in (
+    lambda: store.save(b"x", "\\u0444.txt"),
+    lambda: store.put("\\u0444.txt", b"x"),
+    lambda: store.exists("\\u0444.txt"),
+    lambda: store.read("\\u0444.txt"),
+    lambda: store.move("a.txt", "\\u0444.txt"),
+    lambda: store.delete("\\u0444/a.txt"),
+):
+    try:
+        operation()
+    except StoreError as error:
+        print(type(error).__name__, "LC_ALL=C.UTF-8" in str(error))
+print([f.name for f in store.ls()])
+"""
+    env = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.stdout == "NotConfiguredError True\n" * 6 + "['a.txt']\n", done.stderr
+
+
 @pytest.mark.parametrize("code", ["EMFILE", "EACCES"])
 def test_folder_that_cannot_be_opened_to_be_synced(
     tmp_path: pathlib.Path,
@@ -212,18 +246,6 @@ def test_folder_whose_disk_fails(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StoreError, match="Check the disk"):
         store.save(upload())
-
-
-def test_modes_are_those_of_normal_files(store: LocalStore, root: pathlib.Path) -> None:
-    """Files are 0644 and folders 0755 under the umask, so that a web server reads."""
-    before = os.umask(0o027)
-    try:
-        f = store.at("a/b").save(upload())
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(os.stat(f.absolute_path()).st_mode) == 0o640
-    for folder in (root, root / "a", root / "a" / "b"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 
 def test_path_and_url_name_the_same_folder(root: pathlib.Path) -> None:

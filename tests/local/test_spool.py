@@ -263,10 +263,10 @@ def test_wrong_key_is_parked_with_its_cause(
 def test_progress_of_an_upload() -> None:
     """How far the sending is, also when it begins anew."""
     waiting = Upload("key", 10)
-    source = waiting.source(io.BytesIO(b"0123456789"))
+    source = waiting.source = Source(io.BytesIO(b"0123456789"), None)
     source.read_at(0, 5)
     assert (waiting.progress, waiting.done) == (0.5, False)
-    waiting.source(io.BytesIO(b"0123456789"))
+    waiting.source = Source(io.BytesIO(b"0123456789"), None)
     assert waiting.progress == 0.0
 
 

@@ -169,7 +169,7 @@ def test_closed_box_takes_nothing(spool: Spool) -> None:
     assert list(pathlib.Path(spool.folder).iterdir()) == []
     with pytest.raises(OSError, match="about to end"):
         box.add(a_source(), "late.txt", "text/plain")
-    with pytest.raises(OSError, match="about to end"):
+    with pytest.raises(FileNotFoundError):
         box.unnamed()
     assert list(pathlib.Path(spool.folder).iterdir()) == []
 
@@ -304,6 +304,41 @@ def test_disk_without_nameless_files(
     box.add(a_source(b"plain"), "plain.txt", "text/plain")
     assert pathlib.Path(box.files("plain.txt").data).read_bytes() == b"plain"
     assert len(os.listdir(box.path)) == 3  # with its journal and the lock
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_bytes_are_on_the_disk_before_the_journal(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    """One sync of the bytes when they have their name, one of the journal before it has
+    its own, and one of the folder with both names."""
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    box = spool.make_box()
+    files = box.files("a.txt")
+    steps: list[str | int] = []
+    calls = {name: getattr(os, name) for name in ("fsync", "link", "replace")}
+
+    def sync(number: int) -> None:
+        steps.append(os.fstat(number).st_ino)
+        calls["fsync"](number)
+
+    def link(source: str, target: str, **options: t.Any) -> None:
+        steps.append(target)
+        calls["link"](source, target, **options)
+
+    def replace(source: str, target: str, **options: t.Any) -> None:
+        steps.append(target)
+        calls["replace"](source, target, **options)
+
+    with monkeypatch.context() as patch:
+        for call in (sync, link, replace):
+            patch.setattr(os, call.__name__.replace("sync", "fsync"), call)
+        box.add(a_source(), "a.txt", "text/plain")
+    data, journal, folder = (
+        os.stat(path).st_ino for path in (files.data, files.journal, box.path)
+    )
+    assert steps == [files.data, data, journal, files.journal, folder]
 
 
 def test_staged_upload_is_linked_by_a_save(tmp_path: pathlib.Path) -> None:

@@ -26,7 +26,6 @@ from sqlalchemy.orm import Session
 from flask_store import FileWrapper
 from flask_store import Store
 from flask_store.dialects.local import LocalDialect
-from flask_store.exceptions import NoFile
 from flask_store.exceptions import StoreUnavailable
 from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
@@ -593,13 +592,6 @@ def test_text_is_no_file(store: FsspecStore, value: t.Any) -> None:
     """What may come from a text field never names a file."""
     with pytest.raises(TypeError, match=r"request\.files"):
         Person(picture=value)
-
-
-def test_empty_upload_is_a_client_error(session: Session) -> None:
-    """A form that was sent without a file is a 400, and nothing is written."""
-    session.add(Person(picture=upload(b"", "")))
-    with pytest.raises(NoFile):
-        session.commit()
 
 
 def test_statements(session: Session, ann: Person) -> None:

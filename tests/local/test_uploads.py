@@ -76,7 +76,9 @@ def send(app: Flask, **files: t.Any) -> TestResponse:
 def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the disk of the store, as one of NFS, wants a name for every file."""
     if request.param:
-        monkeypatch.setattr("flask_store.dialects.local.probe", lambda *folders: False)
+        monkeypatch.setattr(
+            "flask_store.dialects.local.probe", lambda *folders, **modes: False
+        )
     return bool(request.param)
 
 

@@ -67,6 +67,9 @@ def test_server_that_knows_less(tmp_path: pathlib.Path, unknown: tuple[str]) -> 
             found = store.stat(name)
             assert found.size == len(data)
             assert (found.modified is None) == ("MDTM" in unknown)
+            if found.modified is not None:
+                on_disk = int((tmp_path / "up" / name).stat().st_mtime)
+                assert found.modified == dt.datetime.fromtimestamp(on_disk, dt.UTC)
             assert store.read(name) == data
             assert b"".join(store.stream(name, MB, MB + 9)) == data[MB : MB + 9]
         assert not store.exists("b") and not store.exists("no")

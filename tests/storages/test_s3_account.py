@@ -25,6 +25,7 @@ from botocore import auth
 from botocore import signers
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 from flask import Flask
 
@@ -258,6 +259,12 @@ CASES = {
         "us-east-1",
         settings={"STORE_S3_ENDPOINT_URL": "https://s3.example.com:443"},
         client={"endpoint_url": "https://s3.example.com:443"},
+    ),
+    "port 8443": case(
+        "https://s3.example.com:8443/photos",
+        "us-east-1",
+        settings={"STORE_S3_ENDPOINT_URL": "https://s3.example.com:8443"},
+        client={"endpoint_url": "https://s3.example.com:8443"},
     ),
     "AWS_ENDPOINT_URL": case(
         f"{LOCAL}/photos", "us-east-1", environ={"AWS_ENDPOINT_URL": LOCAL}
@@ -699,6 +706,67 @@ def test_keys_are_those_of_the_profile(configure: t.Callable[[Case], None]) -> N
     options = {"STORE_S3_ACCESS_KEY": None, "STORE_S3_SECRET_KEY": None}
     store = store_of(case, **options, STORE_S3_OPTIONS={"profile": "p"})
     assert _parameters(store.file("a").signed_url())["X-Amz-Credential"][:3] == "PK/"
+
+
+@pytest.mark.parametrize(
+    ("public", "host"),
+    [
+        ("https://files.example.com:443", "files.example.com"),
+        ("http://files.example.com:80", "files.example.com"),
+        ("https://files.example.com:80", "files.example.com:80"),
+        ("http://files.example.com:443", "files.example.com:443"),
+        ("https://files.example.com:8443", "files.example.com:8443"),
+    ],
+)
+def test_port_of_a_link(
+    public: str,
+    host: str,
+    configure: t.Callable[[Case], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client leaves the port of the scheme out of Host, and no other one. The
+    signature has the same host."""
+    case = Case(
+        {"STORE_S3_BUCKET": "photos", "STORE_S3_REGION": "us-east-1"}, {}, "", ""
+    )
+    configure(case)
+    addresses = {
+        "STORE_S3_ENDPOINT_URL": "http://inside:9000",
+        "STORE_S3_PUBLIC_ENDPOINT_URL": public,
+    }
+    link = store_of(case, **addresses).file("a.txt").signed_url()
+    query = _parameters(link)
+    _stop_clock(monkeypatch, query["X-Amz-Date"])
+    scheme = urlsplit(public).scheme
+    named = {name: query[name] for name in query if name.startswith("response-")}
+    request = AWSRequest(
+        "GET", f"{scheme}://{host}/photos/some/place/a.txt", params=named
+    )
+    signer = auth.S3SigV4QueryAuth(
+        Credentials("AK", "SK"), "s3", "us-east-1", int(query["X-Amz-Expires"])
+    )
+    signer.add_auth(request)
+    theirs = _parameters(request.url)
+    assert theirs["X-Amz-Signature"] == query["X-Amz-Signature"]
+
+
+def test_variables_of_fsspec(
+    configure: t.Callable[[Case], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSSPEC_S3_ENDPOINT_URL and the like mean the same for links and requests."""
+    found: dict[str, dict[str, t.Any]] = {}
+    environ = {
+        "FSSPEC_S3_ENDPOINT_URL": LOCAL,
+        "FSSPEC_S3_KEY": "FK",
+        "FSSPEC_S3_SECRET": "FS",
+    }
+    fsspec.config.set_conf_env(found, environ)
+    case = Case({"STORE_S3_BUCKET": "photos"}, {}, "", "", defaults=found["s3"])
+    configure(case)
+    options = {"STORE_S3_ACCESS_KEY": None, "STORE_S3_SECRET_KEY": None}
+    link = store_of(case, **options).file("a").signed_url()
+    assert link.startswith(f"{LOCAL}/photos/some/place/a?")
+    assert _parameters(link)["X-Amz-Credential"][:3] == "FK/"
 
 
 def test_keys_are_those_of_fsspec(configure: t.Callable[[Case], None]) -> None:

@@ -59,6 +59,10 @@ class TestParamiko(ServerContract):
         """A URI is only promised to the library that has the name."""
         pytest.skip("fsspec's 'sftp' is sshfs, whose options have other names")
 
+    def test_uri_of_any_name(self, store: FsspecStore) -> None:
+        """The same with any name."""
+        pytest.skip("fsspec's 'sftp' is sshfs, whose options have other names")
+
 
 def test_host_key_is_checked(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any
@@ -78,6 +82,10 @@ def test_host_key_is_checked(
         store = FsspecStore.from_url(place.new(), **(options | more))
         with pytest.raises(NotConfiguredError, match="ssh-keyscan -p"):
             store.save(upload())
+    none = {"known_hosts": str(tmp_path / "none")}
+    store = FsspecStore.from_url(place.new(), **(options | none))
+    with pytest.raises(NotConfiguredError, match=r"not there: .*none"):
+        store.exists("a.txt")
     store = FsspecStore.from_url(place.new(), **(options | {"known_hosts": None}))
     assert store.save(upload(b"x")).read() == b"x"
 

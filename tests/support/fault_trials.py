@@ -296,7 +296,16 @@ def _get(method: str, ranged: bool = False) -> Callable[[Trial], t.Any]:
 
 
 def _listed(trial: Trial) -> list[tuple[str, int]]:
-    return sorted((found.name, found.size) for found in trial.shared.ls())
+    listing = trial.shared.ls()
+    found = sorted((stat.name, stat.size) for stat in listing)
+    if listing.unreachable:  # it says what is missing
+        raise StoreError(str(listing.unreachable[0]))
+    return found
+
+
+def _first_page(trial: Trial) -> list[str]:
+    files, _ = trial.shared.ls().first_page()
+    return [stat.name for stat in files if stat.name == "a.bin"]
 
 
 #: What the folder that is only read has.
@@ -460,6 +469,8 @@ OPERATIONS: dict[str, Operation] = {
     "exists": _reads(lambda trial: trial.shared.exists("a.bin"), True),
     "exists_not": _reads(lambda trial: trial.shared.exists("none.bin"), False),
     "ls": _reads(_listed, LISTED),
+    "sweep": _reads(lambda trial: trial.shared.sweep(), []),
+    "first_page": _reads(_first_page, ["a.bin"]),
     "get": _reads(_get("GET"), (200, OLD)),
     "get_range": _reads(_get("GET", ranged=True), (206, OLD[slice(*PART)])),
     "head": _reads(_get("HEAD"), (200, len(OLD))),

@@ -19,7 +19,8 @@ class Relay:
 
     :attr:`sent` is the number of bytes that clients sent. :attr:`trips` is how often
     they had to wait for a reply: how often one spoke, as the first or after the
-    server had spoken, on all connections together.
+    server had spoken, on all connections together. :attr:`passed` is the number of
+    bytes both ways.
     """
 
     def __init__(self, port: int, pause: float = 0) -> None:
@@ -28,6 +29,9 @@ class Relay:
         self.pause = pause
         self.sent = 0
         self.trips = 0
+        self.passed = 0
+        #: After so many bytes more every connection is broken; ``None`` for never.
+        self.left: int | None = None
         self._asking: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -55,6 +59,15 @@ class Relay:
         for sock in self._sockets:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def _let_through(self, data: bytes) -> bytes:
+        """What passes of some bytes."""
+        with self._lock:
+            passing = data[: self.left]
+            self.passed += len(passing)
+            if self.left is not None:
+                self.left -= len(passing)
+        return passing
 
     def _run(self, target: t.Callable[..., None], *args: t.Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -93,8 +106,12 @@ class Relay:
         try:
             while data := source.recv(BLOCK):
                 count(len(data))
+                passing = self._let_through(data)
                 if not self.silent:
-                    target.sendall(data)
+                    target.sendall(passing)
+                if self.left == 0:
+                    self.left = None
+                    self.hang_up()
             if not self.silent:
                 target.shutdown(socket.SHUT_WR)
         except OSError:

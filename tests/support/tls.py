@@ -17,24 +17,30 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(folder: pathlib.Path) -> pathlib.Path:
-    """A certificate for ``localhost`` that signs itself, with its key, in one file."""
+def make_certificate(
+    folder: pathlib.Path, name: str = "localhost", days: int = 1
+) -> pathlib.Path:
+    """A certificate that signs itself, with its key, in one file.
+
+    :param name: of the host that it is for.
+    :param days: for which it is valid still; less than 0 if it has expired.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         .sign(key, hashes.SHA256())
     )
-    path = folder / "localhost.pem"
+    path = folder / f"{name}.{days}.pem"
     path.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,

@@ -24,7 +24,6 @@ from flask import Flask
 
 from flask_store import Store
 from flask_store.dialects import registry
-from flask_store.dialects.s3 import options
 from flask_store.settings import KEYS
 from flask_store.settings import TABLE
 from tests.support.servers import ROOT
@@ -154,16 +153,6 @@ def test_kinds_are_the_table_s() -> None:
     assert len(WORDS.findall(table)) == len(KEYS)
 
 
-def test_time_limits_of_s3_are_those_of_the_code() -> None:
-    """Both pages state them in seconds."""
-    connect, read = options.CONNECT_TIMEOUT, options.READ_TIMEOUT
-    config = (ROOT / "docs" / "config.rst").read_text(encoding="utf-8")
-    assert f"{connect} s to connect, {read} s" in config
-    limits = (ROOT / "docs" / "s3.rst").read_text(encoding="utf-8")
-    assert re.search(rf"^to connect +{connect} seconds$", limits, re.M)
-    assert re.search(rf"^for an answer.* {read} seconds; {read + 0.5:g} ", limits, re.M)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_that_are_named_exist(page: pathlib.Path) -> None:
     """No page names a setting that there is not."""
@@ -177,6 +166,14 @@ def test_readme_and_first_page_begin_with_the_same_sentence() -> None:
     for page in ("README.rst", "docs/index.rst"):
         title, _, _, said = (ROOT / page).read_text(encoding="utf-8").split("\n")[:4]
         assert (title, said) == ("Flask-Store", sentence)
+
+
+def test_errors_table_is_of_these_rules() -> None:
+    """The table of statuses is what the tests of every protocol check."""
+    from tests.support import error_table
+
+    text = (ROOT / "docs/errors_table.inc").read_text()
+    assert text == "\n".join([*error_table.lines(), ""])
 
 
 def test_serving_table_is_of_these_tests() -> None:

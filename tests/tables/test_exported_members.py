@@ -68,6 +68,7 @@ MEMBERS = {
         "modified",
         "of_row",
         "open",
+        "provider",
         "read",
         "relative_path",
         "relative_url",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
-import errno
 import os
 import time
 import typing as t
@@ -33,10 +32,10 @@ from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import ObjectDialect
@@ -44,8 +43,9 @@ from ..objects import Page
 from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
+from ..statuses import refusal
+from ..tls import Trust
 from ..tries import Tries
-from .http import BUSY
 from .http import download
 from .http import prepare
 
@@ -72,8 +72,7 @@ OVERWRITES = 8
 #: compresses it.
 ALL = Span(0, None)
 
-#: Codes of the service's errors ("Blob service error codes").
-DENIED = {401, 403}
+#: A code of the service's errors ("Blob service error codes").
 CONTAINER_NOT_FOUND = "ContainerNotFound"
 
 
@@ -110,8 +109,9 @@ class AzureDialect(ObjectDialect):
             options.setdefault("account_name", account.partition(".")[0])
         root = "/".join([container, *filter(None, path.split("/"))])
         # With a cache, a file that another process wrote or deleted is seen too late.
-        mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, TIMEOUT // 2)}
-        return Location("abfs", root, {**mine, **options})
+        limits = Limits.of(config)
+        mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, limits.attempt)}
+        return Location("abfs", root, {**mine, **options}, limits)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         options = {"loop": ioloop.get_loop(), **self.location.options}
@@ -212,7 +212,7 @@ class AzureDialect(ObjectDialect):
 
         :raises NoAnswer: if it is not done within the time for an answer, or fails.
         """
-        end = time.monotonic() + TIMEOUT
+        end = time.monotonic() + self.location.limits.copy
         while True:
             status = self._ask(name, "get_blob_properties").copy.status
             if status in (None, "success"):  # without one, it was uploaded
@@ -353,6 +353,14 @@ class AzureDialect(ObjectDialect):
 
     # -- what went wrong -----------------------------------------------------
 
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "the address of the account in STORE_OPTIONS",
+            ("SSL_CERT_FILE",),
+            _endpoint(self.location.options),
+        )
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         taken = isinstance(exc, FileExistsError)
         for cause in () if taken else (exc, exc.__cause__):
@@ -375,17 +383,15 @@ class AzureDialect(ObjectDialect):
             return self.no_bucket()
         if isinstance(exc, azure.ResourceNotFoundError):
             return super().explain(FileNotFoundError(), key)
-        if isinstance(exc, azure.ClientAuthenticationError) or status in DENIED:
-            return super().explain(PermissionError(), key)
-        if status in BUSY or isinstance(
-            exc, azure.ServiceRequestError | azure.ServiceResponseError
-        ):
-            return super().explain(ConnectionError(), key)
-        if status == 507:
-            return super().explain(OSError(errno.ENOSPC, ""), key)
-        if isinstance(exc, azure.DecodeError) or 200 <= status < 300:
+        if isinstance(exc, azure.DecodeError) or 0 < status < 400:
             return super().explain(NoAnswer(f"it cannot be read ({status})"), key)
-        reason = code or str(exc).partition("\n")[0][:200]
+        if status:
+            return refusal(status, key, "Azure server", self.settings, code)
+        if isinstance(exc, azure.ClientAuthenticationError):
+            return super().explain(PermissionError(), key)
+        if isinstance(exc, azure.ServiceRequestError | azure.ServiceResponseError):
+            return super().explain(ConnectionError(), key)
+        reason = str(exc).partition("\n")[0][:200]
         return StoreError(f"Azure refuses {naming.quoted(key)}: {reason}.", key)
 
 

@@ -37,10 +37,9 @@ from ..pace import read_piece
 from ..records import Stat
 from ..tries import counting
 
-#: Statuses that say nothing about the request ("Blob service error codes").
-BUSY = {408, 429, 500, 502, 503, 504}
-#: Those with which something in front of the service answers too.
-ANYBODYS = BUSY | {401, 403, 407, 507}
+#: What only the service itself can know: that there is no such blob, or that a
+#: condition is not met.
+OWN = (404, 409, 410, 412, 416)
 
 
 async def prepare(service: BlobServiceClient, limit: float) -> None:
@@ -119,7 +118,7 @@ def _judge(method: str, answer: t.Any) -> None:
     status, headers = answer.status_code, answer.headers
     if status == 429:  # the SDK tries the others again by itself
         raise azure.HttpResponseError("The service is busy.", response=answer)
-    if status in ANYBODYS:
+    if status >= 400 and status not in OWN:
         return
     if "x-ms-request-id" not in headers:
         raise NoAnswer(f"the status is {status}, and it has no x-ms-request-id")

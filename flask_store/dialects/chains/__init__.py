@@ -16,6 +16,7 @@ from .. import Dialect
 from .. import Location
 from .. import NO_CHAIN
 from ..read_only import ReadOnlyDialect
+from ..tls import Trust
 from ..urls import open_dialect
 
 
@@ -54,6 +55,10 @@ class ChainedDialect(ReadOnlyDialect):
         self.scope = inner.scope
         super().__init__(Location(location.protocol, location.root, options))
         self.settings = inner.settings
+
+    @property
+    def trust(self) -> Trust:
+        return self.inner.trust
 
     def alive(self) -> bool:
         return self.inner.check_connection()

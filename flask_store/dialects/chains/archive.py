@@ -31,6 +31,8 @@ from .. import NO_CHAIN
 from .. import Stat
 from .. import Unreachable
 from .. import utc
+from ..spelling import CHAIN
+from ..spelling import no_url
 from ..urls import open_dialect
 from . import ChainedDialect
 
@@ -79,14 +81,16 @@ class ZipDialect(ChainedDialect):
     @property
     def archive(self) -> str:
         """The URL of the archive."""
-        return self.inner.uri_of(self.name)
+        return self.inner.url_of(self.name)
 
     @property
     def uri(self) -> str:
         return f"zip{self.root and '://'}{self.root}::{self.archive}"
 
     def uri_of(self, key: str) -> str:
-        return f"zip://{self.path(key)}::{self.archive}"
+        if CHAIN in key:
+            raise no_url(key)
+        return f"zip://{self.path(key)}::{self.inner.uri_of(self.name)}"
 
     def connect(self) -> fsspec.AbstractFileSystem:
         try:

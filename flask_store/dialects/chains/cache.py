@@ -60,6 +60,9 @@ class SimpleCacheDialect(ChainedDialect):
     def uri(self) -> str:
         return f"simplecache::{self.inner.uri}"
 
+    def url_of(self, key: str) -> str:
+        return f"simplecache::{self.inner.url_of(key)}"
+
     def uri_of(self, key: str) -> str:
         return f"simplecache::{self.inner.uri_of(key)}"
 

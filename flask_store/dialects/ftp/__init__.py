@@ -21,10 +21,10 @@ from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..bodies import bounds
 from ..bodies import joined
 from ..errors import NoAnswer
@@ -32,17 +32,18 @@ from ..errors import version_gone
 from ..ranged import ranged
 from ..renamed import Staged
 from ..renamed import StagedDialect
+from .client import Connection as FTPConnection
 from .client import described
 from .client import is_full
 from .client import is_missing
+from .client import NoTLS
 from .client import PrivateFTPFileSystem
 from .client import retrieved
 from .client import stored
+from .client import wants_tls
 
 #: Seconds after its last answer for which a connection counts as alive.
 FRESH = 5
-#: Seconds to wait for the answer to NOOP; a firewall may have dropped the connection.
-NOOP_TIMEOUT = 2
 
 
 class FTPDialect(StagedDialect):
@@ -58,7 +59,9 @@ class FTPDialect(StagedDialect):
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
         location = super().locate(url, config)
-        return Location("ftp", location.root, {"timeout": TIMEOUT, **location.options})
+        limits = Limits.of(config)
+        options = {"timeout": limits.answer, **location.options}
+        return Location("ftp", location.root, options, limits)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         return PrivateFTPFileSystem(skip_instance_cache=True, **self.location.options)
@@ -69,12 +72,13 @@ class FTPDialect(StagedDialect):
         # If there is no connection, the next command makes one. Servers close a
         # connection that was idle for some minutes.
         if connection and time.monotonic() - getattr(fs, "answered", 0.0) > FRESH:
+            # A firewall may have dropped the connection without a word.
+            connection.patience = self.location.limits.look
             try:
-                connection.sock.settimeout(NOOP_TIMEOUT)
                 connection.voidcmd("NOOP")
-                connection.sock.settimeout(fs.timeout)
             except (ftplib.Error, OSError, EOFError):
                 return False
+            connection.patience = None
         fs.answered = time.monotonic()
         return True
 
@@ -93,7 +97,7 @@ class FTPDialect(StagedDialect):
             fs = self.fs
             connection = fs.take()
             try:
-                stored(connection, path, Window(rewindable))
+                stored(connection, path, Window(rewindable), self.location.limits.look)
                 size = described(fs, connection, path)["size"]
             except ftplib.Error:
                 fs.give_back(connection)
@@ -114,7 +118,8 @@ class FTPDialect(StagedDialect):
             fs = self.fs
             if fs.idle is None:
                 # Do not wait as long again for a server that stopped answering.
-                options = {**self.location.options, "timeout": NOOP_TIMEOUT}
+                look = self.location.limits.look
+                options = {**self.location.options, "timeout": look}
                 fs = PrivateFTPFileSystem(skip_instance_cache=True, **options)
             fs.ftp.delete(path)
 
@@ -200,7 +205,7 @@ class FTPDialect(StagedDialect):
             raise
         fs.give_back(connection)
 
-    def _compare(self, stat: Stat, connection: ftplib.FTP) -> None:
+    def _compare(self, stat: Stat, connection: FTPConnection) -> None:
         """:raises VersionGone: if the file is not the version *stat*."""
         with suppress(FileNotFoundError):
             info = described(self.fs, connection, self.path(stat.name))
@@ -224,6 +229,19 @@ class FTPDialect(StagedDialect):
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if is_full(exc):
             return StoreFull("The storage is full. Nothing was stored.", key)
+        if isinstance(exc, NoTLS):
+            return StoreUnavailable(
+                f"The FTP server refuses TLS ({str(exc)[:80]}). Let it speak TLS; or"
+                " remove 'tls' from STORE_OPTIONS, if everybody in between may read the"
+                " files and the password.",
+                key,
+            )
+        if wants_tls(exc):
+            return StoreDenied(
+                f"The FTP server wants TLS ({str(exc)[:80]}). Set 'tls' to True in"
+                " STORE_OPTIONS.",
+                key,
+            )
         if isinstance(exc, ftplib.error_perm):
             return StoreDenied(
                 f"The FTP server refuses {naming.quoted(key)} ({str(exc)[:3]}). Check"

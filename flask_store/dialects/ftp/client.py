@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ftplib
+import io
 import re
 import socket
 import ssl
@@ -11,26 +12,69 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from fsspec.implementations.ftp import FTPFileSystem
+from fsspec.implementations.ftp import ImplicitFTPTLS
+from fsspec.implementations.ftp import SECURITY_PROTOCOL_MAP
 
 from ...uploads.source import CHUNK
 from ...uploads.source import Window
 from ..errors import NoAnswer
+from ..pace import PROGRESS
+from ..wire import Wire
 from .facts import facts
 from .facts import listed
 
 #: Replies of a server that does not know a command (RFC 959, section 4.2.1).
 UNKNOWN = ("500", "502", "504")
-#: Seconds for the reply to a transfer that the server has broken off already.
-REPLY_TIMEOUT = 2
 #: How servers say, in reply 550, that this user may not have the file.
 _REFUSED = re.compile(r"denied|permi(t|ssion)|not allowed|privilege", re.IGNORECASE)
 _MISSING = re.compile(r"no such|not found|not exist|cannot find", re.IGNORECASE)
+#: How servers say that they want TLS (RFC 4217 has reply 534 and no words for it).
+_WANTS_TLS = re.compile(r"\b(TLS|SSL|encrypt)", re.IGNORECASE)
 #: How servers say that they have no space, in replies with several meanings.
 _FULL = re.compile(
     r"no space|disk (is )?full|quota|(not enough|insufficient) .*(space|storage|disk)"
     r"|errno 28\b|errno 122\b",
     re.IGNORECASE,
 )
+
+
+class Connection(ftplib.FTP):
+    """A connection on which every reply comes as a whole within the time limit. That of
+    :mod:`ftplib` is for a single read, so that a server could send a byte now and then.
+    """
+
+    #: How many seconds a reply may take, if not :attr:`timeout`.
+    patience: float | None = None
+    _wire: Wire | None = None
+
+    def getresp(self) -> str:
+        sock = t.cast(socket.socket, self.sock)
+        if self._wire is None or self._wire.sock is not sock:  # new, or encrypted now
+            t.cast(t.TextIO, self.file).close()
+            raw = t.cast(io.RawIOBase, sock.makefile("rb", buffering=0))
+            self._wire = Wire(sock, raw)
+            buffered = io.BufferedReader(self._wire)
+            self.file = io.TextIOWrapper(buffered, encoding=self.encoding)
+        self._wire.begin(self.patience or t.cast(float, self.timeout))
+        return super().getresp()
+
+
+class NoTLS(ConnectionError):
+    """The server refuses to begin TLS. The message is its reply."""
+
+
+class EncryptedConnection(Connection, ftplib.FTP_TLS):
+    """The same with TLS."""
+
+    def auth(self) -> str:
+        try:
+            return super().auth()
+        except ftplib.Error as exc:
+            raise NoTLS(str(exc)) from exc
+
+
+class ImplicitConnection(Connection, ImplicitFTPTLS):  # type: ignore[misc]
+    """The same with TLS from the beginning."""
 
 
 class PrivateFTPFileSystem(FTPFileSystem):  # type: ignore[misc]
@@ -40,41 +84,50 @@ class PrivateFTPFileSystem(FTPFileSystem):  # type: ignore[misc]
     command makes a new one.
     """
 
-    _ftp: ftplib.FTP | None = None
+    _ftp: Connection | None = None
     #: Whether the server knows MLST and MLSD; ``None`` until one was tried.
     has_facts: bool | None = None
 
     @property
-    def ftp(self) -> ftplib.FTP:
+    def ftp(self) -> Connection:
         """A connection that waits for a command."""
         if self._ftp is None:
             self._connect()
-        return t.cast(ftplib.FTP, self._ftp)
+        return t.cast(Connection, self._ftp)
 
     @ftp.setter
-    def ftp(self, connection: ftplib.FTP) -> None:
+    def ftp(self, connection: Connection) -> None:
         self._ftp = connection
 
     def _connect(self) -> None:
+        options = {"timeout": self.timeout, "encoding": self.encoding}
         try:
-            super()._connect()
-            if self.tls is True:
-                t.cast(ftplib.FTP_TLS, self.ftp).prot_p()
+            if not self.tls:
+                self._ftp = Connection(**options)
+            elif self.tls is True:
+                self._ftp = EncryptedConnection(**options)
+            else:
+                self._ftp = ImplicitConnection(**options)
+                self._ftp.ssl_version = SECURITY_PROTOCOL_MAP[self.tls]
+            self._ftp.connect(self.host, self.port)
+            self._ftp.login(*self.cred)
+            if isinstance(self._ftp, EncryptedConnection):
+                self._ftp.prot_p()
         except BaseException:
             self.drop()
             raise
 
     @property
-    def idle(self) -> ftplib.FTP | None:
+    def idle(self) -> Connection | None:
         """The connection, if there is one."""
         return self._ftp
 
-    def take(self) -> ftplib.FTP:
+    def take(self) -> Connection:
         """Take the connection out for a transfer."""
         connection, self._ftp = self.ftp, None
         return connection
 
-    def give_back(self, connection: ftplib.FTP) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Give back the connection after a transfer."""
         if self._ftp is None:
             self._ftp = connection
@@ -106,7 +159,7 @@ class PrivateFTPFileSystem(FTPFileSystem):  # type: ignore[misc]
 
 
 def described(
-    fs: PrivateFTPFileSystem, connection: ftplib.FTP, path: str
+    fs: PrivateFTPFileSystem, connection: Connection, path: str
 ) -> dict[str, t.Any]:
     """The info of one path.
 
@@ -131,7 +184,7 @@ def described(
     return _sized(connection, path)
 
 
-def _sized(connection: ftplib.FTP, path: str) -> dict[str, t.Any]:
+def _sized(connection: Connection, path: str) -> dict[str, t.Any]:
     """The info of a file, by SIZE and MDTM (RFC 3659, sections 3 and 4)."""
     represent(connection, "I")  # so that SIZE counts the bytes that RETR sends
     try:
@@ -157,7 +210,7 @@ def _sized(connection: ftplib.FTP, path: str) -> dict[str, t.Any]:
     }
 
 
-def _is_folder(connection: ftplib.FTP, path: str) -> bool:
+def _is_folder(connection: Connection, path: str) -> bool:
     # This changes the working directory, but every path that we send is absolute.
     try:
         connection.sendcmd(f"CWD {path}")
@@ -167,7 +220,7 @@ def _is_folder(connection: ftplib.FTP, path: str) -> bool:
 
 
 def _entries(
-    fs: PrivateFTPFileSystem, connection: ftplib.FTP, folder: str
+    fs: PrivateFTPFileSystem, connection: Connection, folder: str
 ) -> Iterator[dict[str, t.Any]]:
     if fs.has_facts is not False:
         try:
@@ -200,7 +253,7 @@ def _entries(
 
 
 def _text(
-    fs: PrivateFTPFileSystem, connection: ftplib.FTP, command: str, folder: str
+    fs: PrivateFTPFileSystem, connection: Connection, command: str, folder: str
 ) -> list[str]:
     """The lines that a command lists."""
     represent(connection, "A")
@@ -219,15 +272,15 @@ def _text(
     return [line.rstrip("\r") for line in lines]
 
 
-def _received(connection: ftplib.FTP, command: str) -> tuple[str, bytes]:
-    with connection.transfercmd(command) as data, data.makefile("rb") as file:
+def _received(connection: Connection, command: str) -> tuple[str, bytes]:
+    with connection.transfercmd(command) as data, _reader(data) as file:
         text = file.read()
         _shut(data)
     return connection.voidresp(), text
 
 
 def retrieved(
-    connection: ftplib.FTP, path: str, start: int, length: int | None
+    connection: Connection, path: str, start: int, length: int | None
 ) -> Iterator[bytes]:
     """The bytes of a file from *start*, by one RETR, in pieces of at most 1 MiB.
 
@@ -246,7 +299,7 @@ def retrieved(
             raise
         # It may know no REST (RFC 3659, section 5).
         data, skip = connection.transfercmd(f"RETR {path}"), start
-    with data, data.makefile("rb", CHUNK) as file:
+    with data, _reader(data) as file:
         while skip and (piece := file.read(min(CHUNK, skip))):
             skip -= len(piece)
         remaining = length
@@ -267,15 +320,25 @@ def retrieved(
             raise
 
 
-def stored(connection: ftplib.FTP, path: str, window: Window) -> None:
+def _reader(data: socket.socket) -> io.BufferedReader:
+    """What comes over a connection of data, in time."""
+    raw = t.cast(io.RawIOBase, data.makefile("rb", buffering=0))
+    return io.BufferedReader(Wire(data, raw), CHUNK)
+
+
+def stored(
+    connection: Connection, path: str, window: Window, reply_limit: float
+) -> None:
     """Send a file, by one STOR.
 
+    :param reply_limit: how many seconds to wait for the reply to a transfer that the
+        server has broken off already.
     :raises ftplib.Error: if the server refuses or aborts the transfer.
     """
     represent(connection, "I")
     with connection.transfercmd(f"STOR {path}") as data:
         try:
-            while piece := window.read(CHUNK):
+            while piece := window.read(PROGRESS):
                 data.sendall(piece)
             _shut(data)
         except TimeoutError:
@@ -283,16 +346,15 @@ def stored(connection: ftplib.FTP, path: str, window: Window) -> None:
         except Exception:
             # The reply of the server says more than the error of the socket.
             data.close()
-            sock = t.cast(socket.socket, connection.sock)
-            sock.settimeout(REPLY_TIMEOUT)
+            connection.patience = reply_limit
             with suppress(OSError, EOFError):
                 connection.voidresp()
-                sock.settimeout(connection.timeout)
+                connection.patience = None
             raise
     connection.voidresp()
 
 
-def represent(connection: ftplib.FTP, representation: str) -> None:
+def represent(connection: Connection, representation: str) -> None:
     """Set how bytes are sent: ``"I"`` as they are, ``"A"`` as lines of text."""
     if getattr(connection, "represents", None) != representation:
         connection.voidcmd(f"TYPE {representation}")
@@ -312,6 +374,11 @@ def is_missing(exc: Exception) -> bool:
     if not isinstance(exc, ftplib.error_perm) or text[:3] != "550":
         return False
     return not _REFUSED.search(text) or bool(_MISSING.search(text))
+
+
+def wants_tls(exc: Exception) -> bool:
+    """Whether a reply says that the server speaks with nobody in plain text."""
+    return isinstance(exc, ftplib.error_perm) and bool(_WANTS_TLS.search(str(exc)))
 
 
 def is_full(exc: Exception) -> bool:

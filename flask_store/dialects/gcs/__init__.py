@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import errno
 import os
 import typing as t
 from collections.abc import Iterator
@@ -32,10 +31,10 @@ from ...secrecy import Options
 from ...settings import refuse_login
 from ...uploads.source import Source
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import ObjectDialect
@@ -43,11 +42,12 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
+from ..statuses import refusal
+from ..tls import Trust
 from ..tries import counting
 from .http import Client
 from .http import Headers
 from .http import Refused
-from .http import TRANSIENT
 from .tokens import Tokens
 
 if t.TYPE_CHECKING:
@@ -104,12 +104,12 @@ class GCSDialect(ObjectDialect):
                 raise NotConfiguredError(
                     f"There is no file {token!r}, which STORE_OPTIONS names as token."
                 )
-        options.setdefault("requests_timeout", TIMEOUT)
+        limits = Limits.of(config)
+        options.setdefault("requests_timeout", limits.answer)
         # With a cache, a file that another process wrote or deleted is seen too late.
         options.setdefault("use_listings_cache", False)
-        return Location(
-            "gs", "/".join([bucket, *filter(None, path.split("/"))]), options
-        )
+        root = "/".join([bucket, *filter(None, path.split("/"))])
+        return Location("gs", root, options, limits)
 
     def connect_options(self) -> Options:
         options = super().connect_options()
@@ -331,9 +331,19 @@ class GCSDialect(ObjectDialect):
 
     # -- what went wrong -----------------------------------------------------
 
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "the option endpoint_url in STORE_OPTIONS",
+            # Requests for a token go another way.
+            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+            self.location.options["endpoint_url"],
+        )
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):
-            return self._explain_refused(exc, key)
+            settings = self.settings
+            return refusal(exc.status, key, "Google server", settings, exc.message)
         if isinstance(exc, google.DefaultCredentialsError):
             return NotConfiguredError(NO_TOKEN)
         if isinstance(exc, google.TransportError | aiohttp.ClientError):
@@ -343,15 +353,6 @@ class GCSDialect(ObjectDialect):
         if isinstance(exc, ValueError) and "Token format" in str(exc):
             return NotConfiguredError(NO_TOKEN)
         return super().explain(exc, key)
-
-    def _explain_refused(self, exc: Refused, key: str | None) -> StoreError | None:
-        if exc.status in (401, 403):
-            return super().explain(PermissionError(), key)
-        if exc.status in TRANSIENT:
-            return super().explain(ConnectionError(), key)
-        if exc.status == 507:
-            return super().explain(OSError(errno.ENOSPC, ""), key)
-        return StoreError(f"Google refuses {naming.quoted(key)}: {exc}.", key)
 
 
 def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:

@@ -38,11 +38,10 @@ from ..pace import PROGRESS
 from ..pace import read_piece
 from ..pace import verified
 from ..records import Stat
+from ..statuses import TRANSIENT
 from ..tries import Tries
 from .tokens import Tokens
 
-#: What is worth a second try ("Retry strategy", Cloud Storage documentation).
-TRANSIENT = {408, 429, 500, 502, 503, 504}
 #: Seconds until that second try.
 PAUSE = 0.5
 #: The coding in which the bytes of an object are stored, as the answer names it.
@@ -276,7 +275,9 @@ class Client:
         said = {**headers, **await self.tokens.headers()}
         # What is to be waited for is said elsewhere; a large file takes its time.
         forever = aiohttp.ClientTimeout(total=None)
-        return await session.request(method, url, headers=said, timeout=forever, **more)
+        # A redirect may lead to a login page. The JSON API has none.
+        more |= {"timeout": forever, "allow_redirects": False}
+        return await session.request(method, url, headers=said, **more)
 
     # -- both ----------------------------------------------------------------
 

@@ -11,15 +11,15 @@ import requests
 from google.auth import exceptions as google
 from google.auth.transport import requests as transport
 
+from ...exceptions import StoreUnavailable
 from ..errors import NoAnswer
+from ..statuses import error_class
 
 if t.TYPE_CHECKING:
     import gcsfs.core
 
 #: A token that is good for so many seconds more can still be used for a request.
 MARGIN = 20
-#: Answers of a token server that say nothing about the identity.
-BUSY = {408, 429, 500, 502, 503, 504}
 
 
 class Tokens:
@@ -101,7 +101,7 @@ class _Asking(transport.Request):  # type: ignore[misc]
         limit = min(self.limit, kwargs.pop("timeout", None) or self.limit)
         reply = super().__call__(*args, **kwargs, timeout=limit)
         self.problem = ""
-        if reply.status in BUSY:
+        if error_class(reply.status) is StoreUnavailable:
             self.problem = f"the token server answers {reply.status}"
         elif not _is_json(reply.data):
             self.problem = "the token server answers with something else than JSON"

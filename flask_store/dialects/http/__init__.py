@@ -22,10 +22,10 @@ from ... import naming
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from .. import Unreachable
 from ..bodies import bounds
 from ..errors import NoAnswer
@@ -34,8 +34,9 @@ from ..extents import extent
 from ..extents import size_of
 from ..ranged import ranged
 from ..read_only import ReadOnlyDialect
+from ..statuses import refusal
+from ..tls import Trust
 from .answers import date_of
-from .answers import refusal
 from .answers import Refused
 from .answers import strong
 from .requests import Client
@@ -92,18 +93,23 @@ class HTTPDialect(ReadOnlyDialect):
         folder = quote(parts.path.strip("/"), safe=WRITTEN)
         protocol = parts.scheme.lower()
         root = f"{protocol}://{address}/{folder}".rstrip("/")
-        return Location(protocol, root, options)
+        return Location(protocol, root, options, Limits.of(config))
 
     @property
     def uri(self) -> str:
         return self.root
+
+    def uri_of(self, key: str) -> str:
+        return self.path(key)
 
     def path(self, key: str, *, follow: bool = True) -> str:
         return f"{self.root}/{quote(key)}"
 
     def _client(self) -> Client:
         limit = self.location.options.get("timeout")
-        return Client(self.fs, limit if isinstance(limit, int | float) else TIMEOUT)
+        if not isinstance(limit, int | float):
+            limit = self.location.limits.answer
+        return Client(self.fs, limit)
 
     # -- reading -------------------------------------------------------------
 
@@ -236,6 +242,10 @@ class HTTPDialect(ReadOnlyDialect):
                 yield self._stat(response, size_of(response), key)
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        return Trust("STORE_PATH", ("SSL_CERT_FILE",), self.root)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         if isinstance(exc, Refused):

@@ -7,16 +7,8 @@ import re
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
-from ... import naming
-from ...exceptions import StoreDenied
-from ...exceptions import StoreError
-from ...exceptions import StoreFull
-from ...exceptions import StoreUnavailable
 from ..records import utc
 
-#: Statuses below 500 that ask to try again later (RFC 9110, section 15.5.9, and RFC
-#: 6585, section 4).
-BUSY = (408, 429)
 #: The most bytes that the list of a folder may have, which is about 200,000 files.
 LIST_LIMIT = 128 * 1024 * 1024
 
@@ -33,34 +25,6 @@ class Refused(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"the status is {status}")
         self.status = status
-
-
-def refusal(status: int, key: str | None, server: str, settings: str) -> StoreError:
-    """The error for a status of 400 and more.
-
-    :param server: the name of the server in a sentence.
-    :param settings: the settings that the message names.
-    """
-    if status in (401, 403):
-        return StoreDenied(
-            f"The {server} refuses {naming.quoted(key)} ({status}). Check the user and"
-            f" password in {settings}, and the permissions.",
-            key,
-        )
-    if status == 423:  # RFC 4918, section 11.3
-        return StoreUnavailable(
-            f"Another client of the {server} has locked {naming.quoted(key)}. Try"
-            " again when it has finished.",
-            key,
-        )
-    if status == 507:  # RFC 4918, section 11.5
-        return StoreFull("The storage is full. Nothing was stored.", key)
-    error_class = StoreUnavailable if status >= 500 or status in BUSY else StoreError
-    return error_class(
-        f"The {server} answers {naming.quoted(key)} with {status}. Check that"
-        " STORE_PATH is the address of a folder that it serves; its log tells more.",
-        key,
-    )
 
 
 def strong(tag: str | None) -> str | None:

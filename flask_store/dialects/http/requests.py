@@ -22,9 +22,12 @@ from ..extents import length_of
 from ..extents import refuse_encoding
 from ..pace import Patience
 from ..pace import read_piece
+from ..statuses import MISSING
 from .answers import LIST_LIMIT
 from .answers import Refused
 
+#: The conditions of a request that the status 412 may be about.
+CONDITIONS = frozenset({"If-Match", "If-Unmodified-Since"})
 #: How many HEAD requests run at a time.
 PARALLEL = 8
 
@@ -139,7 +142,7 @@ class Client:
             address = self.fs.encode_url(url)
             response = await session.request(method, address, **options)
         try:
-            _refuse_status(response, address, ranged="Range" in (headers or {}))
+            _refuse_status(response, address, headers or {})
         except BaseException:
             response.close()
             raise
@@ -184,11 +187,15 @@ class Redirected(NoAnswer):
     """A redirect, which is not followed."""
 
 
-def _refuse_status(response: aiohttp.ClientResponse, url: URL, ranged: bool) -> None:
+def _refuse_status(
+    response: aiohttp.ClientResponse, url: URL, asked: Mapping[str, str]
+) -> None:
     status = response.status
-    if status in (404, 410):
+    if status in MISSING:
         raise FileNotFoundError(url.path)
-    if status == 412 or (ranged and status == 416):
+    if status == 412 and not CONDITIONS.isdisjoint(asked):
+        return
+    if status == 416 and "Range" in asked:
         return
     if status >= 400:
         raise Refused(status)

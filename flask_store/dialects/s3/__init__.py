@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import importlib.util
 import io
@@ -29,6 +30,7 @@ from ...uploads.arriving import arriving
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
@@ -40,6 +42,7 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import Staged
 from ..objects import TOKEN
+from ..tls import Trust
 from . import signing
 from .account import S3Account
 from .account import split_root
@@ -54,6 +57,7 @@ from .errors import explain
 from .errors import status_of
 from .errors import TAKEN
 from .errors import Unanswered
+from .errors import UNSAID
 from .loop import LoopClient
 from .options import s3_options
 from .options import server_config
@@ -100,7 +104,7 @@ class S3Dialect(ObjectDialect):
         self.conditional: bool | str = options.pop("conditional_writes", "auto")
         self._conditional_copies: bool | None = None
         public_url = options.pop("public_endpoint_url", None)
-        super().__init__(Location("s3", location.root, options))
+        super().__init__(dataclasses.replace(location, options=options))
         #: Where the bucket is, and who asks for it.
         self.account = S3Account(self.bucket, self.location.options, public_url)
         #: The ACL of new objects, if they get one.
@@ -126,7 +130,7 @@ class S3Dialect(ObjectDialect):
         path = url.split("://", 1)[1].partition("/")[2]
         root = "/".join([bucket, *filter(None, path.split("/"))])
         options = s3_options(config, unquote(key) or None, unquote(secret) or None)
-        return Location("s3", root, options)
+        return Location("s3", root, options, Limits.of(config))
 
     def connect_options(self) -> Options:
         options = super().connect_options()
@@ -191,7 +195,8 @@ class S3Dialect(ObjectDialect):
     def loop(self) -> LoopClient:
         """The client that knows every option and every request, and greenlets."""
         timeout = self.location.options["config_kwargs"]["read_timeout"]
-        return LoopClient(self.fs, self.bucket, float(timeout))
+        limits = Limits(float(timeout))
+        return LoopClient(self.fs, self.bucket, limits)
 
     # -- writing -------------------------------------------------------------
 
@@ -389,8 +394,10 @@ class S3Dialect(ObjectDialect):
             self.loop.call("head_bucket", Bucket=self.bucket)
         except FileNotFoundError:
             return False
-        except PermissionError:
-            pass  # keys for one prefix: there is a bucket, or it would say 404
+        except Exception as exc:
+            # Such as with keys for one prefix. No bucket would be a 404.
+            if status_of(exc) not in UNSAID:
+                raise
         return True
 
     # -- deleting ------------------------------------------------------------
@@ -480,6 +487,13 @@ class S3Dialect(ObjectDialect):
         )
 
     # -- what went wrong -----------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        address = None
+        with suppress(NotConfiguredError):
+            address = self.account.endpoint.url
+        return Trust("STORE_S3_ENDPOINT_URL", ("AWS_CA_BUNDLE",), address)
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         return explain(self, self.account, exc, key) or super().explain(exc, key)

@@ -13,7 +13,6 @@ import os
 import typing as t
 from collections.abc import Generator
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -36,6 +35,7 @@ from .answers import FIRST
 from .answers import is_stored
 from .answers import META
 from .answers import size_of
+from .errors import is_foreign
 from .errors import TAKEN
 from .errors import Unanswered
 from .wire import Encrypted
@@ -78,7 +78,7 @@ class DirectClient:
         small = [source.read_at(0, size)] if size <= CHUNK else None
         # TLS says already that a body arrives as it is sent.
         if not self.endpoint.is_encrypted:
-            digest = _digest(small or _chunks(source))
+            digest = _digest(small or source.blocks())
         headers = {
             "Content-Type": content_type,
             "Content-Length": str(size),
@@ -88,7 +88,7 @@ class DirectClient:
             headers["x-amz-acl"] = self.acl
         if new:
             headers["If-None-Match"] = "*"
-        body = small or _chunks(source)
+        body = small or source.blocks()
         try:
             response = self._request("PUT", name, headers, digest, body)
         except Unanswered:
@@ -133,7 +133,7 @@ class DirectClient:
                 response.headers, sent, _body(response, _read(response, first))
             )
         page = rest(response)
-        if response.status == 416:
+        if response.status == 416 and span and b">InvalidRange<" in page:
             raise OutOfSpan
         if response.status == 404 and b">NoSuchKey<" in page:
             raise FileNotFoundError(name)
@@ -146,7 +146,7 @@ class DirectClient:
         """
         response = self._request("HEAD", name, {})
         rest(response)
-        if response.status == 404:
+        if response.status == 404 and not is_foreign(response.headers):
             raise FileNotFoundError(name)
         if response.status != 200:
             raise Unanswered(name)
@@ -206,6 +206,7 @@ class DirectClient:
             maxsize=64,
             retries=False,
             timeout=self.timeout,
+            sending=self.timeout.read_timeout,
             **options,
         )
         pool.ConnectionCls = Encrypted if self.endpoint.is_encrypted else Plain
@@ -252,13 +253,6 @@ def _read(response: urllib3.BaseHTTPResponse, size: int | None) -> bytes:
         raise TimeoutError(str(exc)) from exc
     except urllib3.exceptions.HTTPError as exc:
         raise ConnectionError(str(exc)) from exc
-
-
-def _chunks(source: Source) -> Iterator[bytes]:
-    position = 0
-    while data := source.read_at(position, min(CHUNK, source.size - position)):
-        position += len(data)
-        yield data
 
 
 def _digest(chunks: Iterable[bytes]) -> str:

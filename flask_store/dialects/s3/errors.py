@@ -15,6 +15,9 @@ from ...exceptions import StoreFull
 from ...exceptions import StoreUnavailable
 from ..errors import explained
 from ..errors import NoAnswer
+from ..statuses import error_class
+from ..statuses import MISSING
+from .answers import headers_of
 
 if t.TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -73,8 +76,7 @@ BUSY = Reason(
 OTHER = Reason(StoreError, "S3 refuses the request for {key} ({code}): {message}")
 
 #: By the code in the body of an error (Amazon S3 API Reference, "Error responses"; of
-#: MinIO and Ceph where they have their own), and by the HTTP status where the code is
-#: not known or, as with HEAD, there is none.
+#: MinIO and Ceph where they have their own).
 ERRORS = {
     "NoSuchBucket": NO_BUCKET,
     "NoSuchKey": NO_FILE,
@@ -101,19 +103,30 @@ ERRORS = {
     "Throttling": BUSY,
     "ThrottlingException": BUSY,
     "TooManyRequests": BUSY,
-    "NotImplemented": OTHER,
-    "301": WRONG_REGION,
-    "401": REFUSED,
-    "403": REFUSED,
-    "408": BUSY,
-    "409": BUSY,
-    "429": BUSY,
-    "500": BUSY,
-    "502": BUSY,
-    "503": BUSY,
-    "504": BUSY,
-    "507": FULL,
 }
+#: By the class for the status, if there is no code, as with HEAD, or an unknown one.
+BY_CLASS = {
+    FileNotFound: OTHER,
+    StoreDenied: REFUSED,
+    StoreError: OTHER,
+    StoreFull: FULL,
+    StoreUnavailable: BUSY,
+}
+#: The name of the bucket's region, in the answer of a server in another one.
+REGION_HEADER = "x-amz-bucket-region"
+#: The header with which S3 signs its answers, the one to HEAD included.
+REQUEST_ID = "x-amz-request-id"
+#: Statuses that HEAD gives no reason for, and GET does.
+UNSAID = (301, 400, 403)
+
+
+def reply_of(exc: Exception) -> Mapping[str, t.Any] | None:
+    """What botocore makes of the answer behind an error of s3fs, if there is one."""
+    for error in (exc, exc.__cause__):
+        reply = getattr(error, "response", None)
+        if isinstance(reply, Mapping):
+            return reply
+    return None
 
 
 def status_of(exc: Exception) -> int | None:
@@ -122,11 +135,55 @@ def status_of(exc: Exception) -> int | None:
     s3fs maps a 412 to ``FileExistsError`` or, when the server's reply lacks a
     detail that only Amazon sends, to ``OSError(EINVAL)``.
     """
-    for error in (exc, exc.__cause__):
-        response = getattr(error, "response", None)
-        if isinstance(response, Mapping):
-            return t.cast("int | None", response["ResponseMetadata"]["HTTPStatusCode"])
-    return None
+    reply = reply_of(exc)
+    return reply["ResponseMetadata"]["HTTPStatusCode"] if reply else None
+
+
+def code_of(exc: Exception) -> str:
+    """The code that S3 gives for an error of s3fs; the status if there is none."""
+    error = (reply_of(exc) or {}).get("Error") or {}
+    return str(error.get("Code") or status_of(exc))
+
+
+def is_foreign(headers: Mapping[str, str]) -> bool:
+    """Whether an answer to HEAD may be a proxy's page in place of S3's error."""
+    page = (headers.get("Content-Type") or "").startswith("text/html")
+    return page and REQUEST_ID not in headers
+
+
+def is_page(exc: Exception, method: str) -> bool:
+    """Whether an error that something is not there comes from a proxy. s3fs makes a
+    missing file of any 404.
+
+    :param method: botocore's name of the request.
+    """
+    reply = reply_of(exc)
+    if not reply or status_of(exc) not in MISSING or method == "head_object":
+        return False
+    if method.startswith("head"):
+        return is_foreign(headers_of(reply))
+    return code_of(exc).isdecimal()
+
+
+def is_unsaid(exc: Exception) -> bool:
+    """Whether an error of HEAD, which has no body, may have a reason that GET tells."""
+    reply, status = reply_of(exc), status_of(exc)
+    if reply and status in MISSING:
+        return is_foreign(headers_of(reply))
+    return status in UNSAID
+
+
+def is_hidden(exc: Exception) -> bool:
+    """Whether an error of GET says that there is no such object to somebody who may not
+    list the bucket.
+
+    Amazon S3 answers AccessDenied then ("GetObject", Amazon S3 API Reference), and
+    names the permission that is missing. Where that of reading is there, it wants that
+    of listing for an object only that is not there.
+    """
+    error = (reply_of(exc) or {}).get("Error") or {}
+    denied = code_of(exc) == "AccessDenied"
+    return denied and "s3:ListBucket" in (error.get("Message") or "")
 
 
 def is_unreadable(exc: Exception) -> bool:
@@ -134,7 +191,8 @@ def is_unreadable(exc: Exception) -> bool:
     from botocore.exceptions import BotoCoreError
     from botocore.parsers import ResponseParserError
 
-    if isinstance(exc, ResponseParserError):
+    # A 301 without a region sends botocore from request to request.
+    if isinstance(exc, ResponseParserError | RecursionError):
         return True
     # A date that is none, bytes that are no text.
     return isinstance(exc, LookupError | ValueError) and not isinstance(
@@ -183,11 +241,9 @@ def _explain_client(
     )
     if isinstance(exc, broken):
         server = account.endpoint.server
-        tls = isinstance(exc, boto.SSLError)
         return StoreUnavailable(
             f"{server} cannot be reached, or did not answer in time. Check"
-            " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION."
-            + (f" Its certificate may be wrong: {exc}" if tls else ""),
+            " that it runs, STORE_S3_ENDPOINT_URL and STORE_S3_REGION.",
             key,
         )
     if isinstance(exc, boto.BotoCoreError):
@@ -202,17 +258,19 @@ def _explain_answer(
     status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
     code = error.get("Code") or str(status)
     looked = exc.operation_name.startswith("Head")  # such an answer has no body
-    reason = ERRORS.get(code) or ERRORS.get(str(status))
+    reason = ERRORS.get(code)
     if code == "404" and looked:
         reason = NO_FILE
-    elif reason is None and status >= 500:
-        reason = BUSY
-    elif reason is None and code.isdecimal() and not looked:
+    elif reason is None and status < 400:
+        if REGION_HEADER in headers_of(exc.response):
+            return WRONG_REGION.error(
+                WRONG_REGION.words.format(bucket=repr(dialect.bucket)), key
+            )
         unread = NoAnswer(f"the status is {status}, without a reason as S3 gives it")
         return explained(unread, key, dialect.settings)
     if reason is NO_BUCKET:
         return dialect.no_bucket()
-    reason = reason or OTHER
+    reason = reason or BY_CLASS[error_class(status)]
     words = reason.words.format(
         key=naming.quoted(key),
         code=code,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import typing as t
+from collections.abc import Generator
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -17,8 +18,10 @@ from .. import extents
 from ..bodies import OutOfSpan
 from ..bodies import Span
 from ..errors import NoAnswer
+from ..limits import Limits
 from ..objects import Replaced
 from ..objects import TOKEN
+from ..objects import Unclear
 from ..pace import Patience
 from ..pace import Piece
 from ..pace import pieces
@@ -30,14 +33,16 @@ from .answers import Headers
 from .answers import headers_of
 from .answers import is_stored
 from .answers import size_of
+from .errors import code_of
+from .errors import is_hidden
+from .errors import is_page
 from .errors import is_unreadable
+from .errors import is_unsaid
 from .errors import status_of
 from .errors import TAKEN
 
 #: How often the progress of a body is looked at within the limit of one answer.
 LOOKS = 32
-#: How many times the limit of one answer a server has to copy or to join a file.
-SLOW = 10
 
 
 class LoopClient:
@@ -48,17 +53,17 @@ class LoopClient:
     request has a limit of its own: one that is silent must not be waited for twice.
 
     :param fs: s3fs's filesystem.
-    :param read_timeout: seconds for an answer.
+    :param limits: how long to wait for the server.
     """
 
     def __init__(
-        self, fs: fsspec.AbstractFileSystem, bucket: str, read_timeout: float
+        self, fs: fsspec.AbstractFileSystem, bucket: str, limits: Limits
     ) -> None:
         self.fs = fs
         self.bucket = bucket
-        self.read_timeout = read_timeout
-        #: Seconds for a whole answer; a little more than one try may take.
-        self.limit = read_timeout + 0.5
+        self.limits = limits
+        #: Seconds for a whole answer, with all tries.
+        self.limit = limits.answer
 
     # -- one object ----------------------------------------------------------
 
@@ -107,9 +112,11 @@ class LoopClient:
         try:
             reply, piece = ioloop.run(self.fs.loop, self._begin, asked)
         except Exception as exc:
-            if status_of(exc) == 416:
-                raise OutOfSpan from exc
-            if status_of(exc) == 412:
+            if status_of(exc) == 416 and span:
+                if code_of(exc) == "InvalidRange":
+                    raise OutOfSpan from exc
+                raise Unclear("the status is 416") from exc
+            if status_of(exc) == 412 and etag:
                 raise Replaced from exc
             raise
         body, status = reply["Body"], reply["ResponseMetadata"]["HTTPStatusCode"]
@@ -128,10 +135,30 @@ class LoopClient:
         :raises FileNotFoundError: if there is no such object, or no bucket.
         :raises NoAnswer: if the answer is not S3's.
         """
-        reply = self.call("head_object", Bucket=self.bucket, Key=name)
+        try:
+            reply = self.call("head_object", Bucket=self.bucket, Key=name)
+        except Exception as exc:
+            if not is_unsaid(exc):
+                raise
+            return self._first_byte(name)
         headers = self._as_stored(headers_of(reply), name)
         size = size_of(headers)
         return Answer(headers, extents.Extent(0, size, size), iter(()))
+
+    def _first_byte(self, name: str) -> Answer:
+        """What is known of an object, by a GET, whose errors have a reason.
+
+        :raises NoAnswer: if it has no byte, which HEAD would have answered.
+        """
+        try:
+            answer = self.get(name, Span(0, 0), None)
+        except OutOfSpan as exc:
+            raise NoAnswer("HEAD is refused, and GET has no byte") from exc
+        body = t.cast("Generator[bytes]", answer.body)
+        next(body, b"")  # a generator that has not begun would close nothing
+        body.close()
+        size = answer.sent.size
+        return Answer(answer.headers, extents.Extent(0, size, size), iter(()))
 
     def delete(self, name: str) -> bool:
         """Delete an object. Whether the answer is the one that S3 gives."""
@@ -145,11 +172,13 @@ class LoopClient:
 
         :raises NoAnswer: if the answer cannot be read.
         """
-        return ioloop.run(self.fs.loop, self._limited, method, **kwargs)
+        return ioloop.run(self.fs.loop, self._limited, method, self.limit, **kwargs)
 
     def call_slow(self, method: str, **kwargs: t.Any) -> t.Any:
         """What a server answers that may think about it: it has to move a file."""
-        return ioloop.run(self.fs.loop, self._limited, method, SLOW, **kwargs)
+        return ioloop.run(
+            self.fs.loop, self._limited, method, self.limits.copy, **kwargs
+        )
 
     def send(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:
         """What a server answers to a request with a body."""
@@ -181,12 +210,14 @@ class LoopClient:
         try:
             return await self.fs._call_s3(method, **kwargs)
         except Exception as exc:
-            if is_unreadable(exc):
+            if is_unreadable(exc) or is_page(exc, method):
                 raise NoAnswer("it is not what S3 answers") from exc
+            if method == "get_object" and is_hidden(exc):
+                raise FileNotFoundError(kwargs["Key"]) from exc
             raise
 
-    async def _limited(self, method: str, times: int = 1, **kwargs: t.Any) -> t.Any:
-        async with asyncio.timeout(self.limit * times):
+    async def _limited(self, method: str, limit: float, **kwargs: t.Any) -> t.Any:
+        async with asyncio.timeout(limit):
             return await self._ask(method, **kwargs)
 
     async def _begin(self, asked: Mapping[str, str]) -> tuple[dict[str, t.Any], Piece]:
@@ -213,7 +244,7 @@ class LoopClient:
         client = await self._client()
         client.meta.events.register("before-send.s3", _send_at_once, "flask-store")
         if body.size <= CHUNK:
-            return await self._limited(method, Body=body, **kwargs)
+            return await self._limited(method, self.limit, Body=body, **kwargs)
         task = asyncio.ensure_future(self._ask(method, Body=body, **kwargs))
         try:
             await self._moving(task, body)
@@ -231,7 +262,7 @@ class LoopClient:
         while not (await asyncio.wait({task}, timeout=look))[0]:
             still = now() - moved
             # botocore begins anew when the server was silent for the read timeout.
-            anew = body.position < position and still > self.read_timeout - 2 * look
+            anew = body.position < position and still > self.limit - 2 * look
             if anew or still > self.limit:
                 raise TimeoutError(f"A request did not move for {still:.1f} s")
             if body.position != position:

@@ -10,12 +10,9 @@ from fsspec.config import conf
 from ...exceptions import NotConfiguredError
 from ...settings import refuse_login
 from ...settings import S3_KEYS_BELONG
+from ..limits import Limits
 
-#: Seconds to connect, and to wait for the next byte of an answer; every request is
-#: tried twice at most. botocore's own 60 s with five tries would hold a worker for
-#: minutes.
-CONNECT_TIMEOUT = 4
-READ_TIMEOUT = 8.5
+#: botocore's own 60 s with five tries would hold a worker for minutes.
 TIMEOUTS = {"connect_timeout", "read_timeout"}
 
 #: The options of s3fs that change no request but its address and its signature.
@@ -97,18 +94,22 @@ def s3_options(
     for name in ("endpoint_url", "public_endpoint_url"):
         refuse_login(f"The option {name}", options.get(name), S3_KEYS_BELONG)
     style = config["STORE_S3_ADDRESSING_STYLE"]
-    return {**options, "config_kwargs": client_config(style, options)}
+    config_kwargs = client_config(style, options, Limits.of(config))
+    return {**options, "config_kwargs": config_kwargs}
 
 
-def client_config(style: str, options: Mapping[str, t.Any]) -> dict[str, t.Any]:
+def client_config(
+    style: str, options: Mapping[str, t.Any], limits: Limits
+) -> dict[str, t.Any]:
     """The keywords of :class:`botocore.config.Config`; the application's go last.
 
     :param style: where requests name the bucket.
+    :param limits: how long to wait for the server.
     """
     config: dict[str, t.Any] = {
         "signature_version": "s3v4",
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": READ_TIMEOUT,
+        "connect_timeout": limits.attempt,
+        "read_timeout": limits.answer,
         "retries": {"mode": "standard", "total_max_attempts": 2},
         "max_pool_connections": 64,
     }
@@ -134,7 +135,7 @@ def is_ordinary(options: Mapping[str, t.Any]) -> bool:
     """Whether the options for s3fs say nothing but where the bucket is, who asks and
     with which ACL: whatever else there is, only s3fs knows what it means."""
     config = options["config_kwargs"]
-    usual = {**server_config(), **client_config("auto", {})}
+    usual = {**server_config(), **client_config("auto", {}, Limits())}
     return (
         options.keys() <= {*PLAIN, *INNER, "config_kwargs"}
         and all(options.get(name, {}).keys() <= names for name, names in INNER.items())

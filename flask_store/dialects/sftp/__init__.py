@@ -13,6 +13,7 @@ from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
+from .. import Limits
 from .. import Location
 from ..by_handle import HandleDialect
 from ..renamed import unquoted
@@ -27,8 +28,8 @@ class SSHDialect(HandleDialect):
     """
 
     rename_word = "SSH_FXP_RENAME"
-    #: What :class:`Location`'s options are by default.
-    defaults: t.ClassVar[Mapping[str, t.Any]]
+    # sshfs takes a query and a fragment for options of the connection.
+    unspeakable = ("?", "#")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -39,8 +40,15 @@ class SSHDialect(HandleDialect):
             )
         root = url_options.pop("path").rstrip("/")
         url_options.pop("protocol")
-        options = {**cls.defaults, **unquoted(url_options), **config["STORE_OPTIONS"]}
-        return Location("sftp", root, options)
+        limits = Limits.of(config)
+        defaults = cls.defaults(limits)
+        options = {**defaults, **unquoted(url_options), **config["STORE_OPTIONS"]}
+        return Location("sftp", root, options, limits)
+
+    @staticmethod
+    def defaults(limits: Limits) -> dict[str, t.Any]:
+        """What the options of the library are by default."""
+        raise NotImplementedError
 
     def _upload(self, source: Source, path: str) -> None:
         try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import typing as t
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import fsspec
 import paramiko
@@ -13,8 +16,30 @@ from paramiko.sftp import CMD_EXTENDED
 
 from ...exceptions import StoreError
 from ...uploads.source import Source
-from .. import TIMEOUT
+from .. import Limits
+from ..renamed import write_all
 from . import SSHDialect
+
+
+class ImpatientClient(paramiko.SFTPClient):  # type: ignore[misc]
+    """Ends the connection when the server is silent. Otherwise whoever closes a file
+    would wait as long again."""
+
+    def _read_all(self, n: int) -> bytes:
+        with self._limited():
+            return t.cast(bytes, super()._read_all(n))
+
+    def _write_all(self, out: bytes) -> None:
+        with self._limited():
+            super()._write_all(out)
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            self.get_channel().get_transport().close()
+            raise
 
 
 class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
@@ -31,13 +56,26 @@ class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
             self.client.load_host_keys(os.path.expanduser(known_hosts))
         else:
             self.client.load_system_host_keys()
+        limit = options["timeout"]
+        # paramiko has no limit for some of the answers.
+        timer = threading.Timer(limit, self._give_up)
+        timer.start()
         try:
             self.client.connect(self.host, **options)
-            self.ftp = self.client.open_sftp()
+            channel = self.client.get_transport().open_session()
+            channel.settimeout(limit)
+            channel.invoke_subsystem("sftp")
+            self.ftp = ImpatientClient(channel)
         except BaseException:
             self.client.close()
             raise
-        self.ftp.get_channel().settimeout(options["timeout"])
+        finally:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        transport = self.client.get_transport()
+        if transport is not None:
+            transport.close()
 
     @staticmethod
     def _decode_stat(
@@ -55,12 +93,11 @@ class ParamikoDialect(SSHDialect):
     is_known = True
     connected = True
     scope = "thread"
-    defaults = {
-        "timeout": TIMEOUT,
-        "banner_timeout": TIMEOUT,
-        "auth_timeout": TIMEOUT,
-        "channel_timeout": TIMEOUT,
-    }
+
+    @staticmethod
+    def defaults(limits: Limits) -> dict[str, t.Any]:
+        names = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
+        return dict.fromkeys(names, limits.answer)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         return CheckedSFTPFileSystem(skip_instance_cache=True, **self.location.options)
@@ -70,10 +107,10 @@ class ParamikoDialect(SSHDialect):
         return transport is not None and bool(transport.is_active())
 
     def _send(self, source: Source, path: str) -> None:
-        with self.fs.open(path, "wb") as file:
-            # Do not wait for an answer to every 32 KiB. close() raises the first error.
-            file.set_pipelined(True)
-            source.write_into(file)
+        file = self.fs.open(path, "wb")
+        # Do not wait for an answer to every 32 KiB. close() raises the first error.
+        file.set_pipelined(True)
+        write_all(file, source)
 
     def rename(self, old: str, new: str) -> None:
         self.fs.ftp.rename(old, new)

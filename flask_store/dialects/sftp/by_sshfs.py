@@ -16,7 +16,7 @@ from fsspec.asyn import sync_wrapper
 
 from ...concurrency import ioloop
 from ...exceptions import StoreError
-from .. import TIMEOUT
+from .. import Limits
 from . import SSHDialect
 
 T = t.TypeVar("T")
@@ -35,11 +35,23 @@ BUILTINS: tuple[tuple[type[Exception], type[Exception] | None], ...] = (
 
 class LoopedSSHFileSystem(sshfs.SSHFileSystem):  # type: ignore[misc]
     """sshfs's filesystem. It connects on the event loop that it is given, and does not
-    wait when it is garbage-collected."""
+    wait when it is garbage-collected.
 
-    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
-        ioloop.bridge(self)  # now, because the constructor connects
+    :param limit: in seconds, for each call, also of a file.
+    """
+
+    def __init__(self, *args: t.Any, limit: float, **kwargs: t.Any) -> None:
+        self._limit = limit
+        ioloop.bridge(self, limit)  # now, because the constructor connects
         super().__init__(*args, **kwargs)
+
+    def _open(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        file = super()._open(*args, **kwargs)
+        return ioloop.bridge(file, self._limit, self.give_up)
+
+    def give_up(self) -> None:
+        """End the connection. Otherwise whoever closes a file would wait as long."""
+        self.client.abort()
 
     async def _connect(
         self, *args: t.Any, connect_args: dict[str, t.Any], **kwargs: t.Any
@@ -67,14 +79,18 @@ class SshfsDialect(SSHDialect):
 
     is_known = True
     connected = True
-    defaults = {
-        # sshfs would trust any server by default; () means ~/.ssh/known_hosts.
-        "known_hosts": (),
-        "connect_timeout": TIMEOUT,
-        # There is no other time limit for a server that stops answering.
-        "keepalive_interval": 3,
-        "keepalive_count_max": 2,
-    }
+
+    @staticmethod
+    def defaults(limits: Limits) -> dict[str, t.Any]:
+        return {
+            # sshfs would trust any server by default; () means ~/.ssh/known_hosts.
+            "known_hosts": (),
+            "connect_timeout": limits.answer,
+            # A server that is silent misses the answers to two questions, and the
+            # time for a third one passes.
+            "keepalive_interval": limits.answer / 3,
+            "keepalive_count_max": 2,
+        }
 
     def connect(self) -> fsspec.AbstractFileSystem:
         # fsspec's registry might give the filesystem of the other library.
@@ -82,7 +98,10 @@ class SshfsDialect(SSHDialect):
         if isinstance(options["known_hosts"], str):
             options["known_hosts"] = os.path.expanduser(options["known_hosts"])
         options.setdefault("loop", ioloop.get_loop())
-        return LoopedSSHFileSystem(skip_instance_cache=True, **options)
+        limit = self.location.limits.call
+        fs = LoopedSSHFileSystem(skip_instance_cache=True, limit=limit, **options)
+        # Once more, because fsspec adds methods after the constructor.
+        return ioloop.bridge(fs, limit, fs.give_up)
 
     def alive(self) -> bool:
         return not self.fs.client.is_closed()

@@ -22,20 +22,23 @@ from ...exceptions import VersionGone
 from ...settings import refuse_login
 from ...uploads.source import CHUNK
 from .. import Fetched
+from .. import Limits
 from .. import Location
 from .. import Span
 from .. import Stat
-from .. import TIMEOUT
 from ..bodies import bounds
 from ..errors import NoAnswer
 from ..errors import version_gone
 from ..extents import Extent
 from ..extents import extent
 from ..http.answers import date_of
-from ..http.answers import refusal
 from ..http.answers import Refused
 from ..http.answers import strong
 from ..ranged import ranged
+from ..statuses import MISSING
+from ..statuses import no_place
+from ..statuses import refusal
+from ..tls import Trust
 from .http import begin
 from .limits import limit_waiting
 from .locks import Locked
@@ -49,6 +52,8 @@ class WebDAVDialect(WebDAVWriting):
     """Reads files and parts of files; see the base classes for writing and listing."""
 
     is_known = True
+    # webdav4 neither encodes these, nor finds what is encoded.
+    unspeakable = ("%", "?", "#")
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -60,9 +65,10 @@ class WebDAVDialect(WebDAVWriting):
                 " server. Write 'webdav+https://user@host/folder' (or webdav+http)."
             )
         address = parts.netloc.rpartition("@")[2]
+        limits = Limits.of(config)
         default_options: dict[str, t.Any] = {
             "base_url": f"{scheme}://{address}",
-            "timeout": TIMEOUT,
+            "timeout": limits.answer,
             "retry": False,
         }
         if parts.username is not None:
@@ -74,7 +80,7 @@ class WebDAVDialect(WebDAVWriting):
         options = {**default_options, **config["STORE_OPTIONS"]}
         instead = "They belong into STORE_PATH, as 'webdav+https://user:password@host'."
         refuse_login("The option base_url", options["base_url"], instead)
-        return Location("webdav", root.rstrip("/"), options)
+        return Location("webdav", root.rstrip("/"), options, limits)
 
     @property
     def uri(self) -> str:
@@ -148,7 +154,16 @@ class WebDAVDialect(WebDAVWriting):
 
     # -- what went wrong -----------------------------------------------------
 
+    @property
+    def trust(self) -> Trust:
+        return Trust(
+            "STORE_PATH", ("SSL_CERT_FILE",), self.location.options["base_url"]
+        )
+
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
+        if isinstance(exc, Refused) and exc.status == 409:
+            # RFC 4918, sections 9.3.1, 9.7.1 and 9.9.4: there is no folder for it.
+            return no_place(key, "WebDAV server (409)")
         if isinstance(exc, Refused):
             return refusal(exc.status, key, "WebDAV server", self.settings)
         if isinstance(exc, Locked):
@@ -168,7 +183,7 @@ def _checked_extent(response: httpx.Response, stat: Stat, span: Span | None) -> 
     :raises VersionGone: if they are not of the version *stat*.
     """
     status = response.status_code
-    if status in (404, 410):
+    if status in MISSING:
         raise FileNotFoundError(stat.name)
     # stat() has seen the file, and it had bytes of the span. So it was replaced.
     if status in (412, 416):

@@ -25,6 +25,7 @@ from ..http.answers import LIST_LIMIT
 from ..http.answers import Refused
 from ..http.answers import strong
 from ..records import utc
+from ..statuses import MISSING
 
 #: The statuses for success (RFC 4918, sections 9.3, 9.6, 9.7 and 9.9).
 DONE = {"MKCOL": {201}, "PUT": {201, 204}, "MOVE": {201, 204}, "DELETE": {204}}
@@ -80,7 +81,7 @@ def change(
             _skip(reply)
     if status in DONE[method]:
         return True
-    if method == "DELETE" and status in (404, 410):
+    if method == "DELETE" and status in MISSING:
         raise FileNotFoundError(path)
     if status >= 400:
         raise Refused(status)
@@ -109,7 +110,7 @@ def propfind(fs: fsspec.AbstractFileSystem, path: str, depth: int) -> Multistatu
             responses = _responses(_read(reply, LIST_LIMIT))
             return Multistatus(list(_entries(responses)), date)
         _skip(reply)
-    if status in (404, 410):
+    if status in MISSING:
         raise FileNotFoundError(path)
     if status >= 400:
         raise Refused(status)

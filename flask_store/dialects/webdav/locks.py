@@ -18,9 +18,9 @@ from contextlib import suppress
 import fsspec
 import httpx
 
-from .. import TIMEOUT
 from ..errors import NoAnswer
 from ..http.answers import Refused
+from ..limits import TIMEOUT
 from .http import change
 from .http import propfind
 

@@ -1,45 +1,29 @@
-"""Validators for the file fields of WTForms and Flask-WTF.
-
-Each validator checks every file of a field. A form that takes several files is not safe
-if only one of them is checked (CVE-2023-31047). The validators do not change the
-position of a file. Flask-WTF's ``FileRequired`` checks that there is a file.
-"""
+"""The validators. Each of them checks every file of a field."""
 
 from __future__ import annotations
 
-import codecs
 import typing as t
 from collections.abc import Iterable
-from collections.abc import Iterator
 from contextlib import suppress
 
-import puremagic.main
 from werkzeug.datastructures import FileStorage
 from wtforms import Field
 from wtforms import Form
 from wtforms import ValidationError
 
-from . import media_types
-from . import naming
-from .exceptions import NoFile
-from .uploads import open_source
-from .uploads.source import Source
+from .. import naming
+from ..exceptions import NoFile
+from ..uploads import open_source
+from ..uploads.source import Source
+from . import documents
+from .contents import agrees
+from .contents import HEAD
+from .contents import is_known
 
-#: How many bytes at the start of a file are checked.
-HEAD = 8192
-#: Shorter signatures, in bytes, also occur in ordinary text.
-DISTINCT = 4
-#: Types of text other than ``text/*``, ``message/*``, ``*+json`` and ``*+xml``.
-TEXT = {
-    f"application/{name}"
-    for name in ("javascript", "json", "jsonl", "sql", "toml", "xml", "yaml")
-}
-#: Types whose files begin alike, or that have two names.
-ALIKE = {
-    "image/heic": "image/heif",
-    "audio/mp4": "video/mp4",
-    "application/x-matroska": "video/matroska",
-}
+NO_UPLOAD = (
+    'This is no file. The form needs enctype="multipart/form-data"; without that a'
+    " browser sends only the name of the file."
+)
 
 
 class EveryFile:
@@ -53,14 +37,14 @@ class EveryFile:
 
     def __call__(self, form: Form, field: Field) -> None:
         """:raises ValidationError: naming the first file that does not pass."""
+        if field.data is field.object_data:
+            return  # the form has sent no file, and the field has what the object has
         data = field.data if isinstance(field.data, list | tuple) else [field.data]
         for file in data:
             if file is None or file == "":
                 continue
             if not isinstance(file, FileStorage):
-                raise ValidationError(
-                    "This is no upload. Is the form sent as multipart/form-data?"
-                )
+                raise ValidationError(NO_UPLOAD)
             # An empty part of a form is not a file.
             with suppress(NoFile), open_source(file) as source:
                 self.check(file.filename or "", source)
@@ -141,8 +125,9 @@ class FileExtension(EveryFile):
 class FileType(FileExtension):
     """Every file has one of these extensions, and begins like a file of that type.
 
-    Text has no signature: it must be Unicode, and must not begin like another type.
-    Types that begin alike, such as ``.docx`` and ``.zip``, cannot be told apart.
+    Text has no signature: it must be Unicode, and must not begin like another type. Of
+    a document that is an archive, such as ``.docx``, the list of its files is read as
+    well. Types that begin alike, such as ``.zip`` and ``.jar``, cannot be told apart.
 
     :param extensions: with or without their dots, in any case.
     :param message: replaces ours.
@@ -151,19 +136,8 @@ class FileType(FileExtension):
 
     def __init__(self, extensions: Iterable[str], message: str | None = None) -> None:
         super().__init__(extensions, message)
-        known_extensions = {
-            row.extension.lower() for row in puremagic.main.magic_header_array
-        }
-        types = {_type(extension) for extension in known_extensions} - {
-            media_types.UNKNOWN
-        }
         for ext in self.extensions:
-            last = f".{ext.rpartition('.')[2]}"
-            if not (
-                last in known_extensions
-                or _type(last) in types
-                or _is_text(_type(last))
-            ):
+            if not is_known(f".{ext.rpartition('.')[2]}"):
                 raise ValueError(
                     f"No signature of {ext!r} is known, so its content cannot be"
                     " checked. Use FileExtension for it."
@@ -171,68 +145,10 @@ class FileType(FileExtension):
 
     def check(self, name: str, source: Source) -> None:
         """:raises ValidationError: if it has another extension or another type."""
-        if not agrees(self.extension_of(name), source.read_at(0, HEAD)):
+        extension = f".{self.extension_of(name).rpartition('.')[2]}"
+        if extension in documents.KNOWN:
+            passes = documents.is_document(extension, source)
+        else:
+            passes = agrees(extension, source.read_at(0, HEAD))
+        if not passes:
             self.refuse(name, "is not what its extension says it is")
-
-
-def agrees(extension: str, head: bytes) -> bool:
-    """Whether a file that begins with *head* may be what its extension says.
-
-    :param extension: in lower case, with its dot.
-    """
-    matches = list(_signatures(head))
-    content_type = _type(extension)
-    if _is_text(content_type):
-        other_types = {
-            _type(match.extension) for match in matches if _is_distinct(match)
-        }
-        return _is_unicode(head) and all(
-            _is_text(other) for other in other_types - {media_types.UNKNOWN}
-        )
-    types = {ALIKE.get(match.mime_type, match.mime_type) for match in matches}
-    types |= {_type(match.extension) for match in matches}
-    return extension in {match.extension.lower() for match in matches} or (
-        content_type != media_types.UNKNOWN and content_type in types
-    )
-
-
-def _signatures(head: bytes) -> Iterator[t.Any]:
-    try:
-        matches = puremagic.magic_string(head) if head else []
-    except puremagic.PureError:  # there is no known signature
-        return
-    # Signatures at the end of a file do not count: anybody can append them.
-    yield from (match for match in matches if match.offset >= 0)
-
-
-def _is_distinct(match: t.Any) -> bool:
-    return match.offset == 0 and len(match.byte_match) >= DISTINCT
-
-
-def _type(extension: str) -> str:
-    content_type = media_types.content_type(f"x{extension}")
-    return ALIKE.get(content_type, content_type)
-
-
-def _is_text(content_type: str) -> bool:
-    return (
-        content_type.startswith(("text/", "message/"))
-        or content_type.endswith(("+json", "+xml"))
-        or content_type in TEXT
-    )
-
-
-def _is_unicode(head: bytes) -> bool:
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # what Excel calls "Unicode text"
-        encoding = "utf-16"
-    elif b"\0" in head:
-        return False
-    else:
-        encoding = "utf-8"
-    decoder = codecs.getincrementaldecoder(encoding)()
-    try:
-        # The head of a longer file may end in the middle of a character.
-        decoder.decode(head, final=len(head) < HEAD)
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -1,0 +1,61 @@
+"""The stores of an application, by their names: what a pickle has in their place."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import current_app
+from flask import has_app_context
+
+from ..exceptions import NotConfiguredError
+
+
+class ApplicationStore(t.NamedTuple):
+    """A store of whatever application is the current one.
+
+    :param extension: its key in ``app.extensions``.
+    :param destination: that of the provider.
+    """
+
+    extension: str
+    destination: str
+
+    def find(self) -> t.Any:
+        """The store of the current application.
+
+        :raises NotConfiguredError: if there is no application, or it has no such store.
+        """
+        provider = find_extension(self.extension).Provider
+        return provider._bound.at(self.destination)
+
+    def __repr__(self) -> str:
+        return f"<{_named(self.extension)} of an application>"
+
+
+def find_extension(extension: str) -> t.Any:
+    """The ``Store`` of the current application.
+
+    :param extension: its key in ``app.extensions``.
+    :raises NotConfiguredError: if there is no application, or it has no such store.
+    """
+    if not has_app_context():
+        raise NotConfiguredError(
+            f"What comes from a pickle belongs to {_named(extension)} of an"
+            " application, and there is no current one. Use it in a view, or in 'with"
+            " app.app_context():'."
+        )
+    found = current_app.extensions.get(extension)
+    if found is None:
+        name = extension.partition(".")[2]
+        arguments = f"app, name={name!r}" if name else "app"
+        raise NotConfiguredError(
+            f"What comes from a pickle belongs to {_named(extension)}, which the"
+            f" application {current_app.name!r} does not have. Give it one:"
+            f" Store({arguments})."
+        )
+    return found
+
+
+def _named(extension: str) -> str:
+    name = extension.partition(".")[2]
+    return f"the store {name!r}" if name else "the store"
