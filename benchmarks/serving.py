@@ -25,6 +25,7 @@ from flask import send_from_directory
 
 from flask_store import Store
 from tests.support.nginx_and_chromium import nginx
+from tests.support.nginx_and_chromium import proxied
 from tests.support.servers import gunicorn
 from tests.support.servers import seaweedfs
 
@@ -140,7 +141,9 @@ def main(sizes: list[int]) -> None:
         args = ["--worker-class=gthread", "--threads=8", "--keep-alive=200"]
         with (
             gunicorn("benchmarks.serving:create_app()", *args, env=env) as running,
-            nginx(running.url, NGINX.format(folder=config["STORE_PATH"])) as front,
+            nginx(
+                proxied(running.url), NGINX.format(folder=config["STORE_PATH"])
+            ) as front,
         ):
             print(f"{'requests/s':32}{'the route':>12}{'the other':>12}{'ratio':>8}")
             for title, ours, theirs in [

@@ -17,6 +17,7 @@ from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
 from .exceptions import NotConfiguredError
+from .http.mount import Mount
 from .secrecy import Options
 from .settings import is_set
 from .settings import Settings
@@ -122,6 +123,10 @@ class Store(t.Generic[ProviderT_co]):
             # behind a '/', where it would hide a folder of this name.
             bound._served_at = f"{cls._served_at}-{self.name}"
         store = bound._bound = bound.from_config(settings)
+        if _has_route(store):
+            store._mount = Mount.of(app, store.host, store.subdomain)
+        else:
+            store._mount = Mount(app.config["APPLICATION_ROOT"])
         self._refuse_shared_route(app, store)
         replaced = self._providers.get(app)
         self._providers[app] = bound

@@ -251,6 +251,15 @@ def check_url_prefix(value: str) -> None:
         )
 
 
+def check_host(value: str) -> None:
+    """A host or a subdomain, which may have variables of Flask's routing."""
+    if "/" in value:
+        raise ValueError(
+            f"is {value!r}, which has a scheme or a path. Write the name alone, such as"
+            " 'files.example.com' for a host or 'files' for a subdomain."
+        )
+
+
 def check_bucket(value: str) -> None:
     """The name of a bucket, and no address."""
     if "://" in value:
@@ -450,6 +459,20 @@ _ROWS = [
         None,
         "The path between the domain and that of the file.",
         check_url_prefix,
+    ),
+    Setting(
+        "STORE_HOST",
+        TEXT,
+        None,
+        "The host of the route, if the application matches hosts.",
+        check_host,
+    ),
+    Setting(
+        "STORE_SUBDOMAIN",
+        TEXT,
+        None,
+        "The subdomain of the route, if the application matches subdomains.",
+        check_host,
     ),
     Setting("STORE_SERVE", SERVE, "auto", "Who serves the files."),
     Setting("STORE_SIGNED_URLS", SWITCH, False, "Whether only signed links read."),

@@ -13,6 +13,7 @@ from tests.support import databases
 from tests.support import gevent_table
 from tests.support import protocol_table
 from tests.support import servers
+from tests.support import servers_table
 from tests.support import serving_table
 from tests.support.servers import IN_CI
 
@@ -26,6 +27,7 @@ LONGEST = (
     "test_protocols_killed.py",
     "test_spool_story.py",
     "test_gevent_servers.py",
+    "test_wsgi_servers.py",
     "test_serving_storage.py",
     "test_notebook.py",
     "test_gevent.py",
@@ -186,7 +188,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
-    for table in (protocol_table, serving_table, gevent_table):
+    for table in (protocol_table, serving_table, servers_table, gevent_table):
         table.write(reports)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")

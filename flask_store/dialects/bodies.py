@@ -4,6 +4,7 @@ error."""
 from __future__ import annotations
 
 import io
+import os
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -187,6 +188,7 @@ class FilePart(Body):
             file.seek(start)
         self._stop = stop
         self._left = stop - start
+        self._lent = False
         self.explained = nullcontext
 
     def __next__(self) -> bytes:
@@ -228,11 +230,29 @@ class FilePart(Body):
 
     def fileno(self) -> int:
         """The descriptor, for a server that stops at the announced length."""
+        self._lent = True
         return self.file.fileno()
 
     def close(self) -> None:
-        with suppress(OSError):  # the file was only read, so no data is lost
-            self.file.close()
+        """Close the file.
+
+        :raises NoAnswer: if a server has sent it by its descriptor and the file has
+            become shorter than the part. gunicorn would keep the connection, and its
+            client would take the next response for the rest of the file.
+        """
+        lent, self._lent = self._lent, False
+        try:
+            if lent:
+                with self.explained():
+                    self._check_size()
+        finally:
+            with suppress(OSError):  # the file was only read, so no data is lost
+                self.file.close()
+
+    def _check_size(self) -> None:
+        size = os.fstat(self.file.fileno()).st_size
+        if size < self._stop:
+            raise NoAnswer(f"the file ended {self._stop - size} bytes too early")
 
 
 def part(

@@ -26,17 +26,19 @@ def register(app: Flask, store: FsspecStore, name: str) -> None:
     # Of the application's own class, or Flask would turn it into one.
     kind = type("FileResponse", (answers.Bare, app.response_class), {})
 
-    def file(key: str) -> AnyResponse:
+    # Variables of the host or the subdomain come with the key.
+    def file(key: str, **host: t.Any) -> AnyResponse:
         return answers.answer(store, key, kind)
 
-    def upload(key: str) -> AnyResponse:
+    def upload(key: str, **host: t.Any) -> AnyResponse:
         return uploads.take(store, key, kind)
 
     if store.serves:
         _refuse_own_folders(app, store)
-        _add(app, store.url_prefix, f"flask_{name}.file", file, "GET")
+        _add(app, store, store.url_prefix, f"flask_{name}.file", file, "GET")
     if store.upload_prefix is not None:
-        _add(app, store.upload_prefix, f"flask_{name}.upload", upload, "POST")
+        endpoint = f"flask_{name}.upload"
+        _add(app, store, store.upload_prefix, endpoint, upload, "POST")
 
 
 def _refuse_own_folders(app: Flask, store: FsspecStore) -> None:
@@ -58,16 +60,21 @@ def _refuse_own_folders(app: Flask, store: FsspecStore) -> None:
 
 def _add(
     app: Flask,
+    store: FsspecStore,
     prefix: str,
     endpoint: str,
-    view: t.Callable[[str], AnyResponse],
+    view: t.Callable[..., AnyResponse],
     method: str,
 ) -> None:
     rule = f"/{prefix.strip('/')}/<path:key>"
+    where = store._mount.rule_options
+    here = where.get("host"), where.get("subdomain", app.url_map.default_subdomain)
     others = {
         r.endpoint
         for r in app.url_map.iter_rules()
-        if r.rule == rule and method in (r.methods or ())
+        if r.rule == rule
+        and method in (r.methods or ())
+        and here == (r.host, r.subdomain or app.url_map.default_subdomain)
     }
     if others - {endpoint}:
         raise NotConfiguredError(
@@ -78,4 +85,4 @@ def _add(
         # The same application was given to a Store again: the last one serves.
         app.view_functions[endpoint] = view
     if not others:
-        app.add_url_rule(rule, endpoint, view, methods=[method])
+        app.add_url_rule(rule, endpoint, view, methods=[method], **where)

@@ -11,6 +11,7 @@ from flask import Flask
 
 from .. import naming
 from ..exceptions import NotConfiguredError
+from ..http.mount import Mount
 from ..settings import is_set
 from ..settings import Settings
 from ..settings import slips
@@ -54,6 +55,9 @@ class BaseStore:
     _served_at: t.ClassVar[str] = URL_PREFIX
     # The key in app.extensions of the Store that has made the subclass.
     _extension: t.ClassVar[str] = ""
+
+    #: Where browsers find the routes of the application.
+    _mount: Mount = Mount()
 
     def __init__(
         self,
@@ -121,6 +125,8 @@ class BaseStore:
             self.serve == "auto" and self.register_route
         )
         self.domain: str | None = config["STORE_DOMAIN"]
+        self.host: str | None = config["STORE_HOST"]
+        self.subdomain: str | None = config["STORE_SUBDOMAIN"]
         # Also when a web server in front does the serving, under the same addresses.
         ours = self.serves or self.register_route
         self.url_prefix: str = config["STORE_URL_PREFIX"] or (
@@ -228,12 +234,20 @@ class BaseStore:
         return self.key(name)
 
     def relative_url(self, name: naming.Name) -> str:
-        """The file's URL without the domain, percent-encoded, no leading slash."""
+        """The file's URL without the domain and without the path at which the
+        application is mounted, percent-encoded, no leading slash."""
         return quote(naming.join(self.url_prefix.strip("/"), self.key(name)))
 
     def absolute_url(self, name: naming.Name) -> str:
-        """The file's URL, with STORE_DOMAIN in front if there is one."""
-        return f"{(self.domain or '').rstrip('/')}/{self.relative_url(name)}"
+        """The file's URL: below STORE_DOMAIN if there is one, otherwise below the path
+        at which the application is mounted, and on another host than that of the
+        request if the route is there only."""
+        return f"{self._front()}/{self.relative_url(name)}"
+
+    def _front(self) -> str:
+        if self.domain:
+            return self.domain.rstrip("/")
+        return self._mount.front() if self.serves else ""
 
 
 def _made(

@@ -678,7 +678,8 @@ class FsspecStore(BaseStore):
             )
         if self.serves:
             return self.at(None).public_url(key)
-        return f"/{quote(naming.join(self.upload_prefix.strip('/'), key))}"
+        path = quote(naming.join(self.upload_prefix.strip("/"), key))
+        return f"{self._mount.front()}/{path}"
 
     def public_url(self, name: naming.Name) -> str:
         """The URL, unsigned, below the domain or at the application."""

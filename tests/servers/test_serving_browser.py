@@ -23,6 +23,7 @@ from tests.support.media_files import JAVASCRIPT
 from tests.support.nginx_and_chromium import Chromium
 from tests.support.nginx_and_chromium import chromium
 from tests.support.nginx_and_chromium import nginx
+from tests.support.nginx_and_chromium import proxied
 from tests.support.servers import NotInstalledError
 from tests.support.servers import serve
 
@@ -296,7 +297,7 @@ def test_nginx_sends_the_file(tmp_path: pathlib.Path) -> None:
         upstream = stack.enter_context(serve(app))
         try:
             location = LOCATION.format(folder=folder)
-            url = stack.enter_context(nginx(upstream, location))
+            url = stack.enter_context(nginx(proxied(upstream), location))
         except NotInstalledError as error:
             missing(str(error))
         reply = requests.get(url + link, timeout=10)

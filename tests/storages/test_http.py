@@ -28,6 +28,7 @@ from flask_store.testing import FILES
 from flask_store.testing import ReaderContract
 from tests.storages.test_chained import zipped
 from tests.support.nginx_and_chromium import nginx
+from tests.support.nginx_and_chromium import proxied
 from tests.support.server_contract import started
 from tests.support.servers import serve
 
@@ -67,7 +68,7 @@ def nginx_site() -> t.Iterator[tuple[str, pathlib.Path]]:
         write(folder / "private", FILES)
         (folder / "users").write_text("somebody:{PLAIN}pass#/word\n")
         locations = LOCATIONS.format(folder=folder)
-        with started(lambda: nginx("http://127.0.0.1:9", locations)) as url:
+        with started(lambda: nginx(proxied("http://127.0.0.1:9"), locations)) as url:
             yield url, folder
 
 

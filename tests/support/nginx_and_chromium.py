@@ -36,20 +36,23 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass {upstream};
-            proxy_set_header Host $http_host;
-        }}
+        location / {{ {passing} }}
 {locations}
     }}
 }}
 """
 
 
+def proxied(upstream: str) -> str:
+    """How nginx passes requests on to another server."""
+    return f"proxy_pass {upstream}; proxy_set_header Host $http_host;"
+
+
 @contextlib.contextmanager
-def nginx(upstream: str, locations: str) -> t.Iterator[str]:
+def nginx(passing: str, locations: str) -> t.Iterator[str]:
     """Run nginx in front of an application and yield its base URL.
 
+    :param passing: how it passes requests on, such as :func:`proxied`.
     :param locations: more of the configuration, as the documentation shows it.
     """
     program = shutil.which("nginx") or "/usr/sbin/nginx"
@@ -64,7 +67,7 @@ def nginx(upstream: str, locations: str) -> t.Iterator[str]:
             NGINX.format(
                 folder=folder,
                 port=port,
-                upstream=upstream,
+                passing=passing,
                 locations=locations,
                 user=user,
             )

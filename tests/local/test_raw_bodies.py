@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import io
-import json
 import os
 import pathlib
-import socket
-import time
 import typing as t
-from urllib.parse import urlsplit
 
 import pytest
-import requests
 from flask import Flask
 from flask import request
 from werkzeug.datastructures import FileStorage
@@ -21,11 +15,6 @@ from werkzeug.exceptions import ClientDisconnected
 
 from flask_store import Store
 from flask_store.exceptions import NoLength
-from tests.conftest import missing
-from tests.support.servers import gunicorn
-from tests.support.servers import NotInstalledError
-from tests.support.wsgi_servers import NAMES
-from tests.support.wsgi_servers import wsgi_server
 
 DATA = os.urandom(1_000_000)
 
@@ -50,25 +39,6 @@ def config(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> dict[str, 
 def stored(root: str) -> list[str]:
     """The files of a store, those included that no name shows."""
     return [name for _, _, names in os.walk(root) for name in names]
-
-
-def test_client_that_hangs_up(config: dict[str, t.Any]) -> None:
-    """On a server that takes the end of a connection for the end of the body."""
-    with gunicorn(
-        "tests.support.raw_app:app", env={"RAW_CONFIG": json.dumps(config)}
-    ) as run:
-        answer = requests.put(f"{run.url}/whole.bin", data=DATA, timeout=10)
-        assert answer.text == "whole.bin"
-        parts = urlsplit(run.url)
-        head = (
-            f"PUT /cut.bin HTTP/1.1\r\nHost: x\r\nContent-Length: {len(DATA)}\r\n\r\n"
-        )
-        with socket.create_connection((parts.hostname, parts.port)) as client:
-            client.sendall(f"{head}\r\n\r\n".encode() + DATA[:300_000])
-        # The only worker has dealt with that one when it has answered this one.
-        time.sleep(0.2)
-        requests.put(f"{run.url}/last.bin", data=b"x", timeout=10)
-        assert sorted(stored(config["STORE_PATH"])) == ["last.bin", "whole.bin"]
 
 
 @pytest.mark.parametrize("sent", [len(DATA), len(DATA) - 1, 0])
@@ -114,76 +84,10 @@ def test_view_that_has_read_from_it(config: dict[str, t.Any]) -> None:
         assert store.Provider().save(request.stream, "a.bin").read() == DATA[4:]
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> t.Iterator[tuple[str, tuple[str, int], str]]:
-    """Each of the servers, its address, and the folder of its store."""
-    folder = str(tmp_path_factory.mktemp("taken"))
-    try:
-        with wsgi_server(request.param, folder) as address:
-            yield request.param, address, folder
-    except NotInstalledError as error:
-        missing(str(error))
-
-
 FORM = (
     b'--limit\r\nContent-Disposition: form-data; name="afile"; filename="form.bin"'
     b"\r\n\r\nabc\r\n--limit--\r\n"
 )
-
-
-@pytest.mark.parametrize("way", ["stream", "input", "data", "form"])
-def test_body_in_chunks_on_servers(
-    server: tuple[str, tuple[str, int], str], way: str
-) -> None:
-    """It is stored as it is, or answered with 411; never stored empty."""
-    name, address, folder = server
-    client = http.client.HTTPConnection(*address, timeout=20)
-    pieces = [FORM[:50], FORM[50:]] if way == "form" else [b"ab", b"c"]
-    method, path = ("POST", "/form") if way == "form" else ("PUT", f"/{way}/{way}.bin")
-    headers = {"Content-Type": "multipart/form-data; boundary=limit"}
-    client.request(method, path, iter(pieces), headers, encode_chunked=True)
-    answer = client.getresponse()
-    said = answer.read().decode()
-    client.close()
-    assert answer.status == (411 if name == "uwsgi" else 201)
-    if answer.status == 201:
-        assert (pathlib.Path(folder) / f"{way}.bin").read_bytes() == b"abc"
-    else:
-        assert "Content-Length" in said and "nginx" in said
-        assert f"{way}.bin" not in stored(folder)
-
-
-@pytest.mark.parametrize("way", ["stream", "input", "data"])
-def test_empty_body_on_servers(
-    server: tuple[str, tuple[str, int], str], way: str
-) -> None:
-    """A body that is announced to be empty, or not announced, is an empty file."""
-    _, address, folder = server
-    for lengths in ({"Content-Length": "0"}, {}):
-        client = http.client.HTTPConnection(*address, timeout=20)
-        client.putrequest("PUT", f"/{way}/empty.bin")
-        for header, value in lengths.items():
-            client.putheader(header, value)
-        client.endheaders()
-        assert client.getresponse().status == 201
-        client.close()
-    assert (pathlib.Path(folder) / "empty.bin").read_bytes() == b""
-
-
-@pytest.mark.parametrize("way", ["stream", "input", "data"])
-def test_body_with_a_length_on_servers(
-    server: tuple[str, tuple[str, int], str], way: str
-) -> None:
-    """It ends where it was announced to end, and the connection is still open."""
-    _, address, folder = server
-    client = http.client.HTTPConnection(*address, timeout=20)
-    client.request("PUT", f"/{way}/whole.bin", DATA)
-    assert client.getresponse().status == 201
-    client.close()
-    assert (pathlib.Path(folder) / "whole.bin").read_bytes() == DATA
-    (pathlib.Path(folder) / "whole.bin").unlink()
 
 
 @pytest.mark.parametrize(

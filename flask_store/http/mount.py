@@ -1,0 +1,138 @@
+"""Where browsers find the routes of an application: on which host, below which path."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from urllib.parse import quote
+
+from flask import Flask
+from flask import has_request_context
+from flask import request
+from werkzeug.routing import Map
+from werkzeug.routing import Rule
+
+from ..exceptions import NotConfiguredError
+
+#: The endpoint of the route that Flask makes for a folder of static files.
+STATIC = "static"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What the addresses of a store's own routes begin with.
+
+    :param root: the path of the application (``APPLICATION_ROOT``), for an address that
+        is made outside of a request. A request says its own (``SCRIPT_NAME``).
+    :param scheme: the scheme outside of a request (``PREFERRED_URL_SCHEME``).
+    :param host: the only host that has the routes, or a pattern of hosts with variables
+        such as ``<tenant>.example.com``; ``None`` if every host has them.
+    :param matching: matches the path ``/`` on these hosts.
+    :param rule_options: the host or the subdomain, as ``add_url_rule`` takes them.
+    """
+
+    root: str = ""
+    scheme: str = "http"
+    host: str | None = None
+    matching: Map | None = None
+    rule_options: Mapping[str, t.Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, app: Flask, host: str | None, subdomain: str | None) -> t.Self:
+        """The mount of a store whose routes are on one host or subdomain.
+
+        :param host: ``STORE_HOST``; by default the host of the static files.
+        :param subdomain: ``STORE_SUBDOMAIN``; by default none, as for other routes.
+        :raises NotConfiguredError: if no request to the application could reach such a
+            route.
+        """
+        options: dict[str, str] = {}
+        if app.url_map.host_matching:
+            host = _host(app, host, subdomain)
+            options["host"] = host
+        else:
+            if host is not None:
+                raise NotConfiguredError(
+                    f"STORE_HOST is {host!r}, but the application does not match hosts:"
+                    " it answers on every one. Make it with Flask(...,"
+                    " host_matching=True), or remove STORE_HOST. STORE_DOMAIN is what"
+                    " addresses begin with."
+                )
+            host = _subdomain(app, subdomain)
+            if subdomain is not None:
+                options["subdomain"] = subdomain
+        matching = None
+        if host is not None:
+            rule = Rule("/", host=host, endpoint="files")
+            converters = app.url_map.converters
+            matching = Map([rule], host_matching=True, converters=converters)
+        return cls(
+            root=app.config["APPLICATION_ROOT"],
+            scheme=app.config["PREFERRED_URL_SCHEME"],
+            host=host,
+            matching=matching,
+            rule_options=options,
+        )
+
+    def front(self) -> str:
+        """What stands in front of the path of a route: the path of the application and,
+        where the current host does not have the route, a host that has it.
+
+        :raises NotConfiguredError: if it takes one of several hosts.
+        """
+        now = request if has_request_context() else None
+        root = (now.root_path if now else self.root).strip("/")
+        path = f"/{quote(root)}" if root else ""
+        if self.host is None or self.matching is None:
+            return path
+        if now and self.matching.bind(now.host.lower()).test("/"):
+            return path
+        if "<" in self.host:
+            raise NotConfiguredError(
+                f"The files are on the hosts {self.host!r}, and the address of a file"
+                " needs one of them. Make it in a request to such a host or by url_for"
+                " with the variables of the host, or set STORE_DOMAIN."
+            )
+        return f"{now.scheme if now else self.scheme}://{self.host}{path}"
+
+
+def _host(app: Flask, host: str | None, subdomain: str | None) -> str:
+    """The host of the routes, in an application that matches hosts."""
+    if subdomain is not None:
+        raise NotConfiguredError(
+            f"STORE_SUBDOMAIN is {subdomain!r}, but the application matches whole hosts"
+            " (host_matching=True). Set STORE_HOST in place of it."
+        )
+    if host is not None:
+        return _lower(host)
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint == STATIC and rule.host:
+            return rule.host
+    raise NotConfiguredError(
+        "The application matches hosts (host_matching=True), and nothing says on which"
+        " one the files are. Set STORE_HOST to it, such as 'files.example.com', or to"
+        " '<host>' for every host."
+    )
+
+
+def _subdomain(app: Flask, subdomain: str | None) -> str | None:
+    """The host of the routes, in an application that may match subdomains."""
+    server = app.config["SERVER_NAME"]
+    if subdomain is not None and not (app.subdomain_matching and server):
+        raise NotConfiguredError(
+            f"STORE_SUBDOMAIN is {subdomain!r}, but the application does not match"
+            " subdomains. Make it with Flask(..., subdomain_matching=True), and set"
+            " SERVER_NAME to the domain; or remove STORE_SUBDOMAIN."
+        )
+    if not (app.subdomain_matching and server):
+        return None
+    if subdomain is None:
+        subdomain = app.url_map.default_subdomain
+    return _lower(f"{subdomain}.{server}" if subdomain else server)
+
+
+def _lower(host: str) -> str:
+    """A host as that of a request is compared. Names of variables have a case."""
+    return host if "<" in host else host.lower()
