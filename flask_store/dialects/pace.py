@@ -47,27 +47,6 @@ class Patience:
             self.timeout.reschedule(now + self.limit)
 
 
-class Waiting:
-    """Counts the seconds that were spent waiting for the next :data:`PROGRESS` bytes of
-    a response. What its reader does in between does not count."""
-
-    def __init__(self) -> None:
-        #: In seconds.
-        self.waited = 0.0
-        self._received = 0
-
-    def begin(self) -> None:
-        """Begin anew, with another response."""
-        self.waited, self._received = 0.0, 0
-
-    def add(self, seconds: float, size: int) -> None:
-        """Note that *size* bytes have come after so many seconds."""
-        self.waited += seconds
-        self._received += size
-        if self._received >= PROGRESS:
-            self.begin()
-
-
 async def read_piece(read: Read, patience: Patience, enough: int = CHUNK) -> Piece:
     """The next bytes of a body: at least *enough*, unless it ends; up to 1 MiB if they
     are there already.

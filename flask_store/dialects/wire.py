@@ -8,11 +8,31 @@ import time
 import typing as t
 
 from .pace import PROGRESS
-from .pace import Waiting
 
 #: How many seconds after its time limit a read may end. The socket's own timeout is
 #: changed, which costs a system call, only when it differs by more.
 SLACK = 0.25
+
+
+class Waiting:
+    """Counts the seconds that were spent waiting for the next :data:`PROGRESS` bytes of
+    a response. What its reader does in between does not count."""
+
+    def __init__(self) -> None:
+        #: In seconds.
+        self.waited = 0.0
+        self._received = 0
+
+    def begin(self) -> None:
+        """Begin anew, with another response."""
+        self.waited, self._received = 0.0, 0
+
+    def add(self, seconds: float, size: int) -> None:
+        """Note that *size* bytes have come after so many seconds."""
+        self.waited += seconds
+        self._received += size
+        if self._received >= PROGRESS:
+            self.begin()
 
 
 class Wire(io.RawIOBase):

@@ -10,7 +10,7 @@ import httpcore
 import httpx
 
 from ..pace import PROGRESS
-from ..pace import Waiting
+from ..wire import Waiting
 
 
 def limit_waiting(client: httpx.Client) -> None:
