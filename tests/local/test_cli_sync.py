@@ -202,8 +202,10 @@ def test_sync_verifies(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(shell.store, "ab")
     real = FsspecStore.put
 
-    def put(self: FsspecStore, key: str, file: t.Any, *args: t.Any) -> t.Any:
-        return real(self, key, b"b!" * 50 if key == "b" else file, *args)
+    def put(
+        self: FsspecStore, key: str, file: t.Any, *args: t.Any, **options: t.Any
+    ) -> t.Any:
+        return real(self, key, b"b!" * 50 if key == "b" else file, *args, **options)
 
     monkeypatch.setattr(FsspecStore, "put", put)
     said = shell("sync", "default", "target", code=1)
