@@ -64,6 +64,8 @@ nitpick_ignore_regex += [
 ]
 
 html_theme = "flask"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"{project} documentation ({version})"
 html_copy_source = False
 html_context = {"project_links": [ProjectLink("Changes", "changes.html")]}

@@ -136,9 +136,10 @@ def parse_duration(value: object) -> int | float:
 def parse_mode(owner: int, most: int, value: object) -> int:
     """Permissions, as a number or as text with octal digits.
 
-    :param owner: the bits that have to be there.
-    :param most: the bits that may be there.
+    :param owner: the bits that must be set.
+    :param most: the bits that may be set.
     """
+    given = value
     if isinstance(value, str):
         match = re.fullmatch(_OCTAL, value.strip())
         if match is None:
@@ -151,8 +152,8 @@ def parse_mode(owner: int, most: int, value: object) -> int:
     if value & ~most or value & owner != owner:
         # A number without 0o is decimal, which is rarely meant.
         raise ValueError(
-            f"is {value!r}, which is 0o{value:o}; it must have the bits 0o{owner:o},"
-            f" and no others than 0o{most:o}. Write an octal number, such as"
+            f"is {given!r}, which is 0o{value:o}; it must include the bits 0o{owner:o}"
+            f" and may only have bits of 0o{most:o}. Write an octal number, such as"
             f" 0o{owner:o}, or '{owner:o}' as text."
         )
     return value

@@ -55,10 +55,9 @@ class Mount:
         else:
             if host is not None:
                 raise NotConfiguredError(
-                    f"STORE_HOST is {host!r}, but the application does not match hosts:"
-                    " it answers on every one. Make it with Flask(...,"
-                    " host_matching=True), or remove STORE_HOST. STORE_DOMAIN is what"
-                    " addresses begin with."
+                    f"STORE_HOST is {host!r}, but the application does not match hosts."
+                    " Create it with Flask(..., host_matching=True), or remove"
+                    " STORE_HOST. To set the beginning of URLs, use STORE_DOMAIN."
                 )
             host = _subdomain(app, subdomain)
             if subdomain is not None:
@@ -91,9 +90,9 @@ class Mount:
             return path
         if "<" in self.host:
             raise NotConfiguredError(
-                f"The files are on the hosts {self.host!r}, and the address of a file"
-                " needs one of them. Make it in a request to such a host or by url_for"
-                " with the variables of the host, or set STORE_DOMAIN."
+                f"STORE_HOST is {self.host!r}, and the URL of a file needs a value for"
+                " each variable in it. Make the URL in a request to such a host or by"
+                " url_for() with the variables, or set STORE_DOMAIN."
             )
         return f"{now.scheme if now else self.scheme}://{self.host}{path}"
 
@@ -103,7 +102,7 @@ def _host(app: Flask, host: str | None, subdomain: str | None) -> str:
     if subdomain is not None:
         raise NotConfiguredError(
             f"STORE_SUBDOMAIN is {subdomain!r}, but the application matches whole hosts"
-            " (host_matching=True). Set STORE_HOST in place of it."
+            " (host_matching=True). Set STORE_HOST instead."
         )
     if host is not None:
         return _lower(host)
@@ -111,9 +110,9 @@ def _host(app: Flask, host: str | None, subdomain: str | None) -> str:
         if rule.endpoint == STATIC and rule.host:
             return rule.host
     raise NotConfiguredError(
-        "The application matches hosts (host_matching=True), and nothing says on which"
-        " one the files are. Set STORE_HOST to it, such as 'files.example.com', or to"
-        " '<host>' for every host."
+        "The application matches hosts (host_matching=True), and the store has no"
+        " host. Set STORE_HOST to one, such as 'files.example.com', or to '<host>' for"
+        " every host."
     )
 
 
@@ -121,10 +120,15 @@ def _subdomain(app: Flask, subdomain: str | None) -> str | None:
     """The host of the routes, in an application that may match subdomains."""
     server = app.config["SERVER_NAME"]
     if subdomain is not None and not (app.subdomain_matching and server):
+        missing = (
+            "SERVER_NAME is not set"
+            if app.subdomain_matching
+            else "the application does not match subdomains"
+        )
         raise NotConfiguredError(
-            f"STORE_SUBDOMAIN is {subdomain!r}, but the application does not match"
-            " subdomains. Make it with Flask(..., subdomain_matching=True), and set"
-            " SERVER_NAME to the domain; or remove STORE_SUBDOMAIN."
+            f"STORE_SUBDOMAIN is {subdomain!r}, but {missing}. Create the application"
+            " with Flask(..., subdomain_matching=True) and set SERVER_NAME to its"
+            " domain, or remove STORE_SUBDOMAIN."
         )
     if not (app.subdomain_matching and server):
         return None

@@ -1,4 +1,4 @@
-"""The stores of an application, by their names: what a pickle has in their place."""
+"""References to the stores of an application, which pickles hold in their place."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..exceptions import NotConfiguredError
 
 
 class ApplicationStore(t.NamedTuple):
-    """A store of whatever application is the current one.
+    """A reference to a store of the current application.
 
-    :param extension: its key in ``app.extensions``.
-    :param destination: that of the provider.
+    :param extension: the key of the store in ``app.extensions``.
+    :param destination: the folder of the provider.
     """
 
     extension: str
@@ -35,22 +35,22 @@ class ApplicationStore(t.NamedTuple):
 def find_extension(extension: str) -> t.Any:
     """The ``Store`` of the current application.
 
-    :param extension: its key in ``app.extensions``.
+    :param extension: the key of the store in ``app.extensions``.
     :raises NotConfiguredError: if there is no application, or it has no such store.
     """
     if not has_app_context():
         raise NotConfiguredError(
-            f"What comes from a pickle belongs to {_named(extension)} of an"
-            " application, and there is no current one. Use it in a view, or in 'with"
-            " app.app_context():'."
+            f"This object comes from a pickle and belongs to {_named(extension)} of an"
+            " application, but no application is current. Use it in a view, or in"
+            " 'with app.app_context():'."
         )
     found = current_app.extensions.get(extension)
     if found is None:
         name = extension.partition(".")[2]
         arguments = f"app, name={name!r}" if name else "app"
         raise NotConfiguredError(
-            f"What comes from a pickle belongs to {_named(extension)}, which the"
-            f" application {current_app.name!r} does not have. Give it one:"
+            f"This object comes from a pickle and belongs to {_named(extension)}, which"
+            f" the application {current_app.name!r} does not have. Create it with"
             f" Store({arguments})."
         )
     return found

@@ -23,7 +23,7 @@ from .status_server import Reply
 class Rule(t.NamedTuple):
     """What some statuses come to.
 
-    :param says: what the storage says by them.
+    :param says: what the statuses mean.
     """
 
     statuses: tuple[int, ...]
@@ -32,20 +32,20 @@ class Rule(t.NamedTuple):
 
 
 RULES = (
-    Rule((401, 403, 407), StoreDenied, "these credentials or rights do not suffice"),
-    Rule((404, 410), FileNotFound, "there is no such file"),
-    Rule((507,), StoreFull, "there is no space left"),
+    Rule((401, 403, 407), StoreDenied, "the credentials or permissions do not suffice"),
+    Rule((404, 410), FileNotFound, "the file does not exist"),
+    Rule((507,), StoreFull, "the storage is full"),
     Rule(
         (408, 409, 423, 429, 500, 502, 503, 504),
         StoreUnavailable,
-        "not now: it is busy, or somebody else is at work on the file",
+        "the storage is busy, or another client has locked the file",
     ),
     Rule(
         (400, 405, 411, 412, 413, 416, 501),
         StoreError,
-        "not this request, and not later either",
+        "the storage does not accept this request",
     ),
-    Rule((200, 301, 302), StoreUnavailable, "something else answers"),
+    Rule((200, 301, 302), StoreUnavailable, "a proxy or another server answers"),
 )
 
 #: What the application's route answers.
@@ -78,7 +78,7 @@ def error_of(status: int) -> type[StoreError]:
 def lines() -> list[str]:
     """The table of the documentation."""
     found = [".. list-table::", "   :header-rows: 1", ""]
-    found += table_row(["Status", "It says", "Error", "The route answers"])
+    found += table_row(["Status", "Meaning", "Error", "Status of the route"])
     for rule in RULES:
         answered = str(ROUTE[rule.error])
         if rule.error is StoreUnavailable:

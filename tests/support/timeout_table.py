@@ -46,13 +46,13 @@ ROWS: dict[str, Waits] = {
 
 #: The columns of the table: its heading, and the fields behind it.
 COLUMNS = {
-    "to connect": ("connect",),
-    "for the first answer": ("first",),
-    "for an answer": ("silent",),
-    "if it trickles": ("drip",),
-    "in a file": ("part",),
-    "if that trickles ": ("part_drip",),
-    "for an upload": ("upload", "stored"),
+    "Connect": ("connect",),
+    "First response": ("first",),
+    "Response": ("silent",),
+    "Slow response": ("drip",),
+    "File": ("part",),
+    "Slow file": ("part_drip",),
+    "Upload": ("upload", "stored"),
 }
 
 
@@ -67,7 +67,7 @@ def table() -> str:
         f"   :widths: 24 {' '.join(['10'] * len(COLUMNS))}",
         "",
         "   * -",
-        *(f"     - {heading.strip()}" for heading in COLUMNS),
+        *(f"     - {heading}" for heading in COLUMNS),
     ]
     for name, waits in ROWS.items():
         lines.append(f"   * - {name}")

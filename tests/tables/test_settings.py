@@ -349,7 +349,7 @@ def test_any_other_value_is_refused(name: str) -> None:
         ({"STORE_SPOOL_QUOTA": "much"}, "'512 MiB'"),
         ({"STORE_FILE_MODE": 640}, "is 640, which is 0o1200; "),
         ({"STORE_FILE_MODE": 640}, "Write an octal number, such as 0o600, or '600'"),
-        ({"STORE_FILE_MODE": "755"}, "no others than 0o666"),
+        ({"STORE_FILE_MODE": "755"}, "only have bits of 0o666"),
         ({"STORE_FOLDER_MODE": "rwx"}, "such as '750' or 0o750"),
         ({"STORE_FSYNC": "never"}, "is 'never'; it must be True or False"),
         ({"STORE_S3_SECRET_KEY": 5}, "is of type 'int'; it must be text"),
