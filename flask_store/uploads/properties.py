@@ -101,8 +101,8 @@ NO_PROPERTIES: t.Final = Properties()
 
 
 def lowered(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata for a storage that keeps it as headers of HTTP, whose names have no case.
-    Of names that differ only by case, the last one counts."""
+    """Metadata for a storage that keeps it as headers, whose names have no case. Of
+    names that differ only by case, the last one counts."""
     return {name.lower(): value for name, value in metadata.items()}
 
 
