@@ -26,7 +26,7 @@ demo: .venv/demo
 # What a machine with two cores does in two minutes, with nothing but Python packages.
 test: .venv/test
 	$(PYTEST) -m "not ($(REST))"
-	@echo "Left out: WSGI servers, browsers, databases, SFTP, SMB, Azure, nginx, and what" \
+	@echo "Left out: WSGI servers, browsers, databases, SFTP, SMB, Azure, nginx, s3fs, and what" \
 		"is long (faults, kills, races, models). make test-all runs everything."
 
 # The tests that make test leaves out. Faults and kills have time limits, which a machine

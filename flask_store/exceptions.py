@@ -147,6 +147,6 @@ class TooLarge(ClientError):
 
 
 class WrongType(ClientError):
-    """An upload of another media type than was agreed."""
+    """An upload of another media type than was agreed, or with a type that is none."""
 
     code = 415

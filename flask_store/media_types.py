@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 
 #: For what nothing is known of.
 UNKNOWN = "application/octet-stream"
+
+#: What may be a content type in a header of any storage: one line of printable ASCII.
+#: A type and a subtype have 127 characters each at most (RFC 6838, section 4.2).
+_LINE = re.compile(r"[!-~]([ -~]{0,253}[!-~])?\Z")
 
 
 def _table(text: str) -> dict[str, str]:
@@ -59,3 +64,8 @@ def content_type(name: str) -> str:
         return UNKNOWN
     extension = dot + extension.lower()
     return COMPRESSED.get(extension) or TYPES.get(extension) or UNKNOWN
+
+
+def is_storable(content_type: str) -> bool:
+    """Whether every storage can keep this as the content type of a file."""
+    return bool(_LINE.match(content_type))

@@ -333,7 +333,9 @@ def _fit(name: str, folder: str, limit: int) -> str:
     room = limit - len(folder.encode()) - 1
     if len(name.encode()) <= room or room <= len(split(name)[1]):
         return name
-    return _settle(_shorten(name, room=room))
+    shorter = _shorten(name, room=room)
+    # The first letter may have more bytes than there are. ".jpg" would become "jpg".
+    return name if shorter == split(name)[1] else _settle(shorter)
 
 
 def _split_last(name: str) -> tuple[str, str]:

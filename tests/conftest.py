@@ -37,6 +37,9 @@ LONGEST = (
     "test_faults_google.py",
     "test_faults_http.py",
     "test_s3.py",
+    "test_webdav.py",
+    "test_serving.py",
+    "test_statuses.py",
     "test_spool_locks.py",
     "test_direct_states.py",
     "test_protocols_silent.py",
@@ -54,12 +57,13 @@ LONGEST = (
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 #: What needs a server that no Python package brings, as files, fixtures and parameters
-#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB.
+#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB. And the second client
+#: of S3, for which the same tests run as for the first one.
 FAR = {
     *("test_azure", "abfs", "azure", "azure_app", "azurite"),
     *("test_sftp", "sftp", "sftp_app", "sftp+sshfs", "sftp+paramiko"),
     *("test_smb", "smb", "smb_app"),
-    "nginx_site",
+    *("nginx_site", "s3fs"),
     *("postgresql", "psycopg", "asyncpg", "mariadb"),
 }
 

@@ -32,7 +32,6 @@ from ..concurrency.greenlets import patched
 from ..exceptions import NotConfiguredError
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
-from .entries import BadJournal
 from .entries import Entry
 from .holding import Held
 from .runners import require_gevent
@@ -130,9 +129,6 @@ class Background:
             except FileNotFoundError:
                 box = worker.box_after(box)
                 entry = self.spool.add(box, source, key, content_type)
-        except BadJournal as exc:
-            logger.warning("%r is uploaded in the foreground: %s.", key, exc)
-            return None
         except OSError as exc:
             if source.error is not None:
                 raise

@@ -21,7 +21,6 @@ from ..uploads.modes import PRIVATE
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.source import Source
 from .copying import copy_into
-from .entries import BadJournal
 from .entries import Entry
 from .entries import Files
 from .entries import name_of
@@ -73,12 +72,8 @@ class Box:
 
         :param reserved: how many bytes of the quota the caller has reserved for it.
         :raises FileNotFoundError: if somebody removed the folder of the box.
-        :raises BadJournal: if the content type is not one line.
         :raises OSError: if the disk refuses; nothing is left behind then.
         """
-        # No process could read its journal.
-        if not content_type.isprintable():
-            raise BadJournal("the content type is not one line")
         files = self.files(key)
         with self._guard:
             if self._closed:

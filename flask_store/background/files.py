@@ -102,6 +102,13 @@ class WaitingFiles:
         with waiting[1] as file:
             return file.read()
 
+    def on_disk(self, key: str) -> str | None:
+        waiting = self.background.find(key)
+        if waiting is None:
+            return self.stored.on_disk(key)
+        waiting[1].close()
+        return None
+
     def open(self, key: str) -> t.IO[bytes]:
         waiting = self.background.find(key)
         if waiting is None:

@@ -253,14 +253,15 @@ def _front(store: FsspecStore, key: str) -> dict[str, str]:
     """The header that lets the web server in front send a file on disk, if it is to:
     X-Accel-Redirect (nginx), or X-Sendfile (Apache, lighttpd). Conditions and ranges
     are then its business, because the ETag is."""
-    if store.x_accel_redirect:
-        return {
-            "X-Accel-Redirect": quote(f"/{store.x_accel_redirect.strip('/')}/{key}")
-        }
-    if current_app.config["USE_X_SENDFILE"]:
-        path = store.dialect.on_disk(store.key(key))
-        return {} if path is None else {"X-Sendfile": quote(path)}
-    return {}
+    accel, sendfile = store.x_accel_redirect, current_app.config["USE_X_SENDFILE"]
+    if not accel and not sendfile:
+        return {}
+    path = store.files.on_disk(store.key(key))
+    if path is None:  # the server cannot know a file that waits for its upload
+        return {}
+    if accel:
+        return {"X-Accel-Redirect": quote(f"/{accel.strip('/')}/{key}")}
+    return {"X-Sendfile": quote(path)}
 
 
 def _private(until: int) -> str:

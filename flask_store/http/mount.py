@@ -62,11 +62,7 @@ class Mount:
             host = _subdomain(app, subdomain)
             if subdomain is not None:
                 options["subdomain"] = subdomain
-        matching = None
-        if host is not None:
-            rule = Rule("/", host=host, endpoint="files")
-            converters = app.url_map.converters
-            matching = Map([rule], host_matching=True, converters=converters)
+        matching = None if host is None else _matching(app, host)
         return cls(
             root=app.config["APPLICATION_ROOT"],
             scheme=app.config["PREFERRED_URL_SCHEME"],
@@ -95,6 +91,19 @@ class Mount:
                 " url_for() with the variables, or set STORE_DOMAIN."
             )
         return f"{now.scheme if now else self.scheme}://{self.host}{path}"
+
+
+def _matching(app: Flask, host: str) -> Map:
+    """What matches the path ``/`` on the hosts of the routes."""
+    rule = Rule("/", host=host, endpoint="files")
+    try:
+        return Map([rule], host_matching=True, converters=app.url_map.converters)
+    except (ValueError, LookupError) as exc:
+        setting = "STORE_HOST" if app.url_map.host_matching else "STORE_SUBDOMAIN"
+        raise NotConfiguredError(
+            f"{setting} names the host {host!r}, which the routing of Flask cannot read"
+            f" ({exc}). Write a host, or a pattern with variables such as '<tenant>'."
+        ) from exc
 
 
 def _host(app: Flask, host: str | None, subdomain: str | None) -> str:

@@ -36,6 +36,7 @@ from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import VersionGone
+from ..exceptions import WrongType
 from ..files import FileWrapper
 from ..secrecy import Options
 from ..uploads import multipart
@@ -202,11 +203,13 @@ class FsspecStore(BaseStore):
             with the file. It is cleaned; folders belong into the destination.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
             short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
-        :param content_type: by default what the stored name's extension says.
+        :param content_type: by default what the stored name's extension says. A browser
+            sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
             such as :class:`fsspec.callbacks.TqdmCallback`.
         :raises NoFile: if there is no file; Flask answers with 400.
         :raises FileExists: with ``on_conflict="error"``.
+        :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
         if on_conflict not in CONFLICTS:
@@ -272,7 +275,7 @@ class FsspecStore(BaseStore):
                 coding,
                 self,
             )
-        kind = content_type or media_types.content_type(key)
+        kind = _type_to_store(content_type, key)
         with self.dialect.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
                 return key, files.put_file(staged, key, kind, "overwrite")
@@ -317,6 +320,7 @@ class FsspecStore(BaseStore):
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
             is free, with ``on_conflict="error"``.
+        :raises WrongType: if *content_type* is none.
         """
         key = self.key(key)
         with open_source(file) as source:
@@ -803,9 +807,28 @@ class FsspecStore(BaseStore):
 
 def _type_of_copy(found: Stat, target: str) -> str | None:
     """The type that a copy is stored with: that of the original, unless it is what the
-    name of the original says. Then it is what the name of the copy says."""
-    named = found.content_type == media_types.content_type(found.name)
-    return None if named else found.content_type
+    name of the original says, or cannot be stored. Then it is what the name of the copy
+    says."""
+    kind = found.content_type.strip()
+    named = kind == media_types.content_type(found.name)
+    return None if named or not media_types.is_storable(kind) else kind
+
+
+def _type_to_store(content_type: str | None, key: str) -> str:
+    """The type that a file is stored with.
+
+    :param content_type: what the caller says. It may come from a client.
+    :raises WrongType: if no storage could keep it.
+    """
+    kind = (content_type or "").strip() or media_types.content_type(key)
+    if not media_types.is_storable(kind):
+        raise WrongType(
+            f"The content type {naming.quoted(kind)} cannot be stored. It must be one"
+            " line of ASCII, 255 characters at most, such as 'text/plain'. Without one,"
+            " the extension of the name says the type.",
+            key,
+        )
+    return kind
 
 
 def _not_known(on_conflict: str) -> ValueError:

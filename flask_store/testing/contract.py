@@ -27,6 +27,7 @@ from ..stores.fsspec import FsspecStore
 from .edges import check_opened
 from .edges import check_paths
 from .edges import check_ranges
+from .edges import check_types
 from .names import SAMPLE
 from .promises import holds
 from .promises import Promise
@@ -133,6 +134,13 @@ class StoreContract:
         assert f.filename == "a.txt"
         assert f.read() == b"second, and longer"
         assert [found.name for found in store.ls()] == ["a.txt"]
+
+    def test_content_type_must_be_one_line(self, store: FsspecStore) -> None:
+        """A browser sends any text as the type of a file. One that no header can have
+        is a 415, and stores nothing."""
+        check_types(store)
+        assert list(store.ls()) == []
+        assert self.leftovers(store) == []
 
     def test_on_conflict_must_be_known(self, store: FsspecStore) -> None:
         """A slip in on_conflict is an error that lists what there is."""

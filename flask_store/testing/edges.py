@@ -1,4 +1,4 @@
-"""The edges of reading, which every store shares: of a range, and of an opened file."""
+"""The edges that every store shares: of a range, of an opened file, of an argument."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
+from ..exceptions import WrongType
 
 if t.TYPE_CHECKING:
     from ..files import FileWrapper
@@ -30,6 +31,10 @@ BOUNDS: t.Final[list[tuple[int, int | None]]] = [
     (-10_000, 2),
     (2, -10_000),
 ]
+
+#: What is no content type: other letters than those of ASCII, more than one line, and
+#: more characters than any type has.
+NO_TYPES: t.Final = ["text/\u4e2d", "text/\xe9", "a/b\r\nX-A: b", "a/\0", "a" * 256]
 
 
 def check_ranges(file: FileWrapper, data: bytes) -> None:
@@ -94,3 +99,12 @@ def check_paths(store: FsspecStore, file: FileWrapper) -> None:
             store.at(t.cast(str, wrong))
     with pytest.raises(FileNotFound):
         store.stat(key / "below")
+
+
+def check_types(store: FsspecStore) -> None:
+    """A content type that no header can have is an error that says so."""
+    for kind in NO_TYPES:
+        with pytest.raises(WrongType, match="one line of ASCII"):
+            store.save(b"data", "a.txt", content_type=kind)
+        with pytest.raises(WrongType, match="one line of ASCII"):
+            store.put("a.txt", b"data", content_type=kind)

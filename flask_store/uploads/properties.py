@@ -69,7 +69,10 @@ class Properties:
         named = self.named.items()
         return {
             **{name.replace("_", "-").title(): value for name, value in named},
-            **{f"{prefix}{name}": value for name, value in self.metadata.items()},
+            **{
+                f"{prefix}{name}": value
+                for name, value in lowered(self.metadata).items()
+            },
         }
 
     @property
@@ -95,6 +98,12 @@ class Properties:
 
 #: Of a file that has none.
 NO_PROPERTIES: t.Final = Properties()
+
+
+def lowered(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata for a storage that keeps it as headers, whose names have no case. Of
+    names that differ only by case, the last one counts."""
+    return {name.lower(): value for name, value in metadata.items()}
 
 
 def codings(value: str | None) -> str | None:

@@ -33,6 +33,8 @@ PDF_HEADER = 1024
 #: The sizes in bytes of the header that follows that of the file (BITMAPCOREHEADER to
 #: BITMAPV5HEADER).
 BITMAP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+#: The bytes of the header of the file, and of the shortest one that follows.
+SMALLEST_BITMAP = 14 + 12
 
 #: TIFF 6.0 and BigTIFF, in both orders of bytes.
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -117,9 +119,9 @@ def is_gif(head: bytes) -> bool:
 
 
 def is_bitmap(head: bytes) -> bool:
-    """A file of Windows."""
+    """A file of Windows, with the headers complete."""
     size = int.from_bytes(head[14:18], "little")
-    return head[:2] == b"BM" and (len(head) < 18 or size in BITMAP_HEADERS)
+    return head[:2] == b"BM" and size in BITMAP_HEADERS and len(head) >= SMALLEST_BITMAP
 
 
 def is_riff(kind: bytes, chunks: tuple[bytes, ...], head: bytes) -> bool:

@@ -513,6 +513,36 @@ def test_any_store_by_a_setting(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "instance" / "flask-store-spool").is_dir()
 
 
+@pytest.mark.parametrize(
+    "config", [{"STORE_X_ACCEL_REDIRECT": "/private/"}, {"USE_X_SENDFILE": True}]
+)
+def test_waiting_file_is_sent_by_the_application(
+    tmp_path: pathlib.Path, config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The web server in front sends what is in the store. It would answer 404 for a
+    file that waits in the spool."""
+    app = Flask(__name__, instance_path=str(tmp_path / "instance"))
+    app.config.update(STORE_PATH=str(tmp_path / "files"), STORE_BACKGROUND=True)
+    app.config.update(config)
+    provider = Store(app).Provider()
+    is_free, put_file = threading.Event(), provider.dialect.put_file
+
+    def put_when_free(*args: t.Any) -> None:
+        is_free.wait(20)
+        put_file(*args)
+
+    monkeypatch.setattr(provider.dialect, "put_file", put_when_free)
+    f = provider.save(upload(b"data", "a.txt"))
+    reply = app.test_client().get(f.absolute_url())
+    is_free.set()
+    assert (reply.status_code, reply.data) == (200, b"data")
+    assert f.upload is not None and f.upload.wait(20)
+    reply = app.test_client().get(f.absolute_url())
+    assert reply.data == b""
+    assert {"X-Accel-Redirect", "X-Sendfile"} & {*reply.headers.keys()}
+    assert app.test_client().get(f"{f.absolute_url()}.txt").status_code == 404
+
+
 def test_spool_is_not_served(tmp_path: pathlib.Path) -> None:
     """A spool inside the folder of stored files is refused."""
     config = {

@@ -35,6 +35,7 @@ from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
+from flask_store.exceptions import WrongType
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.uploads.source import Source
 from tests.hard.test_spool_story import directed
@@ -694,15 +695,13 @@ def test_damaged_bytes_are_parked(owner: Owner) -> None:
     assert not without_spool_of(owner).exists(str(f))
 
 
-def test_nothing_unreadable_is_promised(
-    settings: dict[str, t.Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    """A file whose journal nobody could read is stored before save() is back."""
+def test_nothing_unreadable_is_promised(settings: dict[str, t.Any]) -> None:
+    """A file whose journal nobody could read is refused before anything is spooled."""
     store = opened(settings)
-    f = store.save(b"x", "a.bin", content_type="text/plain\r\nx: y")
-    assert f.upload is None and without_spool(settings).read(str(f)) == b"x"
-    assert "not one line" in caplog.text
+    with pytest.raises(WrongType):
+        store.save(b"x", "a.bin", content_type="text/plain\r\nx: y")
     assert kept(settings) == []
+    assert list(without_spool(settings).ls()) == []
 
 
 def test_lock_of_an_upload_that_ends_meanwhile(

@@ -19,6 +19,8 @@ from flask_store.background.entries import BadJournal
 from flask_store.background.entries import name_of
 from flask_store.background.entries import parse
 from flask_store.dialects import Stat
+from flask_store.dialects.azure import TOKEN as AZURE
+from flask_store.dialects.objects import TOKEN
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
@@ -191,6 +193,30 @@ def test_type_of_a_copy(store: FsspecStore) -> None:
     assert store.move(photo, "moved").content_type == "image/png"
     text = store.save(b"text", "text.txt")
     assert store.copy(text, "text.csv").content_type == "text/csv"
+
+
+def test_metadata_whose_names_differ_by_case(store: FsspecStore) -> None:
+    """Google Cloud keeps both, and a storage with headers one. No name stands for the
+    token of the save."""
+    names = {"Author": "one", "author": "two", TOKEN.title(): "x", AZURE.title(): "x"}
+    original = Stat("b.txt", 1, None, None, "text/plain")
+    original.keeping(properties=Properties(metadata=names))
+    for on_conflict in ("error", "overwrite"):
+        store.put("b.txt", b"b", on_conflict, like=original)
+    found = store.stat("b.txt")
+    assert found.properties.metadata.items() & {("Author", "two"), ("author", "two")}
+    assert found.token not in (None, "x")
+    assert store.copy("b.txt", "c.txt").read() == b"b"
+
+
+def test_metadata_of_the_application_in_any_case(s3_config: Config) -> None:
+    """What every object has is in the original and in the settings, and is sent once.
+    The copy keeps what the original has."""
+    settings = {"s3_additional_kwargs": {"Metadata": {"Author": "me"}}}
+    store = FsspecStore.from_config({**s3_config, "STORE_S3_OPTIONS": settings})
+    store.save(b"data", "a.txt")
+    copy = store.copy("a.txt", "b.txt")
+    assert copy.stat().properties.metadata == {"author": "me"}
 
 
 def test_background_keeps_it(config: Config, tmp_path: pathlib.Path) -> None:

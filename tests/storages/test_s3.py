@@ -256,6 +256,20 @@ def test_content_type_is_stored(store: S3Store, seaweedfs_server: S3Server) -> N
     assert head["ContentType"] == "image/webp"
 
 
+@pytest.mark.parametrize("kind", [" text/html ", "text/\xe9", "a" * 300])
+def test_copy_of_a_file_whose_type_cannot_be_stored(
+    store: S3Store, seaweedfs_server: S3Server, kind: str
+) -> None:
+    """Other programs store any type. A copy of such a file has that of its name, and
+    spaces around a type are no part of it."""
+    seaweedfs_server.client().put_object(
+        Bucket=store.dialect.root, Key="odd.txt", Body=b"odd", ContentType=kind
+    )
+    copy = store.copy("odd.txt", "copy.txt")
+    assert copy.read() == b"odd"
+    assert copy.content_type == ("text/html" if "html" in kind else "text/plain")
+
+
 def test_acl_is_sent_only_when_asked_for(moto_server: S3Server) -> None:
     """New buckets refuse any ACL; the setting sends the one it names."""
     client = moto_server.client()

@@ -25,6 +25,9 @@ from tests.support import tls
 from tests.support.protocol_servers import AZURITE_KEY
 
 
+pytestmark = pytest.mark.slow
+
+
 class Row(t.NamedTuple):
     """A protocol: how a store is made, and what its user can change.
 

@@ -27,6 +27,8 @@ def serving(folder: pathlib.Path, **members: t.Any) -> t.Iterator[str]:
     authorizer.add_user("me", "secret", str(folder), perm="elradfmwMT")
     handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, **members})
     server = ThreadedFTPServer(("127.0.0.1", 0), handler)
+    # The thread of each connection looks this often whether the server is to stop.
+    server.poll_timeout = 0.05
     over = threading.Event()
 
     def serve() -> None:

@@ -128,6 +128,7 @@ def test_taken(extension: str, data: bytes) -> None:
         (".gif", b"GIF89a=1;alert(1)//"),
         (".gif", b"GIF89a"),
         (".bmp", b"BM<script>alert(1)</script>"),
+        (".bmp", b"BM=1;alert(1)"),
         (".mp3", b"ID3<script>alert(1)</script>"),
         (".mp3", b"\xff\xfe<\0s\0c\0r\0i\0p\0t\0>\0"),  # UTF-16
         (".mp3", b"\xff\xfb\xf0\x64" + bytes(100)),  # no such bit rate

@@ -277,7 +277,7 @@ def test_a_list_is_needed() -> None:
         ("a.webp", b"RIFF\x24\0\0\0WEBPVP8 "),
         ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0"),
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0"),
-        ("a.bmp", b"BM\x3a\0\0\0\0\0\0\0\x36\0"),
+        ("a.bmp", b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28" + bytes(11)),
         ("a.tiff", b"II*\0\x08\0\0\0"),
         ("a.tif", b"MM\0*\0\0\0\x08"),
         ("a.ico", b"\0\0\1\0\1\0\x10\x10"),

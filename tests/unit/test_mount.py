@@ -266,6 +266,19 @@ def test_host_that_changes(tmp_path: pathlib.Path) -> None:
         ({"STORE_SUBDOMAIN": "x"}, "subdomain_matching=True"),
         ({"STORE_SUBDOMAIN": "x", "subdomain_matching": True}, "set SERVER_NAME"),
         ({"STORE_SUBDOMAIN": "x", "SERVER_NAME": "example.com"}, "subdomain_matching"),
+        (
+            {**MATCHING, "STORE_HOST": "<tenant.example.com"},
+            "STORE_HOST names the host",
+        ),
+        ({**MATCHING, "STORE_HOST": "<slug:t>.example.com"}, "converter 'slug'"),
+        (
+            {
+                "SERVER_NAME": "example.com",
+                "STORE_SUBDOMAIN": "<slug:t>",
+                "subdomain_matching": True,
+            },
+            "STORE_SUBDOMAIN names the host",
+        ),
     ],
 )
 def test_route_that_nothing_would_reach(

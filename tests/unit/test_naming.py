@@ -605,6 +605,16 @@ def test_content_type(name, expected):
     assert media_types.content_type(name) == expected
 
 
+@pytest.mark.parametrize("room", [5, 6, 7])
+def test_name_without_room_for_its_first_letter_keeps_its_extension(room: int) -> None:
+    """A letter of four bytes does not fit beside '.jpg' then. The name stays as it is,
+    and is refused where it is used."""
+    folder = "f" * (100 - room - 1)
+    name = "\N{GRINNING FACE}\N{GRINNING FACE}.jpg"
+    assert naming.clean(name, folder, 100) == name
+    assert naming.clean(name, folder[: 100 - 8 - 1], 100) == name[1:]
+
+
 def test_content_type_is_the_same_on_every_machine():
     """What the machine or the application adds to mimetypes changes nothing."""
     code = (

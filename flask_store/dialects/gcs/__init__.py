@@ -158,8 +158,7 @@ class GCSDialect(ObjectDialect):
         about = {
             **{FIELDS[field]: value for field, value in kept.named.items()},
             "name": name,
-            # It also goes into a line of its own, which must stay one line.
-            "contentType": " ".join(content_type.split()),
+            "contentType": content_type,
             "metadata": {**kept.metadata, TOKEN: token},
         }
         conditions = {"ifGenerationMatch": 0} if new else {}

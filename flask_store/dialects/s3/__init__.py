@@ -65,6 +65,7 @@ from .errors import UNSAID
 from .loop import LoopClient
 from .options import s3_options
 from .options import server_config
+from .redirects import limit_redirects
 
 if t.TYPE_CHECKING:
     from ...http.links import Method
@@ -155,7 +156,7 @@ class S3Dialect(ObjectDialect):
         if fs.session is None:
             from aiobotocore.session import AioSession
 
-            fs.session = with_shared_loader(AioSession(**fs.kwargs))
+            fs.session = limit_redirects(with_shared_loader(AioSession(**fs.kwargs)))
         return fs
 
     # -- who makes a request -------------------------------------------------

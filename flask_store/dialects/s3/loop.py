@@ -11,6 +11,7 @@ from contextlib import suppress
 import fsspec
 
 from ...concurrency import ioloop
+from ...uploads.properties import lowered
 from ...uploads.properties import Properties
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
@@ -99,6 +100,7 @@ class LoopClient:
         :param token: see :meth:`.ObjectDialect.put`.
         """
         settings = self.fs.s3_additional_kwargs.get("Metadata", {})
+        metadata = lowered({**settings, **properties.metadata})
         headers = {
             name.title().replace("_", ""): value
             for name, value in properties.named.items()
@@ -106,7 +108,7 @@ class LoopClient:
         return {
             **headers,
             "ContentType": content_type,
-            "Metadata": {**settings, **properties.metadata, TOKEN: token},
+            "Metadata": {**metadata, TOKEN: token},
         }
 
     def get(
