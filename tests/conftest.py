@@ -36,6 +36,7 @@ LONGEST = (
     "test_faults_azure.py",
     "test_faults_google.py",
     "test_faults_http.py",
+    "test_s3_answers.py",
     "test_s3.py",
     "test_webdav.py",
     "test_serving.py",
@@ -57,8 +58,8 @@ LONGEST = (
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 #: What needs a server that no Python package brings, as files, fixtures and parameters
-#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB. And the second client
-#: of S3, for which the same tests run as for the first one.
+#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB. Also s3fs, the second
+#: client of S3, which has the same tests as the first one.
 FAR = {
     *("test_azure", "abfs", "azure", "azure_app", "azurite"),
     *("test_sftp", "sftp", "sftp_app", "sftp+sshfs", "sftp+paramiko"),

@@ -80,7 +80,7 @@ def connect(
     s3: FakeS3, more: Mapping[str, t.Any] = MappingProxyType({}), **settings: t.Any
 ) -> S3Store:
     """A store on this server that does not wait for long."""
-    config = {"read_timeout": 0.6, "connect_timeout": 1, **more}
+    config = {"read_timeout": 1.2, "connect_timeout": 1, **more}
     store = S3Store.from_config(
         {
             "STORE_S3_ENDPOINT_URL": s3.url,

@@ -24,7 +24,6 @@ from tests.support import gcs_server
 from tests.support import tls
 from tests.support.protocol_servers import AZURITE_KEY
 
-
 pytestmark = pytest.mark.slow
 
 
