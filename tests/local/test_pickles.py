@@ -229,7 +229,7 @@ def test_pickle_of_a_pickle(tmp_path: pathlib.Path) -> None:
         data = pickle.dumps(store.Provider().save(b"x", "a.txt"))
     f = pickle.loads(pickle.dumps(pickle.loads(data)))
     assert str(f) == "a.txt" and copy.deepcopy(f).filename == "a.txt"
-    with pytest.raises(NotConfiguredError, match="no current one"):
+    with pytest.raises(NotConfiguredError, match="no application is current"):
         f.read()
     with app.app_context():
         assert f.read() == b"x"

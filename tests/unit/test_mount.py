@@ -218,7 +218,7 @@ def test_url_for(tmp_path: pathlib.Path) -> None:
     with app.test_request_context("/", base_url="http://other.org"):
         url = url_for("flask_store.file", key="a b.txt", tenant="shop")
         assert url == "http://shop.example.com/flaskstore/a%20b.txt"
-        with pytest.raises(NotConfiguredError, match="one of them.*url_for"):
+        with pytest.raises(NotConfiguredError, match="each variable in it.*url_for"):
             store.Provider().absolute_url("a.txt")
         with pytest.raises(NotConfiguredError, match="url_for"):
             store.Provider().presign_upload("a.txt", max_size=1)
@@ -260,9 +260,9 @@ def test_host_that_changes(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"host_matching": True, "static_folder": None}, "Set STORE_HOST to it"),
+        ({"host_matching": True, "static_folder": None}, "Set STORE_HOST to one"),
         ({"STORE_HOST": FILES}, "host_matching=True"),
-        ({**MATCHING, "STORE_SUBDOMAIN": "x"}, "Set STORE_HOST in place of it"),
+        ({**MATCHING, "STORE_SUBDOMAIN": "x"}, "Set STORE_HOST instead"),
         ({"STORE_SUBDOMAIN": "x"}, "subdomain_matching=True"),
         ({"STORE_SUBDOMAIN": "x", "subdomain_matching": True}, "set SERVER_NAME"),
         ({"STORE_SUBDOMAIN": "x", "SERVER_NAME": "example.com"}, "subdomain_matching"),
