@@ -58,8 +58,8 @@ LONGEST = (
 S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_bucket"}
 
 #: What needs a server that no Python package brings, as files, fixtures and parameters
-#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB. Also s3fs, the second
-#: client of S3, which has the same tests as the first one.
+#: name it: OpenSSH, Samba, nginx, azurite, PostgreSQL and MariaDB. Also s3fs, the
+#: second client of S3, which has the same tests as the first one.
 FAR = {
     *("test_azure", "abfs", "azure", "azure_app", "azurite"),
     *("test_sftp", "sftp", "sftp_app", "sftp+sshfs", "sftp+paramiko"),
