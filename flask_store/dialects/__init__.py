@@ -825,8 +825,8 @@ class Dialect:
         hint = tls.hint(exc, self.trust) if found is None else ""
         if error is None or not hint:
             return found or error
-        said = str(error).rstrip(".")
-        return type(error)(f"{said}. {hint}", key)
+        message = str(error).rstrip(".")
+        return type(error)(f"{message}. {hint}", key)
 
     @property
     def trust(self) -> tls.Trust:

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 from ..settings import TABLE
 
-#: The default of ``STORE_TIMEOUT``, in seconds. Who waits holds a worker.
+#: The default of ``STORE_TIMEOUT``, in seconds. A request that
+#: waits occupies a worker.
 TIMEOUT: t.Final[float] = TABLE["STORE_TIMEOUT"].default
 
 
 class Limits(t.NamedTuple):
     """The time limits of a store, all in seconds.
 
-    :param answer: for the next word of a server: the head of an answer together with
-        its first 64 KiB, every further 64 KiB in either direction, or the rest.
+    :param answer: for a response to begin: its head together with the first 64 KiB.
+        Then for each further 64 KiB in either direction, or the rest.
     """
 
     answer: float = TIMEOUT
@@ -32,7 +33,7 @@ class Limits(t.NamedTuple):
 
     @property
     def look(self) -> float:
-        """For one more question, when an answer is lost: whether the connection still
+        """For one more request when a response is lost: whether the connection still
         works, or whether the file is there after all."""
         return self.answer / 4
 
@@ -43,5 +44,5 @@ class Limits(t.NamedTuple):
 
     @property
     def copy(self) -> float:
-        """For what the server does with a whole file, without a word in between."""
+        """For what the server does with a whole file before it responds."""
         return self.answer * 10

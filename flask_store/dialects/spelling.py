@@ -1,4 +1,4 @@
-"""Whether fsspec finds a file again by the URL of it."""
+"""Whether fsspec finds a file by its URL."""
 
 from __future__ import annotations
 

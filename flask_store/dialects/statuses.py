@@ -52,39 +52,39 @@ def refusal(
     :param settings: the settings that the message names.
     :param reason: what the server says, if it says anything.
     """
-    name, found = naming.quoted(key), error_class(status)
-    said = f"{status}, {reason}" if reason else str(status)
-    if found is StoreDenied:
+    name, error = naming.quoted(key), error_class(status)
+    cause = f"{status}, {reason}" if reason else str(status)
+    if error is StoreDenied:
         message = (
-            f"The {server} refuses {name} ({said}). Check the permissions, and the user"
-            f" and password, key or token: {settings}."
+            f"The {server} refuses {name} ({cause}). Check the permissions, and the"
+            f" user and password, key or token: {settings}."
         )
-    elif found is StoreFull:
+    elif error is StoreFull:
         message = "The storage is full. Nothing was stored."
     elif status == 423:
         message = (
             f"Another client of the {server} has locked {name}. Try again when it has"
             " finished."
         )
-    elif found is StoreUnavailable:
+    elif error is StoreUnavailable:
         message = (
-            f"The {server} cannot answer for {name} now ({said}). Try again later; if"
+            f"The {server} cannot answer for {name} now ({cause}). Try again later; if"
             f" it goes on, check the server and its log, and {settings}."
         )
     elif status in MISSING:
-        return no_place(key, f"{server} ({said})")
+        return no_place(key, f"{server} ({cause})")
     elif status == 413:
         message = (
             f"{name} is too large for the {server}, or for a proxy in front of it"
-            f" ({said}). Raise its limit, such as client_max_body_size of nginx."
+            f" ({cause}). Raise its limit, such as client_max_body_size of nginx."
         )
     else:
         message = (
-            f"The {server} refuses the request for {name} ({said}). Check that"
+            f"The {server} refuses the request for {name} ({cause}). Check that"
             f" {settings} are right; the log of the server, and of a proxy in front of"
             " it, tells more."
         )
-    return found(message, key)
+    return error(message, key)
 
 
 def no_place(key: str | None, server: str) -> StoreError:

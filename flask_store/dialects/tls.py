@@ -1,8 +1,8 @@
-"""What is wrong with TLS, whichever library has met it.
+"""Which fault of TLS is behind the error of a library.
 
-A fault of the server's is :exc:`~flask_store.exceptions.StoreUnavailable`: whoever runs
-the server may renew a certificate at any time, so that uploads in the background go on
-trying. A file of certificates that is not there is a setting of this machine, and
+A fault of the server is :exc:`~flask_store.exceptions.StoreUnavailable`: its operator
+may renew the certificate at any time, so uploads in the background go on trying. A
+missing file of certificates is a setting of this machine, and
 :exc:`~flask_store.exceptions.NotConfiguredError`.
 """
 
@@ -23,7 +23,7 @@ _BEHIND = ("__cause__", "__context__", "reason", "os_error", "inner_exception")
 #: Ends of a connection, which say nothing of TLS.
 _ENDS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 #: Codes of OpenSSL ("X509_STORE_CTX_get_error"): a certificate that is not valid yet,
-#: or no longer; nobody who is trusted has signed it; it has another name.
+#: or no longer; no trusted authority has signed it; it has another name.
 _EXPIRED = {9, 10}
 _UNTRUSTED = {18, 19, 20, 21}
 _MISNAMED = {62, 64}
@@ -40,7 +40,7 @@ _REFUSED = re.compile(r"\(400\)|the status is 400")
 
 
 class Trust(t.NamedTuple):
-    """Whom a client believes, and how its user changes that.
+    """Which certificates a client trusts, and how its user changes that.
 
     :param settings: which settings have the address of the server.
     :param variables: of the environment, which name files of certificates; the first
@@ -115,10 +115,10 @@ def _words(error: ssl.SSLError, trust: Trust) -> str:
         )
     if code in _UNTRUSTED:
         return (
-            "Nobody whom this machine trusts has signed the certificate of the server"
-            f" ({error.verify_message}). If it is one of your own, let the variable"  # type: ignore[attr-defined]
-            f" {' or '.join(trust.variables)} name a file (PEM) with the certificate"
-            " that has signed it. Otherwise somebody may be in between."
+            "No authority that this machine trusts has signed the certificate of the"
+            f" server ({error.verify_message}). If it is your own certificate, set the"  # type: ignore[attr-defined]
+            f" variable {' or '.join(trust.variables)} to a file (PEM) with the"
+            " certificate that has signed it. Otherwise an attacker may be in between."
         )
     if error.reason in _NO_TLS:
         return (

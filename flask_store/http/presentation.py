@@ -64,10 +64,10 @@ def essence(content_type: str) -> str:
 
 
 def charset(content_type: str) -> str:
-    """The charset that a text is stored with; UTF-8 if none is said, or what is said
-    cannot be the name of one (RFC 2978, section 2.3)."""
-    said = parse_options_header(content_type)[1].get("charset", "")
-    return said if _CHARSET.match(said) else "utf-8"
+    """The charset that a text is stored with; UTF-8 if there is none, or its name
+    cannot be that of a charset (RFC 2978, section 2.3)."""
+    name = parse_options_header(content_type)[1].get("charset", "")
+    return name if _CHARSET.match(name) else "utf-8"
 
 
 def is_inline(content_type: str, allowed: Iterable[str] = INLINE_TYPES) -> bool:

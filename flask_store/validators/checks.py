@@ -70,11 +70,18 @@ class FileSize(EveryFile):
     :param max_size: in bytes.
     :param min_size: in bytes.
     :param message: replaces ours.
+    :raises TypeError: if a size is not a number.
     """
 
     def __init__(
         self, max_size: int, min_size: int = 0, message: str | None = None
     ) -> None:
+        for size in (max_size, min_size):
+            if not isinstance(size, int):
+                raise TypeError(
+                    f"{size!r} is not a number of bytes. Pass one, such as"
+                    " 5 * 1024 * 1024."
+                )
         super().__init__(message)
         self.max_size = max_size
         self.min_size = min_size
@@ -95,6 +102,8 @@ class FileExtension(EveryFile):
 
     :param extensions: with or without their dots, in any case.
     :param message: replaces ours.
+    :raises TypeError: if the extensions are one text.
+    :raises ValueError: if there are none.
     """
 
     def __init__(self, extensions: Iterable[str], message: str | None = None) -> None:
@@ -104,6 +113,8 @@ class FileExtension(EveryFile):
         self.extensions: list[str] = [
             f".{ext.lower().lstrip('.')}" for ext in extensions
         ]
+        if not self.extensions:
+            raise ValueError("No file would pass. Pass the extensions that may.")
 
     def check(self, name: str, source: Source) -> None:
         """:raises ValidationError: if it has another extension."""

@@ -263,6 +263,15 @@ def test_a_list_is_needed() -> None:
         FileExtension("png")
 
 
+def test_validators_that_were_written_wrongly() -> None:
+    """They are refused when the form is written, not when a file comes."""
+    with pytest.raises(TypeError, match="'5 MB' is not a number of bytes"):
+        FileSize("5 MB")  # type: ignore[arg-type]
+    for validator in (FileExtension, FileType):
+        with pytest.raises(ValueError, match="No file would pass"):
+            validator([])
+
+
 @pytest.mark.lower_bounds
 @pytest.mark.parametrize(
     ("name", "head"),

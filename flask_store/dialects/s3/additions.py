@@ -1,5 +1,7 @@
-"""``s3_additional_kwargs``, which s3fs adds to its requests, for what it does not make:
-links, forms and copies. Pure."""
+"""``s3_additional_kwargs`` in links, forms and copies, which s3fs does not make.
+
+Pure.
+"""
 
 from __future__ import annotations
 
