@@ -109,9 +109,13 @@ def behind(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> S3Store:
 
 
 def spooled(settings: dict[str, t.Any]) -> list[pathlib.Path]:
-    """The journals and the bytes in the spool."""
-    found = pathlib.Path(settings["STORE_SPOOL_PATH"]).rglob("*")
-    return sorted(path for path in found if path.is_file() and path.name != "lock")
+    """The journals and the bytes in the spool, from which a worker may remove some."""
+    return sorted(
+        pathlib.Path(folder, name)
+        for folder, _, names in os.walk(settings["STORE_SPOOL_PATH"])
+        for name in names
+        if name != "lock"
+    )
 
 
 def wait_for(condition: t.Callable[[], t.Any], seconds: float = 30) -> None:
