@@ -275,7 +275,8 @@ class FsspecStore(BaseStore):
                 coding,
                 self,
             )
-        kind = _type_to_store(content_type, key)
+        kind = _checked_type(content_type, key) if content_type else ""
+        kind = kind or media_types.content_type(key)
         with self.dialect.explained(key, source), files.stage(source) as staged:
             if on_conflict == "overwrite":
                 return key, files.put_file(staged, key, kind, "overwrite")
@@ -814,14 +815,13 @@ def _type_of_copy(found: Stat, target: str) -> str | None:
     return None if named or not media_types.is_storable(kind) else kind
 
 
-def _type_to_store(content_type: str | None, key: str) -> str:
-    """The type that a file is stored with.
+def _checked_type(content_type: str, key: str) -> str:
+    """The type that a caller says, which may come from a client; empty if it is blank.
 
-    :param content_type: what the caller says. It may come from a client.
     :raises WrongType: if no storage could keep it.
     """
-    kind = (content_type or "").strip() or media_types.content_type(key)
-    if not media_types.is_storable(kind):
+    kind = content_type.strip()
+    if kind and not media_types.is_storable(kind):
         raise WrongType(
             f"The content type {naming.quoted(kind)} cannot be stored. It must be one"
             " line of ASCII, 255 characters at most, such as 'text/plain'. Without one,"
