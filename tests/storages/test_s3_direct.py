@@ -162,6 +162,7 @@ def test_server_that_takes_nothing_more(seaweedfs_server: S3Server) -> None:
                 "bucket",
                 STORE_S3_ENDPOINT_URL=f"http://127.0.0.1:{listener.getsockname()[1]}",
                 STORE_S3_CONDITIONAL_WRITES=True,
+                STORE_TIMEOUT=2,
             )
         )
         started = time.monotonic()

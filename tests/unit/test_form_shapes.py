@@ -143,13 +143,8 @@ def test_looks_at_no_more_than_werkzeug(name: str, counts: Counts) -> None:
         assert ours[1] <= 2 * theirs[1] + MORE, most
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
-        for name in SHAPES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
 def test_keeps_little_in_memory(name: str) -> None:
     """At most twice what Werkzeug keeps."""
     shape = SHAPES[name]
