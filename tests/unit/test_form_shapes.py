@@ -50,8 +50,6 @@ PADDED = {
 }
 
 
-#: The shapes whose memory make test looks at.
-QUICK = {"zeros", "spaces after a boundary", "blanks and line ends"}
 #: How often the memory is measured. Threads that other tests have left allocate too,
 #: which can only make the parser look larger than it is.
 TRIES = 3
