@@ -117,8 +117,8 @@ def explained(exc: Exception, key: str | None, settings: str) -> StoreError | No
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull("The storage is full. Nothing was stored.", key)
     if isinstance(exc, OSError) and exc.errno in DISK:
-        error_class, message = DISK[exc.errno]
-        return error_class(message.format(naming.quoted(key), settings), key)
+        kind, message = DISK[exc.errno]
+        return kind(message.format(naming.quoted(key), settings), key)
     if isinstance(exc, UnicodeEncodeError):
         return NotConfiguredError(
             f"The encoding {exc.encoding} of file names has no letters for"

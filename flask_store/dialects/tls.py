@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
+from .errors import status_of
 
 #: Attributes in which libraries keep the error behind their own.
 _BEHIND = ("__cause__", "__context__", "reason", "os_error", "inner_exception")
@@ -87,9 +88,8 @@ def hint(exc: BaseException, trust: Trust) -> str:
         return ""
     for error in _causes(exc):
         names = {cls.__name__ for cls in type(error).__mro__}
-        statuses = {getattr(error, name, None) for name in ("status", "status_code")}
         if (
-            _BAD_REQUEST in statuses
+            status_of(error) == _BAD_REQUEST
             or _REFUSED.search(str(error))
             or any(map(_HUNG_UP.search, names))
         ):

@@ -154,7 +154,8 @@ def _table(title: str, head: list[str], rows: list[list[str]]) -> list[str]:
 
 def table_row(cells: list[str]) -> list[str]:
     """One row of a list-table."""
-    return [f"   {'  ' if n else '* '}- {cell}" for n, cell in enumerate(cells)]
+    lines = [f"   {'  ' if n else '* '}- {cell}" for n, cell in enumerate(cells)]
+    return [line.rstrip() for line in lines]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import typing as t
 
 from flask_store.settings import TABLE
 
+from .protocol_table import table_row
+
 
 class Waits(t.NamedTuple):
     """How long a store waits, as multiples of ``STORE_TIMEOUT``."""
@@ -66,14 +68,14 @@ def table() -> str:
         "   :header-rows: 1",
         f"   :widths: 24 {' '.join(['10'] * len(COLUMNS))}",
         "",
-        "   * -",
-        *(f"     - {heading}" for heading in COLUMNS),
+        *table_row(["", *COLUMNS]),
     ]
     for name, waits in ROWS.items():
-        lines.append(f"   * - {name}")
-        for fields in COLUMNS.values():
-            longest = max(getattr(waits, field) for field in fields)
-            lines.append(f"     - {longest * seconds:g}" if longest else "     -")
+        longest = [
+            max(getattr(waits, f) for f in fields) for fields in COLUMNS.values()
+        ]
+        cells = [f"{wait * seconds:g}" if wait else "" for wait in longest]
+        lines += table_row([name, *cells])
     return "\n".join(lines) + "\n"
 
 
