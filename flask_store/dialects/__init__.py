@@ -303,6 +303,9 @@ class Dialect:
 
     # -- writing -------------------------------------------------------------
 
+    def check_writable(self) -> None:
+        """:raises StoreDenied: if nothing can be stored."""
+
     def stage(self, source: Source) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()

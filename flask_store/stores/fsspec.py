@@ -7,9 +7,13 @@ import io
 import logging
 import operator
 import os
+import threading
 import typing as t
+import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
@@ -48,6 +52,9 @@ from ..uploads.source import Streamed
 from ..views import usage
 from ..views.listing import Listing
 from . import BaseStore
+from .drafts import Draft
+from .drafts import TextDraft
+from .filesystem import StoreFileSystem
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
@@ -117,6 +124,10 @@ class FsspecStore(BaseStore):
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
+        #: The filesystems that somebody uses, by their thread and destination.
+        self._filesystems: weakref.WeakValueDictionary[
+            tuple[int, str], StoreFileSystem
+        ] = weakref.WeakValueDictionary()
         self.longest_key = self.dialect.longest_key
         self.register_route = not self.dialect.has_addresses
         super().configure(config)
@@ -166,9 +177,21 @@ class FsspecStore(BaseStore):
         return t.cast(str, config["STORE_PATH"])
 
     @property
+    def fs(self) -> StoreFileSystem:
+        """The store as a filesystem of fsspec, whose paths are keys. It keeps the
+        promises of the store for the libraries that write through it."""
+        # The same one while somebody uses it, because it has the transaction. As
+        # fsspec's own instances, threads do not share it.
+        key = threading.get_ident(), self.destination
+        found = self._filesystems.get(key)
+        if found is None:
+            found = self._filesystems[key] = StoreFileSystem(self)
+        return found
+
+    @property
     def raw_fs(self) -> AbstractFileSystem:
-        """The filesystem of fsspec itself, of this process. What you write through it
-        has none of the store's promises."""
+        """The filesystem of the storage, as fsspec has it. It does not keep the
+        promises of the store. See :attr:`fs`."""
         self.dialect.check_connection()
         return self.dialect.fs
 
@@ -331,6 +354,97 @@ class FsspecStore(BaseStore):
                 content_type = content_type or _type_of_copy(like, key)
             self._store(self.files, source, key, on_conflict, content_type)
         return FileWrapper._of_key(key, self)
+
+    @t.overload
+    def create(
+        self,
+        key: naming.Name,
+        mode: t.Literal["wb"] = "wb",
+        on_conflict: OnConflict = "rename",
+        content_type: str | None = None,
+    ) -> AbstractContextManager[Draft]: ...
+
+    @t.overload
+    def create(
+        self,
+        key: naming.Name,
+        mode: t.Literal["w"],
+        on_conflict: OnConflict = "rename",
+        content_type: str | None = None,
+    ) -> AbstractContextManager[TextDraft]: ...
+
+    @contextmanager
+    def create(
+        self,
+        key: naming.Name,
+        mode: t.Literal["w", "wb"] = "wb",
+        on_conflict: OnConflict = "rename",
+        content_type: str | None = None,
+    ) -> Iterator[t.Any]:
+        """Write a file, in a ``with`` block::
+
+            with store.create("2026/table.parquet") as out:
+                df.to_parquet(out)
+            out.file  # the stored file
+
+        When the block ends, the file is stored, whole. If it ends with an error, or the
+        process dies, nothing is stored. Closing ``out`` within the block changes
+        nothing about that. Libraries may also seek, read and truncate. The signal is
+        that of :meth:`save`.
+
+        :param key: the key, as for :meth:`put`. It is checked and not cleaned, and may
+            have folders.
+        :param mode: ``"wb"``, or ``"w"`` for text in UTF-8.
+        :param on_conflict: as for :meth:`save`.
+        :param content_type: by default what the extension of the key says.
+        :raises FileExists: at the end of the block, with ``on_conflict="error"``.
+        :raises StoreFull: if the disk that gets the file is full.
+        :raises StoreError: if the storage fails; nothing is stored then.
+        """
+        if mode not in ("w", "wb"):
+            raise ValueError(
+                f"mode is {mode!r}; create() writes: 'wb' or 'w'. What becomes of a"
+                " file that is there, on_conflict says."
+            )
+        draft = Draft(self, *self._new(key, on_conflict, content_type))
+        try:
+            out = draft if mode == "wb" else TextDraft(draft)
+            yield out
+            out.close()
+        except BaseException:
+            draft.discard()
+            raise
+        draft.publish()
+
+    def _new(
+        self, key: naming.Name, on_conflict: OnConflict, content_type: str | None = None
+    ) -> tuple[str, partial[FileWrapper]]:
+        """The key of a new file, and what saves it. What can be refused without its
+        bytes is refused here.
+
+        :raises StoreDenied: if the store is read-only.
+        """
+        if on_conflict not in CONFLICTS:
+            raise _not_known(on_conflict)
+        key = self.key(key)
+        kind = _checked_type(content_type, key) if content_type else None
+        self.dialect.check_writable()
+        return key, partial(
+            self._save, key=key, on_conflict=on_conflict, content_type=kind
+        )
+
+    def _write(
+        self,
+        key: naming.Name,
+        file: Upload,
+        on_conflict: OnConflict,
+        callback: Callback = NO_CALLBACK,
+    ) -> FileWrapper:
+        """Store a file as :meth:`create` does, of what can be saved."""
+        _, save = self._new(key, on_conflict)
+        with open_source(file) as source:
+            source.report_to(callback)
+            return save(source)
 
     def copy(
         self,
