@@ -209,6 +209,18 @@ class FsspecStore(BaseStore):
         """
         return Options(self.dialect.location.options)
 
+    @property
+    def object_store_options(self) -> dict[str, str]:
+        """The same for libraries that are built on the Rust crate ``object_store``,
+        such as polars (``pl.scan_parquet``), deltalake, lance and obstore.
+
+        It holds the credentials. Its repr has the names of the options only. The keys
+        of a role are those of this moment, and expire.
+
+        :raises NotConfiguredError: if these libraries cannot reach the storage.
+        """
+        return Options(self.dialect.object_store_options())
+
     # -- saving --------------------------------------------------------------
 
     def save(

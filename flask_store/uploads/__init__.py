@@ -15,10 +15,18 @@ from werkzeug.wsgi import LimitedStream
 
 from ..exceptions import NoFile
 from .multipart import check_length
+from .reading import Readable
 from .source import Source
 
 Upload: t.TypeAlias = (
-    FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
+    FileStorage
+    | Readable
+    | str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | t.IO[bytes]
 )
 
 NO_FILE = (
@@ -44,6 +52,11 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     if isinstance(file, str | os.PathLike):
         with open(_local_path(file), "rb") as opened:
             yield Source(opened, os.path.basename(opened.name))
+        return
+    if isinstance(file, Readable):
+        # Its own position stays where it is.
+        with file.open() as stored:
+            yield Source(stored, os.path.basename(stored.name))
         return
     if file is None:
         _check_body()

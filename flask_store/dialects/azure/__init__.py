@@ -47,6 +47,7 @@ from ..pace import verified
 from ..statuses import refusal
 from ..tls import Trust
 from ..tries import Tries
+from . import object_store
 from .http import download
 from .http import prepare
 
@@ -116,6 +117,11 @@ class AzureDialect(ObjectDialect):
         limits = Limits.of(config)
         mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, limits.attempt)}
         return Location("abfs", root, {**mine, **options}, limits)
+
+    def object_store_options(self) -> dict[str, str]:
+        return object_store.options(
+            self.location.options, _endpoint(self.location.options)
+        )
 
     def connect(self) -> fsspec.AbstractFileSystem:
         options = {"loop": ioloop.get_loop(), **self.location.options}

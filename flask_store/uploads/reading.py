@@ -1,0 +1,112 @@
+"""What libraries call of a file that they are to read, for a file of a store."""
+
+from __future__ import annotations
+
+import io
+import typing as t
+from collections.abc import Iterator
+
+
+class Readable:
+    """A value that libraries can read as they read a file that is open.
+
+    It has one position, as an open file has: :meth:`read` with a size, :meth:`seek` and
+    the like move it, and the next library goes on there. :meth:`close` and ``seek(0)``
+    lead back to the start. ``for line in file``, and each file that :meth:`open`
+    returns, have a position of their own: use these for two readers at once, or in
+    threads. Copies and pickles begin at the start.
+    """
+
+    #: As a file that is open has it.
+    mode: t.Literal["rb"] = "rb"
+    #: It can always be read.
+    closed: t.Literal[False] = False
+
+    #: The file that has the position, if somebody has moved it.
+    _opened: t.IO[bytes] | None = None
+
+    def open(self) -> t.IO[bytes]:
+        """The file, for reading, with a position of its own."""
+        raise NotImplementedError
+
+    def _read_all(self) -> bytes:
+        """The whole content."""
+        raise NotImplementedError
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The whole content, each time, if nobody has moved the position. Otherwise
+        what follows the position; at the end of the file, the whole content again.
+
+        :param size: if it is given, at most so many bytes from the position on, which
+            moves; none at the end of the file.
+        :raises FileNotFound: if the file is not there.
+        """
+        if size is not None and size >= 0:
+            return self._file().read(size)
+        rest = b"" if self._opened is None else self._opened.read()
+        return rest or self._read_all()
+
+    def readall(self) -> bytes:
+        """What follows the position, for what wraps the file in a buffer."""
+        return self._file().read()
+
+    def read1(self, size: int = -1) -> bytes:
+        """At most *size* bytes from the position on, as they come."""
+        return t.cast("io.BufferedReader", self._file()).read1(size)
+
+    def readinto(self, buffer: t.Any) -> int:
+        """Put bytes from the position on into a buffer.
+
+        :return: how many.
+        """
+        return t.cast("io.BufferedReader", self._file()).readinto(buffer)
+
+    def readline(self, size: int = -1) -> bytes:
+        """The rest of the line at the position."""
+        return self._file().readline(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position.
+
+        :return: where it is.
+        """
+        return self._file().seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position."""
+        return 0 if self._opened is None else self._opened.tell()
+
+    def readable(self) -> bool:
+        """Always ``True``."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always ``True``."""
+        return True
+
+    def writable(self) -> bool:
+        """Always ``False``."""
+        return False
+
+    def flush(self) -> None:
+        """Nothing is written."""
+
+    def close(self) -> None:
+        """Go back to the start. The file can be read again."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines, from the first one on."""
+        with self.open() as file:
+            yield from file
+
+    def _value(self) -> dict[str, t.Any]:
+        """The attributes without the position, for copies and pickles."""
+        return {name: v for name, v in vars(self).items() if name != "_opened"}
+
+    def _file(self) -> t.IO[bytes]:
+        if self._opened is None:
+            self._opened = self.open()
+        return self._opened
