@@ -530,7 +530,8 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         :param recursive: whether to delete all files of a folder, too.
         """
         for found in self.expand_path(path):
-            for name in self.find(found, maxdepth) if recursive else [found]:
+            names = self.find(found, maxdepth) if recursive else [found]
+            for name in names or [found]:
                 self.rm_file(name)
 
     # -- folders -------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What the tests of the protocols do in processes of their own.
 
-``python -m tests.support.protocol_worker race|nursery|fork|peak URL OPTIONS``: what is
-done goes to the standard output, one JSON value a line.
+``python -m tests.support.protocol_worker race|nursery|drafts|fork|peak URL OPTIONS``:
+what is done goes to the standard output, one JSON value a line.
 """
 
 from __future__ import annotations
@@ -94,6 +94,23 @@ def contend(
 
 
 def nursery(store: FsspecStore) -> None:
+    """Fork children that each save a large file."""
+    rear(store, lambda: store.save(Slow(b"k" * SIZE), filename="big.bin"))
+
+
+def drafts(store: FsspecStore) -> None:
+    """Fork children that each write a large file, and never end the block."""
+
+    def write() -> None:
+        with store.create("big.bin") as out:
+            out.write(b"k" * SIZE)
+            say("begun")
+            signal.pause()
+
+    rear(store, write)
+
+
+def rear(store: FsspecStore, save: t.Callable[[], object]) -> None:
     """For each line of the input, fork a child that saves a large file and exits.
 
     It has its number and then the save's steps printed, and at last how it ended.
@@ -104,7 +121,7 @@ def nursery(store: FsspecStore) -> None:
         child = os.fork()
         if not child:
             say(os.getpid())
-            store.save(Slow(b"k" * SIZE), filename="big.bin")
+            save()
             say("saved")
             os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -148,6 +165,5 @@ def peak(store: FsspecStore) -> None:
 
 if __name__ == "__main__":
     what, url, options = sys.argv[1:]
-    {"race": race, "nursery": nursery, "fork": fork, "peak": peak}[what](
-        FsspecStore.from_url(url, **json.loads(options))
-    )
+    parts = {"race": race, "nursery": nursery, "drafts": drafts, "fork": fork}
+    {**parts, "peak": peak}[what](FsspecStore.from_url(url, **json.loads(options)))
