@@ -171,7 +171,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         has.
     """
 
-    protocol = "flask-store"
+    protocol = "flaskstore"
     # fsspec would take two stores of one address for the same.
     cachable = False
 
@@ -585,5 +585,5 @@ def _folder(name: str) -> dict[str, t.Any]:
     return {"name": name, "size": 0, "type": "directory"}
 
 
-# So that fsspec.open("flask-store://...", store=store) and fsspec.generic find it.
+# So that fsspec.open("flaskstore://...", store=store) and fsspec.generic find it.
 fsspec.register_implementation(StoreFileSystem.protocol, StoreFileSystem)

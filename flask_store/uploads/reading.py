@@ -6,15 +6,19 @@ import io
 import typing as t
 from collections.abc import Iterator
 
+#: How many bytes at the start of a file a library looks at, to know what it is.
+HEADER = 64
+
 
 class Readable:
     """A value that libraries can read as they read a file that is open.
 
-    It has one position, as an open file has: :meth:`read` with a size, :meth:`seek` and
-    the like move it, and the next library goes on there. :meth:`close` and ``seek(0)``
-    lead back to the start. ``for line in file``, and each file that :meth:`open`
-    returns, have a position of their own: use these for two readers at once, or in
-    threads. Copies and pickles begin at the start.
+    :meth:`read` without a size gives the whole content. Beside that, the value has one
+    position, as an open file has: :meth:`read` with a size, :meth:`seek` and the like
+    move it, and the next library goes on there. :meth:`close` and ``seek(0)`` lead back
+    to the start. ``for line in file``, and each file that :meth:`open` returns, have a
+    position of their own: use these for two readers at once, or in threads. Copies and
+    pickles begin at the start.
     """
 
     #: As a file that is open has it.
@@ -24,6 +28,8 @@ class Readable:
 
     #: The file that has the position, if somebody has moved it.
     _opened: t.IO[bytes] | None = None
+    #: Whether somebody is about to read all that follows the position.
+    _continues = False
 
     def open(self) -> t.IO[bytes]:
         """The file, for reading, with a position of its own."""
@@ -34,16 +40,22 @@ class Readable:
         raise NotImplementedError
 
     def read(self, size: int | None = -1) -> bytes:
-        """The whole content, each time, if nobody has moved the position. Otherwise
-        what follows the position; at the end of the file, the whole content again.
+        """The whole content, each time, wherever the position is.
+
+        Libraries that seek to a place, or look at a header first, read the rest of the
+        file in this way. So right after :meth:`seek`, after a read of 64 bytes or less
+        from the start, and for a wrapper such as :class:`io.TextIOWrapper`, it is what
+        follows the position, if anything does.
 
         :param size: if it is given, at most so many bytes from the position on, which
             moves; none at the end of the file.
         :raises FileNotFound: if the file is not there.
         """
         if size is not None and size >= 0:
-            return self._file().read(size)
-        rest = b"" if self._opened is None else self._opened.read()
+            file = self._file()
+            self._continues = size <= HEADER and file.tell() == 0
+            return file.read(size)
+        rest = self._file().read() if self._continues else b""
         return rest or self._read_all()
 
     def readall(self) -> bytes:
@@ -51,8 +63,11 @@ class Readable:
         return self._file().read()
 
     def read1(self, size: int = -1) -> bytes:
-        """At most *size* bytes from the position on, as they come."""
-        return t.cast("io.BufferedReader", self._file()).read1(size)
+        """At most *size* bytes from the position on, for what wraps the file for
+        text."""
+        data = t.cast("io.BufferedReader", self._file()).read1(size)
+        self._continues = True
+        return data
 
     def readinto(self, buffer: t.Any) -> int:
         """Put bytes from the position on into a buffer.
@@ -70,7 +85,9 @@ class Readable:
 
         :return: where it is.
         """
-        return self._file().seek(offset, whence)
+        position = self._file().seek(offset, whence)
+        self._continues = True
+        return position
 
     def tell(self) -> int:
         """The position."""
@@ -94,6 +111,7 @@ class Readable:
     def close(self) -> None:
         """Go back to the start. The file can be read again."""
         opened, self._opened = self._opened, None
+        self._continues = False
         if opened is not None:
             opened.close()
 
@@ -104,9 +122,13 @@ class Readable:
 
     def _value(self) -> dict[str, t.Any]:
         """The attributes without the position, for copies and pickles."""
-        return {name: v for name, v in vars(self).items() if name != "_opened"}
+        state = dict(vars(self))
+        for name in ("_opened", "_continues"):
+            state.pop(name, None)
+        return state
 
     def _file(self) -> t.IO[bytes]:
+        self._continues = False
         if self._opened is None:
             self._opened = self.open()
         return self._opened

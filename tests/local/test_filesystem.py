@@ -50,11 +50,11 @@ def fs(store: FsspecStore) -> StoreFileSystem:
 
 def test_paths_are_keys(fs: StoreFileSystem) -> None:
     """With and without the protocol, and a slash at either end."""
-    for path in ("x/b.txt", "/x/b.txt", "flask-store://x/b.txt"):
+    for path in ("x/b.txt", "/x/b.txt", "flaskstore://x/b.txt"):
         assert fs.info(path)["name"] == "x/b.txt"
         assert fs.cat_file(path) == b"x/b.txt"
-    assert fs.unstrip_protocol("x/b.txt") == "flask-store://x/b.txt"
-    assert fs._strip_protocol(["/a", "flask-store://b/"]) == ["a", "b"]
+    assert fs.unstrip_protocol("x/b.txt") == "flaskstore://x/b.txt"
+    assert fs._strip_protocol(["/a", "flaskstore://b/"]) == ["a", "b"]
 
 
 def test_looking(fs: StoreFileSystem) -> None:
@@ -490,9 +490,9 @@ def test_named_store(tmp_path: pathlib.Path) -> None:
 
 def test_url(fs: StoreFileSystem, store: FsspecStore) -> None:
     """fsspec finds the filesystem by its protocol, with the store as an option."""
-    with fsspec.open("flask-store://x/b.txt", store=store) as file:
+    with fsspec.open("flaskstore://x/b.txt", store=store) as file:
         assert file.read() == b"x/b.txt"
-    found, path = fsspec.url_to_fs("flask-store://x", store=store)
+    found, path = fsspec.url_to_fs("flaskstore://x", store=store)
     assert (found, path) == (fs, "x")
 
 
@@ -500,11 +500,11 @@ def test_rsync(fs: StoreFileSystem, store: FsspecStore, tmp_path: pathlib.Path) 
     """fsspec's rsync copies into a store and out of it."""
     (tmp_path / "from" / "sub").mkdir(parents=True)
     (tmp_path / "from" / "sub" / "e.txt").write_bytes(b"e")
-    options = {"flask-store": {"store": store}}
+    options = {"flaskstore": {"store": store}}
     how = {"default_method": "options", "storage_options": options}
-    rsync(f"file://{tmp_path}/from", "flask-store://into", inst_kwargs=how)
+    rsync(f"file://{tmp_path}/from", "flaskstore://into", inst_kwargs=how)
     assert fs.cat_file("into/sub/e.txt") == b"e"
-    rsync("flask-store://x", f"file://{tmp_path}/to", inst_kwargs=how)
+    rsync("flaskstore://x", f"file://{tmp_path}/to", inst_kwargs=how)
     assert (tmp_path / "to" / "y" / "c.txt").read_bytes() == b"x/y/c.txt"
 
 
