@@ -56,7 +56,8 @@ nitpick_ignore_regex += [
     (
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
-        r"|Background|BackgroundUpload|Entry|Explained|Method",
+        r"|Background|BackgroundUpload|Entry|Explained|Method"
+        r"|AbstractContextManager|OnConflict|Receiver|TextDraft|io\.TextIOWrapper",
     )
 ]
 nitpick_ignore_regex += [

@@ -162,8 +162,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
     Its paths are keys, relative to the destination. ``with fs.open(path, "wb") as
     file`` stores a file when the block ends, whole, and nothing if it ends with an
     error. ``"xb"``, and ``mode="create"`` of the other methods, never overwrite a file.
-    What is written sends the signal of :meth:`FsspecStore.save`, and what is deleted
-    its own.
+    What is written and deleted sends the signals of the store.
 
     A folder is there as long as a file is below it: ``mkdir`` makes none.
 
