@@ -1,7 +1,7 @@
 """What the tests of the protocols do in processes of their own.
 
-``python -m tests.support.protocol_worker race|nursery|drafts|fork|peak URL OPTIONS``:
-what is done goes to the standard output, one JSON value a line.
+``python -m tests.support.protocol_worker PART URL OPTIONS``, with one of the functions
+below as the part: what is done goes to the standard output, one JSON value a line.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import fsspec
 from flask_store.stores.fsspec import FsspecStore
 
 from .memory_peak import growth
+from .memory_peak import growth_of_draft
 
 NAMES = [f"name-{number}.txt" for number in range(5)]
 THREADS = 16
@@ -159,11 +160,21 @@ def hold(store: FsspecStore) -> None:
 
 
 def peak(store: FsspecStore) -> None:
-    """Save a large file that can be read only once."""
+    """Save a large file that can be read only once, and write one in a block."""
     say(growth(store, LARGE, "pipe"))
+    say(growth_of_draft(store, LARGE))
+
+
+def leave(store: FsspecStore) -> None:
+    """Exit while files are open."""
+    f = store.save(b"x" * PART, filename="left.bin")
+    opened = store.open(f.filename)
+    assert f.read(5) == opened.read(5) == b"x" * 5
+    sys.modules[__name__].__dict__.update(f=f, opened=opened)
 
 
 if __name__ == "__main__":
     what, url, options = sys.argv[1:]
-    parts = {"race": race, "nursery": nursery, "drafts": drafts, "fork": fork}
-    {**parts, "peak": peak}[what](FsspecStore.from_url(url, **json.loads(options)))
+    parts = (race, nursery, drafts, fork, peak, leave)
+    (part,) = (part for part in parts if part.__name__ == what)
+    part(FsspecStore.from_url(url, **json.loads(options)))

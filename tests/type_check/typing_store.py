@@ -6,9 +6,12 @@ complain of one that is none.
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import pathlib
 import typing as t
+import zipfile
 from datetime import datetime
 from datetime import timedelta
 
@@ -37,6 +40,7 @@ from flask_store.signals import file_saved
 from flask_store.signals import upload_failed
 from flask_store.signals import upload_finished
 from flask_store.stores import Upload
+from flask_store.stores.drafts import Draft
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.fsspec import OnConflict
 from flask_store.stores.local import LocalStore
@@ -278,3 +282,28 @@ def wrong(f: FileWrapper, path: pathlib.Path) -> None:
     len(provider.ls())  # type: ignore[arg-type]
     for _ in provider:  # type: ignore[misc]
         pass
+
+
+# -- files as data ---------------------------------------------------------------------
+
+
+def as_data(stored: FsspecStore, file: FileWrapper) -> FileWrapper:
+    """What libraries get, typed as they ask for it."""
+    with stored.create("2026/a.zip", on_conflict="error", content_type="a/b") as out:
+        t.assert_type(out, Draft)
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("a", b"b")
+    with stored.create("2026/a.csv", mode="w") as text:
+        csv.writer(text).writerow([1])
+    stored.create("a", "ab")  # type: ignore
+    t.assert_type(file.read(), bytes)
+    t.assert_type(file.read(10), bytes)
+    t.assert_type(file.seek(1), int)
+    t.assert_type(json.load(file), t.Any)
+    for line in file:
+        t.assert_type(line, bytes)
+    stored.save(file)
+    t.assert_type(stored.object_store_options, dict[str, str])
+    t.assert_type(stored.fs.fsid, str)
+    t.assert_type(text.file, FileWrapper)
+    return out.file
