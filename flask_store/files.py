@@ -315,6 +315,16 @@ class FileWrapper:
         """Changes whenever the content does."""
         return self.stat().etag
 
+    @property
+    def cache_control(self) -> str | None:
+        """The ``Cache-Control`` that is stored with the file, if there is one."""
+        return self.stat().cache_control
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the application has stored with the file, by names in lower case."""
+        return self.stat().metadata
+
     def _repr_mimebundle_(
         self, include: t.Any = None, exclude: t.Any = None
     ) -> dict[str, str]:

@@ -38,6 +38,7 @@ from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..uploads.disk import Unnamed
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import Streamed
 from . import claims
@@ -303,6 +304,20 @@ class Dialect:
 
     # -- writing -------------------------------------------------------------
 
+    def check_properties(self, properties: Properties) -> None:
+        """Check what a caller wants to be stored with a file, before anything is.
+
+        :param properties: checked by :meth:`.Properties.having`.
+        :raises NotConfiguredError: if the storage has no place for it.
+        :raises InvalidProperty: if the storage does not take a name.
+        """
+        if not self.keeps_properties:
+            raise NotConfiguredError(
+                f"{self.uri} has no place for metadata or a Cache-Control, only for the"
+                " bytes of a file. Leave them out, and keep metadata in a database."
+                " STORE_CACHE_CONTROL is for all files that the application serves."
+            )
+
     def stage(self, source: Source) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()
@@ -373,11 +388,11 @@ class Dialect:
         """
         # Through this process, for storages that say nothing better.
         body = whole(self.get(claim.staged, None, staged))
-        with (
-            io.BufferedReader(Streamed(body)) as file,
-            self.stage(Source(file, None)) as copy,
-        ):
-            self._give_key(copy, claim)
+        with io.BufferedReader(Streamed(body)) as file:
+            source = Source(file, None)
+            source.properties = claim.kept
+            with self.stage(source) as copy:
+                self._give_key(copy, claim)
         self._check_copy(claim, staged)
 
     def _give_key(self, staged: t.Any, claim: Claim) -> None:

@@ -38,6 +38,7 @@ from ..exceptions import VersionGone
 from ..exceptions import WrongType
 from ..http import links
 from ..http.presentation import essence
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import marks
 
@@ -97,6 +98,7 @@ def presign(
     content_type: str | None,
     max_size: int,
     expires: int,
+    kept: Properties,
 ) -> DirectUpload:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.presign_upload`."""
     if max_size < 1:
@@ -113,6 +115,7 @@ def presign(
         content_type=essence(content_type or media_types.content_type(key)),
         max_size=max_size,
         expires=int(time.time()) + expires,
+        properties=kept.as_json(),
     )
     with store.dialect.explained(key):
         form = store.dialect.upload_form(claim)
@@ -155,6 +158,7 @@ def receive(
     :raises BadLink: if another upload was quicker.
     """
     source = Source(file.stream, None)
+    source.properties = claim.kept
     _check_size(claim, source.size)
     _check_type(claim, content_type or claim.content_type)
     try:

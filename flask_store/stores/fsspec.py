@@ -42,6 +42,8 @@ from ..secrecy import Options
 from ..uploads import multipart
 from ..uploads import open_source
 from ..uploads import Upload
+from ..uploads.properties import NO_PROPERTIES
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
 from ..uploads.source import Streamed
@@ -194,6 +196,9 @@ class FsspecStore(BaseStore):
         on_conflict: OnConflict = "rename",
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
+        *,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -207,7 +212,15 @@ class FsspecStore(BaseStore):
             sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
             such as :class:`fsspec.callbacks.TqdmCallback`.
+        :param cache_control: the ``Cache-Control`` that the storage keeps with the
+            file, such as ``"public, max-age=3600"``.
+        :param metadata: names and values that the storage keeps with the file. The
+            names become lower case. All together they have 2000 bytes of ASCII at most.
         :raises NoFile: if there is no file; Flask answers with 400.
+        :raises NotConfiguredError: if the storage has no place for *cache_control* and
+            *metadata*.
+        :raises InvalidProperty: if it cannot keep them as they are; Flask answers with
+            400.
         :raises FileExists: with ``on_conflict="error"``.
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
@@ -217,6 +230,10 @@ class FsspecStore(BaseStore):
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
+            if cache_control is not None or metadata is not None:
+                source.properties = self._described(
+                    NO_PROPERTIES, cache_control, metadata
+                )
             name = source.filename if filename is None else filename
             if name is None:
                 raise TypeError(NO_NAME)
@@ -308,6 +325,9 @@ class FsspecStore(BaseStore):
         on_conflict: t.Literal["error", "overwrite"] = "error",
         content_type: str | None = None,
         like: Stat | None = None,
+        *,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> FileWrapper:
         """Store a file under exactly this name, as :meth:`save` would not: the name
         is checked but not cleaned, may have folders, and no signal is sent. For
@@ -316,7 +336,10 @@ class FsspecStore(BaseStore):
         :param like: what :meth:`stat` said of the file that this is a copy of. The copy
             gets its type, unless *content_type* is another one, and on an object store
             its ``Content-Encoding``, ``Cache-Control``, ``Content-Disposition``,
-            ``Content-Language`` and metadata.
+            ``Content-Language`` and metadata, unless *cache_control* or *metadata* are
+            given.
+        :param cache_control: as for :meth:`save`.
+        :param metadata: as for :meth:`save`.
         :raises InvalidName: if the name could mean anything but a file in the store.
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
@@ -328,8 +351,24 @@ class FsspecStore(BaseStore):
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, key)
+            if cache_control is not None or metadata is not None:
+                source.properties = self._described(
+                    source.properties, cache_control, metadata
+                )
             self._store(self.files, source, key, on_conflict, content_type)
         return FileWrapper._of_key(key, self)
+
+    def _described(
+        self,
+        properties: Properties,
+        cache_control: str | None,
+        metadata: Mapping[str, str] | None,
+    ) -> Properties:
+        """The properties of a file with those that a caller gives."""
+        found = properties.having(cache_control, metadata)
+        if found != properties:
+            self.dialect.check_properties(found)
+        return found
 
     def copy(
         self,
@@ -761,6 +800,8 @@ class FsspecStore(BaseStore):
         *,
         max_size: int,
         expires: int = 3600,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> DirectUpload:
         """Let a browser send one file straight to where it will be stored.
 
@@ -768,11 +809,16 @@ class FsspecStore(BaseStore):
         :param content_type: by default what the name's extension says.
         :param max_size: in bytes.
         :param expires: in seconds, until when the upload has to be confirmed.
+        :param cache_control: as for :meth:`save`. The browser can read it, and cannot
+            change it.
+        :param metadata: as for :meth:`save`. The browser can read it, and cannot change
+            it.
         :return: what to give to the browser.
         """
         from .. import direct
 
-        return direct.presign(self, filename, content_type, max_size, expires)
+        kept = self._described(NO_PROPERTIES, cache_control, metadata)
+        return direct.presign(self, filename, content_type, max_size, expires, kept)
 
     def confirm(self, token: str) -> FileWrapper:
         """Take over a file that a browser has sent, and publish it. This works once.

@@ -25,6 +25,7 @@ from werkzeug.http import parse_date
 
 from ... import naming
 from ...concurrency import ioloop
+from ...exceptions import InvalidProperty
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...secrecy import Options
@@ -87,6 +88,8 @@ class AzureDialect(ObjectDialect):
     signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN
+    # A blob with one of the last two is a folder to Azure, and to adlfs.
+    reserved_metadata = frozenset({TOKEN, "hdi_isfolder", "is_directory"})
     bucket_word = "container"
     # Whoever answered was not the service, or nobody did.
     unsure = (
@@ -155,6 +158,15 @@ class AzureDialect(ObjectDialect):
 
     # -- writing -------------------------------------------------------------
 
+    def check_properties(self, properties: Properties) -> None:
+        super().check_properties(properties)
+        for name in properties.metadata:
+            if not name.isidentifier():
+                raise InvalidProperty(
+                    f"Azure does not take the name {naming.quoted(name)} for metadata."
+                    " Use letters, digits and '_', and begin with a letter or '_'."
+                )
+
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
     ) -> None:
@@ -191,7 +203,13 @@ class AzureDialect(ObjectDialect):
         return True
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> None:
         container = self.fs.service_client.get_container_client(self.bucket)
         try:

@@ -93,6 +93,7 @@ class GCSDialect(ObjectDialect):
     # Whoever answered was not the storage, or nobody did.
     unsure = (NoAnswer, TimeoutError, aiohttp.ClientError)
     misses = True
+    metadata_prefix = META
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -176,7 +177,13 @@ class GCSDialect(ObjectDialect):
         return True
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> Stat:
         path = f"{self._object(source)}/rewriteTo/{self._object(target)}"
         asked = {"ifSourceGenerationMatch": etag, "ifGenerationMatch": 0}

@@ -28,6 +28,7 @@ from ...exceptions import StoreError
 from ...secrecy import Options
 from ...uploads.arriving import arriving
 from ...uploads.properties import NO_PROPERTIES
+from ...uploads.properties import Properties
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
@@ -96,6 +97,7 @@ class S3Dialect(ObjectDialect):
     )
     bucket_setting = "STORE_S3_BUCKET (or the bucket in STORE_PATH)"
     largest_form = SINGLE_LIMIT
+    metadata_prefix = META
     # Who finds a name taken, and then nobody there, has met an upload that goes on.
     tries = 1
 
@@ -259,7 +261,13 @@ class S3Dialect(ObjectDialect):
             raise
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> None:
         conditions = {"IfNoneMatch": "*"} if new else {}
         loop, token = self.loop, shortuuid.uuid()
@@ -271,7 +279,7 @@ class S3Dialect(ObjectDialect):
                 CopySource={"Bucket": self.bucket, "Key": source},
                 CopySourceIfMatch=f'"{etag}"',
                 **self.additions.copying,
-                **loop.described(content_type, token, NO_PROPERTIES),
+                **loop.described(content_type, token, kept),
                 **conditions,
             )
         except Exception as exc:
