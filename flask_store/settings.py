@@ -58,6 +58,9 @@ HIGHEST_MODE = 0o7777
 #: The longest value that a message shows, in characters.
 LONGEST = 100
 
+#: How many tags an object of S3 has at most.
+MOST_TAGS = 10
+
 #: The messages about an address with a login, and where the login belongs.
 SHOWN = (
     "has a user or a password in it, and links and messages would show it. Write"
@@ -71,8 +74,11 @@ _COUNT = r"[0-9]{1,18}"
 _SIZE = r"([0-9]{1,18})\s*([a-z]*)"
 _NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
 _OCTAL = r"(?:0o?)?([0-7]{3,4})"
+_WORD = r"[\x21-\x7e]+"
 _CONTROL = r"[\x00-\x1f\x7f]"
 _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
+_TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
+_TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
 #: registered names begin with a letter, so that a number of seconds does not match.
@@ -190,6 +196,29 @@ def parse_options(value: object) -> Options:
     return Options(value)
 
 
+def parse_tags(value: object) -> Options:
+    """The tags of an object of S3 (Amazon S3 User Guide, "Categorizing your storage
+    using tags"), also as a JSON object."""
+    tags = parse_options(value)
+    if len(tags) > MOST_TAGS:
+        raise ValueError(
+            f"has {len(tags)} tags; S3 keeps {MOST_TAGS} with an object. Remove some."
+        )
+    for name, text in tags.items():
+        if not isinstance(text, str):
+            raise ValueError(
+                f"has a tag {name[:LONGEST]!r} whose value is of type"
+                f" {type(text).__name__!r}; it must be text."
+            )
+        if not re.fullmatch(_TAG_NAME, name) or not re.fullmatch(_TAG_VALUE, text):
+            raise ValueError(
+                f"has a tag {name[:LONGEST]!r} that S3 does not keep. Write letters,"
+                " digits, spaces and '+-=._:/@', 128 characters at most for the name"
+                " and 256 for the value, and no name that begins with 'aws:'."
+            )
+    return tags
+
+
 def parse_media_types(value: object) -> tuple[str, ...]:
     """A list of media types, also as text with commas or as a JSON array."""
     if isinstance(value, str):
@@ -268,6 +297,12 @@ def check_bucket(value: str) -> None:
             "is an address. Write the name of the bucket alone, or its address into"
             " STORE_PATH."
         )
+
+
+def check_word(value: str) -> None:
+    """A value that is a header as it is, without spaces."""
+    if not re.fullmatch(_WORD, value):
+        raise ValueError(f"is {value[:LONGEST]!r}; it must be one word of ASCII.")
 
 
 def check_folder(value: str) -> None:
@@ -386,6 +421,17 @@ STYLE = Kind(
     "choice",
     partial(parse_choice, ("auto", "path", "virtual")),
     "one of 'auto', 'path', 'virtual'",
+)
+SSE = Kind(
+    "choice",
+    partial(parse_choice, ("AES256", "aws:kms", "aws:kms:dsse")),
+    "one of 'AES256', 'aws:kms', 'aws:kms:dsse'",
+)
+TAGS = Kind(
+    "tags",
+    parse_tags,
+    "a dict of text; a JSON object will do, too",
+    is_shown=False,
 )
 
 
@@ -533,6 +579,28 @@ _ROWS = [
         "Where requests name the bucket.",
     ),
     Setting("STORE_S3_ACL", TEXT, None, "The canned ACL of every object."),
+    Setting("STORE_S3_SSE", SSE, None, "How S3 encrypts every object."),
+    Setting(
+        "STORE_S3_SSE_KMS_KEY_ID",
+        TEXT,
+        None,
+        "The key of KMS that encrypts every object.",
+        check_word,
+    ),
+    Setting(
+        "STORE_S3_STORAGE_CLASS",
+        TEXT,
+        None,
+        "The storage class of every object.",
+        check_word,
+    ),
+    Setting("STORE_S3_TAGS", TAGS, Options({}), "The tags of every object."),
+    Setting(
+        "STORE_S3_REQUESTER_PAYS",
+        SWITCH,
+        False,
+        "Whether the account of the keys pays for requests.",
+    ),
     Setting(
         "STORE_S3_CONDITIONAL_WRITES",
         AUTO,

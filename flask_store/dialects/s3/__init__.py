@@ -197,7 +197,7 @@ class S3Dialect(ObjectDialect):
 
         config = self.location.options["config_kwargs"]
         limits = config["connect_timeout"], config["read_timeout"]
-        return DirectClient(self.account, self.additions.acl, *limits)
+        return DirectClient(self.account, self.additions, *limits)
 
     @property
     def loop(self) -> LoopClient:
@@ -490,7 +490,7 @@ class S3Dialect(ObjectDialect):
             {
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
-                **self.additions.query,
+                **self.additions.payer,
             },
             endpoint.service,
             method,
