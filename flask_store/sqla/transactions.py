@@ -31,6 +31,7 @@ from sqlalchemy.orm import UOWTransaction
 
 from ..files import FileWrapper
 from ..naming import quoted
+from ..uploads import is_pair
 from ..uploads.source import Source
 from .answers import Answers
 from .holding import columns_of
@@ -150,7 +151,8 @@ class Outermost(Log):
         attribute: str,
     ) -> None:
         """Keep an upload for a second flush, if it can be read a second time."""
-        stream = getattr(upload, "stream", upload)
+        content = upload[0] if is_pair(upload) else upload
+        stream = getattr(content, "stream", content)
         if not hasattr(stream, "read") or Source(stream, None).rewinds:
             self.uploads.setdefault(state, {})[attribute] = (file, upload)
 

@@ -68,8 +68,8 @@ OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 CONFLICTS: t.Final = t.get_args(OnConflict)
 
 NO_NAME = (
-    "What you save has no name of its own. Pass filename='...'; a name without a stem,"
-    " such as '.jpg', gets a UUID."
+    "What you save has no name of its own. Pass a pair with one, such as"
+    " (b'...', 'me.jpg'). A name without a stem, such as '.jpg', gets a UUID."
 )
 
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
@@ -204,7 +204,9 @@ class FsspecStore(BaseStore):
         """Store a file, whole or not at all, and never over another one.
 
         :param file: a :class:`~werkzeug.datastructures.FileStorage`, a path, bytes
-            or a binary file. It is read from its start, and left open where it was.
+            or a binary file, or a pair of one of them and a name:
+            ``(b"...", "me.jpg")``. It is read from its start, and left open where it
+            was.
         :param filename: the name to store it under, instead of the one that came
             with the file. It is cleaned; folders belong into the destination.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a

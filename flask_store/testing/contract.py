@@ -162,12 +162,13 @@ class StoreContract:
     def test_what_can_be_saved(
         self, store: FsspecStore, tmp_path: pathlib.Path
     ) -> None:
-        """Bytes, a path, an open file and a stream that cannot rewind."""
+        """Bytes, a path, an open file, a pair, and a stream that cannot rewind."""
         path = tmp_path / "disk.csv"
         path.write_bytes(b"a,b")
         assert store.save(b"a,b", filename="bytes.csv").read() == b"a,b"
         assert store.save(path).read() == b"a,b"
         assert store.save(str(path)).read() == b"a,b"
+        assert store.save((b"a,b", "pair.csv")).key.rpartition("/")[2][:4] == "pair"
         with path.open("rb") as file:
             assert store.save(file).read() == b"a,b"
         reader, writer = os.pipe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import io
 import logging
 import os
 import pathlib
@@ -574,17 +575,46 @@ def test_unchanged_row_keeps_its_file(session: Session, ann: Person) -> None:
 def test_what_can_be_assigned(
     session: Session, store: FsspecStore, tmp_path: pathlib.Path
 ) -> None:
-    """An upload, a path, an open file, a stored file, '' and None."""
+    """An upload, a path, an open file, a pair, a stored file, '' and None."""
     (tmp_path / "a.csv").write_text("a,b")
     stored = store.save(upload(b"s", "s.txt"))
     with open(tmp_path / "a.csv", "rb") as file:
-        values = [upload(), tmp_path / "a.csv", file, stored, "", None]
+        pair = io.BytesIO(b"p"), "pair.txt"
+        values = [upload(), tmp_path / "a.csv", file, stored, "", None, pair]
         people = [Person(picture=value) for value in values]
         session.add_all(people)
         session.commit()
     read = [p.picture and p.picture.read() for p in people]
-    assert read == [b"data", b"a,b", b"a,b", b"s", None, None]
+    assert read == [b"data", b"a,b", b"a,b", b"s", None, None, b"p"]
     assert people[3].picture == stored
+    assert people[6].picture.key == "pictures/pair.txt"
+
+
+def test_stream_without_a_name(session: Session) -> None:
+    """The error names a way that a column has."""
+    session.add(Person(picture=io.BytesIO(b"data")))
+    with pytest.raises(TypeError, match="Pass a pair") as caught:
+        session.commit()
+    assert "filename=" not in str(caught.value)
+
+
+def test_pair_is_given_back(session: Session, ann: Person) -> None:
+    """If its stream can be read once more; of another one, the second try says so."""
+    reader, writer = os.pipe()
+    os.write(writer, b"pipe")
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        twin = Person(name="ann", picture=(io.BytesIO(b"twin"), "twin.png"))
+        other = Person(name="cid", picture=(pipe, "pipe.png"))
+        session.add_all([twin, other])
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+        twin.name = "bob"
+        session.add(twin)
+        session.commit()
+        assert twin.picture.read() == b"twin"
+        assert isinstance(other.picture, FileWrapper)
 
 
 @pytest.mark.parametrize("value", ["pictures/of/somebody/else.png", b"data"])

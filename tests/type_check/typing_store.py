@@ -86,6 +86,9 @@ def save_everything(path: pathlib.Path) -> list[FileWrapper]:
             provider.save(memoryview(b"..."), "me.jpg", on_conflict="overwrite"),
             provider.save(file, on_conflict="rename"),
             provider.save(io.BytesIO(b"..."), "me.jpg"),
+            provider.save((b"...", "me.jpg"), cache_control="no-cache"),
+            provider.save((file, pathlib.Path("me.jpg")), metadata={"by": "me"}),
+            provider.save(("me.jpg", b"...")),  # type: ignore[arg-type]
             provider.put("2026/me.jpg", path, on_conflict="overwrite"),
             store.Provider(destination="avatars").save(None),
         ]
