@@ -69,6 +69,9 @@ SHOWN = (
 NO_LOGIN = "It belongs into no address of a file."
 S3_KEYS_BELONG = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
 
+#: What becomes of a file whose name is taken.
+OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
+
 # re compiles these patterns when they are first used, as those in secrecy.py.
 _COUNT = r"[0-9]{1,18}"
 _SIZE = r"([0-9]{1,18})\s*([a-z]*)"
@@ -417,6 +420,11 @@ SERVE = Kind(
     partial(parse_choice, ("auto", "proxy", "redirect", "off")),
     "one of 'auto', 'proxy', 'redirect', 'off'",
 )
+CONFLICT = Kind(
+    "choice",
+    partial(parse_choice, t.get_args(OnConflict)),
+    "one of 'rename', 'error', 'overwrite'",
+)
 STYLE = Kind(
     "choice",
     partial(parse_choice, ("auto", "path", "virtual")),
@@ -488,6 +496,9 @@ _ROWS = [
         SWITCH,
         True,
         "Whether large parts of a form are written to the disk of the store.",
+    ),
+    Setting(
+        "STORE_ON_CONFLICT", CONFLICT, "rename", "What a save does if a name is taken."
     ),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
     Setting(

@@ -62,8 +62,9 @@ class StoredFile(TypeDecorator[FileWrapper]):
         return store.at(self.destination)
 
     def save(self, upload: Upload | None) -> FileWrapper:
-        """Store an upload that was assigned to an attribute."""
-        return self.current_store.save(upload)
+        """Store an upload that was assigned to an attribute. Each row owns its file, so
+        that none replaces another one, whatever ``STORE_ON_CONFLICT`` says."""
+        return self.current_store.save(upload, on_conflict="rename")
 
     def process_bind_param(self, value: t.Any, dialect: Dialect) -> str | None:
         """The path for the row, or for a comparison in a query."""

@@ -39,6 +39,7 @@ from ..exceptions import VersionGone
 from ..exceptions import WrongType
 from ..files import FileWrapper
 from ..secrecy import Options
+from ..settings import OnConflict as OnConflict
 from ..uploads import multipart
 from ..uploads import open_source
 from ..uploads import Upload
@@ -62,8 +63,6 @@ if t.TYPE_CHECKING:
     from ..http.links import Method
 
 logger = logging.getLogger(__name__)
-
-OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
 CONFLICTS: t.Final = t.get_args(OnConflict)
 
@@ -125,10 +124,20 @@ class FsspecStore(BaseStore):
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
         self.streams_uploads: bool = config["STORE_STREAM_UPLOADS"]
+        #: What save(), copy() and move() do with a name that is taken.
+        self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
             if self.dialect.read_only:
                 raise NotConfiguredError(
                     f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
+                )
+            if self.on_conflict != "rename":
+                raise NotConfiguredError(
+                    f"STORE_ON_CONFLICT is {self.on_conflict!r}, and a file that is"
+                    " uploaded in the background gets a name that nobody has asked the"
+                    " storage about. Set STORE_ON_CONFLICT to 'rename', and pass"
+                    " on_conflict to the saves that are to differ, or do not upload in"
+                    " the background (STORE_BACKGROUND, S3GeventStore)."
                 )
             from ..background import Background
             from ..background.files import SpooledFiles
@@ -194,7 +203,7 @@ class FsspecStore(BaseStore):
         self,
         file: Upload | None,
         filename: naming.Name | None = None,
-        on_conflict: OnConflict = "rename",
+        on_conflict: OnConflict | None = None,
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
         *,
@@ -210,7 +219,8 @@ class FsspecStore(BaseStore):
         :param filename: the name to store it under, instead of the one that came
             with the file. It is cleaned; folders belong into the destination.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
-            short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
+            short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces. By
+            default what ``STORE_ON_CONFLICT`` says.
         :param content_type: by default what the stored name's extension says. A browser
             sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
@@ -228,6 +238,7 @@ class FsspecStore(BaseStore):
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         with open_source(file) as source:
@@ -304,8 +315,9 @@ class FsspecStore(BaseStore):
                 if on_conflict == "error":
                     raise NotConfiguredError(
                         f"{self!r} cannot tell in one step that a name is free, so"
-                        " on_conflict='error' cannot be kept. Use 'rename' (every name"
-                        " gets a UUID) or 'overwrite'."
+                        " on_conflict='error' cannot be kept, nor STORE_ON_CONFLICT of"
+                        " this value. Use 'rename' (every name gets a UUID) or"
+                        " 'overwrite'."
                     )
                 key = naming.unique(key, self.longest_key)
                 return key, files.put_file(staged, key, kind, "overwrite")
@@ -377,7 +389,7 @@ class FsspecStore(BaseStore):
         self,
         source: naming.Name | FileWrapper,
         target: naming.Name,
-        on_conflict: OnConflict = "rename",
+        on_conflict: OnConflict | None = None,
     ) -> FileWrapper:
         """Copy a file to another key, which may lead into another folder.
 
@@ -390,6 +402,7 @@ class FsspecStore(BaseStore):
         :raises VersionGone: if the file is replaced twice meanwhile; nothing is stored
             then.
         """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         old, target = self._wrapped(source), self.key(target)
@@ -415,7 +428,7 @@ class FsspecStore(BaseStore):
         self,
         source: naming.Name | FileWrapper,
         target: naming.Name,
-        on_conflict: OnConflict = "rename",
+        on_conflict: OnConflict | None = None,
     ) -> FileWrapper:
         """Copy a file to another key and then delete it under the old one.
 
@@ -430,6 +443,7 @@ class FsspecStore(BaseStore):
         :raises StoreError: if the copy is not whole, or the file is replaced
             meanwhile; nothing is deleted then.
         """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         old, target = self._wrapped(source), self.key(target)
