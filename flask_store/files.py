@@ -28,10 +28,11 @@ class FileStore(t.Protocol):
     of each, and can import what asks this of it.
     """
 
-    destination: str
     dialect: Dialect
     longest_key: int
 
+    @property
+    def destination(self) -> str: ...
     @property
     def uri(self) -> str: ...
     @property

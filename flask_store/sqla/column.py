@@ -13,6 +13,7 @@ from .. import Store
 from ..files import FileWrapper
 from ..naming import MAX_KEY
 from ..naming import quoted
+from ..stores import Destination
 from ..stores.fsspec import FsspecStore
 from ..uploads import Upload
 
@@ -27,7 +28,8 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     A row owns its file: a file of another row is refused.
 
-    :param destination: the folder in the store.
+    :param destination: the folder in the store, or a callable that gets the upload and
+        returns the folder for it.
     :param store: the store; by default the application's. A
         :class:`~flask_store.extension.Store`, or any store that is configured.
     :param length: of the path, in characters.
@@ -38,7 +40,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     def __init__(
         self,
-        destination: str | None = None,
+        destination: Destination | None = None,
         store: Store[t.Any] | FsspecStore | None = None,
         length: int = MAX_KEY,
     ) -> None:

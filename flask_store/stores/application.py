@@ -14,11 +14,11 @@ class ApplicationStore(t.NamedTuple):
     """A reference to a store of the current application.
 
     :param extension: the key of the store in ``app.extensions``.
-    :param destination: the folder of the provider.
+    :param destination: the folder of the provider, or what chooses one.
     """
 
     extension: str
-    destination: str
+    destination: t.Any
 
     def find(self) -> t.Any:
         """The store of the current application.

@@ -51,6 +51,7 @@ from ..uploads.source import Streamed
 from ..views import usage
 from ..views.listing import Listing
 from . import BaseStore
+from . import Destination
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
@@ -103,7 +104,7 @@ class FsspecStore(BaseStore):
 
     @classmethod
     def from_url(
-        cls, url: naming.Name, destination: naming.Name | None = None, **options: t.Any
+        cls, url: naming.Name, destination: Destination | None = None, **options: t.Any
     ) -> t.Self:
         """A store with no application, for scripts and notebooks.
 
@@ -251,8 +252,12 @@ class FsspecStore(BaseStore):
             name = source.filename if filename is None else filename
             if name is None:
                 raise TypeError(NO_NAME)
-            name = naming.clean(name, self.destination, self.longest_key)
-            key = naming.check(name, self.destination)
+            if self._choice is None:
+                folder = self.destination
+            else:
+                folder = naming.clean_destination(self._choice(file))
+            name = naming.clean(name, folder, self.longest_key)
+            key = naming.check(name, folder)
             return self._save(source, key, on_conflict, content_type)
 
     def _save(
@@ -865,6 +870,8 @@ class FsspecStore(BaseStore):
         return super().absolute_url(name)
 
     def __repr__(self) -> str:
+        if self._choice is not None:
+            return f"<{type(self).__name__} {self.uri!r}, a folder for each upload>"
         folder = f"/{self.destination}" if self.destination else ""
         return f"<{type(self).__name__} {self.uri + folder!r}>"
 

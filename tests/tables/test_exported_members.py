@@ -92,6 +92,7 @@ MEMBERS = {
         "check_config",
         "configure",
         "defaults",
+        "destination",
         "exists",
         "from_config",
         "join",

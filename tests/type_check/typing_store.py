@@ -16,6 +16,7 @@ from flask import Flask
 from flask import jsonify
 from flask import request
 from flask import Response
+from werkzeug.datastructures import FileStorage
 
 import flask_store
 from flask_store import FileWrapper
@@ -92,6 +93,23 @@ def save_everything(path: pathlib.Path) -> list[FileWrapper]:
             provider.put("2026/me.jpg", path, on_conflict="overwrite"),
             store.Provider(destination="avatars").save(None),
         ]
+
+
+def folder_of(upload: FileStorage) -> pathlib.PurePath | None:
+    """A folder for each upload."""
+    return pathlib.PurePath("avatars") if upload.filename else None
+
+
+def choose_folders() -> list[FsspecStore]:
+    """A path, or a callable of the upload."""
+    return [
+        store.Provider(pathlib.Path("avatars")),
+        store.Provider(folder_of),
+        store.Provider(lambda upload: f"{datetime.now():%Y/%m}"),
+        store.Provider().at(folder_of),
+        store.Provider(lambda: "avatars"),  # type: ignore[arg-type]
+        store.Provider(lambda upload: 5),  # type: ignore[arg-type]
+    ]
 
 
 def save_as_told(file: Upload, on_conflict: OnConflict) -> FileWrapper:
