@@ -177,6 +177,18 @@ class StoreContract:
         with open(reader, "rb") as pipe:
             assert store.save(pipe, filename="pipe.csv").read() == b"a,b"
 
+    @holds(Promise.CONTENT)
+    def test_metadata_are_kept_or_refused(self, store: FsspecStore) -> None:
+        """What an application gives a file comes back, or nothing is stored."""
+        given: t.Any = {"cache_control": "no-cache", "metadata": {"author": "me"}}
+        if store.dialect.keeps_properties:
+            f = store.save(upload(), **given)
+            assert (f.cache_control, f.metadata) == ("no-cache", {"author": "me"})
+            return
+        with pytest.raises(NotConfiguredError, match="no place for metadata"):
+            store.save(upload(), **given)
+        assert store.ls().names() == []
+
     @holds(Promise.ALL_OR_NOTHING)
     @pytest.mark.parametrize("file", [None, upload(b"", ""), upload(b"", None)])
     def test_no_file_is_a_client_error(
