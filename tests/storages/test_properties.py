@@ -209,6 +209,14 @@ def test_metadata_whose_names_differ_by_case(store: FsspecStore) -> None:
     assert store.copy("b.txt", "c.txt").read() == b"b"
 
 
+def test_metadata_make_no_folder(store: FsspecStore) -> None:
+    """A copy of an object of another storage stays a file on Azure."""
+    original = Stat("b.txt", 1, None, None, "text/plain")
+    original.keeping(properties=Properties(metadata={"HDI_isfolder": "true"}))
+    assert store.put("b.txt", b"b", like=original).read() == b"b"
+    assert "b.txt" in store.ls().names()
+
+
 def test_metadata_of_the_application_in_any_case(s3_config: Config) -> None:
     """What every object has is in the original and in the settings, and is sent once.
     The copy keeps what the original has."""

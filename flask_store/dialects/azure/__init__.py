@@ -58,6 +58,10 @@ if t.TYPE_CHECKING:
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
 
+#: Other metadata that an application may not give a blob: with one of them, it is a
+#: folder to Azure, or to adlfs.
+FOLDERS = ("hdi_isfolder", "is_directory")
+
 #: What the headers of a blob's own metadata begin with.
 META = "x-ms-meta-"
 
@@ -88,8 +92,7 @@ class AzureDialect(ObjectDialect):
     signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN
-    # A blob with one of the last two is a folder to Azure, and to adlfs.
-    reserved_metadata = frozenset({TOKEN, "hdi_isfolder", "is_directory"})
+    reserved_metadata = frozenset({TOKEN, *FOLDERS})
     bucket_word = "container"
     # Whoever answered was not the service, or nobody did.
     unsure = (
@@ -480,7 +483,11 @@ def _own(metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:
 
 def _named(metadata: Mapping[str, str]) -> dict[str, str]:
     """The metadata whose names Azure takes: C# identifiers."""
-    return {n: value for n, value in metadata.items() if n.isidentifier()}
+    return {
+        name: value
+        for name, value in metadata.items()
+        if name.isidentifier() and name.lower() not in FOLDERS
+    }
 
 
 def _md5(digest: bytes | None) -> str | None:

@@ -20,6 +20,7 @@ import urllib3
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
+from ...secrecy import Options
 from ...uploads.properties import NO_PROPERTIES
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
@@ -67,8 +68,9 @@ class DirectClient:
     ) -> None:
         self.account = account
         self.endpoint = account.endpoint
-        self._stored_with = additions.headers
-        self._payer = additions.payer
+        # Whose repr has the names only, as that of the settings.
+        self._stored_with = Options(additions.headers)
+        self._payer = Options(additions.payer)
         self.timeout = urllib3.Timeout(connect=connect, read=read)
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
 
