@@ -253,11 +253,11 @@ class FsspecStore(BaseStore):
             if name is None:
                 raise TypeError(NO_NAME)
             if self._choice is None:
-                folder = self.destination
+                destination = self.destination
             else:
-                folder = naming.clean_destination(self._choice(file))
-            name = naming.clean(name, folder, self.longest_key)
-            key = naming.check(name, folder)
+                destination = naming.clean_destination(self._choice(file))
+            name = naming.clean(name, destination, self.longest_key)
+            key = naming.check(name, destination)
             return self._save(source, key, on_conflict, content_type)
 
     def _save(
