@@ -383,7 +383,7 @@ def test_code_is_never_sent_as_code(kind: str) -> None:
         sent = presentation.headers("a", spelled, [*families, kind])
         assert sent["Content-Type"] == "text/plain; charset=utf-8"
         assert sent["Content-Disposition"].startswith("inline")
-        sent = presentation.headers("a", spelled, [kind], download_as="b")
+        sent = presentation.headers("a", spelled, [kind], as_attachment=True)
         assert sent["Content-Type"] == "application/octet-stream"
 
 

@@ -84,6 +84,7 @@ class AzureDialect(ObjectDialect):
     """Put Blob, or Put Block List, with ``If-None-Match: *``."""
 
     is_known = True
+    signs_versions = True
     signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN
@@ -349,6 +350,7 @@ class AzureDialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.
@@ -366,9 +368,13 @@ class AzureDialect(ObjectDialect):
             expiry=period.start + dt.timedelta(seconds=period.seconds),
             content_disposition=disposition,
             content_type=content_type,
+            version_id=version_id,
         )
-        blob = self.fs.service_client.get_blob_client(self.bucket, name)
-        return f"{blob.url}?{signature}"
+        blob = self.fs.service_client.get_blob_client(
+            self.bucket, name, version_id=version_id
+        )
+        # The address of a version has a query of its own.
+        return f"{blob.url}{'&' if '?' in blob.url else '?'}{signature}"
 
     # -- what went wrong -----------------------------------------------------
 
