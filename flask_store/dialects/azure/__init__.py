@@ -370,11 +370,10 @@ class AzureDialect(ObjectDialect):
             content_type=content_type,
             version_id=version_id,
         )
-        blob = self.fs.service_client.get_blob_client(
-            self.bucket, name, version_id=version_id
-        )
-        # The address of a version has a query of its own.
-        return f"{blob.url}{'&' if '?' in blob.url else '?'}{signature}"
+        blob = self.fs.service_client.get_blob_client(self.bucket, name)
+        # The signature covers the version, and does not name it.
+        version = f"versionid={quote(version_id)}&" if version_id else ""
+        return f"{blob.url}?{version}{signature}"
 
     # -- what went wrong -----------------------------------------------------
 
