@@ -52,7 +52,7 @@ from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-    from werkzeug.wrappers import Response as AnyResponse
+    from werkzeug.wrappers import Response
 
     from ..background import Background
     from ..background.entries import Entry
@@ -802,7 +802,7 @@ class FsspecStore(BaseStore):
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
-    ) -> AnyResponse:
+    ) -> Response:
         """A response with the file, for a view of the application. It has all that the
         response of the route has, and is private.
 
