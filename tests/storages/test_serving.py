@@ -647,10 +647,12 @@ def exchanges(proxy: Proxy) -> list[tuple[str, int, int]]:
 
 def test_requests_to_the_storage(counted: tuple[Flask, Proxy]) -> None:
     """A whole file is one GetObject and nothing else, a range is one of that range, and
-    metadata is one HEAD."""
+    metadata is one HEAD, whoever decides on the request. Who may not read asks for
+    nothing."""
     app, proxy = counted
+    add_logins(app)
     save(app, DATA, "a.bin")
-    client = app.test_client()
+    client = logged_in(app)
     etag = client.head("/flaskstore/a.bin").headers["ETag"]
     for method, headers, asked in [
         ("GET", {}, [("GET", 200, SIZE)]),
@@ -661,9 +663,15 @@ def test_requests_to_the_storage(counted: tuple[Flask, Proxy]) -> None:
         ("GET", {"If-None-Match": etag}, [("HEAD", 200, 0)]),
         ("HEAD", {}, [("HEAD", 200, 0)]),
     ]:
-        proxy.requests.clear()
-        client.open("/flaskstore/a.bin", method=method, headers=headers).get_data()
-        assert exchanges(proxy) == asked
+        for way, prefix in WAYS.items():
+            proxy.requests.clear()
+            client.open(f"{prefix}/a.bin", method=method, headers=headers).get_data()
+            assert exchanges(proxy) == asked, way
+            if way != "route":
+                proxy.requests.clear()
+                anonymous = app.test_client()
+                anonymous.open(f"{prefix}/a.bin", method=method, headers=headers)
+                assert exchanges(proxy) == []
     # What the server says of a range that is not there takes a HEAD to explain.
     proxy.requests.clear()
     assert client.get("/flaskstore/a.bin", headers={"Range": "bytes=99999-"}).status
