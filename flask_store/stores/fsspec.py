@@ -707,19 +707,8 @@ class FsspecStore(BaseStore):
         application. For a quarter of *expires* the link stays the same, so that
         browsers can keep the file; it is good for that much longer.
 
-        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
-        :param download_as: the name under which a browser is to save the file, even
-            if it could show it.
-        :param download_name: the name alone: whether a browser shows the file is up to
-            the type of the file.
-        :param method: the method that the link is for, ``"GET"`` or ``"HEAD"``. S3 and
-            Google Cloud sign it, and any other link is good for both.
-        :param version_id: a version of the file, in a bucket that keeps versions: the
-            ``VersionId`` of S3, the generation of Google Cloud or the version ID of
-            Azure.
-        :raises NotConfiguredError: if the application has to sign and has no
-            ``SECRET_KEY``, if nobody serves the file, or if the storage does not sign a
-            link to a version.
+        The other arguments, and what is raised, are those of
+        :meth:`flask_store.files.FileWrapper.signed_url`.
         """
         from ..http import links
 
