@@ -311,7 +311,7 @@ def test_anonymous(
     replies = [
         client.open(f"{WAYS[way]}/{name}", method=method, headers=case.sent(known))
         for name in ("photo.jpg", "no.txt")
-        for case in CASES
+        for case in CASES[::3]
         if case.method == "GET"
     ]
     status = 403 if way == "authorize" else 401
