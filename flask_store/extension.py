@@ -8,8 +8,10 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 from weakref import WeakKeyDictionary
 
+from flask import Blueprint
 from flask import current_app
 from flask import Flask
 from flask import has_app_context
@@ -17,6 +19,10 @@ from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
 from .exceptions import NotConfiguredError
+from .exceptions import StoreError
+from .http import refusals
+from .http.authorization import Authorization
+from .http.authorization import Check
 from .http.mount import Mount
 from .secrecy import Options
 from .settings import is_set
@@ -35,6 +41,9 @@ if t.TYPE_CHECKING:
     ProviderT_co = TypeVar("ProviderT_co", default=FsspecStore, covariant=True)
 else:
     ProviderT_co = t.TypeVar("ProviderT_co", covariant=True)
+
+#: The function that an application registers by ``authorize``.
+CheckT = t.TypeVar("CheckT", bound=Check)
 
 #: The provider when STORE_PATH is a path on disk, or missing.
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
@@ -79,6 +88,7 @@ class Store(t.Generic[ProviderT_co]):
             )
         self.name = name
         self._prefix = f"{name.upper()}_" if name else ""
+        self._authorization = Authorization()
         self._providers: WeakKeyDictionary[Flask, type[BaseStore]] = WeakKeyDictionary()
         if app is not None:
             self.init_app(app)
@@ -128,6 +138,8 @@ class Store(t.Generic[ProviderT_co]):
         else:
             store._mount = Mount(app.config["APPLICATION_ROOT"])
         self._refuse_shared_route(app, store)
+        if self._authorization.check is not None:
+            _refuse_other_ways(store)
         replaced = self._providers.get(app)
         self._providers[app] = bound
         self.register_route(app)
@@ -225,7 +237,66 @@ class Store(t.Generic[ProviderT_co]):
         if store is not None and _has_route(store):
             from .http import routes
 
-            routes.register(app, t.cast("FsspecStore", store), self._extension_name)
+            routes.register(
+                app,
+                t.cast("FsspecStore", store),
+                self._extension_name,
+                self._authorization,
+            )
+
+    @t.overload
+    def authorize(self, check: CheckT, /) -> CheckT: ...
+
+    @t.overload
+    def authorize(
+        self, /, *, denied: t.Literal[403, 404]
+    ) -> t.Callable[[CheckT], CheckT]: ...
+
+    def authorize(
+        self, check: CheckT | None = None, /, *, denied: int = 403
+    ) -> CheckT | t.Callable[[CheckT], CheckT]:
+        """Let a function decide who may read the files of this store by its route::
+
+            @store.authorize
+            def may_read(file):
+                return current_user.is_authenticated
+
+        It is called for each GET and HEAD request, before the storage is asked, and
+        gets the :class:`~flask_store.files.FileWrapper`. It returns ``True`` or
+        ``False``, or a response of its own such as a redirect to the login, or calls
+        :func:`flask.abort`. Anything else, such as ``None``, is an error, and nothing
+        is sent. No shared cache keeps a response.
+
+        The function is not asked about signed links, ``file.response()`` and direct
+        uploads.
+
+        :param denied: the status for ``False``: 403, or 404 so that nobody can tell
+            that there is a file.
+        :raises NotConfiguredError: if this store has such a function, or if its files
+            can be read in another way than by its route. ``init_app`` raises it, too.
+        """
+        if check is None:
+            return t.cast(
+                "t.Callable[[CheckT], CheckT]", partial(self.authorize, denied=denied)
+            )
+        self._authorization.register(check, denied)
+        for app, provider in self._providers.items():
+            with self._named_as_set(app):
+                if provider._bound is not None:
+                    _refuse_other_ways(provider._bound)
+        return check
+
+    def errorhandler(self, app: Flask | Blueprint) -> None:
+        """Answer a :exc:`~flask_store.exceptions.StoreError` that no view catches as
+        the route of a store does, such as 404 for a missing file and 503 for a storage
+        that does not respond. The client gets JSON if it asks for it.
+
+        This holds for the errors of all stores. An error handler that the application
+        registers for a class of errors, or for a status, is used instead.
+
+        :param app: the application, or a blueprint for the views of it alone.
+        """
+        app.register_error_handler(StoreError, refusals.handle)
 
     @property
     def Provider(self) -> type[ProviderT_co]:
@@ -332,6 +403,25 @@ def _has_route(store: BaseStore) -> bool:
     return isinstance(store, FsspecStore) and (
         store.serves or store.upload_prefix is not None
     )
+
+
+def _refuse_other_ways(store: BaseStore) -> None:
+    """:raises NotConfiguredError: if the files can be read without a request that
+    ``authorize`` decides on."""
+    if not store.serves or not _has_route(store):
+        raise NotConfiguredError(
+            "authorize() decides on the requests to the route of a store, and with"
+            f" STORE_SERVE {store.serve!r} {store!r} has none: its files have other"
+            " addresses. Set STORE_SERVE to 'proxy' or 'redirect', and make the bucket"
+            " private. Or return file.response() from a view of your own, and remove"
+            " authorize()."
+        )
+    if store.signed_urls:
+        raise NotConfiguredError(
+            "STORE_SIGNED_URLS lets nobody read a file without a signed link, so that"
+            " authorize() would never be asked. Remove one of them. signed_url() makes"
+            " links in any case."
+        )
 
 
 def _show_defaults(

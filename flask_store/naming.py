@@ -69,6 +69,10 @@ _PART = (
 _PLAIN = re.compile(
     rf"(?=.{{1,{MAX_NAME}}}\Z){_PART}(?:/{_PART})*\Z", re.ASCII | re.IGNORECASE
 )
+# Reads the UUIDs of unique(), whatever an application does to shortuuid's alphabet.
+_UUIDS = shortuuid.ShortUUID()
+# What unique() puts behind a stem, if the characters are a UUID.
+_UNIQUE = re.compile(rf"(?<=.)_([{_UUIDS.get_alphabet()}]{{22}})\Z", re.DOTALL)
 # normalize() is quadratic in a run of combining marks: a name of a megabyte would
 # keep a worker busy for minutes. Both ends are kept, the extension is at the last.
 _LONGEST_INPUT = 2048
@@ -175,6 +179,19 @@ def unique(name_or_key: str, limit: int = MAX_KEY) -> str:
             name_or_key,
         )
     return f"{folder}{slash}{found}"
+
+
+def original(name: str) -> str:
+    """Return the name without the UUID that :func:`unique` has put into it.
+
+    A name that has none stays as it is, also if it consists of nothing but a UUID. What
+    shortened the stem is not known any more.
+
+    :param name: the last component of a key.
+    """
+    stem, extension = split(name)
+    match = _UNIQUE.search(stem)
+    return stem[: match.start()] + extension if match and _is_uuid(match[1]) else name
 
 
 def check(key: Name, folder: str = "") -> str:
@@ -336,6 +353,15 @@ def _fit(name: str, folder: str, limit: int) -> str:
     shorter = _shorten(name, room=room)
     # The first letter may have more bytes than there are. ".jpg" would become "jpg".
     return name if shorter == split(name)[1] else _settle(shorter)
+
+
+def _is_uuid(characters: str) -> bool:
+    """Whether 22 characters are a random UUID (RFC 9562, section 5.4). One of 80 words
+    of that length could be one."""
+    try:
+        return bool(_UUIDS.decode(characters).version == 4)
+    except ValueError:  # more than 128 bits
+        return False
 
 
 def _split_last(name: str) -> tuple[str, str]:

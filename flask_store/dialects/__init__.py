@@ -120,6 +120,8 @@ class Dialect:
     keeps_properties: t.ClassVar[bool] = False
     #: Whether :meth:`sign` gives links.
     signs: bool = False
+    #: Whether :meth:`sign` takes a version, which its signature covers.
+    signs_versions: t.ClassVar[bool] = False
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
@@ -739,6 +741,7 @@ class Dialect:
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         """A link by which anybody may read the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
@@ -748,6 +751,8 @@ class Dialect:
         :param content_type: the ``Content-Type`` to answer with, in place of the one
             that is stored.
         :param method: what the link is for, where a signature covers the method.
+        :param version_id: one version of the file, as the storage calls it. A dialect
+            without :attr:`signs_versions` never gets it.
         """
         return None
 

@@ -56,6 +56,7 @@ from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from werkzeug.wrappers import Response
 
     from ..background import Background
     from ..background.entries import Entry
@@ -756,6 +757,10 @@ class FsspecStore(BaseStore):
         name: naming.Name,
         expires: float | None = None,
         download_as: str | None = None,
+        *,
+        download_name: str | None = None,
+        method: Method = "GET",
+        version_id: str | None = None,
     ) -> str:
         """A link by which anybody may read the file for some time.
 
@@ -763,20 +768,38 @@ class FsspecStore(BaseStore):
         application. For a quarter of *expires* the link stays the same, so that
         browsers can keep the file; it is good for that much longer.
 
-        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
-        :param download_as: the name under which a browser is to save the file, even
-            if it could show it.
-        :raises NotConfiguredError: if the application has to sign and has no
-            ``SECRET_KEY``, or nobody serves the file.
+        The other arguments, and what is raised, are those of
+        :meth:`flask_store.files.FileWrapper.signed_url`.
         """
         from ..http import links
 
+        if download_as is not None and download_name is not None:
+            raise ValueError(
+                "A link has one name: pass download_as to save the file under it, or"
+                " download_name to let a browser show the file if it can."
+            )
+        if method not in t.get_args(links.Method):
+            raise ValueError(f"method is {method!r}; it must be 'GET' or 'HEAD'.")
         key = self.key(name)
         link = None
         if self.serve != "proxy":
-            link = self.storage_link(name, expires, download_as)
+            link = self.storage_link(
+                name,
+                expires,
+                download_as or download_name,
+                download_as is not None,
+                method,
+                version_id,
+            )
         if link is not None:
             return link
+        if version_id is not None:
+            raise NotConfiguredError(
+                f"The links of {self!r} are not signed by a storage that keeps"
+                f" versions, so none leads to the version {version_id!r}. That takes"
+                " S3, Azure or Google Cloud with a key that signs, and STORE_SERVE"
+                " other than 'proxy'."
+            )
         if not self.serves:
             raise NotConfiguredError(
                 f"{self!r} cannot sign links by itself, and with STORE_SERVE"
@@ -784,36 +807,80 @@ class FsspecStore(BaseStore):
                 " STORE_SERVE to 'proxy'."
             )
         period = links.period(self.url_expires if expires is None else expires)
-        query = links.query(self.identity, key, period.end, download_as)
+        query = links.query(self.identity, key, period.end, download_as, download_name)
         return f"{self.public_url(name)}?{query}"
 
     def storage_link(
         self,
         name: naming.Name,
         expires: float | None = None,
-        download_as: str | None = None,
+        download_name: str | None = None,
+        as_attachment: bool = False,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         """Like :meth:`signed_url`, but signed by the storage itself, or ``None``.
 
-        :param method: what the link is for: S3 and Google Cloud sign it, too.
+        :param download_name: the name under which a browser saves the file; by default
+            the one that the client gave.
+        :param as_attachment: whether it saves the file, also if it could show it.
         """
         from ..http import links
         from ..http import presentation
 
         key = self.key(name)
         shown = presentation.headers(
-            key.rpartition("/")[2],
+            download_name or naming.original(key.rpartition("/")[2]),
             media_types.content_type(key),
             self.inline_types,
-            download_as,
+            as_attachment,
         )
         period = links.period(self.url_expires if expires is None else expires)
         # The type is said, too: that of the name, which the disposition is for, and not
         # what somebody may have stored.
         said = shown["Content-Disposition"], shown["Content-Type"]
         with self.dialect.explained(key):
-            return self.dialect.sign(key, period, *said, method)
+            if version_id is None:
+                return self.dialect.sign(key, period, *said, method)
+            if not self.dialect.signs_versions:
+                return None
+            return self.dialect.sign(key, period, *said, method, version_id)
+
+    def response(
+        self,
+        name: naming.Name,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        cache_control: str | None = None,
+    ) -> Response:
+        """A response with the file, for a view of the application. It has all that the
+        response of the route has, and is private.
+
+        :param as_attachment: whether a browser saves the file, also if it could show
+            it.
+        :param download_name: the name under which it does; by default the one that the
+            client gave.
+        :param cache_control: the ``Cache-Control``; by default that of the file or of
+            ``STORE_CACHE_CONTROL``, made private.
+        :raises werkzeug.exceptions.HTTPException: if the file is not there (404), or
+            the storage fails (502 or 503).
+        """
+        from ..http import answers
+
+        return answers.view(
+            self.at(None), self.key(name), as_attachment, download_name, cache_control
+        )
+
+    def waits(self, name: naming.Name) -> bool:
+        """Whether a file waits on this host for its upload in the background."""
+        if self.background is None:
+            return False
+        key = self.key(name)
+        with self.dialect.explained(key):
+            waiting = self.background.find(key)
+        if waiting is not None:
+            waiting[1].close()
+        return waiting is not None
 
     def presign_upload(
         self,

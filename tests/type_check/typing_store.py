@@ -17,6 +17,7 @@ from flask import jsonify
 from flask import request
 from flask import Response
 from werkzeug.datastructures import FileStorage
+from werkzeug.wrappers import Response as AnyResponse
 
 import flask_store
 from flask_store import FileWrapper
@@ -51,6 +52,30 @@ store = Store(app)
 avatars = Store(app, name="avatars")
 
 unbound = Store()
+unbound.errorhandler(app)
+
+
+@avatars.authorize
+def may_see(file: FileWrapper) -> bool | Response:
+    """Who may read the files of a store, with an answer of its own."""
+    return file.key.startswith("public/") or jsonify("Log in.")
+
+
+@store.authorize(denied=404)
+def may_read(file: FileWrapper) -> bool:
+    """Who may read those of the other one."""
+    return file.filename != "secret.txt"
+
+
+store.authorize(denied=401)  # type: ignore
+store.authorize(404)  # type: ignore
+t.assert_type(may_see(store.Provider().file("a")), bool | Response)
+
+
+@app.get("/mine/<name>")
+def mine(name: str) -> AnyResponse:
+    """A file, after a look at who asks."""
+    return store.Provider().file(name).response(as_attachment=True)
 
 
 def create_app() -> Flask:
@@ -145,6 +170,7 @@ def use_file(f: FileWrapper, folder: pathlib.Path) -> tuple[str, ...]:
         f.absolute_url(),
         f.signed_url(),
         f.signed_url(expires=60, download_as="me.jpg"),
+        f.signed_url(60, download_name="me.jpg", method="HEAD", version_id="3"),
         f.download(folder),
         str(f),
     )

@@ -89,6 +89,7 @@ class AzureDialect(ObjectDialect):
     """Put Blob, or Put Block List, with ``If-None-Match: *``."""
 
     is_known = True
+    signs_versions = True
     signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN
@@ -370,6 +371,7 @@ class AzureDialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.
@@ -387,9 +389,12 @@ class AzureDialect(ObjectDialect):
             expiry=period.start + dt.timedelta(seconds=period.seconds),
             content_disposition=disposition,
             content_type=content_type,
+            version_id=version_id,
         )
         blob = self.fs.service_client.get_blob_client(self.bucket, name)
-        return f"{blob.url}?{signature}"
+        # The signature covers the version, and does not name it.
+        version = f"versionid={quote(version_id)}&" if version_id else ""
+        return f"{blob.url}?{version}{signature}"
 
     # -- what went wrong -----------------------------------------------------
 

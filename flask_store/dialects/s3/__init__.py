@@ -88,6 +88,7 @@ class S3Dialect(ObjectDialect):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     is_known = True
+    signs_versions = True
     #: Known without asking botocore, which takes a while.
     has_addresses = True
     split_root = staticmethod(split_root)
@@ -476,11 +477,13 @@ class S3Dialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         if not self.signs:
             return None
         seconds = seconds_of(period, "S3")
         endpoint = self.account.signed_endpoint()
+        version = {"versionId": version_id} if version_id else {}
         return signing.link(
             endpoint.address(self.absolute_path(key)),
             self.account.keys(),
@@ -491,6 +494,7 @@ class S3Dialect(ObjectDialect):
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
                 **self.additions.payer,
+                **version,
             },
             endpoint.service,
             method,
