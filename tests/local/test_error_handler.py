@@ -29,6 +29,7 @@ ANSWERS: dict[type[StoreError], tuple[int, str, str]] = {
     exceptions.ClientError: (400, "Bad Request", "secret"),
     exceptions.NoFile: (400, "Bad Request", "secret"),
     exceptions.InvalidName: (400, "Bad Request", "secret"),
+    exceptions.InvalidProperty: (400, "Bad Request", "secret"),
     exceptions.BadLink: (403, "Forbidden", "secret"),
     exceptions.AlreadyConfirmed: (403, "Forbidden", "secret"),
     exceptions.NoLength: (411, "Length Required", "secret"),
