@@ -169,8 +169,9 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
     claim, whole = read(store, token), store.at(None)
     if claim.destination != store.destination:
         raise BadLink(
-            f"This upload was made for the destination {claim.destination!r}, and is"
-            f" confirmed for {store.destination!r}. Use the same provider for both.",
+            f"This upload was made for the folder {claim.destination!r}, and is"
+            f" confirmed for {store.destination!r}. Pass the same folder to"
+            " presign_upload() and confirm().",
             claim.key,
         )
     if _is_there(whole, claim.mark):

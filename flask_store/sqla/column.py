@@ -8,7 +8,7 @@ from sqlalchemy import Dialect
 from sqlalchemy import String
 from sqlalchemy.types import TypeDecorator
 
-from .. import Provider as current_provider
+from .. import current_store
 from .. import Store
 from ..files import FileWrapper
 from ..naming import MAX_KEY
@@ -53,13 +53,10 @@ class StoredFile(TypeDecorator[FileWrapper]):
         :raises RuntimeError: if there is no current application, and the column has no
             store of its own.
         """
-        if isinstance(self.store, FsspecStore):
-            return self.store.at(self.destination)
-        provider = self.store.Provider if self.store else current_provider
-        store = provider._bound
+        store = (self.store or current_store).at(self.destination)
         if not isinstance(store, FsspecStore):
             raise TypeError(f"{store!r} is no FsspecStore, which a column needs.")
-        return store.at(self.destination)
+        return store
 
     def save(self, upload: Upload | None) -> FileWrapper:
         """Store an upload that was assigned to an attribute."""

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import SingletonThreadPool
 from sqlalchemy.pool import StaticPool
 
+from .. import Store
 from ..dialects import Stat
 from ..exceptions import FileNotFound
 from ..stores.fsspec import FsspecStore
@@ -31,12 +32,14 @@ BATCH = 400
 AGE = dt.timedelta(days=1)
 
 AnySession: t.TypeAlias = "Session | scoped_session[t.Any]"
+#: The store of the current application, or any store.
+AnyStore: t.TypeAlias = "Store[FsspecStore] | FsspecStore"
 #: A column of a table, or the attribute of a class.
 AnyColumn: t.TypeAlias = "Column[t.Any] | QueryableAttribute[t.Any]"
 
 
 def orphans(
-    store: FsspecStore,
+    store: AnyStore,
     session: AnySession,
     columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,
@@ -47,7 +50,7 @@ def orphans(
     the database and by a process that dies between a flush and its commit. To remove
     them, use :func:`sweep`.
 
-    :param store: the store to search, or its destination.
+    :param store: the store to search; ``store.at("pictures")`` is a folder of it.
     :param session: tells which databases have the tables. New connections ask them,
         because the session may have old data. If the session is in a transaction, it is
         asked as well, for rows that only this transaction sees.
@@ -61,11 +64,12 @@ def orphans(
     columns = list(columns)
     if not columns:
         raise ValueError("Without a column, every file would be taken for an orphan.")
+    inner = store if isinstance(store, FsspecStore) else store.at(None)
     limit = dt.datetime.now(dt.UTC) - older_than
-    inner_folders = _inner_folders(store, columns)
+    inner_folders = _inner_folders(inner, columns)
     old = (
-        (store.key(stat.name), stat)
-        for stat in store.ls()
+        (inner.key(stat.name), stat)
+        for stat in inner.ls()
         if stat.modified is not None and stat.modified < limit
     )
     candidates = ((key, stat) for key, stat in old if not key.startswith(inner_folders))
@@ -84,7 +88,7 @@ def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
 
 
 def sweep(
-    store: FsspecStore,
+    store: AnyStore,
     session: AnySession,
     columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,
@@ -99,16 +103,17 @@ def sweep(
     :param dry_run: remove nothing, and only return the names.
     :return: the names of the removed files.
     """
+    inner = store if isinstance(store, FsspecStore) else store.at(None)
     columns = list(columns)
     removed = []
-    for stat in orphans(store, session, columns, older_than):
+    for stat in orphans(inner, session, columns, older_than):
         if not dry_run:
-            if _keys_in_rows(session, columns, {store.key(stat.name)}):
+            if _keys_in_rows(session, columns, {inner.key(stat.name)}):
                 continue
             try:
-                if not _is_same(store.stat(stat.name), stat):
+                if not _is_same(inner.stat(stat.name), stat):
                     continue
-                store.delete(stat.name)
+                inner.delete(stat.name)
             except FileNotFound:  # another process sweeps, too
                 continue
         removed.append(stat.name)

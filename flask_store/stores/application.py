@@ -14,7 +14,7 @@ class ApplicationStore(t.NamedTuple):
     """A reference to a store of the current application.
 
     :param extension: the key of the store in ``app.extensions``.
-    :param destination: the folder of the provider.
+    :param destination: the folder of the store.
     """
 
     extension: str
@@ -25,8 +25,7 @@ class ApplicationStore(t.NamedTuple):
 
         :raises NotConfiguredError: if there is no application, or it has no such store.
         """
-        provider = find_extension(self.extension).Provider
-        return provider._bound.at(self.destination)
+        return find_extension(self.extension).at(self.destination)
 
     def __repr__(self) -> str:
         return f"<{_named(self.extension)} of an application>"

@@ -194,21 +194,28 @@ class FsspecStore(BaseStore):
         on_conflict: OnConflict = "rename",
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
+        *,
+        folder: naming.Name | None = None,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
         :param file: a :class:`~werkzeug.datastructures.FileStorage`, a path, bytes
             or a binary file. It is read from its start, and left open where it was.
         :param filename: the name to store it under, instead of the one that came
-            with the file. It is cleaned; folders belong into the destination.
+            with the file. It is cleaned, and a folder in it is left out: see *folder*.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
             short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
         :param content_type: by default what the stored name's extension says. A browser
             sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
             such as :class:`fsspec.callbacks.TqdmCallback`.
+        :param folder: the folder to store it in, such as ``"avatars/2026"``, below the
+            store's own destination. It is cleaned as the name is, and made if it is
+            missing.
         :raises NoFile: if there is no file; Flask answers with 400.
         :raises FileExists: with ``on_conflict="error"``.
+        :raises InvalidName: if the folder leads out of the store; Flask answers with
+            400.
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
@@ -220,8 +227,11 @@ class FsspecStore(BaseStore):
             name = source.filename if filename is None else filename
             if name is None:
                 raise TypeError(NO_NAME)
-            name = naming.clean(name, self.destination, self.longest_key)
-            key = naming.check(name, self.destination)
+            destination = self.destination
+            if folder:
+                destination = naming.clean_destination(folder, destination)
+            name = naming.clean(name, destination, self.longest_key)
+            key = naming.check(name, destination)
             return self._save(source, key, on_conflict, content_type)
 
     def _save(
@@ -339,7 +349,7 @@ class FsspecStore(BaseStore):
     ) -> FileWrapper:
         """Copy a file to another key, which may lead into another folder.
 
-        :param target: the key of the copy, relative to this provider's destination. It
+        :param target: the key of the copy, relative to the store's destination. It
             is checked, and not cleaned as a name for :meth:`save` is: if a client chose
             it, pass it through ``safe_filename()`` first.
         :return: the copy; its key is the target unless that was taken.
@@ -619,9 +629,9 @@ class FsspecStore(BaseStore):
 
     def ls(self, prefix: naming.Name = "") -> Listing:
         """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
-        names are relative to the provider's destination.
+        names are relative to the store's destination.
 
-        :param prefix: the folder; by default the provider's destination.
+        :param prefix: the folder; by default the store's destination.
         :return: a listing that asks the storage while it is iterated over.
         """
         return Listing(self, prefix)
@@ -629,7 +639,7 @@ class FsspecStore(BaseStore):
     def usage(self, prefix: naming.Name = "", by: usage.By = "prefix") -> usage.Usage:
         """How much is stored, from the largest group to the smallest.
 
-        :param prefix: the folder; by default the provider's destination.
+        :param prefix: the folder; by default the store's destination.
         :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
         """
         return usage.measure(self.ls(prefix), by)
@@ -639,6 +649,9 @@ class FsspecStore(BaseStore):
 
     def __getitem__(self, name: naming.Name) -> FileWrapper:
         return self.file(name)
+
+    def __contains__(self, name: naming.Name) -> bool:
+        return self.exists(name)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.ls().names()
@@ -761,6 +774,7 @@ class FsspecStore(BaseStore):
         *,
         max_size: int,
         expires: int = 3600,
+        folder: naming.Name | None = None,
     ) -> DirectUpload:
         """Let a browser send one file straight to where it will be stored.
 
@@ -768,19 +782,22 @@ class FsspecStore(BaseStore):
         :param content_type: by default what the name's extension says.
         :param max_size: in bytes.
         :param expires: in seconds, until when the upload has to be confirmed.
+        :param folder: the folder to store it in, as for :meth:`save`.
         :return: what to give to the browser.
         """
         from .. import direct
 
-        return direct.presign(self, filename, content_type, max_size, expires)
+        store = self.at(naming.clean_destination(folder, self.destination))
+        return direct.presign(store, filename, content_type, max_size, expires)
 
-    def confirm(self, token: str) -> FileWrapper:
+    def confirm(self, token: str, folder: naming.Name | None = None) -> FileWrapper:
         """Take over a file that a browser has sent, and publish it. This works once.
 
         Whatever cuts it off before it returns, it may be called again.
 
-        :param token: that of :meth:`presign_upload`, of a provider with the same
-            destination in the same application.
+        :param token: that of :meth:`presign_upload` in the same application.
+        :param folder: that of :meth:`presign_upload`. So a view takes over only what
+            another one has let a browser send into this folder.
         :raises AlreadyConfirmed: if it was confirmed before, by whichever process on
             whichever host.
         :raises BadLink: if the token is not good here, or has expired.
@@ -790,7 +807,8 @@ class FsspecStore(BaseStore):
         """
         from .. import direct
 
-        return direct.confirm(self, token)
+        destination = naming.clean_destination(folder, self.destination)
+        return direct.confirm(self.at(destination), token)
 
     def absolute_url(self, name: naming.Name) -> str:
         if self.signed_urls:
@@ -840,13 +858,13 @@ def _not_known(on_conflict: str) -> ValueError:
 def _store_of(file: FileWrapper) -> FsspecStore:
     """The store of a file that is to be copied.
 
-    :raises TypeError: if it is a provider of the application's own.
+    :raises TypeError: if it is a store of the application's own.
     """
     if isinstance(file.provider, FsspecStore):
         return file.provider
     raise TypeError(
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
-        " Save what its provider's open() gives."
+        " Save what its store's open() gives."
     )
 
 

@@ -497,7 +497,7 @@ class StoreContract:
 
     @holds(Promise.NEVER_OVERWRITES)
     def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:
-        """A FileWrapper is that file, also for a provider with a destination."""
+        """A FileWrapper is that file, also for a store with a destination."""
         inner = store.at("inner")
         f = inner.save(upload(b"content"))
         assert inner.copy(f, "b.txt").relative_path().startswith("inner/b")
