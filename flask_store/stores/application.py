@@ -1,4 +1,5 @@
-"""References to the stores of an application, which pickles hold in their place."""
+"""The current application: references to its stores, which pickles hold in their place,
+and the sender of signals."""
 
 from __future__ import annotations
 
@@ -8,6 +9,12 @@ from flask import current_app
 from flask import has_app_context
 
 from ..exceptions import NotConfiguredError
+
+
+def sender() -> t.Any:
+    """The sender of a signal: the current application, or ``None`` outside of one."""
+    # Receivers compare the application itself, not the proxy.
+    return current_app._get_current_object() if current_app else None  # type: ignore
 
 
 class ApplicationStore(t.NamedTuple):

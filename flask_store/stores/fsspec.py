@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
-from flask import current_app
 from flask import Flask
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
@@ -48,6 +47,7 @@ from ..uploads.source import Streamed
 from ..views import usage
 from ..views.listing import Listing
 from . import BaseStore
+from .application import sender
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
@@ -248,7 +248,7 @@ class FsspecStore(BaseStore):
         key, upload = self._store(files, source, key, on_conflict, content_type)
         stored = FileWrapper._of_key(key, self, upload)
         try:
-            signals.file_saved.send(_application(), file=stored)
+            signals.file_saved.send(sender(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
@@ -458,7 +458,8 @@ class FsspecStore(BaseStore):
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        signals.file_deleted.send(_application(), file=FileWrapper._of_key(key, self))
+        file = FileWrapper._of_key(key, self)
+        signals.file_deleted.send(sender(), file=file)
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -866,8 +867,3 @@ def _store_of(file: FileWrapper) -> FsspecStore:
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
         " Save what its store's open() gives."
     )
-
-
-def _application() -> t.Any:
-    # The signal's receivers compare the sender itself, not the proxy.
-    return current_app._get_current_object() if current_app else None  # type: ignore

@@ -41,6 +41,7 @@ PUBLIC = {
     },
     "flask_store.file_wapper": {"FileWrapper"},
     "flask_store.signals": {
+        "file_committed",
         "file_deleted",
         "file_saved",
         "upload_failed",
