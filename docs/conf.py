@@ -60,7 +60,7 @@ nitpick_ignore_regex += [
     )
 ]
 nitpick_ignore_regex += [
-    (r"py:class", r"File|TypeDecorator|.*\.(ProviderT_co|StoredFile|Writable)")
+    (r"py:class", r"File|TypeDecorator|(.*\.)?ProviderT_co|.*\.(StoredFile|Writable)")
 ]
 
 html_theme = "flask"
