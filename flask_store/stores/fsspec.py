@@ -166,8 +166,9 @@ class FsspecStore(BaseStore):
         return t.cast(str, config["STORE_PATH"])
 
     @property
-    def fs(self) -> AbstractFileSystem:
-        """The real fsspec filesystem, of this process."""
+    def raw_fs(self) -> AbstractFileSystem:
+        """The filesystem of fsspec itself, of this process. What you write through it
+        has none of the store's promises."""
         self.dialect.check_connection()
         return self.dialect.fs
 

@@ -62,7 +62,7 @@ class StoreContract:
     def leftovers(self, store: FsspecStore) -> list[str]:
         """What is in the storage beside the files themselves."""
         files = {store.dialect.path(found.name).strip("/") for found in store.ls()}
-        paths = {path.strip("/") for path in store.fs.find(store.dialect.root)}
+        paths = {path.strip("/") for path in store.raw_fs.find(store.dialect.root)}
         return sorted(paths - files)
 
     def named(self, filename: str, expected: str) -> bool:
@@ -566,7 +566,7 @@ class StoreContract:
         with pytest.raises(FileNotFound) as caught:
             store.file("no.txt").stat()
         shown = [repr(store), repr(f), str(f), f.uri, f.absolute_url(), store.uri]
-        shown += [str(caught.value), repr(caught.value), repr(store.fs)]
+        shown += [str(caught.value), repr(caught.value), repr(store.raw_fs)]
         secrets = spelled(*secrets_in(store.storage_options))
         assert not any(secret in text for text in shown for secret in secrets)
 

@@ -435,7 +435,7 @@ def test_link_is_what_googles_own_library_signs(
     period, kind = Period(start, 750), "text/plain; charset=utf-8"
     link = store.dialect.sign("ü/a ~1.txt", period, said, kind, method)
     expected = _signing.generate_signed_url_v4(
-        store.fs.credentials.credentials,
+        store.raw_fs.credentials.credentials,
         "/b/x/%C3%BC/a%20~1.txt",
         750,
         method=method,
@@ -471,7 +471,7 @@ def test_form_is_what_googles_own_library_signs(
     monkeypatch.setattr(
         library, "get_v4_now_dtstamps", lambda: (stamp, stamp.partition("T")[0])
     )
-    credentials = store.fs.credentials.credentials
+    credentials = store.raw_fs.credentials.credentials
     theirs = storage.Client("tests", credentials).generate_signed_post_policy_v4(
         "b",
         said["key"],
