@@ -124,7 +124,7 @@ class Store(t.Generic[ProviderT_co]):
             )
         self.name = name
         self._prefix = f"{name.upper()}_" if name else ""
-        self._classes: WeakKeyDictionary[Flask, type[BaseStore]] = WeakKeyDictionary()
+        self._providers: WeakKeyDictionary[Flask, type[BaseStore]] = WeakKeyDictionary()
         if app is not None:
             self.init_app(app)
 
@@ -161,7 +161,7 @@ class Store(t.Generic[ProviderT_co]):
     absolute_path = Verb(lambda store: store.absolute_path)
     uri = Verb(lambda store: store.uri)
     storage_options = Verb(lambda store: store.storage_options)
-    fs = Verb(lambda store: store.fs)
+    raw_fs = Verb(lambda store: store.raw_fs)
 
     pending = Verb(lambda store: store.pending)
     sweep = Verb(lambda store: store.sweep)
@@ -226,8 +226,8 @@ class Store(t.Generic[ProviderT_co]):
         else:
             store._mount = Mount(app.config["APPLICATION_ROOT"])
         self._refuse_shared_route(app, store)
-        replaced = self._classes.get(app)
-        self._classes[app] = bound
+        replaced = self._providers.get(app)
+        self._providers[app] = bound
         self.register_route(app)
         app.extensions[self._extension_name] = self
         if self.name is None:
@@ -337,16 +337,16 @@ class Store(t.Generic[ProviderT_co]):
         """The bound class of the current application's store."""
         if has_app_context():
             return self._class_of(current_app._get_current_object())  # type: ignore
-        if len(self._classes) == 1:
-            return next(iter(self._classes.values()))
+        if len(self._providers) == 1:
+            return next(iter(self._providers.values()))
         raise RuntimeError(
-            f"{self!r} has {len(self._classes)} applications, and no application is"
+            f"{self!r} has {len(self._providers)} applications, and no application is"
             " current. Use it in a view, or in 'with app.app_context():'."
         )
 
     def _class_of(self, app: Flask) -> type[BaseStore]:
         try:
-            return self._classes[app]
+            return self._providers[app]
         except KeyError:
             raise RuntimeError(
                 f"The application {app.name!r} is not registered with {self!r}. Did you"

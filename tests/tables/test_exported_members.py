@@ -62,7 +62,7 @@ MEMBERS = {
         "delete",
         "exists",
         "file",
-        "fs",
+        "raw_fs",
         "init_app",
         "ls",
         "move",

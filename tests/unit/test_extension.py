@@ -183,7 +183,7 @@ def test_application_that_is_gone_is_forgotten(make: Make) -> None:
     for _ in range(3):
         store.init_app(Flask("gone", instance_path="/nonexistent/instance"))
     gc.collect()
-    assert len(store._classes) <= 1
+    assert len(store._providers) <= 1
 
 
 # -- named stores ------------------------------------------------------------
