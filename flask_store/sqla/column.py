@@ -12,9 +12,13 @@ from .. import current_store
 from .. import Store
 from ..files import FileWrapper
 from ..naming import MAX_KEY
+from ..naming import Name
 from ..naming import quoted
 from ..stores.fsspec import FsspecStore
 from ..uploads import Upload
+
+#: Chooses a folder for what is assigned.
+Destination: t.TypeAlias = t.Callable[[Upload | None], Name]
 
 
 class StoredFile(TypeDecorator[FileWrapper]):
@@ -27,7 +31,8 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     A row owns its file: a file of another row is refused.
 
-    :param destination: the folder in the store.
+    :param destination: the folder in the store, or a function that gets what is
+        assigned, and returns the folder for it.
     :param store: the store; by default the application's. A
         :class:`~flask_store.extension.Store`, or any store that is configured.
     :param length: of the path, in characters.
@@ -38,7 +43,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     def __init__(
         self,
-        destination: str | None = None,
+        destination: Name | Destination | None = None,
         store: Store[t.Any] | FsspecStore | None = None,
         length: int = MAX_KEY,
     ) -> None:
@@ -53,14 +58,18 @@ class StoredFile(TypeDecorator[FileWrapper]):
         :raises RuntimeError: if there is no current application, and the column has no
             store of its own.
         """
-        store = (self.store or current_store).at(self.destination)
+        store = (self.store or current_store).at(None)
         if not isinstance(store, FsspecStore):
             raise TypeError(f"{store!r} is no FsspecStore, which a column needs.")
         return store
 
     def save(self, upload: Upload | None) -> FileWrapper:
-        """Store an upload that was assigned to an attribute."""
-        return self.current_store.save(upload)
+        """Store an upload that was assigned to an attribute. A file of this name may be
+        that of a row, and is never replaced."""
+        folder = self.destination
+        if callable(folder):
+            folder = folder(upload)
+        return self.current_store.save(upload, on_conflict="rename", folder=folder)
 
     def process_bind_param(self, value: t.Any, dialect: Dialect) -> str | None:
         """The path for the row, or for a comparison in a query."""
