@@ -17,9 +17,6 @@ from ..naming import quoted
 from ..stores.fsspec import FsspecStore
 from ..uploads import Upload
 
-#: Chooses a folder for what is assigned.
-Destination: t.TypeAlias = t.Callable[[Upload | None], Name]
-
 
 class StoredFile(TypeDecorator[FileWrapper]):
     """A column that holds a stored file.
@@ -43,7 +40,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     def __init__(
         self,
-        destination: Name | Destination | None = None,
+        destination: Name | t.Callable[[Upload | None], Name] | None = None,
         store: Store[t.Any] | FsspecStore | None = None,
         length: int = MAX_KEY,
     ) -> None:
