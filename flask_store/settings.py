@@ -382,11 +382,6 @@ SERVE = Kind(
     partial(parse_choice, ("auto", "proxy", "redirect", "off")),
     "one of 'auto', 'proxy', 'redirect', 'off'",
 )
-ON_CONFLICT = Kind(
-    "choice",
-    partial(parse_choice, ("rename", "error", "overwrite")),
-    "one of 'rename', 'error', 'overwrite'",
-)
 STYLE = Kind(
     "choice",
     partial(parse_choice, ("auto", "path", "virtual")),
@@ -448,7 +443,6 @@ _ROWS = [
         True,
         "Whether large parts of a form are written to the disk of the store.",
     ),
-    Setting("STORE_ON_CONFLICT", ON_CONFLICT, "rename", "What if a name is taken."),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
     Setting(
         "STORE_TIMEOUT",

@@ -61,12 +61,11 @@ class StoredFile(TypeDecorator[FileWrapper]):
         return store
 
     def save(self, upload: Upload | None) -> FileWrapper:
-        """Store an upload that was assigned to an attribute. A file of this name may be
-        that of a row, and is never replaced."""
+        """Store an upload that was assigned to an attribute."""
         folder = self.destination
         if callable(folder):
             folder = folder(upload)
-        return self.current_store.save(upload, on_conflict="rename", folder=folder)
+        return self.current_store.save(upload, folder=folder)
 
     def process_bind_param(self, value: t.Any, dialect: Dialect) -> str | None:
         """The path for the row, or for a comparison in a query."""

@@ -34,7 +34,6 @@ from ..files import FileWrapper
 from ..naming import quoted
 from ..signals import file_committed
 from ..stores.application import sender
-from ..uploads import Upload
 from ..uploads.source import Source
 from .answers import Answers
 from .holding import columns_of
@@ -189,14 +188,13 @@ class Outermost(Log):
 
     def keep(
         self,
-        upload: Upload,
+        upload: t.Any,
         file: FileWrapper,
         state: InstanceState[t.Any],
         attribute: str,
     ) -> None:
         """Keep an upload for a second flush, if it can be read a second time."""
-        content = upload[0] if isinstance(upload, tuple) else upload
-        stream: t.Any = getattr(content, "stream", content)
+        stream = getattr(upload, "stream", upload)
         if not hasattr(stream, "read") or Source(stream, None).rewinds:
             self.uploads.setdefault(state, {})[attribute] = (file, upload)
 

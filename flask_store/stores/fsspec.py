@@ -66,9 +66,8 @@ OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 CONFLICTS: t.Final = t.get_args(OnConflict)
 
 NO_NAME = (
-    "What you save has no name. Pass it with a name, as in (file, 'photo.jpg'), or pass"
-    " filename='photo.jpg' to save(). A name without a stem, such as '.jpg', gets a"
-    " UUID."
+    "What you save has no name of its own. Pass filename='...'; a name without a stem,"
+    " such as '.jpg', gets a UUID."
 )
 
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
@@ -124,7 +123,6 @@ class FsspecStore(BaseStore):
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
         self.streams_uploads: bool = config["STORE_STREAM_UPLOADS"]
-        self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
             if self.dialect.read_only:
                 raise NotConfiguredError(
@@ -194,7 +192,7 @@ class FsspecStore(BaseStore):
         self,
         file: Upload | None,
         filename: naming.Name | None = None,
-        on_conflict: OnConflict | None = None,
+        on_conflict: OnConflict = "rename",
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
         *,
@@ -202,14 +200,12 @@ class FsspecStore(BaseStore):
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
-        :param file: a :class:`~werkzeug.datastructures.FileStorage`, a path, bytes, a
-            binary file, or a pair such as ``(b"...", "photo.png")`` of one of these and
-            its name. A file is read from its start, and left open where it was.
+        :param file: a :class:`~werkzeug.datastructures.FileStorage`, a path, bytes
+            or a binary file. It is read from its start, and left open where it was.
         :param filename: the name to store it under, instead of the one that came
             with the file. It is cleaned, and a folder in it is left out: see *folder*.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
-            short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces. By
-            default ``STORE_ON_CONFLICT`` says it.
+            short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
         :param content_type: by default what the stored name's extension says. A browser
             sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
@@ -224,9 +220,7 @@ class FsspecStore(BaseStore):
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
-        if on_conflict is None:
-            on_conflict = self.on_conflict
-        elif on_conflict not in CONFLICTS:
+        if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         with open_source(file) as source:
             if callback is not NO_CALLBACK:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import typing as t
@@ -14,24 +13,17 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.wsgi import LimitedStream
 
-from .. import naming
 from ..exceptions import NoFile
 from .multipart import check_length
 from .source import Source
 
-Content: t.TypeAlias = (
+Upload: t.TypeAlias = (
     FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
 )
-#: What can be saved: the content, alone or with a name.
-Upload: t.TypeAlias = Content | tuple[Content, str | os.PathLike[str]]
 
 NO_FILE = (
     "There is no file to save: the form field is missing or was left empty. Check"
     " the field's name, and that the form is sent as multipart/form-data."
-)
-
-NO_TEXT = (
-    "A str is a path. To save text, encode it, as in save(text.encode(), 'notes.txt')."
 )
 
 
@@ -49,14 +41,8 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     :raises TypeError: for anything that is not a file.
     :raises ClientDisconnected: while it is read, for a request's body that is cut off.
     """
-    if isinstance(file, tuple):
-        content, name = _pair(file)
-        with open_source(content) as source:
-            source.filename = name
-            yield source
-        return
     if isinstance(file, str | os.PathLike):
-        with _open_local(file) as opened:
+        with open(_local_path(file), "rb") as opened:
             yield Source(opened, os.path.basename(opened.name))
         return
     if file is None:
@@ -71,14 +57,13 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
             _check_body()
         stream = io.BytesIO(file)
     elif hasattr(file, "read"):
-        stream, path = file, getattr(file, "name", None)
-        if path and isinstance(path, str):
-            filename = os.path.basename(path)
+        stream, name = file, getattr(file, "name", None)
+        if name and isinstance(name, str):
+            filename = os.path.basename(name)
     else:
         raise TypeError(
             f"Cannot save {type(file).__name__!r}: pass a FileStorage (such as"
-            " request.files['afile']), a path, bytes, a file opened with 'rb', or one"
-            " of these and its name, as in (file, 'photo.jpg')."
+            " request.files['afile']), a path, bytes, or a file opened with 'rb'."
         )
     stream, length = _ending(stream)
     try:
@@ -141,34 +126,13 @@ def _check_body() -> None:
         check_length(request.environ)
 
 
-def _pair(file: tuple[t.Any, ...]) -> tuple[Content, str]:
-    """:raises TypeError: if a tuple is not a content and its name."""
-    if len(file) != 2 or not isinstance(file[1], str | os.PathLike):
-        kinds = ", ".join(type(item).__name__ for item in file)
-        raise TypeError(
-            f"Cannot save a tuple ({kinds}): pass a pair of the content and its name,"
-            " as in (file, 'photo.jpg')."
-        )
-    return file[0], naming.text(file[1])
-
-
-def _open_local(file: str | os.PathLike[str]) -> t.IO[bytes]:
+def _local_path(file: str | os.PathLike[str]) -> str | os.PathLike[str]:
     # A text field of the same name as the file field is one typo away, and its
     # content is the client's: it must never choose a file of the server.
     if isinstance(file, str) and has_request_context():
         raise TypeError(
             "Refused to save a str as a path during a request, because it may come"
             " from the client. Pass request.files[...], or pathlib.Path(...) if you"
-            f" mean a file on the server. {NO_TEXT}"
+            " mean a file on the server."
         )
-    try:
-        return open(file, "rb")
-    except (OSError, ValueError) as exc:
-        # A text may have a null byte, or be too long for a path.
-        kind = exc.errno if isinstance(exc, OSError) else errno.ENOENT
-        if not isinstance(file, str) or kind not in (errno.ENOENT, errno.ENAMETOOLONG):
-            raise
-        raise FileNotFoundError(
-            errno.ENOENT,
-            f"There is no file {naming.quoted(file)} on the local disk. {NO_TEXT}",
-        ) from exc
+    return file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import pathlib
@@ -58,62 +57,6 @@ def test_buffers(data: bytes) -> None:
     with open_source(data) as source:
         assert b"".join(source.chunks()) == b"bytes"
         assert (source.size, source.filename) == (5, None)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"bytes", io.BytesIO(b"bytes"), FileStorage(io.BytesIO(b"bytes"), "theirs.txt")],
-)
-@pytest.mark.parametrize("name", ["mine.txt", pathlib.PurePath("mine.txt")])
-def test_pair(content: t.Any, name: t.Any) -> None:
-    """What is paired with a name has this name."""
-    for _ in range(2):  # a stream is left where it was
-        with open_source((content, name)) as source:
-            assert b"".join(source.chunks()) == b"bytes"
-            assert source.filename == "mine.txt"
-
-
-def test_pair_with_a_path(tmp_path: pathlib.Path) -> None:
-    """A file on disk can be saved under another name."""
-    (tmp_path / "theirs.txt").write_text("bytes")
-    with open_source((tmp_path / "theirs.txt", "mine.txt")) as source:
-        assert source.filename == "mine.txt"
-
-
-def test_pair_without_a_file() -> None:
-    """A field that was left empty is one also beside a name."""
-    for content in (None, FileStorage(io.BytesIO(), "")):
-        with pytest.raises(NoFile), open_source((content, "mine.txt")):  # type: ignore[arg-type]
-            pass
-
-
-@pytest.mark.parametrize(
-    ("pair", "kinds"),
-    [
-        ((b"x",), "bytes"),
-        ((b"x", "a.txt", "text/plain"), "bytes, str, str"),
-        (("a.txt", b"x"), "str, bytes"),
-        ((b"x", None), "bytes, NoneType"),
-        ((), ""),
-    ],
-)
-def test_tuple_that_is_no_pair(pair: t.Any, kinds: str) -> None:
-    """The error shows no content."""
-    with pytest.raises(TypeError) as caught, open_source(pair):
-        pass
-    assert f"Cannot save a tuple ({kinds}): pass a pair" in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["some text", "long text " * 1000, "a\0b", ""])
-def test_text_is_a_path(text: str) -> None:
-    """The error says so, and how to save text; it is short, and the builtin one."""
-    with pytest.raises(FileNotFoundError) as caught, open_source(text):
-        pass
-    assert caught.value.errno == errno.ENOENT
-    assert "A str is a path. To save text, encode it, as in save(text.encode()," in str(
-        caught.value
-    )
-    assert len(str(caught.value)) < 300
 
 
 def test_path_is_opened_and_closed(tmp_path: pathlib.Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
-import io
 import logging
 import os
 import pathlib
@@ -782,34 +781,6 @@ def test_what_can_be_assigned(
     assert people[3].picture == stored
 
 
-def test_pairs_can_be_assigned(session: Session) -> None:
-    """A content without a name needs one beside it, and the error says how."""
-    pipe = t.cast("t.IO[bytes]", io.BytesIO(b"2"))
-    bob = Person(picture=(b"1", "bob.png"), letter=(pipe, "bob.txt"))
-    session.add(bob)
-    session.commit()
-    assert (bob.picture.key, bob.letter.key) == ("pictures/bob.png", "letters/bob.txt")
-    session.add(Person(picture=io.BytesIO(b"1")))
-    with pytest.raises(TypeError, match=r"Pass it with a name, as in \(file, 'photo"):
-        session.commit()
-    session.rollback()
-    with pytest.raises(TypeError, match=r"a pair such as \(data, 'me.jpg'\)"):
-        bob.picture = b"1"
-
-
-def test_pair_comes_back_after_a_rollback(session: Session, ann: Person) -> None:
-    """It can be saved a second time, as an upload can."""
-    twin = Person(name="ann", picture=(io.BytesIO(b"2"), "twin.png"))
-    session.add(twin)
-    with pytest.raises(IntegrityError):
-        session.commit()
-    session.rollback()
-    twin.name = "twin"
-    session.add(twin)
-    session.commit()
-    assert twin.picture.read() == b"2"
-
-
 def test_folder_by_a_function(engine: sa.Engine, store: FsspecStore) -> None:
     """It gets what is assigned; a folder may be a path, too."""
 
@@ -836,23 +807,6 @@ def test_folder_by_a_function(engine: sa.Engine, store: FsspecStore) -> None:
         session.commit()
         assert scan.file.key == "x/2026/c.x"
     assert files(store) == ["a/b/b.pdf", "x/2026/c.x"]
-
-
-def test_row_replaces_no_file_of_another(
-    engine: sa.Engine, config: dict[str, t.Any]
-) -> None:
-    """Whatever the store does with a taken name otherwise."""
-    app = Flask("replacing")
-    app.config.update(config, STORE_ON_CONFLICT="overwrite")
-    store = Store(app)
-    with app.app_context(), Session(engine) as session:
-        for name in ("ann", "bob"):
-            picture = upload(name.encode(), "me.png")
-            session.add(Person(name=name, picture=picture))
-            session.commit()
-        found = session.scalars(sa.select(Person).order_by(Person.id)).all()
-        assert [p.picture.read() for p in found] == [b"ann", b"bob"]
-    assert len(files(store.at(None))) == 2
 
 
 @pytest.mark.parametrize("value", ["pictures/of/somebody/else.png", b"data"])

@@ -139,7 +139,6 @@ GOOD: dict[str, Good] = {
     ],
     "STORE_STREAM_UPLOADS": SWITCH,
     "STORE_OPTIONS": OPTIONS,
-    "STORE_ON_CONFLICT": [(w, w) for w in ("rename", "error", "overwrite")],
     "STORE_DOMAIN": ADDRESS,
     "STORE_URL_PREFIX": [("/a/b", "/a/b"), ("a/", "a/"), ("/", "/")],
     "STORE_HOST": [
@@ -226,7 +225,6 @@ BAD: dict[str, list[t.Any]] = {
     ],
     "STORE_STREAM_UPLOADS": NO_SWITCH,
     "STORE_OPTIONS": NO_OPTIONS,
-    "STORE_ON_CONFLICT": ["replace", "Error", " error", True, 0, [], {}],
     "STORE_DOMAIN": NO_ADDRESS,
     "STORE_URL_PREFIX": [*NO_TEXT, *LINES, "https://example.com/a"],
     "STORE_SERVE": ["always", "Off", " off", True, False, 0, [], {}],
@@ -452,7 +450,6 @@ ENVIRONMENT: dict[str, tuple[str, t.Any]] = {
     "STORE_SIGNED_URLS": ("on", True),
     "STORE_BACKGROUND": ("true", True),
     "STORE_OPTIONS": ('{"timeout": 5}', {"timeout": 5}),
-    "STORE_ON_CONFLICT": ("error", "error"),
     "STORE_DOMAIN": ("https://example.com", "https://example.com"),
     "STORE_URL_PREFIX": ("/files", "/files"),
     "STORE_SERVE": ("off", "off"),

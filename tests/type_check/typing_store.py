@@ -87,8 +87,6 @@ def save_everything(path: pathlib.Path) -> list[FileWrapper]:
             provider.save(memoryview(b"..."), "me.jpg", on_conflict="overwrite"),
             provider.save(file, on_conflict="rename"),
             provider.save(io.BytesIO(b"..."), "me.jpg"),
-            provider.save((io.BytesIO(b"..."), "me.jpg")),
-            provider.save((b"...", pathlib.PurePath("me.jpg")), folder=path),
             provider.put("2026/me.jpg", path, on_conflict="overwrite"),
             store.Provider(destination="avatars").save(None),
         ]
@@ -311,7 +309,6 @@ def wrong(f: FileWrapper, path: pathlib.Path) -> None:
         pass
     store.save(path, on_conflict="replace")  # type: ignore[arg-type]
     store.save(io.StringIO("text"), "a.txt")  # type: ignore[arg-type]
-    store.save((b"...", None))  # type: ignore[arg-type]
     store.open("me.jpg", "w")  # type: ignore[call-overload]
     store.presign_upload("me.jpg")  # type: ignore[call-arg]
     store.saev(path)  # type: ignore[attr-defined]

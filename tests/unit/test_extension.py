@@ -744,7 +744,7 @@ def test_text_field_is_not_a_path(app: Flask, store: Store) -> None:
 
     @app.post("/")
     def view() -> str:
-        with pytest.raises(TypeError, match=r"pathlib\.Path.* text, encode it"):
+        with pytest.raises(TypeError, match="pathlib.Path"):
             store.Provider().save(flask.request.form["afile"])
         return str(store.Provider().save(pathlib.Path(__file__)))
 

@@ -14,7 +14,6 @@ from flask_store import current_store
 from flask_store import FileWrapper
 from flask_store import Store
 from flask_store.exceptions import BadLink
-from flask_store.exceptions import FileExists
 from flask_store.exceptions import InvalidName
 from flask_store.extension import Verb
 from flask_store.stores import BaseStore
@@ -243,32 +242,6 @@ def test_direct_upload_has_its_folder(make: Make) -> None:
         with pytest.raises(BadLink, match="confirmed for 'photos'"):
             store.confirm(form.token, folder="photos")
         assert store.confirm(form.token, "films").read() == b"film"
-
-
-# -- taken names -----------------------------------------------------------------------
-
-
-def test_setting_says_what_happens_to_a_taken_name(make: Make) -> None:
-    """The setting is the store's default; an argument has the last word."""
-    refusing = Store(make(STORE_ON_CONFLICT="error"))
-    refusing.save(b"one", "a.txt")
-    with pytest.raises(FileExists):
-        refusing.save(b"two", "a.txt")
-    assert refusing.save(b"two", "a.txt", "rename").key.startswith("a_")
-    replacing = Store(make(STORE_ON_CONFLICT="overwrite"))
-    replacing.save(b"one", "a.txt")
-    assert replacing.save(b"two", "a.txt").key == "a.txt"
-    assert replacing.read("a.txt") == b"two"
-    with pytest.raises(FileExists):
-        replacing.save(b"three", "a.txt", on_conflict="error")
-
-
-def test_name_beside_the_content(store: Store) -> None:
-    """A pair is a file with a name."""
-    assert store.save((b"x", "me.jpg"), folder="avatars").key == "avatars/me.jpg"
-    assert store.save((b"x", "me.jpg"), "you.jpg").key == "you.jpg"
-    with pytest.raises(TypeError, match=r"has no name.* \(file, 'photo.jpg'\)"):
-        store.save(b"x")
 
 
 # -- classes of one's own --------------------------------------------------------------
