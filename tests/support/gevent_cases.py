@@ -14,6 +14,7 @@ if MODE == "first":
 
     monkey.patch_all()
 
+import faulthandler
 import json
 import logging
 import os
@@ -322,7 +323,26 @@ def green_stream(store: FsspecStore) -> bool:
     return store.save(t.cast(t.BinaryIO, Green()), "green.txt").size == 5000
 
 
+def report_when_stuck(seconds: float) -> None:
+    """After *seconds*, print where every thread and greenlet stands, and exit.
+
+    The thread is one of the operating system: a hub that is stuck does not stop it.
+    """
+
+    def report() -> None:
+        original("time", "sleep")(seconds)
+        faulthandler.dump_traceback(sys.stderr)
+        if "gevent" in sys.modules:
+            from gevent.util import format_run_info
+
+            print(*format_run_info(), sep="\n", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    original("_thread", "start_new_thread")(report, ())
+
+
 def main() -> None:
+    report_when_stuck(float(os.environ["PATIENCE"]))
     case, settings = sys.argv[2], json.loads(os.environ["SETTINGS"])
     if MODE == "late":
         patch_late(settings)
