@@ -157,6 +157,7 @@ class Store(t.Generic[ProviderT_co]):
     presign_upload = Verb(lambda store: store.presign_upload)
     confirm = Verb(lambda store: store.confirm)
 
+    key = Verb(lambda store: store.key)
     safe_filename = Verb(lambda store: store.safe_filename)
     absolute_path = Verb(lambda store: store.absolute_path)
     uri = Verb(lambda store: store.uri)
@@ -299,7 +300,7 @@ class Store(t.Generic[ProviderT_co]):
         other = app.extensions.get(self._extension_name)
         if other is self or not isinstance(other, Store):
             return
-        other_store = other._class_of(app)._bound
+        other_store = other._provider(app)._bound
         if other_store is not None and _has_route(other_store) and _has_route(store):
             raise NotConfiguredError(
                 f"{other!r} serves its files at the application {app.name!r}, and a"
@@ -315,7 +316,7 @@ class Store(t.Generic[ProviderT_co]):
         :param app: the application.
         """
         # Not by calling the class, because one of 0.0.4 needs a file.
-        store = self._class_of(app)._bound
+        store = self._provider(app)._bound
         if store is not None and _has_route(store):
             from .http import routes
 
@@ -336,7 +337,7 @@ class Store(t.Generic[ProviderT_co]):
     def _class(self) -> type[BaseStore]:
         """The bound class of the current application's store."""
         if has_app_context():
-            return self._class_of(current_app._get_current_object())  # type: ignore
+            return self._provider(current_app._get_current_object())  # type: ignore
         if len(self._providers) == 1:
             return next(iter(self._providers.values()))
         raise RuntimeError(
@@ -344,7 +345,7 @@ class Store(t.Generic[ProviderT_co]):
             " current. Use it in a view, or in 'with app.app_context():'."
         )
 
-    def _class_of(self, app: Flask) -> type[BaseStore]:
+    def _provider(self, app: Flask) -> type[BaseStore]:
         try:
             return self._providers[app]
         except KeyError:

@@ -64,12 +64,11 @@ def orphans(
     columns = list(columns)
     if not columns:
         raise ValueError("Without a column, every file would be taken for an orphan.")
-    inner = store if isinstance(store, FsspecStore) else store.at(None)
     limit = dt.datetime.now(dt.UTC) - older_than
-    inner_folders = _inner_folders(inner, columns)
+    inner_folders = _inner_folders(store, columns)
     old = (
-        (inner.key(stat.name), stat)
-        for stat in inner.ls()
+        (store.key(stat.name), stat)
+        for stat in store.ls()
         if stat.modified is not None and stat.modified < limit
     )
     candidates = ((key, stat) for key, stat in old if not key.startswith(inner_folders))
@@ -79,7 +78,7 @@ def orphans(
         yield from (stat for key, stat in batch.items() if key not in held_keys)
 
 
-def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
+def _inner_folders(store: AnyStore, columns: list[t.Any]) -> tuple[str, ...]:
     """The folders of this store that are themselves the stores of some columns. The
     paths in the rows of those columns are relative to these folders."""
     root = f"{store.uri}/"
@@ -103,17 +102,16 @@ def sweep(
     :param dry_run: remove nothing, and only return the names.
     :return: the names of the removed files.
     """
-    inner = store if isinstance(store, FsspecStore) else store.at(None)
     columns = list(columns)
     removed = []
-    for stat in orphans(inner, session, columns, older_than):
+    for stat in orphans(store, session, columns, older_than):
         if not dry_run:
-            if _keys_in_rows(session, columns, {inner.key(stat.name)}):
+            if _keys_in_rows(session, columns, {store.key(stat.name)}):
                 continue
             try:
-                if not _is_same(inner.stat(stat.name), stat):
+                if not _is_same(store.stat(stat.name), stat):
                     continue
-                inner.delete(stat.name)
+                store.delete(stat.name)
             except FileNotFound:  # another process sweeps, too
                 continue
         removed.append(stat.name)

@@ -64,6 +64,7 @@ MEMBERS = {
         "file",
         "raw_fs",
         "init_app",
+        "key",
         "ls",
         "move",
         "open",

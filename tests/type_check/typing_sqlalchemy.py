@@ -78,7 +78,7 @@ def change(session: Session, person: Person) -> None:
     picture = person.picture
     if picture is not None:
         print(picture.absolute_url())
-    person.picture = store.Provider("pictures").save(b"...", "me.jpg")
+    person.picture = store.save(b"...", "me.jpg", folder="pictures")
     person.picture = None
     # Without the cast, each of these is an error.
     person.picture = request.files["picture"]  # type: ignore[assignment]
@@ -98,12 +98,12 @@ def statements(session: Session, f: FileWrapper) -> FileWrapper | None:
 
 def clean(session: Session) -> Iterator[Stat]:
     """Find and remove what no row knows."""
-    provider = store.Provider()
     columns = [Person.picture, Person.report]
-    sweep(provider, session, columns, older_than=timedelta(days=2))
-    sweep(provider, session, [*columns, *columns_of(Base.metadata)])
-    yield from orphans(provider, session, columns)
-    orphans(provider, session, ["picture"])  # type: ignore[list-item]
+    sweep(store, session, columns, older_than=timedelta(days=2))
+    sweep(store.at("pictures"), session, [*columns, *columns_of(Base.metadata)])
+    sweep(scans, session, columns)
+    yield from orphans(store, session, columns)
+    orphans(store, session, ["picture"])  # type: ignore[list-item]
 
 
 StoredFile(store="scans")  # type: ignore[arg-type]

@@ -68,9 +68,7 @@ def create_app() -> Flask:
 @app.route("/upload", methods=["POST"])
 def upload() -> str:
     """The view of the first page."""
-    file = request.files.get("afile")
-    provider = store.Provider()
-    f = provider.save(file)
+    f = store.save(request.files.get("afile"))
     return f.absolute_url()
 
 

@@ -49,7 +49,6 @@ NO_VERBS = {
     "upload_url",
     # of a store with a folder
     "join",
-    "key",
     "relative_path",
 }
 
