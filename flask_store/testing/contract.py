@@ -176,6 +176,15 @@ class StoreContract:
         with open(reader, "rb") as pipe:
             assert store.save(pipe, filename="pipe.csv").read() == b"a,b"
 
+    @holds(Promise.CONTENT)
+    def test_folder_of_a_save(self, store: FsspecStore) -> None:
+        """It is below the destination, and made if it is missing."""
+        f = store.at("people").save(b"1", "a b.txt", folder="ann/2026")
+        assert f.key.startswith("people/ann/2026/a b")
+        assert f.key in store and store[f.key].read() == b"1"
+        assert f == store.at("people/ann/2026").file(f.filename)
+        assert "people/ann/b.txt" not in store
+
     @holds(Promise.ALL_OR_NOTHING)
     @pytest.mark.parametrize("file", [None, upload(b"", ""), upload(b"", None)])
     def test_no_file_is_a_client_error(
