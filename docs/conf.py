@@ -60,7 +60,10 @@ nitpick_ignore_regex += [
     )
 ]
 nitpick_ignore_regex += [
-    (r"py:class", r"File|TypeDecorator|.*\.(CheckT|ProviderT_co|StoredFile|Writable)")
+    (
+        r"py:class",
+        r"File|TypeDecorator|(.*\.)?ProviderT_co|.*\.(CheckT|StoredFile|Writable)",
+    )
 ]
 
 html_theme = "flask"

@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 
 
 class FileStore(t.Protocol):
-    """What a stored file, and the rest of the package, ask of a provider.
+    """What a stored file, and the rest of the package, ask of a store.
 
     It is :class:`~flask_store.stores.fsspec.FsspecStore`, which has the documentation
     of each, and can import what asks this of it.
@@ -84,7 +84,7 @@ class Reference(t.Protocol):
 
 
 class Owner(t.Protocol):
-    """What any provider has, also one that is no FsspecStore."""
+    """What any store has, also one that is no FsspecStore."""
 
     def relative_path(self, name: str) -> str: ...
     def at(self, destination: str | None) -> t.Self: ...
@@ -93,11 +93,11 @@ class Owner(t.Protocol):
 class FileWrapper:
     """A stored file. Making one does no I/O and does not need the file to exist.
 
-    ``str(f)`` is what belongs into a database; ``store.Provider().file(...)`` gives
-    the file back. Two wrappers of one file are equal.
+    ``str(f)`` is what belongs into a database; ``store.file(...)`` gives the
+    file back. Two wrappers of one file are equal.
 
-    :param filename: the file's name in the provider's destination.
-    :param provider: the provider that stored it.
+    :param filename: the file's name in the store's destination.
+    :param provider: the store that has it.
     :param upload: the upload that goes on in the background, if there is one.
     """
 
@@ -152,6 +152,11 @@ class FileWrapper:
         """
         assert self._reference is not None  # __init__ has set it otherwise
         return t.cast("FileStore", self._reference.find())
+
+    @property
+    def store(self) -> FileStore:
+        """The store that has the file. :attr:`provider` is its older spelling."""
+        return self.provider
 
     def __getstate__(self) -> dict[str, t.Any]:
         """What a pickle has of the file: its key, and the name of the application's

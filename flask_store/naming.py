@@ -116,22 +116,24 @@ def clean(filename: Name, folder: str = "", limit: int = MAX_KEY) -> str:
     return _fit(name or shortuuid.uuid() + extension, folder, limit)
 
 
-def clean_destination(destination: Name | None) -> str:
+def clean_destination(destination: Name | None, base: str = "") -> str:
     """Return the safe and portable form of a folder, without slashes at its ends.
 
     Each part is cleaned as :func:`clean` would. A part with nothing to read in it
     is an error, for a folder with a made-up name could never be found again.
 
-    :param destination: the folder, or ``None`` for the root of the store.
+    :param destination: the folder, or ``None`` for *base* itself.
+    :param base: the folder that it is in, which is clean; by default the root of the
+        store.
     :raises InvalidName: if a part is ``..`` or has nothing to read in it.
     """
     if not destination:
-        return ""
+        return base
     if not isinstance(destination, str):
         destination = text(destination, "destination")
     if _PLAIN.match(destination):
-        return destination
-    names = []
+        return f"{base}/{destination}" if base else destination
+    names = [base]
     for part in _SEPARATOR.split(destination):
         name, _ = _portable(part)
         if not name and part not in ("", "."):

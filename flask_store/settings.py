@@ -447,7 +447,7 @@ class Setting(t.NamedTuple):
     """One key.
 
     :param default: its value if the application does not set it. ``None`` means that
-        the provider or the storage has the default.
+        the class of the store, or the storage, has the default.
     :param help: one line that says what it is for.
     :param check: raises ValueError, as the functions of the kinds do.
     """
@@ -484,7 +484,7 @@ class Setting(t.NamedTuple):
 
 
 _ROWS = [
-    Setting("STORE_PROVIDER", CLASS, None, "The provider class."),
+    Setting("STORE_PROVIDER", CLASS, None, "The class of the store."),
     Setting("STORE_PATH", PATH, None, "Where the files go: a folder or a URL."),
     Setting("STORE_FSYNC", SWITCH, True, "Whether a save waits for the disk."),
     Setting("STORE_FILE_MODE", FILE_MODE, None, "The permissions of a file on disk."),
@@ -675,7 +675,7 @@ class Settings(Mapping[str, t.Any]):
 def slips(config: Mapping[str, t.Any], known: Iterable[str] = ()) -> list[str]:
     """Warnings, one for each key that looks like a setting but is not one.
 
-    :param known: more keys that are settings, of a custom provider.
+    :param known: more keys that are settings, of a custom store.
     """
     unknown = config.keys() - KEYS - {*known}
     names = [name for name in unknown if name.startswith("STORE_")]

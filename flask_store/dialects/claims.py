@@ -19,7 +19,7 @@ class Claim:
     """What one token allows.
 
     :param key: the one key. It carries a UUID, so that nothing else ever has it.
-    :param destination: that of the provider which made the token.
+    :param destination: that of the store which made the token.
     :param id: sets the token apart from all others.
     :param content_type: under which the file will be stored, whatever is sent.
     :param max_size: in bytes.

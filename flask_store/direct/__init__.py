@@ -22,7 +22,6 @@ from dataclasses import field
 from dataclasses import replace
 
 import shortuuid
-from flask import current_app
 
 from .. import media_types
 from .. import naming
@@ -38,6 +37,7 @@ from ..exceptions import VersionGone
 from ..exceptions import WrongType
 from ..http import links
 from ..http.presentation import essence
+from ..stores.application import sender
 from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import marks
@@ -173,8 +173,9 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
     claim, whole = read(store, token), store.at(None)
     if claim.destination != store.destination:
         raise BadLink(
-            f"This upload was made for the destination {claim.destination!r}, and is"
-            f" confirmed for {store.destination!r}. Use the same provider for both.",
+            f"This upload was made for the folder {claim.destination!r}, and is"
+            f" confirmed for {store.destination!r}. Pass the same folder to"
+            " presign_upload() and confirm().",
             claim.key,
         )
     if _is_there(whole, claim.mark):
@@ -188,8 +189,7 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
         raise BadLink(BUSY, claim.key) from exc
     f = whole.file(claim.key)
     # A receiver may raise. Nothing is undone then: the story of the token is over.
-    application = current_app._get_current_object()  # type: ignore[attr-defined]
-    signals.file_saved.send(application, file=f)
+    signals.file_saved.send(sender(), file=f)
     return f
 
 

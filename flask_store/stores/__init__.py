@@ -1,4 +1,4 @@
-"""The contract of a store: what every provider offers, without any I/O."""
+"""The contract of a store: what every one offers, without any I/O."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ URL_PREFIX = "/flaskstore"
 
 
 class BaseStore:
-    """What all providers inherit from. Override :meth:`save`, :meth:`exists` and
+    """What all stores inherit from. Override :meth:`save`, :meth:`exists` and
     :meth:`join` for a storage that fsspec does not know.
 
-    :param destination: the folder, inside the store, for what this provider saves; or a
+    :param destination: the folder, inside the store, for what this one saves; or a
         callable that gets what :meth:`save` is given, and returns the folder for it.
     :param config: a mapping with the ``STORE_`` settings; by default those of the
         current application. :class:`~flask_store.settings.Settings` are read and
@@ -48,7 +48,7 @@ class BaseStore:
     """
 
     #: Whether the application serves the files of this store, under ``"auto"``. A
-    #: provider that is no FsspecStore has to register a route of its own.
+    #: store that is no FsspecStore has to register a route of its own.
     register_route: bool = False
 
     #: The longest key that the storage takes, in bytes of UTF-8.
@@ -105,7 +105,7 @@ class BaseStore:
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
-        """Put the defaults of this provider into the application's configuration.
+        """Put the defaults of this class into the application's configuration.
 
         :param app: the application, at init.
         """
@@ -115,7 +115,7 @@ class BaseStore:
 
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
-        """The settings that this provider has a sensible value for."""
+        """The settings that this class has a sensible value for."""
         return {}
 
     @classmethod
@@ -218,25 +218,25 @@ class BaseStore:
         self._choice = choice
         del self.destination  # so that whoever asks for it gets an error
 
-    # -- what a provider has to say ------------------------------------------
+    # -- what a store has to say ---------------------------------------------
 
     def save(self, file: Upload | None) -> FileWrapper:
         """Store a file."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'save'.")
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file *name* in the provider's destination."""
+        """Whether there is a file *name* in the store's destination."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'exists'.")
 
     def join(self, *parts: str) -> str:
-        """The parts of a path as one path that the provider can use."""
+        """The parts of a path as one path that the store can use."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'join'.")
 
     def upload(self, name: naming.Name) -> BackgroundUpload | None:
         """The upload of a file that still goes on in the background."""
         return None
 
-    # -- names and addresses, of any provider --------------------------------
+    # -- names and addresses, of any store -----------------------------------
 
     def safe_filename(self, filename: naming.Name) -> str:
         """A name that is safe to use and, at this moment, free.

@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
-from flask import current_app
 from flask import Flask
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
@@ -52,6 +51,7 @@ from ..views import usage
 from ..views.listing import Listing
 from . import BaseStore
 from . import Destination
+from .application import sender
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
@@ -209,6 +209,7 @@ class FsspecStore(BaseStore):
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
         *,
+        folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> FileWrapper:
@@ -219,7 +220,7 @@ class FsspecStore(BaseStore):
             ``(b"...", "me.jpg")``. It is read from its start, and left open where it
             was.
         :param filename: the name to store it under, instead of the one that came
-            with the file. It is cleaned; folders belong into the destination.
+            with the file. It is cleaned, and a folder in it is left out: see *folder*.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
             short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces. By
             default what ``STORE_ON_CONFLICT`` says.
@@ -227,6 +228,9 @@ class FsspecStore(BaseStore):
             sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
             such as :class:`fsspec.callbacks.TqdmCallback`.
+        :param folder: the folder to store it in, such as ``"avatars/2026"``, below the
+            store's own destination. It is cleaned as the name is, and made if it is
+            missing.
         :param cache_control: the ``Cache-Control`` that the storage keeps with the
             file, such as ``"public, max-age=3600"``.
         :param metadata: names and values that the storage keeps with the file. The
@@ -237,6 +241,8 @@ class FsspecStore(BaseStore):
         :raises InvalidProperty: if it cannot keep them as they are; Flask answers with
             400.
         :raises FileExists: with ``on_conflict="error"``.
+        :raises InvalidName: if the folder leads out of the store; Flask answers with
+            400.
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
@@ -253,10 +259,13 @@ class FsspecStore(BaseStore):
             name = source.filename if filename is None else filename
             if name is None:
                 raise TypeError(NO_NAME)
-            if self._choice is None:
-                destination = self.destination
-            else:
-                destination = naming.clean_destination(self._choice(file))
+            destination = (
+                self.destination
+                if self._choice is None
+                else naming.clean_destination(self._choice(file))
+            )
+            if folder:
+                destination = naming.clean_destination(folder, destination)
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
             return self._save(source, key, on_conflict, content_type)
@@ -275,7 +284,7 @@ class FsspecStore(BaseStore):
         key, upload = self._store(files, source, key, on_conflict, content_type)
         stored = FileWrapper._of_key(key, self, upload)
         try:
-            signals.file_saved.send(_application(), file=stored)
+            signals.file_saved.send(sender(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
@@ -399,7 +408,7 @@ class FsspecStore(BaseStore):
     ) -> FileWrapper:
         """Copy a file to another key, which may lead into another folder.
 
-        :param target: the key of the copy, relative to this provider's destination. It
+        :param target: the key of the copy, relative to the store's destination. It
             is checked, and not cleaned as a name for :meth:`save` is: if a client chose
             it, pass it through ``safe_filename()`` first.
         :return: the copy; its key is the target unless that was taken.
@@ -510,7 +519,8 @@ class FsspecStore(BaseStore):
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        signals.file_deleted.send(_application(), file=FileWrapper._of_key(key, self))
+        file = FileWrapper._of_key(key, self)
+        signals.file_deleted.send(sender(), file=file)
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -681,9 +691,9 @@ class FsspecStore(BaseStore):
 
     def ls(self, prefix: naming.Name = "") -> Listing:
         """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
-        names are relative to the provider's destination.
+        names are relative to the store's destination.
 
-        :param prefix: the folder; by default the provider's destination.
+        :param prefix: the folder; by default the store's destination.
         :return: a listing that asks the storage while it is iterated over.
         """
         return Listing(self, prefix)
@@ -691,7 +701,7 @@ class FsspecStore(BaseStore):
     def usage(self, prefix: naming.Name = "", by: usage.By = "prefix") -> usage.Usage:
         """How much is stored, from the largest group to the smallest.
 
-        :param prefix: the folder; by default the provider's destination.
+        :param prefix: the folder; by default the store's destination.
         :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
         """
         return usage.measure(self.ls(prefix), by)
@@ -701,6 +711,9 @@ class FsspecStore(BaseStore):
 
     def __getitem__(self, name: naming.Name) -> FileWrapper:
         return self.file(name)
+
+    def __contains__(self, name: naming.Name) -> bool:
+        return self.exists(name)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.ls().names()
@@ -889,6 +902,7 @@ class FsspecStore(BaseStore):
         *,
         max_size: int,
         expires: int = 3600,
+        folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> DirectUpload:
@@ -898,6 +912,7 @@ class FsspecStore(BaseStore):
         :param content_type: by default what the name's extension says.
         :param max_size: in bytes.
         :param expires: in seconds, until when the upload has to be confirmed.
+        :param folder: the folder to store it in, as for :meth:`save`.
         :param cache_control: as for :meth:`save`. The browser can read it, and cannot
             change it.
         :param metadata: as for :meth:`save`. The browser can read it, and cannot change
@@ -906,16 +921,18 @@ class FsspecStore(BaseStore):
         """
         from .. import direct
 
+        store = self.at(naming.clean_destination(folder, self.destination))
         kept = self._described(NO_PROPERTIES, cache_control, metadata)
-        return direct.presign(self, filename, content_type, max_size, expires, kept)
+        return direct.presign(store, filename, content_type, max_size, expires, kept)
 
-    def confirm(self, token: str) -> FileWrapper:
+    def confirm(self, token: str, folder: naming.Name | None = None) -> FileWrapper:
         """Take over a file that a browser has sent, and publish it. This works once.
 
         Whatever cuts it off before it returns, it may be called again.
 
-        :param token: that of :meth:`presign_upload`, of a provider with the same
-            destination in the same application.
+        :param token: that of :meth:`presign_upload` in the same application.
+        :param folder: that of :meth:`presign_upload`. So a view takes over only what
+            another one has let a browser send into this folder.
         :raises AlreadyConfirmed: if it was confirmed before, by whichever process on
             whichever host.
         :raises BadLink: if the token is not good here, or has expired.
@@ -925,7 +942,8 @@ class FsspecStore(BaseStore):
         """
         from .. import direct
 
-        return direct.confirm(self, token)
+        destination = naming.clean_destination(folder, self.destination)
+        return direct.confirm(self.at(destination), token)
 
     def absolute_url(self, name: naming.Name) -> str:
         if self.signed_urls:
@@ -977,16 +995,11 @@ def _not_known(on_conflict: str) -> ValueError:
 def _store_of(file: FileWrapper) -> FsspecStore:
     """The store of a file that is to be copied.
 
-    :raises TypeError: if it is a provider of the application's own.
+    :raises TypeError: if it is a store of the application's own.
     """
     if isinstance(file.provider, FsspecStore):
         return file.provider
     raise TypeError(
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
-        " Save what its provider's open() gives."
+        " Save what its store's open() gives."
     )
-
-
-def _application() -> t.Any:
-    # The signal's receivers compare the sender itself, not the proxy.
-    return current_app._get_current_object() if current_app else None  # type: ignore

@@ -189,6 +189,15 @@ class StoreContract:
             store.save(upload(), **given)
         assert store.ls().names() == []
 
+    @holds(Promise.CONTENT)
+    def test_folder_of_a_save(self, store: FsspecStore) -> None:
+        """It is below the destination, and made if it is missing."""
+        f = store.at("people").save(b"1", "a b.txt", folder="ann/2026")
+        assert f.key.startswith("people/ann/2026/a b")
+        assert f.key in store and store[f.key].read() == b"1"
+        assert f == store.at("people/ann/2026").file(f.filename)
+        assert "people/ann/b.txt" not in store
+
     @holds(Promise.ALL_OR_NOTHING)
     @pytest.mark.parametrize("file", [None, upload(b"", ""), upload(b"", None)])
     def test_no_file_is_a_client_error(
@@ -510,7 +519,7 @@ class StoreContract:
 
     @holds(Promise.NEVER_OVERWRITES)
     def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:
-        """A FileWrapper is that file, also for a provider with a destination."""
+        """A FileWrapper is that file, also for a store with a destination."""
         inner = store.at("inner")
         f = inner.save(upload(b"content"))
         assert inner.copy(f, "b.txt").relative_path().startswith("inner/b")

@@ -20,6 +20,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
 import flask_store
+from flask_store import current_store
 from flask_store import FileWrapper
 from flask_store import NotConfiguredError
 from flask_store import Provider
@@ -93,9 +94,7 @@ def create_app() -> Flask:
 @app.route("/upload", methods=["POST"])
 def upload() -> str:
     """The view of the first page."""
-    file = request.files.get("afile")
-    provider = store.Provider()
-    f = provider.save(file)
+    f = store.save(request.files.get("afile"))
     return f.absolute_url()
 
 
@@ -207,6 +206,35 @@ def use_provider(mode: t.Literal["r", "rb"]) -> int:
         t.assert_type(group.name, str)
     provider.delete("me.jpg")
     return usage.size
+
+
+def use_store(mode: t.Literal["r", "rb"], f: FileWrapper) -> int:
+    """The store has the same verbs, with the same types."""
+    t.assert_type(store.save(request.files["afile"], folder="avatars"), FileWrapper)
+    t.assert_type(store.save(b"...", "me.jpg", on_conflict="error"), FileWrapper)
+    t.assert_type(store.put("2026/me.jpg", b"..."), FileWrapper)
+    t.assert_type(store.file("me.jpg"), FileWrapper)
+    t.assert_type(store["me.jpg"], FileWrapper)
+    t.assert_type("me.jpg" in store, bool)
+    t.assert_type(store.exists("me.jpg"), bool)
+    t.assert_type(store.read("me.jpg"), bytes)
+    t.assert_type(store.open("me.jpg"), t.IO[bytes])
+    t.assert_type(store.open("me.jpg", "r"), t.IO[str])
+    t.assert_type(store.open("me.jpg", mode=mode), t.IO[bytes] | t.IO[str])
+    t.assert_type(list(store.stream("me.jpg", 0, 10)), list[bytes])
+    t.assert_type(store.copy("me.jpg", "old/me.jpg"), FileWrapper)
+    t.assert_type(store.move(f, "you.jpg", on_conflict="error"), FileWrapper)
+    t.assert_type(store.signed_url("me.jpg", 60, download_as="you.jpg"), str)
+    t.assert_type(store.uri, str)
+    t.assert_type(store.storage_options, dict[str, t.Any])
+    t.assert_type(store.at("avatars"), FsspecStore)
+    for found in store.ls("avatars"):
+        t.assert_type(found, Stat)
+    token = store.presign_upload("me.mp4", max_size=9, folder="films").token
+    t.assert_type(store.confirm(token, folder="films"), FileWrapper)
+    t.assert_type(current_store.save(b"...", "me.jpg"), FileWrapper)
+    store.delete("me.jpg")
+    return store.usage(by="type").size
 
 
 def wait_for_upload(f: FileWrapper) -> bool:
@@ -321,7 +349,14 @@ def wrong(f: FileWrapper, path: pathlib.Path) -> None:
     f.absolute_url.startswith("/")  # type: ignore[attr-defined]
     f.size = 1  # type: ignore[misc]
     store.Provider(location="avatars")  # type: ignore[call-arg]
-    store.save(path)  # type: ignore[attr-defined]
     len(provider.ls())  # type: ignore[arg-type]
     for _ in provider:  # type: ignore[misc]
+        pass
+    store.save(path, on_conflict="replace")  # type: ignore[arg-type]
+    store.save(io.StringIO("text"), "a.txt")  # type: ignore[arg-type]
+    store.open("me.jpg", "w")  # type: ignore[call-overload]
+    store.presign_upload("me.jpg")  # type: ignore[call-arg]
+    store.saev(path)  # type: ignore[attr-defined]
+    store.from_url("uploads")  # type: ignore[attr-defined]
+    for _ in store:  # type: ignore[misc]
         pass
