@@ -36,7 +36,7 @@ NO_VERBS = {
     "background",
     "in_greenlets",
     "longest_key",
-    "on_conflict",
+    "destination",
     "register_route",
     "REQUIRED_CONFIGURATION",
     # what the package asks
