@@ -444,6 +444,9 @@ def test_link_is_what_googles_own_library_signs(
         _request_timestamp="20260501T120000Z",
     )
     assert link == expected
+    link = store.dialect.sign("ü/a ~1.txt", period, said, kind, method, "17")
+    assert "&generation=17&" in str(link) and link != expected
+    assert "generation=17" in store.signed_url("a.txt", version_id="17")
     assert store.signed_url("a.txt") == store.signed_url("a.txt")
 
 
