@@ -36,8 +36,6 @@ from .drafts import Draft
 if t.TYPE_CHECKING:
     import datetime as dt
 
-    from ..dialects import Stat
-
 #: What fsspec calls a way to write, and what the store calls it.
 CONFLICTS: t.Final = {"overwrite": "overwrite", "create": "error"}
 #: The modes of a file that is written.
@@ -50,11 +48,26 @@ NOT_A_MODE = (
 )
 
 
+class Described(t.Protocol):
+    """What a listing and a look at a file tell of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def modified(self) -> dt.datetime | None: ...
+    @property
+    def etag(self) -> str | None: ...
+    @property
+    def content_type(self) -> str: ...
+
+
 class Storing(FileStore, Receiver, t.Protocol):
     """A store, as its filesystem uses it. It is
     :class:`~flask_store.stores.fsspec.FsspecStore`."""
 
-    def ls(self, prefix: str = "") -> t.Iterable[Stat]: ...
+    def ls(self, prefix: str = "") -> t.Iterable[Described]: ...
     def copy(self, source: str, target: str, on_conflict: t.Any) -> FileWrapper: ...
     def move(self, source: str, target: str, on_conflict: t.Any) -> FileWrapper: ...
     def _new(
@@ -200,7 +213,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # -- looking -------------------------------------------------------------
 
-    def _below(self, folder: str) -> Iterator[Stat]:
+    def _below(self, folder: str) -> Iterator[Described]:
         """The files below a folder."""
         yield from self.store.ls(folder)
 
@@ -566,7 +579,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         raise FileNotFound(f"There is no folder {quoted(path)}.", path)
 
 
-def _described(stat: Stat) -> dict[str, t.Any]:
+def _described(stat: Described) -> dict[str, t.Any]:
     """What fsspec calls an info, of a file."""
     return {
         "name": stat.name,
