@@ -18,6 +18,7 @@ from flask_store.stores.filesystem import StoreFileSystem
 from flask_store.stores.fsspec import FsspecStore
 from tests.support.protocol_rows import sftp
 from tests.support.protocol_servers import Place
+from tests.support.proxy import Proxy
 from tests.support.server_contract import started
 from tests.support.servers import S3Server
 
@@ -110,3 +111,40 @@ class TestSFTP(ServerSuite):
     def store(self, sftp_place: Place) -> FsspecStore:
         """An empty folder on the server."""
         return FsspecStore.from_url(sftp_place.new(), **sftp_place.options)
+
+
+def test_requests(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> None:
+    """Each method makes the requests that the store makes, and no others."""
+    with Proxy(seaweedfs_server.endpoint_url) as proxy:
+        store = FsspecStore.from_url(
+            f"s3://{seaweedfs_bucket}/files",
+            endpoint_url=proxy.endpoint_url,
+            key=seaweedfs_server.access_key,
+            secret=seaweedfs_server.secret_key,
+        )
+        store.save(b"warm", "warm.txt")
+        store.exists("no.txt")  # the first 404 is looked into
+        fs = store.fs
+
+        def write() -> None:
+            with fs.open("x/a.bin", "wb") as file:
+                file.write(b"x")
+
+        def create() -> None:
+            with store.create("x/b.bin") as out:
+                out.write(b"x" * 600_000)
+
+        uses: list[tuple[t.Callable[[], object], list[str]]] = [
+            (write, ["PUT"]),
+            (create, ["PUT"]),
+            (lambda: fs.pipe_file("x/c.bin", b"x", mode="create"), ["PUT"]),
+            (lambda: fs.cat_file("x/b.bin"), ["GET"]),
+            (lambda: fs.cat_file("x/b.bin", 5, 10), ["GET"]),
+            (lambda: fs.info("x/a.bin"), ["HEAD"]),
+            (lambda: fs.isdir("x"), ["HEAD", "GET"]),
+            (lambda: fs.find(""), ["GET"]),
+        ]
+        for use, expected in uses:
+            proxy.requests.clear()
+            use()
+            assert [request.method for request in proxy.requests] == expected

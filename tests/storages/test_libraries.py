@@ -30,8 +30,6 @@ import zarr
 from obstore.store import from_url
 from PIL import Image
 
-from flask_store.exceptions import NotConfiguredError
-from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
 from tests.support.protocol_rows import ROWS
 from tests.support.server_contract import started
@@ -302,17 +300,3 @@ def test_object_store(row: str) -> None:
             assert store.read("x.bin") == b"123"
             with pytest.raises(obstore.exceptions.AlreadyExistsError):
                 obstore.put(other, "x.bin", b"1234", mode="create")
-
-
-def test_no_object_store() -> None:
-    """Where the crate has no words for it, the error says what to do instead."""
-    for url, options in [
-        ("memory://x", {}),
-        ("ftp://127.0.0.1/x", {}),
-        ("gs://bucket", {"token": "ya29.token"}),
-        ("abfs://photos", {"account_name": "a", "credential": object()}),
-        ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine", {}),
-    ]:
-        store = FsspecStore.from_url(url, **options)
-        with pytest.raises((NotConfiguredError, StoreError), match="object_store"):
-            _ = store.object_store_options
