@@ -25,6 +25,7 @@ from fsspec.utils import tokenize
 
 from ..exceptions import FileExists
 from ..exceptions import FileNotFound
+from ..exceptions import InvalidName
 from ..files import FileStore
 from ..files import FileWrapper
 from ..naming import quoted
@@ -540,8 +541,14 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
         :param path: one, or several, or a pattern.
         :param recursive: whether to delete all files of a folder, too.
+        :raises InvalidName: for the root, which would be the whole store.
         """
         for found in self.expand_path(path):
+            if not found:
+                raise InvalidName(
+                    "rm() does not delete the root, which has all files. Delete what is"
+                    " in it: rm(fs.ls('', detail=False), recursive=True)."
+                )
             names = self.find(found, maxdepth) if recursive else [found]
             for name in names or [found]:
                 self.rm_file(name)

@@ -355,7 +355,14 @@ def test_deleting(fs: StoreFileSystem) -> None:
         fs.rm("no")
     with pytest.raises(FileNotFoundError):
         fs.rm("no", recursive=True)
+    for root in ("", "/", "flaskstore://"):
+        with pytest.raises(InvalidName, match="root"):
+            fs.rm(root, recursive=True)
+    assert fs.find("") == ["xy/d.txt"]
     fs.rm("xy/*")
+    assert fs.find("") == []
+    fs.pipe({"a/b": b"", "c": b""})
+    fs.rm(fs.ls("", detail=False), recursive=True)
     assert fs.find("") == []
 
 
