@@ -20,11 +20,13 @@ from flask_store.exceptions import InvalidName
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreFull
+from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import WrongType
 from flask_store.stores.drafts import Draft
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.testing import Hangup
 from flask_store.uploads.disk import Unnamed
+from tests.support.servers import _free_ports
 
 #: More than a draft keeps in memory.
 LARGE = 3_000_000
@@ -271,6 +273,16 @@ def test_full_disk(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> N
                 with pytest.raises(StoreFull):
                     out.write(b"x" * LARGE)
     assert list(tmp_path.glob("a*")) == []
+
+
+def test_dead_server() -> None:
+    """The end of the block says so, and out.file that nothing is stored."""
+    (port,) = _free_ports(1)
+    store = FsspecStore.from_url(f"ftp://127.0.0.1:{port}/x")
+    with pytest.raises(StoreUnavailable), store.create("a.bin") as out:
+        out.write(b"x" * LARGE)
+    with pytest.raises(StoreError, match="not stored"):
+        _ = out.file
 
 
 def test_is_a_draft(store: FsspecStore) -> None:
