@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import typing as t
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from .. import media_types
@@ -20,6 +20,8 @@ from . import Dialect
 from . import Fetched
 from . import Location
 from . import Mode
+from . import NotByStorage
+from . import Original
 from . import PAGE
 from . import Span
 from . import Stat
@@ -68,10 +70,14 @@ class Page(t.NamedTuple):
 
 @dataclass
 class Staged:
-    """An upload that can be read again, and the token of its save."""
+    """An upload that can be read again, and the token of its save.
+
+    :param original: the stored object that it is, if it is one to be copied.
+    """
 
     source: Source
     token: str
+    original: Original | None = None
 
 
 class ObjectDialect(Dialect):
@@ -115,6 +121,8 @@ class ObjectDialect(Dialect):
     bucket_setting: t.ClassVar[str] = "STORE_PATH"
     #: The largest file that a form may send, in bytes, if there is a limit.
     largest_form: t.ClassVar[int | None] = None
+    #: Whether the storage copies objects by itself, as far as it is known.
+    copies: bool = True
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
@@ -176,27 +184,39 @@ class ObjectDialect(Dialect):
         raise NotImplementedError
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        original: Original,
+        target: str,
+        content_type: str,
+        token: str,
+        new: bool,
     ) -> Stat | None:
-        """Copy an object within the bucket. The copy is stored as :meth:`put` would
-        store it, with the same settings.
+        """Copy an object of this bucket, or another one that the same credentials
+        open, by the storage. The copy is stored as :meth:`put` would store it, with the
+        same settings, and otherwise as the original is.
 
-        :param content_type: of the original, and of the copy.
-        :param etag: of the version to copy, and no other one.
+        :param original: the version to copy, and no other one, with the properties of
+            the copy. :meth:`place_of` tells where it is.
+        :param target: the name of the copy.
+        :param token: of the copy; see :meth:`put`.
         :param new: whether the target has to be free, in one step.
         :return: the copy, if the answer tells of it.
         :raises FileExistsError: if one of the two conditions is not met.
         :raises FileNotFoundError: if there is no such object to copy.
+        :raises NotByStorage: if the storage does not copy, or not this object.
         """
-        raise NotImplementedError
+        raise NotByStorage
 
-    def can_copy(self, source: str, new: bool) -> bool:
-        """Whether :meth:`copy` keeps its conditions. If not, a copy goes through this
-        process.
+    def can_copy(self) -> bool:
+        """Whether :meth:`copy` refuses a target that is taken, in one step. If not, a
+        copy with a name that has to be free goes through this process."""
+        return True
 
-        :param source: an object to try it with.
-        """
-        return False
+    @staticmethod
+    def place_of(original: Original) -> tuple[str, str]:
+        """The bucket of an object that is to be copied, and its name there."""
+        theirs: ObjectDialect = original.dialect
+        return theirs.bucket, theirs.absolute_path(original.found.name)
 
     def form(
         self, fields: dict[str, str], conditions: list[t.Any], expires: int
@@ -242,6 +262,7 @@ class ObjectDialect(Dialect):
         checksum: str | None = None,
         token: str | None = None,
         properties: Properties = NO_PROPERTIES,
+        kept: t.Mapping[str, t.Any] | None = None,
     ) -> Stat:
         """What is known of an object, under its key.
 
@@ -249,6 +270,7 @@ class ObjectDialect(Dialect):
         :param etag: with quotes or without.
         :param content_type: as stored; by default what the name suggests.
         :param properties: what else the storage keeps beside it.
+        :param kept: how the storage keeps it; see :attr:`.Stat.kept`.
         """
         key = name[len(self._prefix) + 1 :] if self._prefix else name
         return Stat(
@@ -258,7 +280,7 @@ class ObjectDialect(Dialect):
             etag.strip('"') if etag else None,
             content_type or media_types.content_type(key),
             checksum,
-        ).keeping(token, properties)
+        ).keeping(token, properties, kept)
 
     def no_bucket(self) -> NotConfiguredError:
         """The error for a bucket that is not there."""
@@ -315,13 +337,20 @@ class ObjectDialect(Dialect):
                     break
                 except FileNotFoundError:
                     continue
+            else:
+                if staged.original is not None:
+                    raise version_gone(staged.original.found.name)
         finally:
             del self._under_way[mine]
         raise FileExistsError(key)
 
     def _put(self, staged: Staged, name: str, content_type: str, new: bool) -> None:
+        original, token = staged.original, staged.token
         try:
-            self.put(name, staged.source, content_type, staged.token, new)
+            if original is None:
+                self.put(name, staged.source, content_type, token, new)
+            else:
+                self._copy_to(name, original, content_type, token, new)
         except self.unsure:
             # The storage did not answer, and may have the object all the same.
             if staged.source.error is not None or not self._is_stored(staged, name):
@@ -353,25 +382,41 @@ class ObjectDialect(Dialect):
             body.close()
         return True
 
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        source, target = map(self.absolute_path, (claim.staged, claim.key))
-        new = self.exclusive(Staged(Source(io.BytesIO(), None), ""))
-        if not self.can_copy(source, new):
-            super().adopt(claim, staged)
-            return
-        path = self.path(claim.key)
-        if not new and self._is_there(path):
-            raise FileExistsError(claim.key)
+    # -- copying -------------------------------------------------------------
+
+    def cp_file(self, original: Original) -> AbstractContextManager[Staged]:
+        # Without its ETag the storage could copy another version.
+        if not self.copies or original.found.etag is None:
+            raise NotByStorage
+        return nullcontext(Staged(original, original.token, original))
+
+    def _copy_to(
+        self,
+        name: str,
+        original: Original,
+        content_type: str,
+        token: str,
+        new: bool,
+    ) -> None:
+        """Let the storage copy an object, and look whether the copy is whole."""
+        if new and not self.can_copy():
+            raise NotByStorage
         try:
-            etag = staged.etag or ""
-            copy = self.copy(source, target, claim.content_type, etag, new)
-        except FileExistsError:
-            # One of the two conditions, and not every server says which.
-            if self._is_there(path):
-                raise FileExistsError(claim.key) from None
-            raise version_gone(claim.key) from None
-        if copy is None or not copy.holds(staged):
-            self._check_copy(claim, staged)
+            copied = self.copy(original, name, content_type, token, new)
+        except FileExistsError as exc:
+            if new:  # one of the two conditions, and not every server says which
+                raise
+            raise version_gone(original.found.name) from exc
+        except FileNotFoundError as exc:
+            raise NotByStorage from exc
+        try:
+            copied = copied or self.head(name)
+        except FileNotFoundError as exc:
+            raise NoAnswer("it does not have the copy that it has made") from exc
+        # Another copy than this one has replaced it, if it has another token.
+        if copied.token in (None, token) and not copied.holds(original.found):
+            self.remove(name)
+            raise NoAnswer(f"it has not copied all of {naming.quoted(name)}")
 
     def _is_there(self, path: str) -> bool:
         try:

@@ -8,8 +8,13 @@ import logging
 import operator
 import os
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import closing
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
@@ -26,6 +31,8 @@ from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Files
 from ..dialects import Hold
+from ..dialects import NotByStorage
+from ..dialects import Original
 from ..dialects import part
 from ..dialects import Span
 from ..dialects import Stat
@@ -44,7 +51,6 @@ from ..uploads import open_source
 from ..uploads import Upload
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
-from ..uploads.source import Streamed
 from ..views import usage
 from ..views.listing import Listing
 from . import BaseStore
@@ -60,6 +66,9 @@ if t.TYPE_CHECKING:
     from ..http.links import Method
 
 logger = logging.getLogger(__name__)
+
+#: How a source is staged, and the files that it is staged for.
+Way: t.TypeAlias = tuple[Files, Callable[[t.Any], AbstractContextManager[t.Any]]]
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
@@ -230,20 +239,33 @@ class FsspecStore(BaseStore):
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
+        ways: Sequence[Way] = (),
     ) -> FileWrapper:
-        """Store an upload, and send the signal."""
+        """Store an upload, and send the signal.
+
+        :param ways: by which the storage itself may do so, the first one first.
+        """
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
-        files = self.incoming if on_conflict == "rename" else self.files
-        key, upload = self._store(files, source, key, on_conflict, content_type)
+        usual = self.incoming if on_conflict == "rename" else self.files
+        for files, stage in (*ways, (usual, usual.stage)):
+            try:
+                key, upload = self._store(
+                    files, stage, source, key, on_conflict, content_type
+                )
+                break
+            except NotByStorage:
+                pass
         stored = FileWrapper._of_key(key, self, upload)
         try:
             signals.file_saved.send(_application(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
-            if on_conflict != "overwrite":
-                with suppress(StoreError, OSError):
+            with suppress(StoreError, OSError):
+                if isinstance(source, Original) and source.renamed:
+                    self._move_back(source, stored)
+                elif on_conflict != "overwrite":
                     stored.delete()
             raise
         return stored
@@ -257,6 +279,7 @@ class FsspecStore(BaseStore):
     def _store(
         self,
         files: Files,
+        stage: Callable[[t.Any], AbstractContextManager[t.Any]],
         source: Source,
         key: str,
         on_conflict: OnConflict,
@@ -264,6 +287,7 @@ class FsspecStore(BaseStore):
     ) -> tuple[str, BackgroundUpload | None]:
         """Publish under *key* or, if it is taken, under a name of its own.
 
+        :param stage: makes of the source what :meth:`.Files.put_file` takes.
         :return: the name, and what is still to be done.
         """
         coding = source.properties.content_encoding
@@ -277,7 +301,7 @@ class FsspecStore(BaseStore):
             )
         kind = _checked_type(content_type, key) if content_type else ""
         kind = kind or media_types.content_type(key)
-        with self.dialect.explained(key, source), files.stage(source) as staged:
+        with self.dialect.explained(key, source), stage(source) as staged:
             if on_conflict == "overwrite":
                 return key, files.put_file(staged, key, kind, "overwrite")
             if not files.exclusive(staged):
@@ -328,7 +352,8 @@ class FsspecStore(BaseStore):
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, key)
-            self._store(self.files, source, key, on_conflict, content_type)
+            files = self.files
+            self._store(files, files.stage, source, key, on_conflict, content_type)
         return FileWrapper._of_key(key, self)
 
     def copy(
@@ -357,17 +382,40 @@ class FsspecStore(BaseStore):
         return self._copy(old, old.stat(), target, on_conflict)
 
     def _copy(
-        self, old: FileWrapper, found: Stat, target: str, on_conflict: OnConflict
+        self,
+        old: FileWrapper,
+        found: Stat,
+        target: str,
+        on_conflict: OnConflict,
     ) -> FileWrapper:
         """Copy the version of a file that *found* describes, all of it or nothing.
 
         :param target: the whole key.
         """
+        with self._original(old, found) as original:
+            return self._save_original(original, target, on_conflict, moves=False)
+
+    @contextmanager
+    def _original(self, old: FileWrapper, found: Stat) -> Iterator[Original]:
+        """The version of a file that *found* describes, as an upload."""
         theirs = _store_of(old)
-        with theirs._open_version(found) as file, open_source(file) as source:
-            source.properties = found.properties
-            content_type = _type_of_copy(found, target)
-            return self._save(source, target, on_conflict, content_type)
+        with theirs.dialect.explained(old.key):
+            dialect = theirs.files.stored_by(old.key)
+        read = partial(theirs.stream_version, found, 0, found.size)
+        original = Original(found, dialect, read)
+        with closing(original.stream):
+            yield original
+
+    def _save_original(
+        self, original: Original, target: str, on_conflict: OnConflict, moves: bool
+    ) -> FileWrapper:
+        """Save a stored file under another key: by the storage if it can."""
+        files, ways = self.files, []
+        if original.dialect is not None and self.dialect.shares(original.dialect):
+            ways = [(files, files.mv)] if moves else []
+            ways.append((files, files.cp_file))
+        content_type = _type_of_copy(original.found, target)
+        return self._save(original, target, on_conflict, content_type, ways)
 
     def move(
         self,
@@ -375,12 +423,13 @@ class FsspecStore(BaseStore):
         target: naming.Name,
         on_conflict: OnConflict = "rename",
     ) -> FileWrapper:
-        """Copy a file to another key and then delete it under the old one.
+        """Give a file another key: by a rename of the storage, or else by a copy and
+        the deletion of the old file.
 
-        The old name is deleted only when the copy is there with the same size and,
-        where the storage tells one, the same checksum. Where both names turn out to
-        mean one file, nothing is deleted: two spellings on a disk that ignores case,
-        or a link within the store.
+        After a copy the old name is deleted only when the copy is there with the same
+        size and, where the storage tells one, the same checksum. Where both names turn
+        out to mean one file, nothing is deleted: two spellings on a disk that ignores
+        case, or a link within the store.
 
         :param target: the new key, as for :meth:`copy`.
         :return: the file under its new key, which is the target unless that was taken.
@@ -395,16 +444,20 @@ class FsspecStore(BaseStore):
             old.stat()
             return old
         with _store_of(old).files.hold(old.key) as hold:
-            before = old.stat()
-            new = self._copy(old, before, target, on_conflict)
+            with self._original(old, old.stat()) as original:
+                new = self._save_original(original, target, on_conflict, moves=True)
             if new != old:
-                self._delete_moved(old, before, new, hold)
+                self._delete_moved(old, original, new, hold)
         return new
 
     def _delete_moved(
-        self, old: FileWrapper, before: Stat, new: FileWrapper, hold: Hold
+        self, old: FileWrapper, original: Original, new: FileWrapper, hold: Hold
     ) -> None:
         """Delete a file that has been copied, if its copy is another file."""
+        before = original.found
+        if original.renamed:
+            _tell_deleted(old)
+            return
         copied, after = new.stat(), old.stat()
         if not copied.holds(before):
             raise StoreError(
@@ -413,7 +466,7 @@ class FsspecStore(BaseStore):
                 f" {before.size}. Nothing was deleted. Delete the copy, and try again.",
                 old.key,
             )
-        if self._is_one_file(old, after, new, copied):
+        if not original.linked and self._is_one_file(old, after, new, copied):
             return
         if after.version != before.version:
             raise StoreError(
@@ -422,6 +475,14 @@ class FsspecStore(BaseStore):
                 old.key,
             )
         _store_of(old)._delete(old.key, hold)
+
+    def _move_back(self, original: Original, new: FileWrapper) -> None:
+        """Give a file its old name again, if that is still free."""
+        key, theirs = original.found.name, original.dialect
+        moved = Original(new.stat(), self.dialect, tuple)
+        with theirs.explained(key), theirs.mv(moved) as staged:
+            mode = "create" if theirs.exclusive(staged) else "overwrite"
+            theirs.put_file(staged, key, moved.found.content_type, mode)
 
     def _is_one_file(
         self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
@@ -448,7 +509,7 @@ class FsspecStore(BaseStore):
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        signals.file_deleted.send(_application(), file=FileWrapper._of_key(key, self))
+        _tell_deleted(FileWrapper._of_key(key, self))
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -555,16 +616,6 @@ class FsspecStore(BaseStore):
         if fetched is None or fetched.found.size != found.size:
             raise version_gone(key)
         return t.cast("Iterator[bytes]", fetched.body)
-
-    def _open_version(self, found: Stat) -> t.IO[bytes]:
-        """The version of a file that *found* describes, to be read once, from its
-        start to its end.
-
-        :param found: what :meth:`stat` said.
-        :raises VersionGone: if the file has been replaced since.
-        """
-        stream = self.stream_version(found, 0, found.size)
-        return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
 
     def fetch(self, name: naming.Name, span: Span | None = None) -> Fetched | None:
         """What :meth:`stat` says, and the file, opened.
@@ -848,6 +899,10 @@ def _store_of(file: FileWrapper) -> FsspecStore:
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
         " Save what its provider's open() gives."
     )
+
+
+def _tell_deleted(file: FileWrapper) -> None:
+    signals.file_deleted.send(_application(), file=file)
 
 
 def _application() -> t.Any:

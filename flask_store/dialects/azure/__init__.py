@@ -35,6 +35,8 @@ from ...uploads.source import Window
 from .. import Fetched
 from .. import Limits
 from .. import Location
+from .. import NotByStorage
+from .. import Original
 from .. import Span
 from .. import Stat
 from ..errors import NoAnswer
@@ -45,6 +47,7 @@ from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
 from ..statuses import refusal
+from ..statuses import UNABLE
 from ..tls import Trust
 from ..tries import Tries
 from .http import download
@@ -187,24 +190,34 @@ class AzureDialect(ObjectDialect):
                 raise NoAnswer("it has no ETag")
             return
 
-    def can_copy(self, source: str, new: bool) -> bool:
-        return True
-
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        original: Original,
+        target: str,
+        content_type: str,
+        token: str,
+        new: bool,
     ) -> None:
-        container = self.fs.service_client.get_container_client(self.bucket)
+        bucket, name = self.place_of(original)
+        found, kept = original.found, dict(original.found.kept)
+        conditions = {"match_condition": MatchConditions.IfMissing} if new else {}
         try:
+            if kept.pop("tag_count", None):
+                kept["tags"] = original.dialect._ask(name, "get_blob_tags")
             reply = self._ask(
                 target,
                 "start_copy_from_url",
                 # With a shared access signature, if the account is opened with one.
-                container.get_blob_client(source).url,
-                source_etag=f'"{etag}"',
+                self.fs.service_client.get_blob_client(bucket, name).url,
+                metadata={**_named(original.properties.metadata), TOKEN: token},
+                source_etag=f'"{found.etag}"',
                 source_match_condition=MatchConditions.IfNotModified,
-                match_condition=MatchConditions.IfMissing,
+                **conditions,
+                **kept,
             )
         except azure.HttpResponseError as exc:
+            if exc.status_code in UNABLE:
+                raise NotByStorage from exc
             if exc.status_code not in (409, 412):
                 raise
             try:
@@ -214,6 +227,19 @@ class AzureDialect(ObjectDialect):
             raise FileExistsError(target) from exc
         if reply.get("copy_status") != "success":
             self._await_copy(target)
+        if content_type != found.content_type:
+            self._set_type(target, content_type, original)
+
+    def _set_type(self, name: str, content_type: str, original: Original) -> None:
+        """Give a copy another type than the original has, which Copy Blob cannot."""
+        checksum = original.found.checksum or ""
+        md5 = bytes.fromhex(checksum.removeprefix("md5:")) or None
+        settings = ContentSettings(
+            content_type=content_type,
+            content_md5=md5,
+            **original.properties.named,
+        )
+        self._ask(name, "set_http_headers", settings)
 
     def _await_copy(self, name: str) -> None:
         """Wait for a copy that the service goes on with after its answer ("Copy Blob").
@@ -269,6 +295,7 @@ class AzureDialect(ObjectDialect):
             _md5(settings.content_md5),
             _metadata(blob).get(TOKEN),
             Properties.stored(vars(settings), _own(blob.metadata)),
+            _kept(blob),
         )
 
     def get(
@@ -453,6 +480,13 @@ def _is_folder(found: t.Any) -> bool:
 def _metadata(found: t.Any) -> dict[str, str]:
     # They are headers, of which something in between may change the case.
     return {name.lower(): value for name, value in (found.metadata or {}).items()}
+
+
+def _kept(found: t.Any) -> dict[str, t.Any]:
+    """How many tags a blob has, and its tier, if that is not the account's."""
+    tier = None if found.blob_tier_inferred else found.blob_tier
+    kept = {"tag_count": found.tag_count, "standard_blob_tier": tier}
+    return {name: value for name, value in kept.items() if value}
 
 
 def _own(metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:
