@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import typing as t
 from collections.abc import Iterator
@@ -9,6 +11,8 @@ from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
 from dataclasses import dataclass
+
+import shortuuid
 
 from .. import media_types
 from .. import naming
@@ -38,6 +42,8 @@ if t.TYPE_CHECKING:
 
     from ..http.links import Period
     from .claims import Claim
+
+logger = logging.getLogger(__name__)
 
 #: The metadata by which a save knows its own object again.
 TOKEN = "flask-store-token"
@@ -129,6 +135,8 @@ class ObjectDialect(Dialect):
         self.bucket, self._prefix = self.split_root(self.root)
         # What limits a key limits the name of an object, of which the prefix is a part.
         self.longest_key = naming.MAX_KEY - len(self.absolute_path("").encode())
+        #: Whether a copy refuses a name that is taken, if it is known.
+        self._conditional_copies: bool | None = None
         #: Whether a request has found the bucket, so that a 404 is about an object.
         self._bucket_seen = False
         #: The names that this process (or its parent, before it forked) is creating.
@@ -208,9 +216,15 @@ class ObjectDialect(Dialect):
         raise NotByStorage
 
     def can_copy(self) -> bool:
-        """Whether :meth:`copy` refuses a target that is taken, in one step. If not, a
-        copy with a name that has to be free goes through this process."""
-        return True
+        """Whether :meth:`copy` refuses a target that is taken. If not, a copy whose
+        name has to be free goes through this process.
+
+        Some servers know the condition only for what is uploaded, so that a copy onto a
+        name that is taken is tried, once in each process.
+        """
+        if self._conditional_copies is None:
+            self._conditional_copies = self._refuses_copies()
+        return self._conditional_copies
 
     @staticmethod
     def place_of(original: Original) -> tuple[str, str]:
@@ -417,6 +431,42 @@ class ObjectDialect(Dialect):
         if copied.token in (None, token) and not copied.holds(original.found):
             self.remove(name)
             raise NoAnswer(f"it has not copied all of {naming.quoted(name)}")
+
+    def _refuses_copies(self) -> bool:
+        """Whether a copy onto a name that is taken is refused."""
+        with self._probes(2) as (source, taken):
+            for name in (source, taken):
+                with self.body(Source(io.BytesIO(b"probe"), None)) as body:
+                    self.put(name, body, "text/plain", shortuuid.uuid(), False)
+            original = Original(self.head(source), self, tuple)
+            try:
+                self.copy(original, taken, "text/plain", original.token, True)
+            except FileExistsError:
+                return True
+            except NotByStorage:
+                return False
+            return False
+
+    @contextmanager
+    def _probes(self, count: int) -> Iterator[list[str]]:
+        """The names of tiny private objects, which are removed at the end."""
+        keys = [f"{naming.STAGING}/probe-{shortuuid.uuid()}" for _ in range(count)]
+        names = [self.absolute_path(key) for key in keys]
+        try:
+            yield names
+        except TimeoutError:
+            raise  # whoever asks a silent server again waits again; sweep has the rest
+        except BaseException:
+            self._remove_probes(names)
+            raise
+        self._remove_probes(names)
+
+    def _remove_probes(self, names: list[str]) -> None:
+        for name in names:
+            try:
+                self.remove(name)
+            except Exception as exc:  # keys that may only write are a good habit
+                logger.warning("The tiny object %s is not deleted: %s", name, exc)
 
     def _is_there(self, path: str) -> bool:
         try:

@@ -230,6 +230,9 @@ class AzureDialect(ObjectDialect):
         if content_type != found.content_type:
             self._set_type(target, content_type, original)
 
+    def can_copy(self) -> bool:
+        return True  # as documented: "Copy Blob"
+
     def _set_type(self, name: str, content_type: str, original: Original) -> None:
         """Give a copy another type than the original has, which Copy Blob cannot."""
         checksum = original.found.checksum or ""

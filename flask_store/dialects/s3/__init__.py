@@ -22,7 +22,6 @@ import fsspec
 import shortuuid
 from werkzeug.http import parse_date
 
-from ... import naming
 from ...concurrency.greenlets import may_wait
 from ...concurrency.greenlets import patched
 from ...exceptions import NotConfiguredError
@@ -116,7 +115,6 @@ class S3Dialect(ObjectDialect):
         options = dict(location.options)
         #: Whether the server honours If-None-Match; ``"auto"`` finds out.
         self.conditional: bool | str = options.pop("conditional_writes", "auto")
-        self._conditional_copies: bool | None = None
         public_url = options.pop("public_endpoint_url", None)
         super().__init__(dataclasses.replace(location, options=options))
         #: Where the bucket is, and who asks for it.
@@ -304,6 +302,8 @@ class S3Dialect(ObjectDialect):
         token: str,
         new: bool,
     ) -> Stat | None:
+        from botocore.exceptions import ParamValidationError
+
         bucket, name = self.place_of(original)
         found, loop = original.found, self.loop
         source = {
@@ -326,6 +326,8 @@ class S3Dialect(ObjectDialect):
                 **about,
                 **({"IfNoneMatch": "*"} if new else {}),
             )
+        except ParamValidationError as exc:
+            raise NotByStorage from exc  # an older botocore knows no such condition
         except Exception as exc:
             status = status_of(exc)
             if status in TAKEN:
@@ -374,18 +376,11 @@ class S3Dialect(ObjectDialect):
 
     def _probe(self) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
-        name = self._probe_name()
-        try:
+        with self._probes(1) as (name,):
             # The first one is refused if its answer got lost and it was sent again.
             honoured = any(
                 self._is_refused(name, data) for data in (b"first", b"second")
             )
-        except TimeoutError:
-            raise  # whoever asks a silent server again waits again; sweep has the rest
-        except BaseException:
-            self._remove_probe(name)
-            raise
-        self._remove_probe(name)
         if not honoured:
             logger.warning(
                 "The server ignores If-None-Match: every name in %s will carry a UUID.",
@@ -400,52 +395,6 @@ class S3Dialect(ObjectDialect):
         except FileExistsError:
             return True
         return False
-
-    def can_copy(self) -> bool:
-        """Some servers know the condition only for what is uploaded. So a copy onto a
-        name that is taken is tried."""
-        if self._conditional_copies is None:
-            names = self._probe_name(), self._probe_name()
-            try:
-                for name in names:
-                    self._is_refused(name, b"probe")
-                self._conditional_copies = self._refuses_copy(*names)
-            finally:
-                for name in names:
-                    self._remove_probe(name)
-        return self._conditional_copies
-
-    def _refuses_copy(self, source: str, taken: str) -> bool:
-        from botocore.exceptions import ParamValidationError
-
-        try:
-            reply = self.loop.call(
-                "copy_object",
-                Bucket=self.bucket,
-                Key=taken,
-                CopySource={"Bucket": self.bucket, "Key": source},
-                IfNoneMatch="*",
-                **self.additions.source,
-                **self.additions.copying,
-            )
-        except ParamValidationError:
-            return False  # an older botocore does not know it
-        except Exception as exc:
-            status = status_of(exc)
-            if status not in (*TAKEN, *UNABLE):
-                raise
-            return status in TAKEN
-        _given(reply.get("CopyObjectResult") or {}, "ETag")
-        return False
-
-    def _probe_name(self) -> str:
-        return self.absolute_path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
-
-    def _remove_probe(self, name: str) -> None:
-        try:
-            self.remove(name)
-        except Exception as exc:  # keys that may only write are a good habit
-            logger.warning("The tiny object %s is not deleted: %s", name, exc)
 
     # -- reading -------------------------------------------------------------
 
