@@ -359,12 +359,11 @@ class ObjectDialect(Dialect):
         raise FileExistsError(key)
 
     def _put(self, staged: Staged, name: str, content_type: str, new: bool) -> None:
-        original, token = staged.original, staged.token
+        if staged.original is not None:
+            self._copy_to(name, staged.original, content_type, staged.token, new)
+            return
         try:
-            if original is None:
-                self.put(name, staged.source, content_type, token, new)
-            else:
-                self._copy_to(name, original, content_type, token, new)
+            self.put(name, staged.source, content_type, staged.token, new)
         except self.unsure:
             # The storage did not answer, and may have the object all the same.
             if staged.source.error is not None or not self._is_stored(staged, name):
@@ -417,20 +416,35 @@ class ObjectDialect(Dialect):
             raise NotByStorage
         try:
             copied = self.copy(original, name, content_type, token, new)
+            copied = copied or self.head(name)
         except FileExistsError as exc:
             if new:  # one of the two conditions, and not every server says which
                 raise
             raise version_gone(original.found.name) from exc
         except FileNotFoundError as exc:
             raise NotByStorage from exc
-        try:
-            copied = copied or self.head(name)
-        except FileNotFoundError as exc:
-            raise NoAnswer("it does not have the copy that it has made") from exc
-        # Another copy than this one has replaced it, if it has another token.
-        if copied.token in (None, token) and not copied.holds(original.found):
-            self.remove(name)
+        except self.unsure:
+            copied = self._ours(name, token)
+            if copied is None:
+                raise
+        if copied.holds(original.found):
+            return
+        if copied.token is None:
             raise NoAnswer(f"it has not copied all of {naming.quoted(name)}")
+        # Another upload has replaced it, if it has another token.
+        if copied.token == token:
+            # Such as a server that takes the request for an upload of nothing.
+            self.copies = False
+            self.remove(name)
+            raise NotByStorage
+
+    def _ours(self, name: str, token: str) -> Stat | None:
+        """What is known of an object, if it has been stored with this token."""
+        try:
+            found = self.head(name, self.location.limits.look)
+        except Exception:
+            return None  # the error of the request tells more
+        return found if found.token == token else None
 
     def _refuses_copies(self) -> bool:
         """Whether a copy onto a name that is taken is refused."""

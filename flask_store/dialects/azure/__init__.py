@@ -10,6 +10,7 @@ import time
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from azure.core.rest import AsyncHttpResponse
 from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import ContentSettings
 from azure.storage.blob import generate_blob_sas
+from azure.storage.blob import StandardBlobTier
 from werkzeug.http import parse_date
 
 from ... import naming
@@ -487,7 +489,10 @@ def _metadata(found: t.Any) -> dict[str, str]:
 
 def _kept(found: t.Any) -> dict[str, t.Any]:
     """How many tags a blob has, and its tier, if that is not the account's."""
-    tier = None if found.blob_tier_inferred else found.blob_tier
+    tier = None
+    if not found.blob_tier_inferred:
+        with suppress(ValueError):  # of an account for other blobs
+            tier = StandardBlobTier(found.blob_tier)
     kept = {"tag_count": found.tag_count, "standard_blob_tier": tier}
     return {name: value for name, value in kept.items() if value}
 
