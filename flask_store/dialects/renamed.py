@@ -166,7 +166,11 @@ class StagedDialect(Dialect):
             raise NotByStorage
         try:
             self._in_folder(path, lambda: self._rename_new(old, path))
-        except (FileExistsError, InvalidName):
+        except FileExistsError as exc:
+            if mode == "overwrite":
+                raise NotByStorage from exc
+            raise
+        except InvalidName:
             raise
         except Exception as exc:
             if self._is_lost(exc) or not self._is_there(old):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import time
 import typing as t
 
 import pytest
@@ -15,15 +22,27 @@ from flask_store.stores.fsspec import FsspecStore
 from flask_store.uploads.properties import Properties
 from flask_store.uploads.source import Source
 from tests.support import copy_table
+from tests.support import protocol_rows
 from tests.support.copy_table import ROWS
 from tests.support.protocol_rows import new
 from tests.support.protocol_servers import Place
+from tests.support.protocol_worker import contend_copies
+from tests.support.protocol_worker import COPIERS
 from tests.support.relay import Relay
+from tests.support.rounds import rounds
 from tests.support.server_contract import behind
+from tests.support.server_contract import contenders
 from tests.support.server_contract import EachRow
+from tests.support.server_contract import PROCESSES
 from tests.support.server_contract import Record
+from tests.support.server_contract import shared
+from tests.support.server_contract import worker
 
-SIZE = 3_000_000
+#: How often each row races in one run, and how many processes it loses.
+RACES = rounds(1)
+KILLS = rounds(4)
+
+SIZE = 1_000_000
 DATA = bytes(range(250)) * (SIZE // 250)
 #: More than all requests of a copy have, with their headers.
 NOTHING = 64 * 1024
@@ -120,7 +139,7 @@ class TestCopied(EachRow):
                 use()
             found = []
             for use, way in zip(ways, ROWS[row][:3], strict=True):
-                trips, passed = min(use() for _ in range(3))
+                trips, passed = min(use() for _ in range(2))
                 assert (passed < NOTHING) == bool(way.means), (use, passed)
                 assert passed < NOTHING or passed >= SIZE
                 assert trips <= way.trips, (use, trips)
@@ -146,11 +165,82 @@ class TestCopied(EachRow):
             after = f.stat()
             assert f.read() == DATA
             assert after.content_type == before.content_type
-            assert after.properties == before.properties
+            headers = dataclasses.replace(after.properties, metadata={})
+            assert headers == dataclasses.replace(before.properties, metadata={})
+            # rclone adds a date.
+            metadata = before.properties.metadata.items()
+            assert metadata <= after.properties.metadata.items()
             assert after.kept == before.kept
             assert tags_of(f) == tags
             assert after.token is None or after.token != before.token
         assert ROWS[row].kept == ", ".join(kept(before, tags))
+
+    def test_raced_copies(self, place: Place, row: str) -> None:
+        """4 processes of 4 threads copy and move their files onto one name: every copy
+        and every file that was moved has a name of its own, and what was moved is gone
+        from its old one."""
+        if protocol_rows.ROWS[row].no_race:
+            pytest.skip(protocol_rows.ROWS[row].no_race)
+        patience = protocol_rows.ROWS[row].patience
+        patient = dataclasses.replace(place, options={**place.options, **patience})
+        url = new(place)
+        store = FsspecStore.from_url(url, **place.options)
+        with contextlib.ExitStack() as stack:
+            if place.url.startswith("memory://"):
+
+                def contend(folder: str) -> list[t.Any]:
+                    threads = PROCESSES * COPIERS
+                    return contend_copies(store.at(folder), threads)
+
+            else:
+                racers = contenders(url, patient, "race_copies")
+                contend = stack.enter_context(racers)
+            for number in range(RACES):
+                inside = store.at(f"round-{number}")
+                done = contend(inside.destination)
+                assert [error for error in done if isinstance(error, str)] == []
+                new_names = [name for _, *names, _ in done for name in names]
+                assert len(new_names) == len(set(new_names)) == 2 * len(done)
+                assert len(done) == PROCESSES * COPIERS
+                exclusive = "new.txt" in new_names
+                assert exclusive == protocol_rows.ROWS[row].exclusive
+                assert {found.name for found in inside.ls()} == set(new_names)
+                for _, copied, moved, data in done:
+                    assert inside.read(copied) == data.encode()
+                    assert inside.read(moved) == data.encode()
+
+    def test_killed_copies(self, place: Place, row: str) -> None:
+        """A process that is killed while it copies and moves leaves no part of a file
+        under a name, and the file that was moved has one name at least."""
+        shared(place)
+        url = new(place)
+        store = FsspecStore.from_url(url, **place.options)
+        store.put("moved/a.bin", DATA, "overwrite")
+        with worker("movers", url, place) as process:
+            for _ in range(KILLS):
+                kill(process)
+                found = list(store.ls())
+                assert {f.size for f in found} == {SIZE}
+                for f in found:
+                    assert store.read(f.name) == DATA
+                moved, *others = (f.name for f in store.ls("moved"))
+                for name in others:
+                    store.delete(name)
+        store.sweep(dt.timedelta(seconds=-5))
+        assert store.sweep(dt.timedelta(seconds=-5)) == []
+        assert store.move(moved, "b.bin").read() == DATA
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Let a child copy and move, and kill it at a random moment."""
+    assert process.stdin and process.stdout
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    child = json.loads(process.stdout.readline())
+    assert json.loads(process.stdout.readline()) == "begun"
+    time.sleep(random.uniform(0, 0.12))
+    os.kill(child, signal.SIGKILL)
+    assert json.loads(process.stdout.readline()) == ["ended", -signal.SIGKILL]
 
 
 def kept(found: Stat, tags: dict[str, str]) -> t.Iterator[str]:
@@ -189,8 +279,9 @@ def tags_of(file: FileWrapper) -> dict[str, str]:
     name = dialect.absolute_path(file.key)
     if dialect.location.protocol == "s3":
         place = {"Bucket": dialect.bucket, "Key": name}
-        found = dialect.loop.call("get_object_tagging", **place)
-        return {one["Key"]: one["Value"] for one in found.get("TagSet", ())}
+        with contextlib.suppress(OSError):  # rclone has no tags
+            found = dialect.loop.call("get_object_tagging", **place)
+            return {one["Key"]: one["Value"] for one in found.get("TagSet", ())}
     if dialect.location.protocol == "abfs":
         return dict(dialect._ask(name, "get_blob_tags"))
     return {}

@@ -71,7 +71,7 @@ ROWS: dict[str, Row] = {
         Way("CopyObject", 3),
         Way("CopyObject, DeleteObject", 7),
         Way("CopyObject, DeleteObject", 7),
-        "type, metadata",
+        f"{OBJECT}, storage class",
     ),
     "abfs": Row(
         Way("Copy Blob", 4),
