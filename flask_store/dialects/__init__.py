@@ -865,6 +865,8 @@ class Dialect:
             if self.connected:
                 self.check_connection()
             yield
+        except NotByStorage:
+            raise  # there is another way
         except Exception as exc:
             if source is not None and source.error is not None:
                 raise source.error from None

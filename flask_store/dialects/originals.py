@@ -29,6 +29,7 @@ class Original(Source):
     :param found: what the storage said of the file. Its name is the whole key.
     :param dialect: the dialect that stores the file; ``None`` if no storage has it yet.
     :param read: opens the bytes of this version.
+    :param moves: whether its old name is to go.
     :param resumes: whether an earlier call, which was cut off, may have given it the
         very name that it is to get.
     """
@@ -43,12 +44,14 @@ class Original(Source):
         found: Stat,
         dialect: t.Any,
         read: Callable[[], Iterable[bytes]],
+        moves: bool = False,
         resumes: bool = False,
     ) -> None:
         stream = io.BufferedReader(Streamed(_opened_late(read)))
         super().__init__(t.cast("t.IO[bytes]", stream), None)
         self.found = found
         self.dialect = dialect
+        self.moves = moves
         self.resumes = resumes
         self.size = found.size
         self.properties = found.properties

@@ -15,7 +15,6 @@ from urllib.parse import unquote
 
 from .. import naming
 from ..exceptions import FileExists
-from ..exceptions import InvalidName
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
@@ -170,7 +169,7 @@ class StagedDialect(Dialect):
             if mode == "overwrite":
                 raise NotByStorage from exc
             raise
-        except InvalidName:
+        except StoreError:
             raise
         except Exception as exc:
             if self._is_lost(exc) or not self._is_there(old):
@@ -257,7 +256,7 @@ class StagedDialect(Dialect):
         and call the function once more."""
         try:
             call()
-        except (FileExistsError, InvalidName, NotByStorage):
+        except (FileExistsError, StoreError, NotByStorage):
             raise
         except Exception as exc:
             error = self.explain(exc, None)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import closing
 from contextlib import contextmanager
-from contextlib import suppress
 
 import fsspec
 import smbclient
@@ -275,9 +274,15 @@ class SMBDialect(HandleDialect):
 
     def rename(self, old: str, new: str) -> None:
         self.fs.link(old, new)
-        # The file has its name. If the private name stays, sweep removes it.
-        with suppress(Exception):
+        try:
             self.fs.rm_file(old)
+        except Exception as exc:
+            # The file has its name. If a private name stays, sweep removes it.
+            if f"/{naming.STAGING}/" not in old:
+                raise StoreError(
+                    f"{naming.quoted(new)} has been stored, but the server does not"
+                    f" remove {naming.quoted(old)}: {exc}. Remove one of them."
+                ) from exc
 
     def rename_over(self, old: str, new: str) -> None:
         self.fs.replace(old, new)

@@ -11,7 +11,6 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import closing
 from contextlib import contextmanager
@@ -66,9 +65,6 @@ if t.TYPE_CHECKING:
     from ..http.links import Method
 
 logger = logging.getLogger(__name__)
-
-#: How a source is staged, and the files that it is staged for.
-Way: t.TypeAlias = tuple[Files, Callable[[t.Any], AbstractContextManager[t.Any]]]
 
 OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
 
@@ -239,30 +235,22 @@ class FsspecStore(BaseStore):
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
-        ways: Sequence[Way] = (),
     ) -> FileWrapper:
-        """Store an upload, and send the signal.
-
-        :param ways: by which the storage itself may do so, the first one first.
-        """
+        """Store an upload, and send the signal."""
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
-        usual = self.incoming if on_conflict == "rename" else self.files
-        for files, stage in (*ways, (usual, usual.stage)):
-            try:
-                key, upload = self._store(
-                    files, stage, source, key, on_conflict, content_type
-                )
-                break
-            except NotByStorage:
-                pass
+        files = self.incoming if on_conflict == "rename" else self.files
+        store = partial(self._store, files, files.stage)
+        if isinstance(source, Original):
+            store = partial(self._store_original, files)
+        key, upload = store(source, key, on_conflict, content_type)
         stored = FileWrapper._of_key(key, self, upload)
         try:
             signals.file_saved.send(_application(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
-            with suppress(StoreError, OSError):
+            with suppress(StoreError, OSError, NotByStorage):
                 if isinstance(source, Original) and source.renamed:
                     self._move_back(source, stored)
                 elif on_conflict != "overwrite":
@@ -328,7 +316,7 @@ class FsspecStore(BaseStore):
     def put(
         self,
         key: naming.Name,
-        file: Upload,
+        file: Upload | FileWrapper,
         on_conflict: t.Literal["error", "overwrite"] = "error",
         content_type: str | None = None,
         like: Stat | None = None,
@@ -337,6 +325,8 @@ class FsspecStore(BaseStore):
         is checked but not cleaned, may have folders, and no signal is sent. For
         copies and backups; a name that a client chose belongs to :meth:`save`.
 
+        :param file: as for :meth:`save`, or a file of a store, which the storage copies
+            by itself if it can.
         :param like: what :meth:`stat` said of the file that this is a copy of. The copy
             gets its type, unless *content_type* is another one, and on an object store
             its ``Content-Encoding``, ``Cache-Control``, ``Content-Disposition``,
@@ -348,6 +338,14 @@ class FsspecStore(BaseStore):
         :raises WrongType: if *content_type* is none.
         """
         key = self.key(key)
+        if isinstance(file, FileWrapper):
+            found = file.stat() if like is None else like.named(file.key)
+            content_type = content_type or _type_of_copy(found, key)
+            with self._original(file, found) as original:
+                self._store_original(
+                    self.files, original, key, on_conflict, content_type
+                )
+            return FileWrapper._of_key(key, self)
         with open_source(file) as source:
             if like is not None:
                 source.properties = like.properties
@@ -393,29 +391,42 @@ class FsspecStore(BaseStore):
         :param target: the whole key.
         """
         with self._original(old, found) as original:
-            return self._save_original(original, target, on_conflict, moves=False)
+            content_type = _type_of_copy(found, target)
+            return self._save(original, target, on_conflict, content_type)
 
     @contextmanager
-    def _original(self, old: FileWrapper, found: Stat) -> Iterator[Original]:
+    def _original(
+        self, old: FileWrapper, found: Stat, moves: bool = False
+    ) -> Iterator[Original]:
         """The version of a file that *found* describes, as an upload."""
         theirs = _store_of(old)
         with theirs.dialect.explained(old.key):
             dialect = theirs.files.stored_by(old.key)
         read = partial(theirs.stream_version, found, 0, found.size)
-        original = Original(found, dialect, read)
+        original = Original(found, dialect, read, moves)
         with closing(original.stream):
             yield original
 
-    def _save_original(
-        self, original: Original, target: str, on_conflict: OnConflict, moves: bool
-    ) -> FileWrapper:
-        """Save a stored file under another key: by the storage if it can."""
-        files, ways = self.files, []
+    def _store_original(
+        self,
+        files: Files,
+        original: Original,
+        key: str,
+        on_conflict: OnConflict,
+        content_type: str | None,
+    ) -> tuple[str, BackgroundUpload | None]:
+        """Publish a stored file under another key: by the storage if it can, which does
+        so at once, or else as any upload among *files*."""
+        ways = []
         if original.dialect is not None and self.dialect.shares(original.dialect):
-            ways = [(files, files.mv)] if moves else []
-            ways.append((files, files.cp_file))
-        content_type = _type_of_copy(original.found, target)
-        return self._save(original, target, on_conflict, content_type, ways)
+            mine = self.files
+            ways = [mine.mv, mine.cp_file] if original.moves else [mine.cp_file]
+        for stage in ways:
+            with suppress(NotByStorage):
+                return self._store(
+                    self.files, stage, original, key, on_conflict, content_type
+                )
+        return self._store(files, files.stage, original, key, on_conflict, content_type)
 
     def move(
         self,
@@ -444,8 +455,9 @@ class FsspecStore(BaseStore):
             old.stat()
             return old
         with _store_of(old).files.hold(old.key) as hold:
-            with self._original(old, old.stat()) as original:
-                new = self._save_original(original, target, on_conflict, moves=True)
+            with self._original(old, found := old.stat(), moves=True) as original:
+                content_type = _type_of_copy(found, target)
+                new = self._save(original, target, on_conflict, content_type)
             if new != old:
                 self._delete_moved(old, original, new, hold)
         return new

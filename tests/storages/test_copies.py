@@ -643,6 +643,21 @@ def test_link_on_a_server_is_not_lost(server: str) -> None:
         assert f.read() == DATA
 
 
+def test_put_of_a_stored_file(
+    store: FsspecStore, local: FsspecStore, read: list[int]
+) -> None:
+    """It is copied to exactly this key, and no signal is sent."""
+    f = local.save(DATA, "a.txt")
+    with file_saved.connected_to(lambda *args, **said: pytest.fail("a signal")):
+        read.clear()
+        assert local.put("in/~ b.txt", f).read() == DATA
+        assert sum(read) == 0
+        with pytest.raises(FileExists):
+            local.put("in/~ b.txt", f)
+        assert local.put("in/~ b.txt", f, "overwrite").key == "in/~ b.txt"
+        assert store.put("c.txt", f, "overwrite").read() == DATA
+
+
 def test_missing_file(store: FsspecStore, local: FsspecStore) -> None:
     """It is a FileNotFound of the old name."""
     for place in (store, local):
