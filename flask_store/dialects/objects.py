@@ -284,7 +284,7 @@ class ObjectDialect(Dialect):
         :param etag: with quotes or without.
         :param content_type: as stored; by default what the name suggests.
         :param properties: what else the storage keeps beside it.
-        :param kept: how the storage keeps it; see :attr:`.Stat.kept`.
+        :param kept: how the storage keeps it; see ``Stat.kept``.
         """
         key = name[len(self._prefix) + 1 :] if self._prefix else name
         return Stat(
