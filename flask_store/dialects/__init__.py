@@ -39,7 +39,7 @@ from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..uploads.disk import Unnamed
-from ..uploads.properties import NO_PROPERTIES
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import claims
 from . import tls
@@ -122,6 +122,8 @@ class Dialect:
     keeps_properties: t.ClassVar[bool] = False
     #: Whether :meth:`sign` gives links.
     signs: bool = False
+    #: Whether :meth:`sign` takes a version, which its signature covers.
+    signs_versions: t.ClassVar[bool] = False
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
@@ -306,6 +308,20 @@ class Dialect:
 
     # -- writing -------------------------------------------------------------
 
+    def check_properties(self, properties: Properties) -> None:
+        """Check what a caller wants to be stored with a file, before anything is.
+
+        :param properties: checked by :meth:`.Properties.having`.
+        :raises NotConfiguredError: if the storage has no place for it.
+        :raises InvalidProperty: if the storage does not take a name.
+        """
+        if not self.keeps_properties:
+            raise NotConfiguredError(
+                f"{self.uri} has no place for metadata or a Cache-Control, only for the"
+                " bytes of a file. Leave them out, and keep metadata in a database."
+                " STORE_CACHE_CONTROL is for all files that the application serves."
+            )
+
     def stage(self, source: Source) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()
@@ -477,7 +493,7 @@ class Dialect:
             return whole(self.get(claim.staged, None, staged))
 
         original = Original(staged.named(claim.staged), self, read, resumes=True)
-        original.properties = NO_PROPERTIES
+        original.properties = claim.kept
         with closing(original.stream):
             for stage in (self.mv, self.cp_file):
                 try:
@@ -797,6 +813,7 @@ class Dialect:
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         """A link by which anybody may read the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
@@ -806,6 +823,8 @@ class Dialect:
         :param content_type: the ``Content-Type`` to answer with, in place of the one
             that is stored.
         :param method: what the link is for, where a signature covers the method.
+        :param version_id: one version of the file, as the storage calls it. A dialect
+            without :attr:`signs_versions` never gets it.
         """
         return None
 

@@ -16,6 +16,7 @@ import shortuuid
 
 from .. import media_types
 from .. import naming
+from ..exceptions import InvalidProperty
 from ..exceptions import NotConfiguredError
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
@@ -113,6 +114,10 @@ class ObjectDialect(Dialect):
 
     token_name = TOKEN
     keeps_properties = True
+    #: The names of metadata that mean something to the storage, or to who works on it.
+    reserved_metadata: t.ClassVar[frozenset[str]] = frozenset({TOKEN})
+    #: What the headers of an object's own metadata begin with.
+    metadata_prefix: t.ClassVar[str] = ""
     #: The errors after which nobody knows whether an upload is stored. Then the object
     #: is looked at.
     unsure: t.ClassVar[tuple[type[Exception], ...]] = (NoAnswer,)
@@ -312,6 +317,15 @@ class ObjectDialect(Dialect):
             self._bucket_seen = True
 
     # -- writing -------------------------------------------------------------
+
+    def check_properties(self, properties: Properties) -> None:
+        super().check_properties(properties)
+        for name in properties.metadata:
+            if name in self.reserved_metadata:
+                raise InvalidProperty(
+                    f"The name {naming.quoted(name)} is taken: the storage or the store"
+                    " uses it for itself. Choose another name for the metadata."
+                )
 
     def body(self, source: Source) -> AbstractContextManager[Source]:
         """An upload as :meth:`put` wants it."""
@@ -591,6 +605,7 @@ class ObjectDialect(Dialect):
         fields = {
             "key": self.absolute_path(claim.staged),
             "Content-Type": claim.content_type,
+            **claim.kept.headers(self.metadata_prefix),
         }
         largest = min(claim.max_size, self.largest_form or claim.max_size)
         return self.form(fields, [["content-length-range", 0, largest]], claim.expires)

@@ -94,11 +94,13 @@ class GCSDialect(ObjectDialect):
     """
 
     is_known = True
+    signs_versions = True
     signs = True
     settings = "STORE_PATH and the token in STORE_OPTIONS"
     # Whoever answered was not the storage, or nobody did.
     unsure = (NoAnswer, TimeoutError, aiohttp.ClientError)
     misses = True
+    metadata_prefix = META
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -335,6 +337,7 @@ class GCSDialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         account = self._account
         if account is None:
@@ -349,6 +352,7 @@ class GCSDialect(ObjectDialect):
             method,
             response_disposition=disposition,
             response_type=content_type,
+            generation=version_id,
             # With it, whoever signs pays for the transfer, if the store is made so.
             query_parameters=self.fs._get_params({}),
             _request_timestamp=f"{period.start:%Y%m%dT%H%M%SZ}",

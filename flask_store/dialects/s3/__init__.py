@@ -96,6 +96,7 @@ class S3Dialect(ObjectDialect):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     is_known = True
+    signs_versions = True
     #: Known without asking botocore, which takes a while.
     has_addresses = True
     split_root = staticmethod(split_root)
@@ -105,6 +106,7 @@ class S3Dialect(ObjectDialect):
     )
     bucket_setting = "STORE_S3_BUCKET (or the bucket in STORE_PATH)"
     largest_form = SINGLE_LIMIT
+    metadata_prefix = META
     # Who finds a name taken, and then nobody there, has met an upload that goes on.
     tries = 1
 
@@ -203,7 +205,7 @@ class S3Dialect(ObjectDialect):
 
         config = self.location.options["config_kwargs"]
         limits = config["connect_timeout"], config["read_timeout"]
-        return DirectClient(self.account, self.additions.acl, *limits)
+        return DirectClient(self.account, self.additions, *limits)
 
     @property
     def loop(self) -> LoopClient:
@@ -515,11 +517,13 @@ class S3Dialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         if not self.signs:
             return None
         seconds = seconds_of(period, "S3")
         endpoint = self.account.signed_endpoint()
+        version = {"versionId": version_id} if version_id else {}
         return signing.link(
             endpoint.address(self.absolute_path(key)),
             self.account.keys(),
@@ -529,7 +533,8 @@ class S3Dialect(ObjectDialect):
             {
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
-                **self.additions.query,
+                **self.additions.payer,
+                **version,
             },
             endpoint.service,
             method,
