@@ -322,10 +322,14 @@ def config(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> dict[str, t.Any
     return settings(seaweedfs_server, seaweedfs_bucket)
 
 
-@pytest.fixture
-def proxied(config: dict[str, t.Any]) -> t.Iterator[tuple[Proxy, S3Store]]:
-    """A store of S3 behind a proxy that counts, and whose server is known to refuse
-    copies onto names that are taken."""
+@pytest.fixture(params=["s3", "s3fs"])
+def proxied(
+    config: dict[str, t.Any], request: pytest.FixtureRequest
+) -> t.Iterator[tuple[Proxy, S3Store]]:
+    """A store of S3, with each of the two clients, behind a proxy that counts. Its
+    server is known to refuse copies onto names that are taken."""
+    if request.param == "s3fs":
+        config["STORE_S3_OPTIONS"] = {"default_fill_cache": False}
     with Proxy(config["STORE_S3_ENDPOINT_URL"]) as proxy:
         config["STORE_S3_ENDPOINT_URL"] = proxy.endpoint_url
         store = S3Store.from_config(config)
