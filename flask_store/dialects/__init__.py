@@ -449,6 +449,10 @@ class Dialect:
         """
         raise NotByStorage
 
+    def touch(self, key: str) -> None:
+        """Give a file that has been moved the date of now, where it was a rename and
+        the storage lets it: who looks for forgotten files goes by the date."""
+
     def cp_file(self, original: Original) -> AbstractContextManager[t.Any]:
         """A copy of a stored file, which the storage makes, and to which
         :meth:`put_file` gives a name.

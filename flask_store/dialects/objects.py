@@ -348,6 +348,9 @@ class ObjectDialect(Dialect):
         # seconds, or refuse all but one with 409, as Amazon's. A name under way here
         # is as good as taken.
         mine = (os.getpid(), name)
+        if staged.original is not None and staged.original.resumes:
+            # Two calls that publish one upload: the storage tells who was first.
+            mine = (os.getpid(), staged.token)
         if self._under_way.setdefault(mine, staged) is not staged:
             raise FileExistsError(key)
         try:

@@ -559,6 +559,8 @@ class FsspecStore(BaseStore):
                 old.key,
             )
         _store_of(old)._delete(old.key, hold)
+        if original.linked:
+            self.dialect.touch(new.key)
 
     def _move_back(self, original: Original, new: FileWrapper) -> None:
         """Give a file its old name again, if that is still free."""

@@ -164,9 +164,12 @@ def test_move_on_disk_is_a_rename(local: FsspecStore, read: list[int]) -> None:
     """The file is the very same one, with one name."""
     f = local.save(DATA, "a.txt")
     number = on_disk(f).st_ino
+    os.utime(f.absolute_path(), (0, 0))
     read.clear()
     moved = local.move(f, "in/b.txt")
     assert (sum(read), on_disk(moved).st_ino, on_disk(moved).st_nlink) == (0, number, 1)
+    # Whoever removes what no row has spares what is new.
+    assert on_disk(moved).st_mtime > 0
     assert [found.name for found in local.ls()] == ["in/b.txt"]
 
 

@@ -697,7 +697,7 @@ def test_filesystem_that_fails_to_copy(error: Exception) -> None:
     """The bytes go through the process."""
     store = make(Copying)
     f = store.put("a.bin", DATA, "overwrite")
-    store.fs.errors["cp"] = [error]
+    store.raw_fs.errors["cp"] = [error]
     assert store.copy(f, "b.bin").read() == DATA
 
 
@@ -722,7 +722,7 @@ def test_filesystem_that_is_gone_while_it_copies() -> None:
     """Then there is no other way, and nothing appears."""
     store = make(Copying)
     f = store.put("a.bin", DATA, "overwrite")
-    store.fs.errors["cp"] = [ConnectionResetError("reset")]
+    store.raw_fs.errors["cp"] = [ConnectionResetError("reset")]
     with pytest.raises(StoreUnavailable):
         store.copy(f, "b.bin")
     assert everything(store) == {"root/uploads/a.bin": DATA}
