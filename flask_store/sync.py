@@ -126,7 +126,9 @@ class Sync:
     dry_run: bool = False
     started: Callable[[int], object] = lambda count: None
     #: The originals of the files that were copied, with the MD5 of what was read.
-    _copied: dict[str, tuple[Stat, str]] = field(init=False, default_factory=dict)
+    _copied: dict[str, tuple[Stat, str | None]] = field(
+        init=False, default_factory=dict
+    )
 
     def run(self) -> Iterator[Outcome]:
         """Copy, verify and then delete files; yield every outcome as it becomes known.
@@ -195,6 +197,12 @@ class Sync:
     def _copy(self, name: str, on_conflict: t.Literal["error", "overwrite"]) -> None:
         # A listing of S3 has no content types, so that stat() is needed.
         original = self.source.stat(name)
+        if self.target.dialect.shares(self.source.dialect):
+            # The storage copies, so that nobody has read the bytes yet.
+            stored = self.source.file(name)
+            self.target.put(name, stored, on_conflict, like=original)
+            self._copied[name] = original, None
+            return
         if self.source.dialect.location.protocol == "file":
             # A file on disk is read twice, which is cheaper than a temporary copy.
             md5 = _md5(self.source.stream_version(original, 0, original.size))
@@ -216,11 +224,15 @@ class Sync:
                 if copy.name in self._copied:
                     yield self._verify, copy, *self._copied.pop(copy.name)
 
-    def _verify(self, copy: Stat, original: Stat, md5: str) -> Outcome:
+    def _verify(self, copy: Stat, original: Stat, md5: str | None) -> Outcome:
         if not copy.holds(original):
             reason = f"The copy has {copy.size} bytes in place of {original.size}."
             return Outcome(copy.name, "failed", reason=f"{reason} Run sync again.")
-        if copy.etag != md5 and _md5(self.target.stream(copy.name)) != md5:
+        if md5 is None:
+            is_same = self._is_same(original, copy)
+        else:
+            is_same = copy.etag == md5 or _md5(self.target.stream(copy.name)) == md5
+        if not is_same:
             reason = "The copy differs from what was read. Run sync again."
             return Outcome(copy.name, "failed", reason=reason)
         self.journal.add(original, copy)

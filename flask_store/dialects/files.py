@@ -9,6 +9,7 @@ from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from .bodies import Fetched
 from .bodies import Span
+from .originals import Original
 from .records import Stat
 
 if t.TYPE_CHECKING:
@@ -55,6 +56,12 @@ class Files(t.Protocol):
         self, staged: t.Any, key: str, content_type: str, mode: Mode
     ) -> Upload | None:
         """:return: the upload, if it goes on in the background."""
+
+    def stored_by(self, key: str) -> t.Any: ...
+
+    def mv(self, original: Original) -> AbstractContextManager[t.Any]: ...
+
+    def cp_file(self, original: Original) -> AbstractContextManager[t.Any]: ...
 
     def hold(self, key: str) -> AbstractContextManager[Hold]: ...
 

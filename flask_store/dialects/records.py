@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from types import MappingProxyType
 
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
@@ -43,6 +44,9 @@ class Stat:
     token: t.ClassVar[str | None] = None
     #: What else the storage keeps beside the file, which a listing does not tell.
     properties: t.ClassVar[Properties] = NO_PROPERTIES
+    #: How the storage keeps the file, such as its storage class, in the words of the
+    #: storage. A copy that the storage makes is kept alike. Only ``head`` tells.
+    kept: t.ClassVar[Mapping[str, t.Any]] = MappingProxyType({})
 
     @property
     def content_encoding(self) -> str | None:
@@ -64,16 +68,21 @@ class Stat:
         return dict(self.properties.metadata)
 
     def keeping(
-        self, token: str | None = None, properties: Properties = NO_PROPERTIES
+        self,
+        token: str | None = None,
+        properties: Properties = NO_PROPERTIES,
+        kept: Mapping[str, t.Any] | None = None,
     ) -> Stat:
-        """Set the token and the properties, and return this record."""
+        """Set what is no field, and return this record."""
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "properties", properties)
+        if kept:
+            object.__setattr__(self, "kept", kept)
         return self
 
     def named(self, name: str) -> Stat:
         """The same under another name."""
-        return replace(self, name=name).keeping(self.token, self.properties)
+        return replace(self, name=name).keeping(self.token, self.properties, self.kept)
 
     @property
     def version(self) -> tuple[object, ...]:
