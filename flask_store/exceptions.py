@@ -27,6 +27,8 @@ from __future__ import annotations
 
 import errno
 import typing as t
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from werkzeug.exceptions import HTTPException
 
@@ -43,6 +45,8 @@ class StoreError(Exception):
 
     #: The name of the file concerned, or ``None``.
     key: str | None = None
+    #: Of the deletion of many files: why some are still there, by their keys.
+    errors: Mapping[str, StoreError] = MappingProxyType({})
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
         super().__init__(secrecy.without_logins(message))

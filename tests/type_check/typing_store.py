@@ -154,7 +154,7 @@ def use_provider(mode: t.Literal["r", "rb"]) -> int:
     t.assert_type(provider.destination, str)
     t.assert_type(provider.uri, str)
     for found in provider.ls("avatars"):
-        t.assert_type(found, Stat)
+        t.assert_type(found, FileWrapper)
     usage = provider.usage(by="type")
     for group in usage:
         t.assert_type(group.name, str)

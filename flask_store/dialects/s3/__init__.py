@@ -10,6 +10,7 @@ import logging
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import suppress
 from functools import cached_property
@@ -51,6 +52,7 @@ from .account import with_shared_loader
 from .additions import Additions
 from .answers import Answer
 from .answers import checksum
+from .answers import deletions
 from .answers import headers_of
 from .answers import is_stored
 from .answers import KEPT
@@ -58,6 +60,7 @@ from .answers import META
 from .answers import page
 from .answers import properties
 from .errors import explain
+from .errors import explain_deletion
 from .errors import status_of
 from .errors import TAKEN
 from .errors import Unanswered
@@ -220,15 +223,16 @@ class S3Dialect(ObjectDialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str:
         if source.size > SINGLE_LIMIT:
-            self._put_parts(name, source, content_type, token)
+            etag = self._put_parts(name, source, content_type, token)
         else:
-            self._ask("put", name, source, content_type, token, new)
+            etag = self._ask("put", name, source, content_type, token, new)
+        return etag.strip('"')
 
     def _put_parts(
         self, name: str, source: Source, content_type: str, token: str
-    ) -> None:
+    ) -> str:
         source.complete()
         loop, where = self.loop, {"Bucket": self.bucket, "Key": name}
         begun = loop.call(
@@ -251,7 +255,7 @@ class S3Dialect(ObjectDialect):
                 **where,
                 MultipartUpload={"Parts": parts},
             )
-            _given(done, "ETag")
+            return _given(done, "ETag")
         except BaseException:
             # Parts that nobody completes are invisible, and paid for every month.
             with suppress(Exception):
@@ -386,11 +390,14 @@ class S3Dialect(ObjectDialect):
             kept,
         )
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         asked = {"Bucket": self.bucket, "Prefix": prefix}
+        if delimiter:
+            asked["Delimiter"] = delimiter
         more: str | None = ""
         while more is not None:
-            objects, more = page(self.loop.call("list_objects_v2", **asked), asked)
+            reply = self.loop.call("list_objects_v2", **asked)
+            objects, more, folders = page(reply, asked)
             asked["ContinuationToken"] = more or ""
             files = [
                 self.described(
@@ -402,7 +409,7 @@ class S3Dialect(ObjectDialect):
                 )
                 for found in objects
             ]
-            yield Page(files, more is not None)
+            yield Page(files, more is not None, folders)
 
     def has_bucket(self) -> bool:
         # A HEAD says 404 for a missing object and for a missing bucket alike.
@@ -424,6 +431,18 @@ class S3Dialect(ObjectDialect):
             with suppress(FileNotFoundError):
                 self._ask("head", name)
                 raise NoAnswer("a deletion was answered, and the file is still there")
+
+    def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
+        names = {self.absolute_path(key): key for key in keys}
+        reply = self.loop.call_slow(
+            "delete_objects",
+            Bucket=self.bucket,
+            Delete={"Objects": [{"Key": name} for name in names]},
+        )
+        outcomes = deletions(reply, names)
+        for name, key in names.items():
+            error = outcomes[name]
+            yield key, explain_deletion(self, error, key) if error else None
 
     def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
         """Also multipart uploads that nobody finished, but below our prefix only:
