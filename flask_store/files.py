@@ -318,7 +318,6 @@ class FileWrapper:
         :raises FileNotFound: if it is not there.
         """
         self.provider.delete(self._name)
-        self._found = None
 
     def stat(self) -> Stat:
         """Size, date, ETag and content type, by one request. Afterwards the properties
@@ -326,9 +325,8 @@ class FileWrapper:
 
         :raises FileNotFound: if it is not there.
         """
-        self._found = None
-        self._found = found = self.provider.stat(self._name)
-        self._is_partial = False
+        found = self.provider.stat(self._name)
+        self._found, self._is_partial = found, False
         return found
 
     # What is known of the file costs no request. The storage is asked by the first of
