@@ -139,6 +139,9 @@ class Store(t.Generic[ProviderT_co]):
 
             multipart.uninstall(app, replaced._bound)
         store.attach(app)
+        from .http import jsonable
+
+        jsonable.install(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
         """The provider class that the configuration names.

@@ -209,7 +209,8 @@ class FileWrapper:
     @property
     def name(self) -> str:
         """The file's name in the store that gave it, relative to the destination:
-        ``store.file(f.name) == f``. Of a file of a row it is the key."""
+        ``store.file(f.name) == f``. For a file of a row, this is the store of its
+        column."""
         return self.key[self._start :]
 
     @property

@@ -12,6 +12,7 @@ import pytest
 from tests.support import databases
 from tests.support import gevent_table
 from tests.support import protocol_table
+from tests.support import requests_table
 from tests.support import servers
 from tests.support import servers_table
 from tests.support import serving_table
@@ -193,7 +194,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
-    for table in (protocol_table, serving_table, servers_table, gevent_table):
+    tables = protocol_table, serving_table, servers_table, gevent_table, requests_table
+    for table in tables:
         table.write(reports)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")

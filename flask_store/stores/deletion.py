@@ -91,7 +91,7 @@ def keys_below(listings: Sequence[Listing]) -> list[str]:
             )
     keys = [file.key for listing in listings for file in listing]
     folders = [listing.prefix for listing in listings]
-    if folders and not keys:
+    if folders and not keys and not any(each.unreachable for each in listings):
         raise FileNotFound(f"There is no file below {some(folders)}.", folders[0])
     return keys
 
