@@ -687,10 +687,11 @@ class Dialect:
         """Remove many files. A dialect whose storage removes many by one request says
         so here.
 
-        :param keys: the files, each once, at most :data:`PAGE` of them.
+        :param keys: the files, each once, at most 1,000 of them.
         :return: each of the files that the storage was asked about, as it answers, with
-            the error if the file is still there. :exc:`FileNotFound` is the error of
-            one that was not there before, where the storage tells.
+            the error if the file is still there.
+            :exc:`~flask_store.exceptions.FileNotFound` is the error of one that was not
+            there before, where the storage tells.
         :raises StoreUnavailable: if the storage does not answer.
         :raises NotConfiguredError: if no file could be removed.
         """

@@ -700,8 +700,8 @@ class FsspecStore(BaseStore):
         ``2026/**/*.csv``.
 
         ``*`` and ``?`` match no slash, ``[ab]`` matches one of these characters, and
-        ``**`` as a whole part matches any number of folders. :func:`glob.escape` lets
-        a name stand for itself.
+        ``**`` as a whole part matches any number of folders. Python's ``glob.escape()``
+        lets a name stand for itself.
 
         :param pattern: relative to the provider's destination. What is listed is the
             folder before the first wildcard; if only the last part has wildcards, not

@@ -128,7 +128,7 @@ def test_size_of_an_upload_is_known(
         return {"known": f.size, "is": f.stat().size}
 
     # As bytes: the client leaves a form open that it makes itself.
-    boundary, body = encode_multipart({"afile": (io.BytesIO(bytes(size)), "a.bin")})
+    boundary, body = encode_multipart({"afile": upload(bytes(size), "a.bin")})
     kind = f"multipart/form-data; boundary={boundary}"
     answer = app.test_client().post("/", data=body, content_type=kind)
     assert answer.json == {"known": size, "is": size}
