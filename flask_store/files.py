@@ -347,10 +347,7 @@ class FileWrapper:
     @property
     def modified(self) -> dt.datetime | None:
         """When the file was last written, in UTC."""
-        found = self._found
-        if found is None or (self._is_partial and found.modified is None):
-            found = self.stat()
-        return found.modified
+        return t.cast("dt.datetime | None", self._told("modified"))
 
     @property
     def content_type(self) -> str:
@@ -361,10 +358,20 @@ class FileWrapper:
     @property
     def etag(self) -> str | None:
         """Changes whenever the content does."""
+        return t.cast("str | None", self._told("etag"))
+
+    @property
+    def checksum(self) -> str | None:
+        """The checksum of the content, such as ``"md5:<hex>"``, or ``None``. S3 tells
+        it to :meth:`stat`, and not in a listing."""
+        return t.cast("str | None", self._told("checksum"))
+
+    def _told(self, name: str) -> t.Any:
+        """What the storage has told. A save need not have learnt it."""
         found = self._found
-        if found is None or (self._is_partial and found.etag is None):
+        if found is None or (self._is_partial and getattr(found, name) is None):
             found = self.stat()
-        return found.etag
+        return getattr(found, name)
 
     def to_dict(self) -> dict[str, t.Any]:
         """The file for JSON: its ``key``, its ``name`` for people, its ``url``, its

@@ -46,7 +46,7 @@ def ls(store: FsspecStore, prefix: str, long: bool, as_json: bool) -> None:
     for file in listing:
         name = visible(file.name)
         if as_json:
-            click.echo(_json(_record(file)))
+            click.echo(_json(file))
         elif long:
             date = when(file.modified) or "-"
             click.echo(f"{file.size:>12}  {date:16}  {file.content_type:24}  {name}")
@@ -69,12 +69,11 @@ def tell_unreachable(entries: t.Sequence[Unreachable]) -> None:
 def info(store: FsspecStore, key: str, as_json: bool) -> None:
     """Show the size, date and type of a file."""
     file = store.file(key)
-    stat = file.stat()
-    record = {**_record(file), "checksum": stat.checksum}
+    file.stat()
     if as_json:
-        click.echo(_json(record))
+        click.echo(_json(file))
         return
-    for name, value in (*record.items(), ("uri", file.uri)):
+    for name, value in (*_record(file).items(), ("uri", file.uri)):
         click.echo(f"{name:13} {visible(str('-' if value is None else value))}")
 
 
@@ -254,12 +253,12 @@ def pending(store: FsspecStore) -> None:
 
 
 def _record(file: FileWrapper) -> dict[str, t.Any]:
-    return {name: getattr(file, name) for name in COLUMNS}
+    return {name: getattr(file, name) for name in (*COLUMNS, "checksum")}
 
 
-def _json(record: dict[str, t.Any]) -> str:
+def _json(file: FileWrapper) -> str:
     # The date is the only value that JSON does not have.
-    return json.dumps(record, default=dt.datetime.isoformat)
+    return json.dumps(_record(file), default=dt.datetime.isoformat)
 
 
 VERBS = (ls, info, cat, get, put, rm, cp, mv, url, usage, sweep, pending)

@@ -59,6 +59,7 @@ MEMBERS = {
     "flask_store.files.FileWrapper": {
         "absolute_path",
         "absolute_url",
+        "checksum",
         "content_type",
         "delete",
         "download",
