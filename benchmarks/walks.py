@@ -97,7 +97,7 @@ def application(**settings: t.Any) -> Flask:
 
     @app.post("/upload")
     def upload() -> str:
-        file = store.Provider("photos").save(request.files["afile"])
+        file = store.save(request.files["afile"], folder="photos")
         if file.upload is not None:
             file.upload.wait(30)
         return str(file)

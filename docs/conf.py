@@ -56,11 +56,14 @@ nitpick_ignore_regex += [
     (
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
-        r"|Background|BackgroundUpload|Entry|Explained|Method|AnyName",
+        r"|Background|BackgroundUpload|Destination|Entry|Explained|Method|AnyName",
     )
 ]
 nitpick_ignore_regex += [
-    (r"py:class", r"File|TypeDecorator|.*\.(ProviderT_co|StoredFile|Writable)")
+    (
+        r"py:class",
+        r"File|TypeDecorator|(.*\.)?ProviderT_co|.*\.(CheckT|StoredFile|Writable)",
+    )
 ]
 
 html_theme = "flask"

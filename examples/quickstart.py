@@ -42,6 +42,5 @@ def index() -> str:
 
 @app.post("/upload")
 def upload() -> str:
-    provider = store.Provider()
-    f = provider.save(request.files.get("afile"))
+    f = store.save(request.files.get("afile"))
     return f.absolute_url()

@@ -2,7 +2,8 @@
 
 The map of the package; each file has one reason to change:
 
-- ``extension.py``: ``Store``, the Flask half: settings, provider, routes.
+- ``extension.py``: ``Store``, the Flask half: settings, routes, and the verbs of the
+  current application's store.
 - ``stores/``: the contract (``BaseStore``), every operation (``FsspecStore``), and
   the settings of ``LocalStore`` and ``S3Store``.
 - ``dialects/``: what one protocol guarantees, and how it does it.
@@ -29,6 +30,7 @@ import typing as _t
 
 from .exceptions import NotConfiguredError as NotConfiguredError
 from .exceptions import StoreError as StoreError
+from .extension import current_store as current_store
 from .extension import Provider as Provider
 from .extension import Store as Store
 

@@ -13,6 +13,7 @@
     └── ClientError (HTTPException)              the client sent what cannot be stored
         ├── NoFile (400)                         no file, or a file part without a name
         ├── InvalidName (ValueError, 400)        a name that cannot be used
+        ├── InvalidProperty (ValueError, 400)    metadata that cannot be kept
         ├── BadLink (403)                        a link or token that is not good here
         │   └── AlreadyConfirmed                 an upload that was confirmed before
         ├── NoLength (411)                       a body of which nobody knows the end
@@ -108,6 +109,10 @@ class NoFile(ClientError):
 
 class InvalidName(ClientError, ValueError):
     """A file name, key or destination that no store accepts."""
+
+
+class InvalidProperty(ClientError, ValueError):
+    """Metadata, or a ``Cache-Control``, that the storage cannot keep with a file."""
 
 
 class BadLink(ClientError):

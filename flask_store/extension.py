@@ -8,8 +8,10 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 from weakref import WeakKeyDictionary
 
+from flask import Blueprint
 from flask import current_app
 from flask import Flask
 from flask import has_app_context
@@ -17,6 +19,10 @@ from werkzeug.local import LocalProxy
 from werkzeug.utils import import_string
 
 from .exceptions import NotConfiguredError
+from .exceptions import StoreError
+from .http import refusals
+from .http.authorization import Authorization
+from .http.authorization import Check
 from .http.mount import Mount
 from .secrecy import Options
 from .settings import is_set
@@ -29,6 +35,7 @@ if t.TYPE_CHECKING:
     # From Python 3.13 on, the one of typing has a default, too (PEP 696).
     from typing_extensions import TypeVar
 
+    from .naming import Name
     from .stores import BaseStore
     from .stores.fsspec import FsspecStore
 
@@ -36,13 +43,54 @@ if t.TYPE_CHECKING:
 else:
     ProviderT_co = t.TypeVar("ProviderT_co", covariant=True)
 
-#: The provider when STORE_PATH is a path on disk, or missing.
+#: The function that an application registers by ``authorize``.
+CheckT = t.TypeVar("CheckT", bound=Check)
+T = t.TypeVar("T")
+
+#: The class of the store when STORE_PATH is a path on disk, or missing.
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
-#: The provider when STORE_PATH is a URL.
+#: The class of the store when STORE_PATH is a URL.
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
 #: The key in ``app.extensions`` of the defaults that were put into ``app.config``.
 DEFAULTS = "flask_store.defaults"
+
+
+class Verb(t.Generic[T]):
+    """An attribute of :class:`Store` that is that of the current application's store,
+    with its type.
+
+    :param of: takes the attribute from the store.
+    """
+
+    def __init__(self, of: t.Callable[[FsspecStore], T]) -> None:
+        self._of = of
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @t.overload
+    def __get__(self, extension: None, owner: type) -> t.Self: ...
+
+    @t.overload
+    def __get__(self, extension: Store[FsspecStore], owner: type) -> T: ...
+
+    def __get__(self, extension: Store[FsspecStore] | None, owner: type) -> t.Self | T:
+        """The attribute.
+
+        :raises RuntimeError: if it is not clear which application's store is meant.
+        :raises AttributeError: if the store is of a class that has no such attribute.
+        """
+        if extension is None:
+            return self
+        store = extension._class._bound
+        if not hasattr(type(store), self._name):
+            raise AttributeError(
+                f"{extension!r} stores its files with {type(store).__name__!r}, the"
+                f" class in STORE_PROVIDER, which has no {self._name!r}. Add it to the"
+                " class, or derive the class from FsspecStore."
+            )
+        return self._of(t.cast("FsspecStore", store))
 
 
 class Store(t.Generic[ProviderT_co]):
@@ -63,9 +111,14 @@ class Store(t.Generic[ProviderT_co]):
     ``avatars = Store(app, name="avatars")`` reads ``AVATARS_STORE_PATH`` and so on,
     and falls back to ``STORE_PATH`` for settings that are not set.
 
-    To a type checker, :attr:`Provider` is a
+    The verbs are those of the current application's store, such as :meth:`save
+    <flask_store.stores.fsspec.FsspecStore.save>`. Outside of an application context
+    they work if this ``Store`` has exactly one application.
+
+    To a type checker, the store is a
     :class:`~flask_store.stores.fsspec.FsspecStore`. Where ``STORE_PROVIDER`` names a
-    class of your own, say so: ``store: Store[Shelf] = Store(app)``.
+    class of your own, say so, ``store: Store[Shelf] = Store(app)``, and call what only
+    this class has by :meth:`at`.
 
     :param app: the application to bind to.
     :param name: sets this store apart from the others of an application.
@@ -79,12 +132,69 @@ class Store(t.Generic[ProviderT_co]):
             )
         self.name = name
         self._prefix = f"{name.upper()}_" if name else ""
+        self._authorization = Authorization()
         self._providers: WeakKeyDictionary[Flask, type[BaseStore]] = WeakKeyDictionary()
         if app is not None:
             self.init_app(app)
 
+    # -- the verbs -----------------------------------------------------------
+
+    save = Verb(lambda store: store.save)
+    put = Verb(lambda store: store.put)
+    copy = Verb(lambda store: store.copy)
+    move = Verb(lambda store: store.move)
+    delete = Verb(lambda store: store.delete)
+
+    file = Verb(lambda store: store.file)
+    open = Verb(lambda store: store.open)
+    read = Verb(lambda store: store.read)
+    stream = Verb(lambda store: store.stream)
+    exists = Verb(lambda store: store.exists)
+    stat = Verb(lambda store: store.stat)
+    __getitem__ = Verb(lambda store: store.__getitem__)
+    __contains__ = Verb(lambda store: store.__contains__)
+
+    ls = Verb(lambda store: store.ls)
+    glob = Verb(lambda store: store.glob)
+    usage = Verb(lambda store: store.usage)
+    _ipython_key_completions_ = Verb(lambda store: store._ipython_key_completions_)
+    # Without it, Python would iterate by store[0], store[1] and so on.
+    __iter__: t.ClassVar[None] = None
+
+    relative_url = Verb(lambda store: store.relative_url)
+    absolute_url = Verb(lambda store: store.absolute_url)
+    signed_url = Verb(lambda store: store.signed_url)
+    response = Verb(lambda store: store.response)
+    presign_upload = Verb(lambda store: store.presign_upload)
+    confirm = Verb(lambda store: store.confirm)
+
+    key = Verb(lambda store: store.key)
+    safe_filename = Verb(lambda store: store.safe_filename)
+    absolute_path = Verb(lambda store: store.absolute_path)
+    uri = Verb(lambda store: store.uri)
+    storage_options = Verb(lambda store: store.storage_options)
+    raw_fs = Verb(lambda store: store.raw_fs)
+
+    pending = Verb(lambda store: store.pending)
+    sweep = Verb(lambda store: store.sweep)
+
+    def at(self, destination: Name | None) -> ProviderT_co:
+        """The current application's store, with a folder: its keys are relative to
+        this folder.
+
+        :param destination: the folder; ``None`` is the whole store.
+        :raises InvalidName: if the folder is not in the store.
+        :raises RuntimeError: if it is not clear which application's store is meant.
+        """
+        # A class of 0.0.4 is one file, and has a store that does the work.
+        store = self._class._bound
+        assert store is not None  # _bind has set it
+        return t.cast("ProviderT_co", store.at(destination))
+
+    # -- the applications ----------------------------------------------------
+
     def init_app(self, app: Flask) -> None:
-        """Read the configuration, prepare the provider and register the route.
+        """Read the configuration, prepare the store and register the route.
 
         Changes to the configuration after this call have no effect, unless you call it
         again: the last call counts. It does not contact the storage, so that an
@@ -128,6 +238,8 @@ class Store(t.Generic[ProviderT_co]):
         else:
             store._mount = Mount(app.config["APPLICATION_ROOT"])
         self._refuse_shared_route(app, store)
+        if self._authorization.check is not None:
+            _refuse_other_ways(store)
         replaced = self._providers.get(app)
         self._providers[app] = bound
         self.register_route(app)
@@ -144,7 +256,7 @@ class Store(t.Generic[ProviderT_co]):
         jsonable.install(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
-        """The provider class that the configuration names.
+        """The class of the store that the configuration names.
 
         Without ``STORE_PROVIDER``, a URL in ``STORE_PATH`` chooses
         :class:`~flask_store.stores.fsspec.FsspecStore` and anything else
@@ -169,8 +281,8 @@ class Store(t.Generic[ProviderT_co]):
         return t.cast("type[BaseStore]", provider)
 
     def check_config(self, app: Flask) -> None:
-        """Check that every setting is valid, and that those which the provider requires
-        are set.
+        """Check that every setting is valid, and that those which the class of the
+        store requires are set.
 
         :param app: the application.
         :raises NotConfiguredError: naming the setting that is missing or wrong, or an
@@ -180,7 +292,7 @@ class Store(t.Generic[ProviderT_co]):
             self._read(app, self.provider(app))
 
     def _read(self, app: Flask, cls: type[BaseStore]) -> Settings:
-        """The checked settings, with the provider's defaults for those that are not
+        """The checked settings, with the defaults of the class for those that are not
         set."""
         own_settings = self._own_settings(app)
         config = Options({**cls.defaults(app), **own_settings})
@@ -204,12 +316,8 @@ class Store(t.Generic[ProviderT_co]):
         other = app.extensions.get(self._extension_name)
         if other is self or not isinstance(other, Store):
             return
-        other_provider = other._provider(app)._bound
-        if (
-            other_provider is not None
-            and _has_route(other_provider)
-            and _has_route(store)
-        ):
+        other_store = other._provider(app)._bound
+        if other_store is not None and _has_route(other_store) and _has_route(store):
             raise NotConfiguredError(
                 f"{other!r} serves its files at the application {app.name!r}, and a"
                 " second one would take over its route. Use that one, or give this one"
@@ -223,33 +331,94 @@ class Store(t.Generic[ProviderT_co]):
 
         :param app: the application.
         """
-        # Not by calling the provider, because one of 0.0.4 needs a file.
+        # Not by calling the class, because one of 0.0.4 needs a file.
         store = self._provider(app)._bound
         if store is not None and _has_route(store):
             from .http import routes
 
-            routes.register(app, t.cast("FsspecStore", store), self._extension_name)
+            routes.register(
+                app,
+                t.cast("FsspecStore", store),
+                self._extension_name,
+                self._authorization,
+            )
+
+    @t.overload
+    def authorize(self, check: CheckT, /) -> CheckT: ...
+
+    @t.overload
+    def authorize(
+        self, /, *, denied: t.Literal[403, 404]
+    ) -> t.Callable[[CheckT], CheckT]: ...
+
+    def authorize(
+        self, check: CheckT | None = None, /, *, denied: int = 403
+    ) -> CheckT | t.Callable[[CheckT], CheckT]:
+        """Let a function decide who may read the files of this store by its route::
+
+            @store.authorize
+            def may_read(file):
+                return current_user.is_authenticated
+
+        It is called for each GET and HEAD request, before the storage is asked, and
+        gets the :class:`~flask_store.files.FileWrapper`. It returns ``True`` or
+        ``False``, or a response of its own such as a redirect to the login, or calls
+        :func:`flask.abort`. Anything else, such as ``None``, is an error, and nothing
+        is sent. No shared cache keeps a response.
+
+        The function is not asked about signed links, ``file.response()`` and direct
+        uploads.
+
+        :param denied: the status for ``False``: 403, or 404 so that nobody can tell
+            that there is a file.
+        :raises NotConfiguredError: if this store has such a function, or if its files
+            can be read in another way than by its route. ``init_app`` raises it, too.
+        """
+        if check is None:
+            return t.cast(
+                "t.Callable[[CheckT], CheckT]", partial(self.authorize, denied=denied)
+            )
+        self._authorization.register(check, denied)
+        for app, provider in self._providers.items():
+            with self._named_as_set(app):
+                if provider._bound is not None:
+                    _refuse_other_ways(provider._bound)
+        return check
+
+    def errorhandler(self, app: Flask | Blueprint) -> None:
+        """Answer a :exc:`~flask_store.exceptions.StoreError` that no view catches as
+        the route of a store does, such as 404 for a missing file and 503 for a storage
+        that does not respond. The client gets JSON if it asks for it.
+
+        This holds for the errors of all stores. An error handler that the application
+        registers for a class of errors, or for a status, is used instead.
+
+        :param app: the application, or a blueprint for the views of it alone.
+        """
+        app.register_error_handler(StoreError, refusals.handle)
 
     @property
     def Provider(self) -> type[ProviderT_co]:
-        """The provider class of the current application, bound to its settings.
+        """The class of the current application's store, bound to its settings: an
+        older spelling, in which ``store.Provider("avatars").save(upload)`` is
+        ``store.save(upload, folder="avatars")``.
 
-        Outside of an application context it works if this ``Store`` has exactly one
-        application.
-
-        :raises RuntimeError: if there is no application, or more than one.
+        :raises RuntimeError: if it is not clear which application's store is meant.
         """
-        if has_app_context():
-            provider = self._provider(current_app._get_current_object())  # type: ignore
-        elif len(self._providers) == 1:
-            provider = next(iter(self._providers.values()))
-        else:
-            raise RuntimeError(
-                f"{self!r} has {len(self._providers)} applications, so a provider needs"
-                " to know which. Use it in a view, or in 'with app.app_context():'."
-            )
         # The configuration names the class, and a type checker does not read it.
-        return t.cast("type[ProviderT_co]", provider)
+        return t.cast("type[ProviderT_co]", self._class)
+
+    @property
+    def _class(self) -> type[BaseStore]:
+        """The bound class of the current application's store."""
+        if has_app_context():
+            return self._provider(current_app._get_current_object())  # type: ignore
+        if len(self._providers) == 1:
+            return next(iter(self._providers.values()))
+        raise RuntimeError(
+            f"{self!r} has {len(self._providers)} applications, and no application is"
+            " current. Use it in a view, or in 'with app.app_context():'."
+        )
 
     def _provider(self, app: Flask) -> type[BaseStore]:
         try:
@@ -337,6 +506,25 @@ def _has_route(store: BaseStore) -> bool:
     )
 
 
+def _refuse_other_ways(store: BaseStore) -> None:
+    """:raises NotConfiguredError: if the files can be read without a request that
+    ``authorize`` decides on."""
+    if not store.serves or not _has_route(store):
+        raise NotConfiguredError(
+            "authorize() decides on the requests to the route of a store, and with"
+            f" STORE_SERVE {store.serve!r} {store!r} has none: its files have other"
+            " addresses. Set STORE_SERVE to 'proxy' or 'redirect', and make the bucket"
+            " private. Or return file.response() from a view of your own, and remove"
+            " authorize()."
+        )
+    if store.signed_urls:
+        raise NotConfiguredError(
+            "STORE_SIGNED_URLS lets nobody read a file without a signed link, so that"
+            " authorize() would never be asked. Remove one of them. signed_url() makes"
+            " links in any case."
+        )
+
+
 def _show_defaults(
     app: Flask, cls: type[BaseStore], store: BaseStore, before: Mapping[str, t.Any]
 ) -> None:
@@ -379,11 +567,11 @@ def _starting(config: Mapping[str, t.Any], prefix: str) -> dict[str, t.Any]:
     return {key: value for key, value in config.items() if key.startswith(prefix)}
 
 
-def _current_provider() -> type[FsspecStore]:
+def _current_store() -> Store:
     if not has_app_context():
         raise RuntimeError(
-            "There is no current application. Use flask_store.Provider in a view, or in"
-            " 'with app.app_context():'."
+            "There is no current application. Use flask_store.current_store in a view,"
+            " or in 'with app.app_context():'."
         )
     store = current_app.extensions.get("store")
     if store is None:
@@ -391,8 +579,13 @@ def _current_provider() -> type[FsspecStore]:
             f"The application {current_app.name!r} has no Store. Did you forget to call"
             " 'Store(app)' or 'init_app'?"
         )
-    return t.cast("Store", store).Provider
+    return t.cast("Store", store)
 
 
-#: The provider class of the current application.
-Provider: type[FsspecStore] = t.cast("type[FsspecStore]", LocalProxy(_current_provider))
+#: The ``Store`` of the current application, for code that cannot import it.
+current_store: Store = t.cast("Store", LocalProxy(_current_store))
+
+#: An older spelling: the class of the current application's store.
+Provider: type[FsspecStore] = t.cast(
+    "type[FsspecStore]", LocalProxy(lambda: _current_store().Provider)
+)

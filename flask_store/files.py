@@ -16,22 +16,26 @@ from . import naming
 from .exceptions import StoreError
 
 if t.TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
     from .background.upload import Upload
     from .dialects import Dialect
     from .dialects import Stat
+    from .http.links import Method
 
 
 class FileStore(t.Protocol):
-    """What a stored file, and the rest of the package, ask of a provider.
+    """What a stored file, and the rest of the package, ask of a store.
 
     It is :class:`~flask_store.stores.fsspec.FsspecStore`, which has the documentation
     of each, and can import what asks this of it.
     """
 
-    destination: str
     dialect: Dialect
     longest_key: int
 
+    @property
+    def destination(self) -> str: ...
     @property
     def uri(self) -> str: ...
     @property
@@ -59,7 +63,18 @@ class FileStore(t.Protocol):
         name: str,
         expires: float | None = None,
         download_as: str | None = None,
+        *,
+        download_name: str | None = None,
+        method: Method = "GET",
+        version_id: str | None = None,
     ) -> str: ...
+    def response(
+        self,
+        name: str,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        cache_control: str | None = None,
+    ) -> Response: ...
 
 
 class Reference(t.Protocol):
@@ -69,7 +84,7 @@ class Reference(t.Protocol):
 
 
 class Owner(t.Protocol):
-    """What any provider has, also one that is no FsspecStore."""
+    """What any store has, also one that is no FsspecStore."""
 
     def relative_path(self, name: str) -> str: ...
     def at(self, destination: str | None) -> t.Self: ...
@@ -78,11 +93,11 @@ class Owner(t.Protocol):
 class FileWrapper:
     """A stored file. Making one does no I/O and does not need the file to exist.
 
-    ``str(f)`` is what belongs into a database; ``store.Provider().file(...)`` gives
-    the file back. Two wrappers of one file are equal.
+    ``str(f)`` is what belongs into a database; ``store.file(...)`` gives the
+    file back. Two wrappers of one file are equal.
 
-    :param filename: the file's name in the provider's destination.
-    :param provider: the provider that stored it.
+    :param filename: the file's name in the store's destination.
+    :param provider: the store that has it.
     :param upload: the upload that goes on in the background, if there is one.
     """
 
@@ -122,7 +137,8 @@ class FileWrapper:
         file.key = key
         file.provider = provider.at(None)
         file._upload = upload
-        folder = f"{provider.destination}/"
+        # A store that chooses a folder for each upload has no destination to ask for.
+        folder = f"{vars(provider).get('destination', '')}/"
         if key.startswith(folder):
             file._start = len(folder)
         return file
@@ -162,6 +178,11 @@ class FileWrapper:
         """
         assert self._reference is not None  # __init__ has set it otherwise
         return t.cast("FileStore", self._reference.find())
+
+    @property
+    def store(self) -> FileStore:
+        """The store that has the file. :attr:`provider` is its older spelling."""
+        return self.provider
 
     def __getstate__(self) -> dict[str, t.Any]:
         """What a pickle has of the file: its key, and the name of the application's
@@ -209,9 +230,15 @@ class FileWrapper:
     @property
     def name(self) -> str:
         """The file's name in the store that gave it, relative to the destination:
-        ``store.file(f.name) == f``. For a file of a row, this is the store of its
-        column."""
+        ``store.file(f.name) == f``. A row, and a store that chooses a folder for each
+        upload, have no destination: this is the key then."""
         return self.key[self._start :]
+
+    @property
+    def download_name(self) -> str:
+        """The name that the client gave, as far as the store keeps it: the file's name
+        without the UUID that a taken name gets. A browser saves the file under it."""
+        return naming.original(self.filename)
 
     @property
     def upload(self) -> Upload | None:
@@ -239,15 +266,64 @@ class FileWrapper:
         return self.provider.absolute_url(self._name)
 
     def signed_url(
-        self, expires: float | None = None, download_as: str | None = None
+        self,
+        expires: float | None = None,
+        download_as: str | None = None,
+        *,
+        download_name: str | None = None,
+        method: Method = "GET",
+        version_id: str | None = None,
     ) -> str:
         """A link by which anybody may read the file for some time.
 
         :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
-        :param download_as: the name under which a browser is to save the file.
-        :raises NotConfiguredError: if the application has no ``SECRET_KEY``.
+        :param download_as: the name under which a browser is to save the file, even
+            if it could show it.
+        :param download_name: the name alone: whether a browser shows the file is up to
+            the type of the file.
+        :param method: the method that the link is for, ``"GET"`` or ``"HEAD"``. S3 and
+            Google Cloud sign it, and any other link is good for both.
+        :param version_id: a version of the file, in a bucket that keeps versions: the
+            ``VersionId`` of S3, the generation of Google Cloud or the version ID of
+            Azure.
+        :raises NotConfiguredError: if the application has to sign and has no
+            ``SECRET_KEY``, if nobody serves the file, or if the storage does not sign a
+            link to a version.
         """
-        return self.provider.signed_url(self._name, expires, download_as)
+        return self.provider.signed_url(
+            self._name,
+            expires,
+            download_as,
+            download_name=download_name,
+            method=method,
+            version_id=version_id,
+        )
+
+    def response(
+        self,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        cache_control: str | None = None,
+    ) -> Response:
+        """A response with the file, to return from a view that has decided who may read
+        it.
+
+        It has all that the response of the route has: ranges, conditional requests and
+        headers with which an uploaded page cannot run. It also works if the store has
+        no route. No shared cache keeps it.
+
+        :param as_attachment: whether a browser saves the file, also if it could show
+            it.
+        :param download_name: the name under which it does, by default
+            :attr:`download_name`.
+        :param cache_control: the ``Cache-Control``; by default that of the file or of
+            ``STORE_CACHE_CONTROL``, made private, or ``"private, no-cache"``.
+        :raises werkzeug.exceptions.HTTPException: if the file is not there (404), or if
+            the storage fails (502 or 503). Flask answers with it.
+        """
+        return self.provider.response(
+            self._name, as_attachment, download_name, cache_control
+        )
 
     @property
     def uri(self) -> str:
@@ -384,11 +460,21 @@ class FileWrapper:
         """
         return {
             "key": self.key,
-            "name": self.filename,
+            "name": self.download_name,
             "url": self.absolute_url(),
             "size": self.size,
             "type": self.content_type,
         }
+
+    @property
+    def cache_control(self) -> str | None:
+        """The ``Cache-Control`` that is stored with the file, if there is one."""
+        return self.stat().cache_control
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the application has stored with the file, by names in lower case."""
+        return self.stat().metadata
 
     def _repr_mimebundle_(
         self, include: t.Any = None, exclude: t.Any = None

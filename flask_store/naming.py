@@ -69,6 +69,10 @@ _PART = (
 _PLAIN = re.compile(
     rf"(?=.{{1,{MAX_NAME}}}\Z){_PART}(?:/{_PART})*\Z", re.ASCII | re.IGNORECASE
 )
+# Reads the UUIDs of unique(), whatever an application does to shortuuid's alphabet.
+_UUIDS = shortuuid.ShortUUID()
+# What unique() puts behind a stem, if the characters are a UUID.
+_UNIQUE = re.compile(rf"(?<=.)_([{_UUIDS.get_alphabet()}]{{22}})\Z", re.DOTALL)
 # normalize() is quadratic in a run of combining marks: a name of a megabyte would
 # keep a worker busy for minutes. Both ends are kept, the extension is at the last.
 _LONGEST_INPUT = 2048
@@ -112,22 +116,24 @@ def clean(filename: Name, folder: str = "", limit: int = MAX_KEY) -> str:
     return _fit(name or shortuuid.uuid() + extension, folder, limit)
 
 
-def clean_destination(destination: Name | None) -> str:
+def clean_destination(destination: Name | None, base: str = "") -> str:
     """Return the safe and portable form of a folder, without slashes at its ends.
 
     Each part is cleaned as :func:`clean` would. A part with nothing to read in it
     is an error, for a folder with a made-up name could never be found again.
 
-    :param destination: the folder, or ``None`` for the root of the store.
+    :param destination: the folder, or ``None`` for *base* itself.
+    :param base: the folder that it is in, which is clean; by default the root of the
+        store.
     :raises InvalidName: if a part is ``..`` or has nothing to read in it.
     """
     if not destination:
-        return ""
+        return base
     if not isinstance(destination, str):
         destination = text(destination, "destination")
     if _PLAIN.match(destination):
-        return destination
-    names = []
+        return f"{base}/{destination}" if base else destination
+    names = [base]
     for part in _SEPARATOR.split(destination):
         name, _ = _portable(part)
         if not name and part not in ("", "."):
@@ -175,6 +181,19 @@ def unique(name_or_key: str, limit: int = MAX_KEY) -> str:
             name_or_key,
         )
     return f"{folder}{slash}{found}"
+
+
+def original(name: str) -> str:
+    """Return the name without the UUID that :func:`unique` has put into it.
+
+    A name that has none stays as it is, also if it consists of nothing but a UUID. What
+    shortened the stem is not known any more.
+
+    :param name: the last component of a key.
+    """
+    stem, extension = split(name)
+    match = _UNIQUE.search(stem)
+    return stem[: match.start()] + extension if match and _is_uuid(match[1]) else name
 
 
 def check(key: Name, folder: str = "") -> str:
@@ -336,6 +355,15 @@ def _fit(name: str, folder: str, limit: int) -> str:
     shorter = _shorten(name, room=room)
     # The first letter may have more bytes than there are. ".jpg" would become "jpg".
     return name if shorter == split(name)[1] else _settle(shorter)
+
+
+def _is_uuid(characters: str) -> bool:
+    """Whether 22 characters are a random UUID (RFC 9562, section 5.4). One of 80 words
+    of that length could be one."""
+    try:
+        return bool(_UUIDS.decode(characters).version == 4)
+    except ValueError:  # more than 128 bits
+        return False
 
 
 def _split_last(name: str) -> tuple[str, str]:

@@ -58,6 +58,9 @@ HIGHEST_MODE = 0o7777
 #: The longest value that a message shows, in characters.
 LONGEST = 100
 
+#: How many tags an object of S3 has at most.
+MOST_TAGS = 10
+
 #: The messages about an address with a login, and where the login belongs.
 SHOWN = (
     "has a user or a password in it, and links and messages would show it. Write"
@@ -66,13 +69,19 @@ SHOWN = (
 NO_LOGIN = "It belongs into no address of a file."
 S3_KEYS_BELONG = "The keys belong into STORE_S3_ACCESS_KEY and STORE_S3_SECRET_KEY."
 
+#: What becomes of a file whose name is taken.
+OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
+
 # re compiles these patterns when they are first used, as those in secrecy.py.
 _COUNT = r"[0-9]{1,18}"
 _SIZE = r"([0-9]{1,18})\s*([a-z]*)"
 _NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
 _OCTAL = r"(?:0o?)?([0-7]{3,4})"
+_WORD = r"[\x21-\x7e]+"
 _CONTROL = r"[\x00-\x1f\x7f]"
 _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
+_TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
+_TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
 #: registered names begin with a letter, so that a number of seconds does not match.
@@ -190,6 +199,29 @@ def parse_options(value: object) -> Options:
     return Options(value)
 
 
+def parse_tags(value: object) -> Options:
+    """The tags of an object of S3 (Amazon S3 User Guide, "Categorizing your storage
+    using tags"), also as a JSON object."""
+    tags = parse_options(value)
+    if len(tags) > MOST_TAGS:
+        raise ValueError(
+            f"has {len(tags)} tags; S3 keeps {MOST_TAGS} with an object. Remove some."
+        )
+    for name, text in tags.items():
+        if not isinstance(text, str):
+            raise ValueError(
+                f"has a tag {name[:LONGEST]!r} whose value is of type"
+                f" {type(text).__name__!r}; it must be text."
+            )
+        if not re.fullmatch(_TAG_NAME, name) or not re.fullmatch(_TAG_VALUE, text):
+            raise ValueError(
+                f"has a tag {name[:LONGEST]!r} that S3 does not keep. Write letters,"
+                " digits, spaces and '+-=._:/@', 128 characters at most for the name"
+                " and 256 for the value, and no name that begins with 'aws:'."
+            )
+    return tags
+
+
 def parse_media_types(value: object) -> tuple[str, ...]:
     """A list of media types, also as text with commas or as a JSON array."""
     if isinstance(value, str):
@@ -268,6 +300,12 @@ def check_bucket(value: str) -> None:
             "is an address. Write the name of the bucket alone, or its address into"
             " STORE_PATH."
         )
+
+
+def check_word(value: str) -> None:
+    """A value that is a header as it is, without spaces."""
+    if not re.fullmatch(_WORD, value):
+        raise ValueError(f"is {value[:LONGEST]!r}; it must be one word of ASCII.")
 
 
 def check_folder(value: str) -> None:
@@ -382,10 +420,26 @@ SERVE = Kind(
     partial(parse_choice, ("auto", "proxy", "redirect", "off")),
     "one of 'auto', 'proxy', 'redirect', 'off'",
 )
+CONFLICT = Kind(
+    "choice",
+    partial(parse_choice, t.get_args(OnConflict)),
+    "one of 'rename', 'error', 'overwrite'",
+)
 STYLE = Kind(
     "choice",
     partial(parse_choice, ("auto", "path", "virtual")),
     "one of 'auto', 'path', 'virtual'",
+)
+SSE = Kind(
+    "choice",
+    partial(parse_choice, ("AES256", "aws:kms", "aws:kms:dsse")),
+    "one of 'AES256', 'aws:kms', 'aws:kms:dsse'",
+)
+TAGS = Kind(
+    "tags",
+    parse_tags,
+    "a dict of text; a JSON object will do, too",
+    is_shown=False,
 )
 
 
@@ -393,7 +447,7 @@ class Setting(t.NamedTuple):
     """One key.
 
     :param default: its value if the application does not set it. ``None`` means that
-        the provider or the storage has the default.
+        the class of the store, or the storage, has the default.
     :param help: one line that says what it is for.
     :param check: raises ValueError, as the functions of the kinds do.
     """
@@ -430,7 +484,7 @@ class Setting(t.NamedTuple):
 
 
 _ROWS = [
-    Setting("STORE_PROVIDER", CLASS, None, "The provider class."),
+    Setting("STORE_PROVIDER", CLASS, None, "The class of the store."),
     Setting("STORE_PATH", PATH, None, "Where the files go: a folder or a URL."),
     Setting("STORE_FSYNC", SWITCH, True, "Whether a save waits for the disk."),
     Setting("STORE_FILE_MODE", FILE_MODE, None, "The permissions of a file on disk."),
@@ -442,6 +496,9 @@ _ROWS = [
         SWITCH,
         True,
         "Whether large parts of a form are written to the disk of the store.",
+    ),
+    Setting(
+        "STORE_ON_CONFLICT", CONFLICT, "rename", "What a save does if a name is taken."
     ),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
     Setting(
@@ -533,6 +590,28 @@ _ROWS = [
         "Where requests name the bucket.",
     ),
     Setting("STORE_S3_ACL", TEXT, None, "The canned ACL of every object."),
+    Setting("STORE_S3_SSE", SSE, None, "How S3 encrypts every object."),
+    Setting(
+        "STORE_S3_SSE_KMS_KEY_ID",
+        TEXT,
+        None,
+        "The key of KMS that encrypts every object.",
+        check_word,
+    ),
+    Setting(
+        "STORE_S3_STORAGE_CLASS",
+        TEXT,
+        None,
+        "The storage class of every object.",
+        check_word,
+    ),
+    Setting("STORE_S3_TAGS", TAGS, Options({}), "The tags of every object."),
+    Setting(
+        "STORE_S3_REQUESTER_PAYS",
+        SWITCH,
+        False,
+        "Whether the account of the keys pays for requests.",
+    ),
     Setting(
         "STORE_S3_CONDITIONAL_WRITES",
         AUTO,
@@ -596,7 +675,7 @@ class Settings(Mapping[str, t.Any]):
 def slips(config: Mapping[str, t.Any], known: Iterable[str] = ()) -> list[str]:
     """Warnings, one for each key that looks like a setting but is not one.
 
-    :param known: more keys that are settings, of a custom provider.
+    :param known: more keys that are settings, of a custom store.
     """
     unknown = config.keys() - KEYS - {*known}
     names = [name for name in unknown if name.startswith("STORE_")]

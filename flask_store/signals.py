@@ -15,6 +15,11 @@ file_saved: blinker.NamedSignal = _signals.signal("file-saved")
 #: Sent when a file has been deleted; the same arguments.
 file_deleted: blinker.NamedSignal = _signals.signal("file-deleted")
 
+#: Sent when a transaction of SQLAlchemy has given a file to a row, after the commit of
+#: the outermost transaction; the same arguments. It is sent once for each file, and not
+#: for a file that a row had before. A receiver that raises is logged.
+file_committed: blinker.NamedSignal = _signals.signal("file-committed")
+
 #: Sent when an upload in the background has reached the storage; ``file`` as above.
 #: There is an application context, and never a request.
 upload_finished: blinker.NamedSignal = _signals.signal("upload-finished")

@@ -83,15 +83,15 @@ def store_named(name: str | None) -> FsspecStore:
         raise click.UsageError(
             f"The application has no {description}. There is: {names}."
         )
-    provider = store.Provider._bound  # a provider of 0.0.4 is made only with a file
-    if not isinstance(provider, FsspecStore):
+    found = store.at(None)
+    if not isinstance(found, FsspecStore):
         raise click.ClickException(
-            f"{type(provider).__name__} is no FsspecStore, and these commands need one."
+            f"{type(found).__name__} is no FsspecStore, and these commands need one."
         )
-    return provider
+    return found
 
 
-def stores_of_application() -> dict[str, Store]:
+def stores_of_application() -> dict[str, Store[t.Any]]:
     """The stores of the current application by their names."""
     return {
         extension.removeprefix("store").removeprefix(".") or DEFAULT: store

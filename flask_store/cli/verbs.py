@@ -28,9 +28,7 @@ if t.TYPE_CHECKING:
 on_conflict = click.option(
     "--on-conflict",
     type=click.Choice(["rename", "error", "overwrite"]),
-    default="rename",
-    show_default=True,
-    help="What to do if the name is taken.",
+    help="What to do if the name is taken; by default what STORE_ON_CONFLICT says.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One object a line.")
 yes = click.option("--yes", is_flag=True, help="Do it, without asking.")
@@ -114,7 +112,7 @@ def put(
     path: str,
     folder: str,
     name: str | None,
-    on_conflict: OnConflict,
+    on_conflict: OnConflict | None,
 ) -> None:
     """Store a local file ('-' is the standard input) in a folder of the store.
 
@@ -144,7 +142,9 @@ def rm(store: FsspecStore, keys: tuple[str, ...], yes: bool) -> None:
 @click.argument("source")
 @click.argument("target")
 @on_conflict
-def cp(store: FsspecStore, source: str, target: str, on_conflict: OnConflict) -> None:
+def cp(
+    store: FsspecStore, source: str, target: str, on_conflict: OnConflict | None
+) -> None:
     """Copy a file within the store, and print the name of the copy."""
     click.echo(visible(str(store.copy(source, target, on_conflict))))
 
@@ -153,7 +153,9 @@ def cp(store: FsspecStore, source: str, target: str, on_conflict: OnConflict) ->
 @click.argument("source")
 @click.argument("target")
 @on_conflict
-def mv(store: FsspecStore, source: str, target: str, on_conflict: OnConflict) -> None:
+def mv(
+    store: FsspecStore, source: str, target: str, on_conflict: OnConflict | None
+) -> None:
     """Move a file within the store, and print its new name."""
     click.echo(visible(str(store.move(source, target, on_conflict))))
 

@@ -39,6 +39,7 @@ from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..secrecy import Options
 from ..uploads.disk import Unnamed
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import Streamed
 from . import claims
@@ -123,6 +124,8 @@ class Dialect:
     keeps_properties: t.ClassVar[bool] = False
     #: Whether :meth:`sign` gives links.
     signs: bool = False
+    #: Whether :meth:`sign` takes a version, which its signature covers.
+    signs_versions: t.ClassVar[bool] = False
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
@@ -307,6 +310,20 @@ class Dialect:
 
     # -- writing -------------------------------------------------------------
 
+    def check_properties(self, properties: Properties) -> None:
+        """Check what a caller wants to be stored with a file, before anything is.
+
+        :param properties: checked by :meth:`.Properties.having`.
+        :raises NotConfiguredError: if the storage has no place for it.
+        :raises InvalidProperty: if the storage does not take a name.
+        """
+        if not self.keeps_properties:
+            raise NotConfiguredError(
+                f"{self.uri} has no place for metadata or a Cache-Control, only for the"
+                " bytes of a file. Leave them out, and keep metadata in a database."
+                " STORE_CACHE_CONTROL is for all files that the application serves."
+            )
+
     def stage(self, source: Source) -> AbstractContextManager[t.Any]:
         """The upload, complete and checked, where no final name shows it."""
         return source.rewindable()
@@ -381,11 +398,11 @@ class Dialect:
         """
         # Through this process, for storages that say nothing better.
         body = whole(self.get(claim.staged, None, staged))
-        with (
-            io.BufferedReader(Streamed(body)) as file,
-            self.stage(Source(file, None)) as copy,
-        ):
-            self._give_key(copy, claim)
+        with io.BufferedReader(Streamed(body)) as file:
+            source = Source(file, None)
+            source.properties = claim.kept
+            with self.stage(source) as copy:
+                self._give_key(copy, claim)
         self._check_copy(claim, staged)
 
     def _give_key(self, staged: t.Any, claim: Claim) -> None:
@@ -762,6 +779,7 @@ class Dialect:
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         """A link by which anybody may read the file, signed by the storage's own
         rules and without asking it; ``None`` to sign through the application.
@@ -771,6 +789,8 @@ class Dialect:
         :param content_type: the ``Content-Type`` to answer with, in place of the one
             that is stored.
         :param method: what the link is for, where a signature covers the method.
+        :param version_id: one version of the file, as the storage calls it. A dialect
+            without :attr:`signs_versions` never gets it.
         """
         return None
 

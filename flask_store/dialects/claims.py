@@ -8,6 +8,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .. import naming
+from ..uploads.properties import Properties
 
 #: A private file of an upload. Its name says until when it means something.
 _NAME = re.compile(r"[0-9A-Za-z]+\.([0-9]{1,11})\.(upload|confirmed)(\.|\Z)")
@@ -18,12 +19,14 @@ class Claim:
     """What one token allows.
 
     :param key: the one key. It carries a UUID, so that nothing else ever has it.
-    :param destination: that of the provider which made the token.
+    :param destination: that of the store which made the token.
     :param id: sets the token apart from all others.
     :param content_type: under which the file will be stored, whatever is sent.
     :param max_size: in bytes.
     :param expires: the last moment, in POSIX seconds.
     :param form: whether the storage itself takes the form, and not the application.
+    :param properties: what is stored beside the file, as :meth:`.Properties.as_json`
+        has it.
     """
 
     key: str
@@ -33,6 +36,12 @@ class Claim:
     max_size: int
     expires: int
     form: bool = False
+    properties: dict[str, t.Any] | None = None
+
+    @property
+    def kept(self) -> Properties:
+        """What is stored beside the file."""
+        return Properties.from_json(self.properties)
 
     @property
     def staged(self) -> str:

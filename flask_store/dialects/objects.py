@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .. import media_types
 from .. import naming
+from ..exceptions import InvalidProperty
 from ..exceptions import NotConfiguredError
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
@@ -107,6 +108,10 @@ class ObjectDialect(Dialect):
 
     token_name = TOKEN
     keeps_properties = True
+    #: The names of metadata that mean something to the storage, or to who works on it.
+    reserved_metadata: t.ClassVar[frozenset[str]] = frozenset({TOKEN})
+    #: What the headers of an object's own metadata begin with.
+    metadata_prefix: t.ClassVar[str] = ""
     #: The errors after which nobody knows whether an upload is stored. Then the object
     #: is looked at.
     unsure: t.ClassVar[tuple[type[Exception], ...]] = (NoAnswer,)
@@ -185,7 +190,13 @@ class ObjectDialect(Dialect):
         raise NotImplementedError
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> Stat | None:
         """Copy an object within the bucket. The copy is stored as :meth:`put` would
         store it, with the same settings.
@@ -193,6 +204,7 @@ class ObjectDialect(Dialect):
         :param content_type: of the original, and of the copy.
         :param etag: of the version to copy, and no other one.
         :param new: whether the target has to be free, in one step.
+        :param kept: the properties of the original, and of the copy.
         :return: the copy, if the answer tells of it.
         :raises FileExistsError: if one of the two conditions is not met.
         :raises FileNotFoundError: if there is no such object to copy.
@@ -286,6 +298,15 @@ class ObjectDialect(Dialect):
 
     # -- writing -------------------------------------------------------------
 
+    def check_properties(self, properties: Properties) -> None:
+        super().check_properties(properties)
+        for name in properties.metadata:
+            if name in self.reserved_metadata:
+                raise InvalidProperty(
+                    f"The name {naming.quoted(name)} is taken: the storage or the store"
+                    " uses it for itself. Choose another name for the metadata."
+                )
+
     def body(self, source: Source) -> AbstractContextManager[Source]:
         """An upload as :meth:`put` wants it."""
         return source.rewindable()
@@ -377,7 +398,7 @@ class ObjectDialect(Dialect):
             raise FileExistsError(claim.key)
         try:
             etag = staged.etag or ""
-            copy = self.copy(source, target, claim.content_type, etag, new)
+            copy = self.copy(source, target, claim.content_type, etag, new, claim.kept)
         except FileExistsError:
             # One of the two conditions, and not every server says which.
             if self._is_there(path):
@@ -502,6 +523,7 @@ class ObjectDialect(Dialect):
         fields = {
             "key": self.absolute_path(claim.staged),
             "Content-Type": claim.content_type,
+            **claim.kept.headers(self.metadata_prefix),
         }
         largest = min(claim.max_size, self.largest_form or claim.max_size)
         return self.form(fields, [["content-length-range", 0, largest]], claim.expires)

@@ -50,6 +50,18 @@ class Stat:
         keeps no such header. A listing does not tell."""
         return self.properties.content_encoding
 
+    @property
+    def cache_control(self) -> str | None:
+        """The ``Cache-Control`` that is stored with the file (RFC 9111, section 5.2);
+        ``None`` if there is none. A listing does not tell."""
+        return self.properties.cache_control
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the application has stored with the file, by names in lower case. A
+        listing does not tell."""
+        return dict(self.properties.metadata)
+
     def keeping(
         self, token: str | None = None, properties: Properties = NO_PROPERTIES
     ) -> Stat:

@@ -22,7 +22,6 @@ from dataclasses import field
 from dataclasses import replace
 
 import shortuuid
-from flask import current_app
 
 from .. import media_types
 from .. import naming
@@ -38,6 +37,8 @@ from ..exceptions import VersionGone
 from ..exceptions import WrongType
 from ..http import links
 from ..http.presentation import essence
+from ..stores.application import sender
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import marks
 
@@ -97,6 +98,7 @@ def presign(
     content_type: str | None,
     max_size: int,
     expires: int,
+    kept: Properties,
 ) -> DirectUpload:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.presign_upload`."""
     if max_size < 1:
@@ -113,6 +115,7 @@ def presign(
         content_type=essence(content_type or media_types.content_type(key)),
         max_size=max_size,
         expires=int(time.time()) + expires,
+        properties=kept.as_json(),
     )
     with store.dialect.explained(key):
         form = store.dialect.upload_form(claim)
@@ -155,6 +158,7 @@ def receive(
     :raises BadLink: if another upload was quicker.
     """
     source = Source(file.stream, None)
+    source.properties = claim.kept
     _check_size(claim, source.size)
     _check_type(claim, content_type or claim.content_type)
     try:
@@ -169,8 +173,9 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
     claim, whole = read(store, token), store.at(None)
     if claim.destination != store.destination:
         raise BadLink(
-            f"This upload was made for the destination {claim.destination!r}, and is"
-            f" confirmed for {store.destination!r}. Use the same provider for both.",
+            f"This upload was made for the folder {claim.destination!r}, and is"
+            f" confirmed for {store.destination!r}. Pass the same folder to"
+            " presign_upload() and confirm().",
             claim.key,
         )
     if _is_there(whole, claim.mark):
@@ -184,8 +189,7 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
         raise BadLink(BUSY, claim.key) from exc
     f = whole.file(claim.key)
     # A receiver may raise. Nothing is undone then: the story of the token is over.
-    application = current_app._get_current_object()  # type: ignore[attr-defined]
-    signals.file_saved.send(application, file=f)
+    signals.file_saved.send(sender(), file=f)
     return f
 
 

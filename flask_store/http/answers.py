@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import time
 import typing as t
 from collections.abc import Iterator
-from contextlib import contextmanager
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import quote
 
-from flask import abort
-from flask import after_this_request
 from flask import current_app
 from flask import request
 from flask import Response
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
 from werkzeug.http import quote_etag
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import wrap_file
 
+from .. import naming
 from ..dialects.bodies import BLOCK
 from ..dialects.bodies import FilePart
-from ..exceptions import ClientError
-from ..exceptions import FileNotFound
-from ..exceptions import InvalidName
 from ..exceptions import StoreError
-from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from . import caching
 from . import conditions
 from . import links
 from . import presentation
+from . import refusals
+from .authorization import Authorization
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     from ..dialects import Fetched
-    from ..stores.fsspec import FsspecStore
-
-logger = logging.getLogger(__name__)
-
-#: The seconds after which a client may try again when the storage does not answer. By
-#: then a throttled storage takes requests again, and a restarted one is back.
-RETRY_AFTER = 30
+    from ..dialects import Files
+    from ..dialects import Span
+    from ..dialects import Stat
+    from ..files import FileWrapper
 
 #: With one of these, it takes a look at the file to tell whether it will be sent.
 CONDITIONS = frozenset(
@@ -70,17 +63,12 @@ SENDERS = frozenset(
 )
 
 
-class InsufficientStorage(HTTPException):
-    """*507*, which Werkzeug has no class for (RFC 4918, section 11.5)."""
-
-    code = 507
-
-
 class Bare:
-    """A response without a cookie: neither the session's nor any other one.
+    """A response of the route, without a cookie: neither the session's nor any other.
 
-    A file may be kept by a cache that many people share. Flask adds the session's
-    cookie after every hook, so that it can only be taken off here.
+    A file may be kept by a cache that many people share, and a page with many files
+    would get the session that each of these requests began with. Flask adds the
+    session's cookie after every hook, so that it can only be taken off here.
     """
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
@@ -89,100 +77,172 @@ class Bare:
         return headers
 
 
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Answer a :exc:`StoreError` with a status; what is ours to know goes into the
-    log."""
-    try:
-        yield
-    except (FileNotFound, InvalidName):
-        refuse(404)
-    except ClientError as exc:
-        refuse(exc.code, exc.description)
-    except StoreUnavailable as exc:
-        logger.error("%s", exc)
-        refuse(503, "The storage does not answer. Try again in a moment.", RETRY_AFTER)
-    except StoreFull as exc:
-        logger.error("%s", exc)
-        refuse(507, "The storage is full. Nothing was stored.")
-    except StoreError as exc:
-        logger.error("%s", exc)
-        refuse(502, "The storage refused, or is not set up. See the log.")
+class OfView:
+    """A response of a view, with the cookies that the application sets, unless a cache
+    that many people share may keep it."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        headers: Headers = super().get_wsgi_headers(environ)  # type: ignore[misc]
+        if not caching.is_private(headers.get("Cache-Control", "")):
+            headers.remove("Set-Cookie")
+        return headers
 
 
-def refuse(
-    code: int, text: str | None = None, retry_after: int | None = None
-) -> t.NoReturn:
-    """Answer with a status, and let no cache keep that.
+class Terms(t.NamedTuple):
+    """What is decided about a response before the storage is asked.
 
-    :param retry_after: in seconds, when the client may try again (RFC 9110, section
-        10.2.3).
+    :param name: the one under which a browser saves the file.
+    :param as_attachment: whether it saves the file, also if it could show it.
+    :param private: whether no shared cache may keep the file.
+    :param until: the last moment of the link, in POSIX seconds; ``None`` if it is no
+        signed one.
+    :param cache_control: in place of what the store says.
     """
 
-    @after_this_request
-    def no_store(response: AnyResponse) -> AnyResponse:
-        response.headers["Cache-Control"] = "no-store"
-        if retry_after is not None:
-            response.headers["Retry-After"] = str(retry_after)
-        return response
-
-    if code == InsufficientStorage.code:
-        raise InsufficientStorage(text)
-    abort(code, description=text)
+    name: str
+    as_attachment: bool = False
+    private: bool = False
+    until: int | None = None
+    cache_control: str | None = None
 
 
-def answer(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
-    """The answer to GET and HEAD."""
+class Served(t.Protocol):
+    """What a response asks of a store. It is
+    :class:`~flask_store.stores.fsspec.FsspecStore`, which imports this module."""
+
+    serve: str
+    signed_urls: bool
+    inline_types: tuple[str, ...]
+    cache_control: str | None
+    x_accel_redirect: str | None
+    files: Files
+
+    @property
+    def identity(self) -> str: ...
+
+    def key(self, name: str) -> str: ...
+    def file(self, name: str) -> FileWrapper: ...
+    def waits(self, name: str) -> bool: ...
+    def stat(self, name: str) -> Stat: ...
+    def fetch(self, name: str, span: Span | None = None) -> Fetched | None: ...
+    def stream_version(self, found: Stat, start: int, stop: int) -> Iterator[bytes]: ...
+    def storage_link(
+        self,
+        name: str,
+        expires: float | None = None,
+        download_name: str | None = None,
+        as_attachment: bool = False,
+        method: links.Method = "GET",
+    ) -> str | None: ...
+
+
+def class_of(
+    response_class: type[Response], kind: type[Bare] | type[OfView]
+) -> type[Response]:
+    """The class of a response with a file. It is of the application's own class, or
+    Flask would turn it into one."""
+    return type("FileResponse", (kind, response_class), {})
+
+
+def answer(
+    store: Served, key: str, kind: type[Response], authorization: Authorization
+) -> AnyResponse:
+    """The answer of the route to GET and HEAD."""
+    said, until = request.args, None
+    private = authorization.check is not None
+    try:
+        # A good signature is a permission by itself, and one that is there is checked.
+        if store.signed_urls or "signature" in said:
+            until = links.check(store.identity, key, said)
+        elif private:
+            denial = authorization.denial(store.file(key))
+            if denial is not None:
+                return denial
+        # Nobody but whoever has signed the link says how a file is saved.
+        named = said if until else {}
+        download_as = named.get("download_as")
+        name = download_as or named.get("download_name") or _original(key)
+        terms = Terms(name, download_as is not None, private, until)
+        return respond(store, key, kind, terms)
+    except StoreError as exc:
+        raise refusals.of_file(exc) from exc
+
+
+def view(
+    store: Served,
+    key: str,
+    as_attachment: bool,
+    download_name: str | None,
+    cache_control: str | None,
+) -> AnyResponse:
+    """The response of a view of the application, to whatever request there is."""
+    name = download_name or _original(key)
+    terms = Terms(name, as_attachment, True, None, cache_control)
+    # To mypy, the class has the hash of its instances, which is none.
+    kind = _class_of_view(current_app.response_class)  # type: ignore[arg-type]
+    try:
+        return respond(store, key, kind, terms)
+    except StoreError as exc:
+        raise refusals.of_file(exc) from exc
+
+
+def respond(store: Served, key: str, kind: type[Response], terms: Terms) -> AnyResponse:
+    """A response with a file, or a redirect to it.
+
+    :raises StoreError: if there is none.
+    """
     if request.headers.get("Sec-Fetch-Dest") in presentation.CODE_DESTINATIONS:
-        refuse(403, "What was uploaded is not loaded as the code of a page.")
-    with refusals():
-        # The last moment of a good link; None if there is none and none is needed.
-        until = None
-        if store.signed_urls or "signature" in request.args:
-            until = links.check(store.identity, key, request.args)
-        download_as = request.args.get("download_as") if until else None
-        caching = store.cache_control
-        if caching is None:
-            caching = "no-cache" if until is None else _private(until)
-        if store.serve == "redirect":
-            method: links.Method = "HEAD" if request.method == "HEAD" else "GET"
-            link = store.storage_link(key, None, download_as, method)
-            if link is not None:
-                return _redirect(link, kind)
-        for _ in range(2):
-            with suppress(VersionGone):
-                return _respond(store, key, kind, caching, download_as)
-        raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
+        text = "What was uploaded is not loaded as the code of a page."
+        raise refusals.refusal(403, text)
+    # The storage cannot know a file that waits for its upload.
+    if store.serve == "redirect" and not store.waits(key):
+        method: links.Method = "HEAD" if request.method == "HEAD" else "GET"
+        link = store.storage_link(key, None, terms.name, terms.as_attachment, method)
+        if link is not None:
+            return _redirect(link, kind)
+    for _ in range(2):
+        with suppress(VersionGone):
+            return _respond(store, key, kind, terms)
+    raise StoreUnavailable(f"{key!r} is replaced faster than it is read.")
+
+
+@lru_cache
+def _class_of_view(response_class: type[Response]) -> type[Response]:
+    return class_of(response_class, OfView)
+
+
+@lru_cache(maxsize=1024)
+def _original(key: str) -> str:
+    return naming.original(key.rpartition("/")[2])
 
 
 def _redirect(link: str, kind: type[Response]) -> Response:
-    response = kind(status=302)
+    # After 302 and a POST, what the next request is depends on the client.
+    response = kind(status=302 if request.method in ("GET", "HEAD") else 303)
     response.location = link
     # The link is good for longer than this answer should be.
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _respond(
-    store: FsspecStore,
-    key: str,
-    kind: type[Response],
-    caching: str,
-    download_as: str | None,
-) -> Response:
+def _respond(store: Served, key: str, kind: type[Response], terms: Terms) -> Response:
     front = _front(store, key)
     fetched = None if front else _fetch(store, key)
     found = fetched.found if fetched else store.stat(key)
-    name = key.rpartition("/")[2]
+    stored = found.properties
+    remaining = terms.until and max(0, terms.until - int(time.time()))
     # All of them at once: each that is set later looks through all others.
     headers = {
-        "Cache-Control": caching,
+        "Cache-Control": terms.cache_control
+        or caching.cache_control(
+            stored.cache_control, store.cache_control, terms.private, remaining
+        ),
         **presentation.headers(
-            name,
+            terms.name,
             found.content_type,
             store.inline_types,
-            download_as,
-            found.properties.content_encoding,
+            terms.as_attachment,
+            stored.content_encoding,
         ),
         **front,
     }
@@ -194,7 +254,7 @@ def _respond(
     if part.status >= 300:  # there are no bytes that it could be about
         headers.pop("Content-Encoding", None)
     response = kind(status=part.status, headers=headers)
-    sends = part.status in (200, 206) and request.method == "GET"
+    sends = part.status in (200, 206) and request.method != "HEAD"
     if fetched and not (sends and (part.start, part.stop) == fetched[1:3]):
         fetched.body.close()
         fetched = None
@@ -209,12 +269,12 @@ def _respond(
     return response
 
 
-def _fetch(store: FsspecStore, key: str) -> Fetched | None:
+def _fetch(store: Served, key: str) -> Fetched | None:
     """What there is to say of a file together with what will be sent of it, where that
     is most likely known by now and costs no further request."""
-    if request.method != "GET" or not CONDITIONS.isdisjoint(request.environ):
+    if request.method == "HEAD" or not CONDITIONS.isdisjoint(request.environ):
         return None
-    if "Range" not in request.headers:
+    if "Range" not in request.headers or request.method != "GET":
         return store.fetch(key)
     span = conditions.span(request)
     return store.fetch(key, span) if span else None
@@ -249,7 +309,7 @@ def _fill(response: Response, body: Iterator[bytes], whole: bool) -> None:
     response.direct_passthrough = True
 
 
-def _front(store: FsspecStore, key: str) -> dict[str, str]:
+def _front(store: Served, key: str) -> dict[str, str]:
     """The header that lets the web server in front send a file on disk, if it is to:
     X-Accel-Redirect (nginx), or X-Sendfile (Apache, lighttpd). Conditions and ranges
     are then its business, because the ETag is."""
@@ -262,7 +322,3 @@ def _front(store: FsspecStore, key: str) -> dict[str, str]:
     if accel:
         return {"X-Accel-Redirect": quote(f"/{accel.strip('/')}/{key}")}
     return {"X-Sendfile": quote(path)}
-
-
-def _private(until: int) -> str:
-    return f"private, max-age={max(0, until - int(time.time()))}"

@@ -71,12 +71,15 @@ def validators(found: Stat, now: dt.datetime) -> Validators:
 
 
 def part(request: Request, size: int, mine: Validators) -> Part:
-    """What the preconditions and the range of a GET or HEAD ask for.
+    """What the preconditions and the range of a GET or HEAD ask for. The response of a
+    view to another method is not about the file as it was before, and gets all of it.
 
     The order is that of section 13.2.2; section 14.2 leaves ranges to GET.
 
     :param size: of the whole file, in bytes.
     """
+    if request.method not in ("GET", "HEAD"):
+        return Part(200, 0, size)
     status = _precondition(request, mine)
     if status is not None:
         return Part(status)

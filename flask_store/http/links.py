@@ -23,6 +23,9 @@ from ..exceptions import NotConfiguredError
 READ = "read"
 UPLOAD = "upload"
 
+#: What a signature covers of the query of a link.
+SIGNED = ("expires", "download_as", "download_name")
+
 #: The methods that read a file. A storage's own signature may be for one of them only.
 Method: t.TypeAlias = t.Literal["GET", "HEAD"]
 
@@ -63,16 +66,24 @@ def period(expires: float, now: float | None = None) -> Period:
     return Period(start, int(expires) + step)
 
 
-def query(store: str, key: str, end: int, download_as: str | None) -> str:
+def query(
+    store: str,
+    key: str,
+    end: int,
+    download_as: str | None,
+    download_name: str | None = None,
+) -> str:
     """The query string of a link to read a file.
 
     :param store: what sets the store apart from the others of the application.
     :param end: the last moment, in POSIX seconds.
+    :param download_as: the name under which a browser saves the file, whatever it is.
+    :param download_name: the name alone.
     :raises NotConfiguredError: if the application has no SECRET_KEY.
     """
+    names = {"download_as": download_as, "download_name": download_name}
     said = {"expires": str(end)}
-    if download_as is not None:
-        said["download_as"] = download_as
+    said |= {word: name for word, name in names.items() if name is not None}
     signer = Signer(_secrets(), _salt(READ, store), **_KIND)
     signature = signer.get_signature(_text(key, said))
     return urlencode({**said, "signature": signature.decode()})
@@ -85,7 +96,7 @@ def check(store: str, key: str, said: Mapping[str, str]) -> int:
     :raises BadLink: if it is missing, expired, or was made for anything else.
     """
     signature = said.get("signature", "")
-    named = {name: said[name] for name in ("expires", "download_as") if name in said}
+    named = {name: said[name] for name in SIGNED if name in said}
     signer = Signer(_secrets(), _salt(READ, store), **_KIND)
     # The date is believed only after the signature.
     good = signature.isascii() and signer.verify_signature(_text(key, named), signature)

@@ -87,19 +87,19 @@ def headers(
     name: str,
     content_type: str,
     allowed: Iterable[str],
-    download_as: str | None = None,
+    as_attachment: bool = False,
     content_encoding: str | None = None,
 ) -> dict[str, str]:
     """The headers that say what a file is and how far it is trusted.
 
-    :param name: its file name.
+    :param name: its file name, under which a browser saves it.
     :param allowed: the types that may be shown.
-    :param download_as: save it under this name, whatever it is.
+    :param as_attachment: save it, whatever it is.
     :param content_encoding: how its bytes are compressed. That changes nothing else: a
         browser judges what it has decompressed by the same type.
     """
     kind = essence(content_type)
-    shown = _is_inline(kind, allowed) and download_as is None
+    shown = _is_inline(kind, allowed) and not as_attachment
     sent = kind
     if CODE.match(kind):
         sent = "text/plain" if shown else UNKNOWN
@@ -110,9 +110,7 @@ def headers(
         "Content-Type": get_content_type(
             sent, charset(content_type) if ";" in content_type else "utf-8"
         ),
-        "Content-Disposition": disposition(
-            "inline" if shown else "attachment", download_as or name
-        ),
+        "Content-Disposition": disposition("inline" if shown else "attachment", name),
         "Content-Security-Policy": SANDBOX_MEDIA if media else SANDBOX,
         "X-Content-Type-Options": "nosniff",
     }

@@ -11,24 +11,27 @@ from werkzeug.wrappers import Response as AnyResponse
 from ..exceptions import NotConfiguredError
 from . import answers
 from . import uploads
+from .authorization import Authorization
 
 if t.TYPE_CHECKING:
     from ..stores.fsspec import FsspecStore
 
 
-def register(app: Flask, store: FsspecStore, name: str) -> None:
+def register(
+    app: Flask, store: FsspecStore, name: str, authorization: Authorization
+) -> None:
     """Serve the files of *store*, and take its direct uploads, as far as the
     application is to do so.
 
     :param name: the store's name among the application's extensions.
+    :param authorization: who may read the files.
     :raises NotConfiguredError: if another store has the prefix already.
     """
-    # Of the application's own class, or Flask would turn it into one.
-    kind = type("FileResponse", (answers.Bare, app.response_class), {})
+    kind = answers.class_of(app.response_class, answers.Bare)
 
     # Variables of the host or the subdomain come with the key.
     def file(key: str, **host: t.Any) -> AnyResponse:
-        return answers.answer(store, key, kind)
+        return answers.answer(store, key, kind, authorization)
 
     def upload(key: str, **host: t.Any) -> AnyResponse:
         return uploads.take(store, key, kind)

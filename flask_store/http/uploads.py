@@ -13,7 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from .. import direct
 from ..exceptions import BadLink
 from ..exceptions import NoLength
-from .answers import refusals
+from ..exceptions import StoreError
+from . import refusals
 from .links import REFUSED
 
 if t.TYPE_CHECKING:
@@ -32,7 +33,7 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     token = request.args.get("token")
     if token is None:
         raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"] if store.serves else [])
-    with refusals():
+    try:
         claim = direct.read(store, token)
         if claim.key != key:
             raise BadLink(REFUSED, key)
@@ -46,4 +47,6 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         if file is None:
             abort(400, description="The form has no file in its field 'file'.")
         direct.receive(store, claim, file, request.form.get("Content-Type"))
+    except StoreError as exc:
+        raise refusals.of_file(exc) from exc
     return kind("", 204)

@@ -95,7 +95,7 @@ class Provider:
         :raises TypeError: if the provider was made with the name of a stored file.
         """
         stored = self.store.at(self.location).save(
-            self._upload(), filename=self.filename or None
+            self._upload(), filename=self.filename or None, on_conflict="rename"
         )
         folder, _, self.filename = stored.key.rpartition("/")
         if folder != (self.location or "").strip("/"):

@@ -8,11 +8,12 @@ from sqlalchemy import Dialect
 from sqlalchemy import String
 from sqlalchemy.types import TypeDecorator
 
-from .. import Provider as current_provider
+from .. import current_store
 from .. import Store
 from ..files import FileWrapper
 from ..naming import MAX_KEY
 from ..naming import quoted
+from ..stores import Destination
 from ..stores.fsspec import FsspecStore
 from ..uploads import Upload
 
@@ -27,7 +28,8 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     A row owns its file: a file of another row is refused.
 
-    :param destination: the folder in the store.
+    :param destination: the folder in the store, or a function that gets what is
+        assigned, and returns the folder for it.
     :param store: the store; by default the application's. A
         :class:`~flask_store.extension.Store`, or any store that is configured.
     :param length: of the path, in characters.
@@ -38,7 +40,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     def __init__(
         self,
-        destination: str | None = None,
+        destination: Destination | None = None,
         store: Store[t.Any] | FsspecStore | None = None,
         length: int = MAX_KEY,
     ) -> None:
@@ -53,17 +55,16 @@ class StoredFile(TypeDecorator[FileWrapper]):
         :raises RuntimeError: if there is no current application, and the column has no
             store of its own.
         """
-        if isinstance(self.store, FsspecStore):
-            return self.store.at(self.destination)
-        provider = self.store.Provider if self.store else current_provider
-        store = provider._bound
+        store = (self.store or current_store).at(None)
         if not isinstance(store, FsspecStore):
             raise TypeError(f"{store!r} is no FsspecStore, which a column needs.")
-        return store.at(self.destination)
+        return store
 
     def save(self, upload: Upload | None) -> FileWrapper:
-        """Store an upload that was assigned to an attribute."""
-        return self.current_store.save(upload)
+        """Store an upload that was assigned to an attribute. Each row owns its file, so
+        that none replaces another one, whatever ``STORE_ON_CONFLICT`` says."""
+        store = self.current_store.at(self.destination)
+        return store.save(upload, on_conflict="rename")
 
     def process_bind_param(self, value: t.Any, dialect: Dialect) -> str | None:
         """The path for the row, or for a comparison in a query."""

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import SingletonThreadPool
 from sqlalchemy.pool import StaticPool
 
+from .. import Store
 from ..dialects import Stat
 from ..exceptions import FileNotFound
 from ..files import FileWrapper
@@ -32,12 +33,14 @@ BATCH = 400
 AGE = dt.timedelta(days=1)
 
 AnySession: t.TypeAlias = "Session | scoped_session[t.Any]"
+#: The store of the current application, or any store.
+AnyStore: t.TypeAlias = "Store[FsspecStore] | FsspecStore"
 #: A column of a table, or the attribute of a class.
 AnyColumn: t.TypeAlias = "Column[t.Any] | QueryableAttribute[t.Any]"
 
 
 def orphans(
-    store: FsspecStore,
+    store: AnyStore,
     session: AnySession,
     columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,
@@ -48,7 +51,7 @@ def orphans(
     the database and by a process that dies between a flush and its commit. To remove
     them, use :func:`sweep`.
 
-    :param store: the store to search, or its destination.
+    :param store: the store to search; ``store.at("pictures")`` is a folder of it.
     :param session: tells which databases have the tables. New connections ask them,
         because the session may have old data. If the session is in a transaction, it is
         asked as well, for rows that only this transaction sees.
@@ -76,7 +79,7 @@ def orphans(
         yield from (file for key, file in batch.items() if key not in held_keys)
 
 
-def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
+def _inner_folders(store: AnyStore, columns: list[t.Any]) -> tuple[str, ...]:
     """The folders of this store that are themselves the stores of some columns. The
     paths in the rows of those columns are relative to these folders."""
     root = f"{store.uri}/"
@@ -85,7 +88,7 @@ def _inner_folders(store: FsspecStore, columns: list[t.Any]) -> tuple[str, ...]:
 
 
 def sweep(
-    store: FsspecStore,
+    store: AnyStore,
     session: AnySession,
     columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,

@@ -57,8 +57,9 @@ def _assigned(target: object, value: t.Any, old: t.Any, initiator: t.Any) -> t.A
     if isinstance(value, str | bytes):
         raise TypeError(
             f"Cannot take a {type(value).__name__!r} for a file. Assign an upload, such"
-            " as request.files['afile'], or a stored file, such as"
-            " store.Provider().file('me.jpg'). If a form has sent it, add"
+            " as request.files['afile'], a pair of bytes and a name, such as"
+            " (b'...', 'me.jpg'), or a stored file, such as store.file('me.jpg'). If a"
+            " form has sent it, add"
             ' enctype="multipart/form-data" to its <form>; without that a browser sends'
             " only the name of the file."
         )

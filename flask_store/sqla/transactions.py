@@ -1,4 +1,5 @@
 """Removes files after a transaction: those that rows gave up, or that it saved in vain.
+Tells the application which files have become those of rows.
 
 Each transaction, and each SAVEPOINT, has a log. When a SAVEPOINT is released, the
 transaction around it takes over its log. When it is rolled back, the transaction takes
@@ -31,6 +32,9 @@ from sqlalchemy.orm import UOWTransaction
 
 from ..files import FileWrapper
 from ..naming import quoted
+from ..signals import file_committed
+from ..stores.application import sender
+from ..uploads import is_pair
 from ..uploads.source import Source
 from .answers import Answers
 from .holding import columns_of
@@ -54,15 +58,27 @@ INFO = "flask_store.files"
 Holder: t.TypeAlias = tuple[Column[t.Any], tuple[t.Any, ...]]
 
 
+class Note(t.NamedTuple):
+    """A row that holds a file, or no longer holds it.
+
+    :param holder: ``None`` for a file of a SAVEPOINT that was rolled back.
+    :param is_read: whether the row was read, and locked, before it was written.
+    """
+
+    file: FileWrapper
+    holder: Holder | None
+    holds: bool
+    is_read: bool
+
+
 @dataclass
 class Log:
     """The files of one transaction or SAVEPOINT."""
 
     #: The files that were stored.
     made: list[FileWrapper] = field(default_factory=list)
-    #: For each write of a row, in order: a file, the row, and whether the row holds the
-    #: file now, or held it before.
-    notes: list[tuple[FileWrapper, Holder | None, bool]] = field(default_factory=list)
+    #: What the rows held before and after each write, in order.
+    notes: list[Note] = field(default_factory=list)
     #: The files that were saved here, or read from a row that is locked since.
     known: set[FileWrapper] = field(default_factory=set)
     committed: bool = False
@@ -74,16 +90,16 @@ class Log:
 
     def hold(self, file: FileWrapper, holder: Holder) -> None:
         """Note that a row holds the file after it was written."""
-        self.notes.append((file, holder, True))
+        self.notes.append(Note(file, holder, holds=True, is_read=False))
 
     def find(self, file: FileWrapper, holder: Holder) -> None:
         """Note that a row, which is locked until the end, holds the file."""
-        self.hold(file, holder)
+        self.notes.append(Note(file, holder, holds=True, is_read=True))
         self.known.add(file)
 
     def give_up(self, file: FileWrapper, holder: Holder | None = None) -> None:
-        """Note that the row no longer holds the file."""
-        self.notes.append((file, holder, False))
+        """Note that the row, which is locked until the end, loses the file."""
+        self.notes.append(Note(file, holder, holds=False, is_read=True))
         self.known.add(file)
 
     def absorb(self, inner: Log) -> None:
@@ -105,7 +121,7 @@ class Log:
     def _holders(self) -> dict[FileWrapper, set[Holder]]:
         """The rows that hold each file, among the rows that were written."""
         holders: dict[FileWrapper, set[Holder]] = {}
-        for file, holder, holds in self.notes:
+        for file, holder, holds, _ in self.notes:
             file_holders = holders.setdefault(file, set())
             if holder is None:
                 continue
@@ -116,9 +132,38 @@ class Log:
         return holders
 
     @property
+    def _of_rows(self) -> set[FileWrapper]:
+        """The files that rows held before this transaction, which has locked these rows
+        since."""
+        written: set[tuple[FileWrapper, Holder]] = set()
+        found = set()
+        for file, holder, _, is_read in self.notes:
+            if holder is None:
+                continue
+            if not is_read:
+                written.add((file, holder))
+            elif (file, holder) not in written:
+                found.add(file)
+        return found
+
+    @property
     def taken(self) -> list[FileWrapper]:
         """The files that rows took, and that were stored before this transaction."""
-        return [f for f, _, holds in self.notes if holds and f not in self.known]
+        of_others = self._of_rows.union(self.made)
+        return [
+            note.file
+            for note in self.notes
+            if not note.is_read and note.file not in of_others
+        ]
+
+    def new(self) -> list[FileWrapper]:
+        """The files that rows hold since this transaction, and no row held before."""
+        of_rows = self._of_rows
+        return [
+            file
+            for file, file_holders in self._holders().items()
+            if file_holders and file not in of_rows
+        ]
 
 
 @dataclass
@@ -150,7 +195,8 @@ class Outermost(Log):
         attribute: str,
     ) -> None:
         """Keep an upload for a second flush, if it can be read a second time."""
-        stream = getattr(upload, "stream", upload)
+        content = upload[0] if is_pair(upload) else upload
+        stream = getattr(content, "stream", content)
         if not hasattr(stream, "read") or Source(stream, None).rewinds:
             self.uploads.setdefault(state, {})[attribute] = (file, upload)
 
@@ -210,14 +256,22 @@ class Outermost(Log):
         )
 
     def end(self) -> None:
-        """Remove the files that no row holds, after the transaction has ended."""
+        """Remove the files that no row holds, after the transaction has ended. Send
+        ``file_committed`` for those that rows hold from now on."""
         self.unwatch()
         if self.is_callers:
             return
-        if self.committed:
-            for file, _, _ in self.notes:
-                file._is_of_row = True
-        files = self.unheld() if self.committed else self.made
+        if not self.committed:
+            self._remove(self.made)
+            return
+        for note in self.notes:
+            note.file._is_of_row = True
+        self._remove(self.unheld())
+        for file in self.new():
+            announce(file)
+
+    def _remove(self, files: list[FileWrapper]) -> None:
+        """Remove these files, unless the database says that a row holds them."""
         if not files:
             return
         if any(answers.may_commit(self.committed) for answers in self.answers.values()):
@@ -359,6 +413,17 @@ def _after_end(session: Session, transaction: SessionTransaction) -> None:
         outer = outer.parent
     assert outer is not None  # a SAVEPOINT is in a transaction
     _logs(session).setdefault(outer, Log()).absorb(log)
+
+
+def announce(file: FileWrapper) -> None:
+    """Send ``file_committed``. Errors are logged, because it is too late to roll the
+    transaction back, and there may be other files."""
+    try:
+        file_committed.send(sender(), file=file)
+    except Exception:
+        logger.warning(
+            "A receiver of file_committed failed for %r.", file, exc_info=True
+        )
 
 
 def remove(file: FileWrapper) -> None:

@@ -1,9 +1,11 @@
-"""The contract of a store: what every provider offers, without any I/O."""
+"""The contract of a store: what every one offers, without any I/O."""
 
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Callable
 from collections.abc import Mapping
+from functools import cached_property
 from urllib.parse import quote
 
 from flask import current_app
@@ -23,15 +25,21 @@ if t.TYPE_CHECKING:
     from ..background.upload import Upload as BackgroundUpload
     from ..files import FileWrapper
 
+#: Chooses the folder of an upload: it gets what ``save`` was given.
+Choice: t.TypeAlias = Callable[[t.Any], naming.Name | None]
+#: A folder in a store, or what chooses one for each upload.
+Destination: t.TypeAlias = naming.Name | Choice
+
 #: Under which address stored files are served, unless STORE_URL_PREFIX says else.
 URL_PREFIX = "/flaskstore"
 
 
 class BaseStore:
-    """What all providers inherit from. Override :meth:`save`, :meth:`exists` and
+    """What all stores inherit from. Override :meth:`save`, :meth:`exists` and
     :meth:`join` for a storage that fsspec does not know.
 
-    :param destination: the folder, inside the store, for what this provider saves.
+    :param destination: the folder, inside the store, for what this one saves; or a
+        callable that gets what :meth:`save` is given, and returns the folder for it.
     :param config: a mapping with the ``STORE_`` settings; by default those of the
         current application. :class:`~flask_store.settings.Settings` are read and
         checked already.
@@ -40,7 +48,7 @@ class BaseStore:
     """
 
     #: Whether the application serves the files of this store, under ``"auto"``. A
-    #: provider that is no FsspecStore has to register a route of its own.
+    #: store that is no FsspecStore has to register a route of its own.
     register_route: bool = False
 
     #: The longest key that the storage takes, in bytes of UTF-8.
@@ -59,9 +67,12 @@ class BaseStore:
     #: Where browsers find the routes of the application.
     _mount: Mount = Mount()
 
+    # What chooses the folder of each upload, if it is not always the same.
+    _choice: Choice | None = None
+
     def __init__(
         self,
-        destination: naming.Name | None = None,
+        destination: Destination | None = None,
         config: Mapping[str, t.Any] | None = None,
     ) -> None:
         if config is None and self._bound is not None:
@@ -75,13 +86,26 @@ class BaseStore:
                     warn(message)
             self._settings = config
             self.configure(config)
-        self.destination: str = ""
-        if destination:
+        self.destination = ""
+        if callable(destination):
+            self._choose_by(destination)
+        elif destination:
             self.destination = naming.clean_destination(destination)
+
+    @cached_property
+    def destination(self) -> str:
+        """The folder, inside the store, to which names are relative.
+
+        :raises TypeError: if a callable chooses a folder for each upload.
+        """
+        raise TypeError(
+            f"{self!r} has a folder for each upload, so that only save() knows one. Use"
+            " at('folder') for the files of one folder, or at(None) with whole keys."
+        )
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
-        """Put the defaults of this provider into the application's configuration.
+        """Put the defaults of this class into the application's configuration.
 
         :param app: the application, at init.
         """
@@ -91,7 +115,7 @@ class BaseStore:
 
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
-        """The settings that this provider has a sensible value for."""
+        """The settings that this class has a sensible value for."""
         return {}
 
     @classmethod
@@ -106,7 +130,7 @@ class BaseStore:
 
     @classmethod
     def from_config(
-        cls, config: Mapping[str, t.Any], destination: naming.Name | None = None
+        cls, config: Mapping[str, t.Any], destination: Destination | None = None
     ) -> t.Self:
         """A store with no application, for scripts and notebooks.
 
@@ -150,7 +174,7 @@ class BaseStore:
         with settings of its own."""
         if self._bound is None or self._settings is not self._bound._settings:
             return None
-        return ApplicationStore(self._extension, self.destination)
+        return ApplicationStore(self._extension, self._choice or self.destination)
 
     def __reduce__(self) -> tuple[t.Any, ...]:
         """A store of an application is pickled by its name, without its settings; any
@@ -159,7 +183,8 @@ class BaseStore:
         if reference is not None:
             return reference.find, ()
         cls = type(self) if self._bound is None else type(self).__bases__[0]
-        return _made, (cls, self.destination, self._settings_to_pickle())
+        destination = self._choice or self.destination
+        return _made, (cls, destination, self._settings_to_pickle())
 
     def _settings_to_pickle(self) -> dict[str, t.Any]:
         """The settings that belong to the store, of a configuration that may have
@@ -176,34 +201,42 @@ class BaseStore:
     def __deepcopy__(self, memo: t.Any) -> t.Self:
         return self
 
-    def at(self, destination: naming.Name | None) -> t.Self:
+    def at(self, destination: Destination | None) -> t.Self:
         """The same store with another destination."""
-        if not destination and not self.destination:
+        if not destination and not self._choice and not self.destination:
             return self
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.destination = naming.clean_destination(destination) if destination else ""
+        twin._choice, twin.destination = None, ""
+        if callable(destination):
+            twin._choose_by(destination)
+        elif destination:
+            twin.destination = naming.clean_destination(destination)
         return twin
 
-    # -- what a provider has to say ------------------------------------------
+    def _choose_by(self, choice: Choice) -> None:
+        self._choice = choice
+        del self.destination  # so that whoever asks for it gets an error
+
+    # -- what a store has to say ---------------------------------------------
 
     def save(self, file: Upload | None) -> FileWrapper:
         """Store a file."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'save'.")
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file *name* in the provider's destination."""
+        """Whether there is a file *name* in the store's destination."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'exists'.")
 
     def join(self, *parts: str) -> str:
-        """The parts of a path as one path that the provider can use."""
+        """The parts of a path as one path that the store can use."""
         raise NotImplementedError(f"{type(self).__name__} does not implement 'join'.")
 
     def upload(self, name: naming.Name) -> BackgroundUpload | None:
         """The upload of a file that still goes on in the background."""
         return None
 
-    # -- names and addresses, of any provider --------------------------------
+    # -- names and addresses, of any store -----------------------------------
 
     def safe_filename(self, filename: naming.Name) -> str:
         """A name that is safe to use and, at this moment, free.
@@ -251,7 +284,7 @@ class BaseStore:
 
 
 def _made(
-    cls: type[BaseStore], destination: str, settings: dict[str, t.Any]
+    cls: type[BaseStore], destination: Destination, settings: dict[str, t.Any]
 ) -> BaseStore:
     """A store from what :meth:`BaseStore.__reduce__` has put into a pickle."""
     return cls(destination, Settings(settings))

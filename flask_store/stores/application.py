@@ -1,4 +1,5 @@
-"""References to the stores of an application, which pickles hold in their place."""
+"""The current application: references to its stores, which pickles hold in their place,
+and the sender of signals."""
 
 from __future__ import annotations
 
@@ -10,23 +11,28 @@ from flask import has_app_context
 from ..exceptions import NotConfiguredError
 
 
+def sender() -> t.Any:
+    """The sender of a signal: the current application, or ``None`` outside of one."""
+    # Receivers compare the application itself, not the proxy.
+    return current_app._get_current_object() if current_app else None  # type: ignore
+
+
 class ApplicationStore(t.NamedTuple):
     """A reference to a store of the current application.
 
     :param extension: the key of the store in ``app.extensions``.
-    :param destination: the folder of the provider.
+    :param destination: the folder of the store, or what chooses one.
     """
 
     extension: str
-    destination: str
+    destination: t.Any
 
     def find(self) -> t.Any:
         """The store of the current application.
 
         :raises NotConfiguredError: if there is no application, or it has no such store.
         """
-        provider = find_extension(self.extension).Provider
-        return provider._bound.at(self.destination)
+        return find_extension(self.extension).at(self.destination)
 
     def __repr__(self) -> str:
         return f"<{_named(self.extension)} of an application>"

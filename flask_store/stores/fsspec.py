@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
-from flask import current_app
 from flask import Flask
 from fsspec.callbacks import Callback
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
@@ -40,9 +39,12 @@ from ..exceptions import VersionGone
 from ..exceptions import WrongType
 from ..files import FileWrapper
 from ..secrecy import Options
+from ..settings import OnConflict as OnConflict
 from ..uploads import multipart
 from ..uploads import open_source
 from ..uploads import Upload
+from ..uploads.properties import NO_PROPERTIES
+from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
 from ..uploads.source import Streamed
@@ -52,10 +54,13 @@ from ..views.listing import Listing
 from ..views.patterns import Pattern
 from . import BaseStore
 from . import deletion
+from . import Destination
+from .application import sender
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from werkzeug.wrappers import Response
 
     from ..background import Background
     from ..background.entries import Entry
@@ -68,13 +73,11 @@ logger = logging.getLogger(__name__)
 #: A file of a store, as its verbs take it.
 AnyName: t.TypeAlias = naming.Name | FileWrapper
 
-OnConflict: t.TypeAlias = t.Literal["rename", "error", "overwrite"]
-
 CONFLICTS: t.Final = t.get_args(OnConflict)
 
 NO_NAME = (
-    "What you save has no name of its own. Pass filename='...'; a name without a stem,"
-    " such as '.jpg', gets a UUID."
+    "What you save has no name of its own. Pass a pair with one, such as"
+    " (b'...', 'me.jpg'). A name without a stem, such as '.jpg', gets a UUID."
 )
 
 #: A name with a fresh UUID is free. If it is not, something else is wrong.
@@ -109,7 +112,7 @@ class FsspecStore(BaseStore):
 
     @classmethod
     def from_url(
-        cls, url: naming.Name, destination: naming.Name | None = None, **options: t.Any
+        cls, url: naming.Name, destination: Destination | None = None, **options: t.Any
     ) -> t.Self:
         """A store with no application, for scripts and notebooks.
 
@@ -130,10 +133,20 @@ class FsspecStore(BaseStore):
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
         self.streams_uploads: bool = config["STORE_STREAM_UPLOADS"]
+        #: What save(), copy() and move() do with a name that is taken.
+        self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
             if self.dialect.read_only:
                 raise NotConfiguredError(
                     f"STORE_BACKGROUND is set, but {self.uri} is read-only. Remove it."
+                )
+            if self.on_conflict != "rename":
+                raise NotConfiguredError(
+                    f"STORE_ON_CONFLICT is {self.on_conflict!r}, and a file that is"
+                    " uploaded in the background gets a name that nobody has asked the"
+                    " storage about. Set STORE_ON_CONFLICT to 'rename', and pass"
+                    " on_conflict to the saves that are to differ, or do not upload in"
+                    " the background (STORE_BACKGROUND, S3GeventStore)."
                 )
             from ..background import Background
             from ..background.files import SpooledFiles
@@ -173,8 +186,9 @@ class FsspecStore(BaseStore):
         return t.cast(str, config["STORE_PATH"])
 
     @property
-    def fs(self) -> AbstractFileSystem:
-        """The real fsspec filesystem, of this process."""
+    def raw_fs(self) -> AbstractFileSystem:
+        """The filesystem of fsspec itself, of this process. What you write through it
+        has none of the store's promises."""
         self.dialect.check_connection()
         return self.dialect.fs
 
@@ -198,37 +212,69 @@ class FsspecStore(BaseStore):
         self,
         file: Upload | None,
         filename: naming.Name | None = None,
-        on_conflict: OnConflict = "rename",
+        on_conflict: OnConflict | None = None,
         content_type: str | None = None,
         callback: Callback = NO_CALLBACK,
+        *,
+        folder: naming.Name | None = None,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
         :param file: a :class:`~werkzeug.datastructures.FileStorage`, a path, bytes
-            or a binary file. It is read from its start, and left open where it was.
+            or a binary file, or a pair of one of them and a name:
+            ``(b"...", "me.jpg")``. It is read from its start, and left open where it
+            was.
         :param filename: the name to store it under, instead of the one that came
-            with the file. It is cleaned; folders belong into the destination.
+            with the file. It is cleaned, and a folder in it is left out: see *folder*.
         :param on_conflict: what to do when the name is taken: ``"rename"`` puts a
-            short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces.
+            short UUID into the name, ``"error"`` raises, ``"overwrite"`` replaces. By
+            default what ``STORE_ON_CONFLICT`` says.
         :param content_type: by default what the stored name's extension says. A browser
             sends any text as the type of a file.
         :param callback: an fsspec callback that is told the bytes as they are read,
             such as :class:`fsspec.callbacks.TqdmCallback`.
+        :param folder: the folder to store it in, such as ``"avatars/2026"``, below the
+            store's own destination. It is cleaned as the name is, and made if it is
+            missing.
+        :param cache_control: the ``Cache-Control`` that the storage keeps with the
+            file, such as ``"public, max-age=3600"``.
+        :param metadata: names and values that the storage keeps with the file. The
+            names become lower case. All together they have 2000 bytes of ASCII at most.
         :raises NoFile: if there is no file; Flask answers with 400.
+        :raises NotConfiguredError: if the storage has no place for *cache_control* and
+            *metadata*.
+        :raises InvalidProperty: if it cannot keep them as they are; Flask answers with
+            400.
         :raises FileExists: with ``on_conflict="error"``.
+        :raises InvalidName: if the folder leads out of the store; Flask answers with
+            400.
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
+            if cache_control is not None or metadata is not None:
+                source.properties = self._described(
+                    NO_PROPERTIES, cache_control, metadata
+                )
             name = source.filename if filename is None else filename
             if name is None:
                 raise TypeError(NO_NAME)
-            name = naming.clean(name, self.destination, self.longest_key)
-            key = naming.check(name, self.destination)
+            destination = (
+                self.destination
+                if self._choice is None
+                else naming.clean_destination(self._choice(file))
+            )
+            if folder:
+                destination = naming.clean_destination(folder, destination)
+            name = naming.clean(name, destination, self.longest_key)
+            key = naming.check(name, destination)
             return self._save(source, key, on_conflict, content_type)
 
     def _save(
@@ -244,7 +290,7 @@ class FsspecStore(BaseStore):
         files = self.incoming if on_conflict == "rename" else self.files
         stored = self._store(files, source, key, on_conflict, content_type)
         try:
-            signals.file_saved.send(_application(), file=stored)
+            signals.file_saved.send(sender(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
@@ -287,8 +333,9 @@ class FsspecStore(BaseStore):
                 if on_conflict == "error":
                     raise NotConfiguredError(
                         f"{self!r} cannot tell in one step that a name is free, so"
-                        " on_conflict='error' cannot be kept. Use 'rename' (every name"
-                        " gets a UUID) or 'overwrite'."
+                        " on_conflict='error' cannot be kept, nor STORE_ON_CONFLICT of"
+                        " this value. Use 'rename' (every name gets a UUID) or"
+                        " 'overwrite'."
                     )
                 key = naming.unique(key, self.longest_key)
                 put = files.put_file(staged, key, kind, "overwrite")
@@ -323,6 +370,9 @@ class FsspecStore(BaseStore):
         on_conflict: t.Literal["error", "overwrite"] = "error",
         content_type: str | None = None,
         like: Stat | None = None,
+        *,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> FileWrapper:
         """Store a file under exactly this name, as :meth:`save` would not: the name
         is checked but not cleaned, may have folders, and no signal is sent. For
@@ -331,7 +381,10 @@ class FsspecStore(BaseStore):
         :param like: what :meth:`stat` said of the file that this is a copy of. The copy
             gets its type, unless *content_type* is another one, and on an object store
             its ``Content-Encoding``, ``Cache-Control``, ``Content-Disposition``,
-            ``Content-Language`` and metadata.
+            ``Content-Language`` and metadata, unless *cache_control* or *metadata* are
+            given.
+        :param cache_control: as for :meth:`save`.
+        :param metadata: as for :meth:`save`.
         :raises InvalidName: if the name could mean anything but a file in the store.
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
@@ -343,17 +396,33 @@ class FsspecStore(BaseStore):
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, key)
+            if cache_control is not None or metadata is not None:
+                source.properties = self._described(
+                    source.properties, cache_control, metadata
+                )
             return self._store(self.files, source, key, on_conflict, content_type)
+
+    def _described(
+        self,
+        properties: Properties,
+        cache_control: str | None,
+        metadata: Mapping[str, str] | None,
+    ) -> Properties:
+        """The properties of a file with those that a caller gives."""
+        found = properties.having(cache_control, metadata)
+        if found != properties:
+            self.dialect.check_properties(found)
+        return found
 
     def copy(
         self,
         source: naming.Name | FileWrapper,
         target: naming.Name,
-        on_conflict: OnConflict = "rename",
+        on_conflict: OnConflict | None = None,
     ) -> FileWrapper:
         """Copy a file to another key, which may lead into another folder.
 
-        :param target: the key of the copy, relative to this provider's destination. It
+        :param target: the key of the copy, relative to the store's destination. It
             is checked, and not cleaned as a name for :meth:`save` is: if a client chose
             it, pass it through ``safe_filename()`` first.
         :return: the copy; its key is the target unless that was taken.
@@ -362,6 +431,7 @@ class FsspecStore(BaseStore):
         :raises VersionGone: if the file is replaced twice meanwhile; nothing is stored
             then.
         """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         old, target = self._wrapped(source), self.key(target)
@@ -387,7 +457,7 @@ class FsspecStore(BaseStore):
         self,
         source: naming.Name | FileWrapper,
         target: naming.Name,
-        on_conflict: OnConflict = "rename",
+        on_conflict: OnConflict | None = None,
     ) -> FileWrapper:
         """Copy a file to another key and then delete it under the old one.
 
@@ -402,6 +472,7 @@ class FsspecStore(BaseStore):
         :raises StoreError: if the copy is not whole, or the file is replaced
             meanwhile; nothing is deleted then.
         """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         old, target = self._wrapped(source), self.key(target)
@@ -483,7 +554,8 @@ class FsspecStore(BaseStore):
         self._tell_deleted(key)
 
     def _tell_deleted(self, key: str) -> None:
-        signals.file_deleted.send(_application(), file=FileWrapper._of_key(key, self))
+        file = FileWrapper._of_key(key, self)
+        signals.file_deleted.send(sender(), file=file)
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -684,7 +756,7 @@ class FsspecStore(BaseStore):
         """The files below a folder, each a :class:`~flask_store.files.FileWrapper` that
         knows its size, date, type and ETag.
 
-        :param prefix: the folder, by its name; by default the provider's destination.
+        :param prefix: the folder, by its name; by default the store's destination.
             Every character of the name counts as it is, also ``*``, ``?`` and ``[``.
         :param recursive: whether the files in its folders are listed, too. Otherwise
             the listing has these folders as ``folders``, and takes one request for a
@@ -703,7 +775,7 @@ class FsspecStore(BaseStore):
         ``**`` as a whole part matches any number of folders. Python's ``glob.escape()``
         lets a name stand for itself.
 
-        :param pattern: relative to the provider's destination. What is listed is the
+        :param pattern: relative to the store's destination. What is listed is the
             folder before the first wildcard; if only the last part has wildcards, not
             the folders in it.
         :return: a listing that asks the storage while it is iterated over.
@@ -715,7 +787,7 @@ class FsspecStore(BaseStore):
     def usage(self, prefix: naming.Name = "", by: usage.By = "prefix") -> usage.Usage:
         """How much is stored, from the largest group to the smallest.
 
-        :param prefix: the folder; by default the provider's destination.
+        :param prefix: the folder; by default the store's destination.
         :param by: ``"prefix"`` (the folder right below), ``"type"`` or ``"month"``.
         """
         return usage.measure(self.ls(prefix), by)
@@ -784,6 +856,10 @@ class FsspecStore(BaseStore):
         name: naming.Name,
         expires: float | None = None,
         download_as: str | None = None,
+        *,
+        download_name: str | None = None,
+        method: Method = "GET",
+        version_id: str | None = None,
     ) -> str:
         """A link by which anybody may read the file for some time.
 
@@ -791,20 +867,38 @@ class FsspecStore(BaseStore):
         application. For a quarter of *expires* the link stays the same, so that
         browsers can keep the file; it is good for that much longer.
 
-        :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
-        :param download_as: the name under which a browser is to save the file, even
-            if it could show it.
-        :raises NotConfiguredError: if the application has to sign and has no
-            ``SECRET_KEY``, or nobody serves the file.
+        The other arguments, and what is raised, are those of
+        :meth:`flask_store.files.FileWrapper.signed_url`.
         """
         from ..http import links
 
+        if download_as is not None and download_name is not None:
+            raise ValueError(
+                "A link has one name: pass download_as to save the file under it, or"
+                " download_name to let a browser show the file if it can."
+            )
+        if method not in t.get_args(links.Method):
+            raise ValueError(f"method is {method!r}; it must be 'GET' or 'HEAD'.")
         key = self.key(name)
         link = None
         if self.serve != "proxy":
-            link = self.storage_link(name, expires, download_as)
+            link = self.storage_link(
+                name,
+                expires,
+                download_as or download_name,
+                download_as is not None,
+                method,
+                version_id,
+            )
         if link is not None:
             return link
+        if version_id is not None:
+            raise NotConfiguredError(
+                f"The links of {self!r} are not signed by a storage that keeps"
+                f" versions, so none leads to the version {version_id!r}. That takes"
+                " S3, Azure or Google Cloud with a key that signs, and STORE_SERVE"
+                " other than 'proxy'."
+            )
         if not self.serves:
             raise NotConfiguredError(
                 f"{self!r} cannot sign links by itself, and with STORE_SERVE"
@@ -812,36 +906,80 @@ class FsspecStore(BaseStore):
                 " STORE_SERVE to 'proxy'."
             )
         period = links.period(self.url_expires if expires is None else expires)
-        query = links.query(self.identity, key, period.end, download_as)
+        query = links.query(self.identity, key, period.end, download_as, download_name)
         return f"{self.public_url(name)}?{query}"
 
     def storage_link(
         self,
         name: naming.Name,
         expires: float | None = None,
-        download_as: str | None = None,
+        download_name: str | None = None,
+        as_attachment: bool = False,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         """Like :meth:`signed_url`, but signed by the storage itself, or ``None``.
 
-        :param method: what the link is for: S3 and Google Cloud sign it, too.
+        :param download_name: the name under which a browser saves the file; by default
+            the one that the client gave.
+        :param as_attachment: whether it saves the file, also if it could show it.
         """
         from ..http import links
         from ..http import presentation
 
         key = self.key(name)
         shown = presentation.headers(
-            key.rpartition("/")[2],
+            download_name or naming.original(key.rpartition("/")[2]),
             media_types.content_type(key),
             self.inline_types,
-            download_as,
+            as_attachment,
         )
         period = links.period(self.url_expires if expires is None else expires)
         # The type is said, too: that of the name, which the disposition is for, and not
         # what somebody may have stored.
         said = shown["Content-Disposition"], shown["Content-Type"]
         with self.dialect.explained(key):
-            return self.dialect.sign(key, period, *said, method)
+            if version_id is None:
+                return self.dialect.sign(key, period, *said, method)
+            if not self.dialect.signs_versions:
+                return None
+            return self.dialect.sign(key, period, *said, method, version_id)
+
+    def response(
+        self,
+        name: naming.Name,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        cache_control: str | None = None,
+    ) -> Response:
+        """A response with the file, for a view of the application. It has all that the
+        response of the route has, and is private.
+
+        :param as_attachment: whether a browser saves the file, also if it could show
+            it.
+        :param download_name: the name under which it does; by default the one that the
+            client gave.
+        :param cache_control: the ``Cache-Control``; by default that of the file or of
+            ``STORE_CACHE_CONTROL``, made private.
+        :raises werkzeug.exceptions.HTTPException: if the file is not there (404), or
+            the storage fails (502 or 503).
+        """
+        from ..http import answers
+
+        return answers.view(
+            self.at(None), self.key(name), as_attachment, download_name, cache_control
+        )
+
+    def waits(self, name: naming.Name) -> bool:
+        """Whether a file waits on this host for its upload in the background."""
+        if self.background is None:
+            return False
+        key = self.key(name)
+        with self.dialect.explained(key):
+            waiting = self.background.find(key)
+        if waiting is not None:
+            waiting[1].close()
+        return waiting is not None
 
     def presign_upload(
         self,
@@ -850,6 +988,9 @@ class FsspecStore(BaseStore):
         *,
         max_size: int,
         expires: int = 3600,
+        folder: naming.Name | None = None,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> DirectUpload:
         """Let a browser send one file straight to where it will be stored.
 
@@ -857,19 +998,27 @@ class FsspecStore(BaseStore):
         :param content_type: by default what the name's extension says.
         :param max_size: in bytes.
         :param expires: in seconds, until when the upload has to be confirmed.
+        :param folder: the folder to store it in, as for :meth:`save`.
+        :param cache_control: as for :meth:`save`. The browser can read it, and cannot
+            change it.
+        :param metadata: as for :meth:`save`. The browser can read it, and cannot change
+            it.
         :return: what to give to the browser.
         """
         from .. import direct
 
-        return direct.presign(self, filename, content_type, max_size, expires)
+        store = self.at(naming.clean_destination(folder, self.destination))
+        kept = self._described(NO_PROPERTIES, cache_control, metadata)
+        return direct.presign(store, filename, content_type, max_size, expires, kept)
 
-    def confirm(self, token: str) -> FileWrapper:
+    def confirm(self, token: str, folder: naming.Name | None = None) -> FileWrapper:
         """Take over a file that a browser has sent, and publish it. This works once.
 
         Whatever cuts it off before it returns, it may be called again.
 
-        :param token: that of :meth:`presign_upload`, of a provider with the same
-            destination in the same application.
+        :param token: that of :meth:`presign_upload` in the same application.
+        :param folder: that of :meth:`presign_upload`. So a view takes over only what
+            another one has let a browser send into this folder.
         :raises AlreadyConfirmed: if it was confirmed before, by whichever process on
             whichever host.
         :raises BadLink: if the token is not good here, or has expired.
@@ -879,7 +1028,8 @@ class FsspecStore(BaseStore):
         """
         from .. import direct
 
-        return direct.confirm(self, token)
+        destination = naming.clean_destination(folder, self.destination)
+        return direct.confirm(self.at(destination), token)
 
     def absolute_url(self, name: naming.Name) -> str:
         if self.signed_urls:
@@ -891,6 +1041,8 @@ class FsspecStore(BaseStore):
         return super().absolute_url(name)
 
     def __repr__(self) -> str:
+        if self._choice is not None:
+            return f"<{type(self).__name__} {self.uri!r}, a folder for each upload>"
         folder = f"/{self.destination}" if self.destination else ""
         return f"<{type(self).__name__} {self.uri + folder!r}>"
 
@@ -929,16 +1081,11 @@ def _not_known(on_conflict: str) -> ValueError:
 def _store_of(file: FileWrapper) -> FsspecStore:
     """The store of a file that is to be copied.
 
-    :raises TypeError: if it is a provider of the application's own.
+    :raises TypeError: if it is a store of the application's own.
     """
     if isinstance(file.provider, FsspecStore):
         return file.provider
     raise TypeError(
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
-        " Save what its provider's open() gives."
+        " Save what its store's open() gives."
     )
-
-
-def _application() -> t.Any:
-    # The signal's receivers compare the sender itself, not the proxy.
-    return current_app._get_current_object() if current_app else None  # type: ignore

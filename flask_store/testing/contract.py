@@ -68,7 +68,7 @@ class StoreContract:
     def leftovers(self, store: FsspecStore) -> list[str]:
         """What is in the storage beside the files themselves."""
         files = {store.dialect.path(found.name).strip("/") for found in store.ls()}
-        paths = {path.strip("/") for path in store.fs.find(store.dialect.root)}
+        paths = {path.strip("/") for path in store.raw_fs.find(store.dialect.root)}
         return sorted(paths - files)
 
     def named(self, filename: str, expected: str) -> bool:
@@ -168,12 +168,13 @@ class StoreContract:
     def test_what_can_be_saved(
         self, store: FsspecStore, tmp_path: pathlib.Path
     ) -> None:
-        """Bytes, a path, an open file and a stream that cannot rewind."""
+        """Bytes, a path, an open file, a pair, and a stream that cannot rewind."""
         path = tmp_path / "disk.csv"
         path.write_bytes(b"a,b")
         assert store.save(b"a,b", filename="bytes.csv").read() == b"a,b"
         assert store.save(path).read() == b"a,b"
         assert store.save(str(path)).read() == b"a,b"
+        assert store.save((b"a,b", "pair.csv")).key.rpartition("/")[2][:4] == "pair"
         with path.open("rb") as file:
             assert store.save(file).read() == b"a,b"
         reader, writer = os.pipe()
@@ -181,6 +182,27 @@ class StoreContract:
         os.close(writer)
         with open(reader, "rb") as pipe:
             assert store.save(pipe, filename="pipe.csv").read() == b"a,b"
+
+    @holds(Promise.CONTENT)
+    def test_metadata_are_kept_or_refused(self, store: FsspecStore) -> None:
+        """What an application gives a file comes back, or nothing is stored."""
+        given: t.Any = {"cache_control": "no-cache", "metadata": {"author": "me"}}
+        if store.dialect.keeps_properties:
+            f = store.save(upload(), **given)
+            assert (f.cache_control, f.metadata) == ("no-cache", {"author": "me"})
+            return
+        with pytest.raises(NotConfiguredError, match="no place for metadata"):
+            store.save(upload(), **given)
+        assert store.ls().names() == []
+
+    @holds(Promise.CONTENT)
+    def test_folder_of_a_save(self, store: FsspecStore) -> None:
+        """It is below the destination, and made if it is missing."""
+        f = store.at("people").save(b"1", "a b.txt", folder="ann/2026")
+        assert f.key.startswith("people/ann/2026/a b")
+        assert f.key in store and store[f.key].read() == b"1"
+        assert f == store.at("people/ann/2026").file(f.filename)
+        assert "people/ann/b.txt" not in store
 
     @holds(Promise.ALL_OR_NOTHING)
     @pytest.mark.parametrize("file", [None, upload(b"", ""), upload(b"", None)])
@@ -538,7 +560,7 @@ class StoreContract:
 
     @holds(Promise.NEVER_OVERWRITES)
     def test_copy_and_move_from_a_destination(self, store: FsspecStore) -> None:
-        """A FileWrapper is that file, also for a provider with a destination."""
+        """A FileWrapper is that file, also for a store with a destination."""
         inner = store.at("inner")
         f = inner.save(upload(b"content"))
         assert inner.copy(f, "b.txt").relative_path().startswith("inner/b")
@@ -607,7 +629,7 @@ class StoreContract:
         with pytest.raises(FileNotFound) as caught:
             store.file("no.txt").stat()
         shown = [repr(store), repr(f), str(f), f.uri, f.absolute_url(), store.uri]
-        shown += [str(caught.value), repr(caught.value), repr(store.fs)]
+        shown += [str(caught.value), repr(caught.value), repr(store.raw_fs)]
         secrets = spelled(*secrets_in(store.storage_options))
         assert not any(secret in text for text in shown for secret in secrets)
 

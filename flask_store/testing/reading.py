@@ -137,22 +137,28 @@ class ReaderContract:
 
     @holds(Promise.CONTENT)
     def test_route(self, config: dict[str, t.Any]) -> None:
-        """The application serves the files, ranges and conditions included."""
+        """The application serves the files, ranges and conditions included, by the
+        route and by a view of its own."""
         app = Flask(__name__)
         app.config.update(config)
         store = Store(app)
+        app.add_url_rule(
+            "/view/<path:name>",
+            view_func=lambda name: store.Provider().file(name).response(),
+        )
         with app.app_context():
             url = store.Provider().file("folder/r.bin").absolute_url()
             odd = store.Provider().file("folder/фото 50% #1.jpg").absolute_url()
         client, data = app.test_client(), FILES["folder/r.bin"]
-        reply = client.get(url)
-        assert (reply.status_code, reply.data) == (200, data)
-        part = client.get(url, headers={"Range": "bytes=1000000-1000009"})
-        assert (part.status_code, part.data) == (206, data[1_000_000:1_000_010])
-        again = client.get(url, headers={"If-None-Match": reply.headers["ETag"]})
-        assert again.status_code == 304
         assert client.get(odd).data == b"photo"
-        assert client.get(f"{url}.no").status_code == 404
+        for where in (url, "/view/folder/r.bin"):
+            reply = client.get(where)
+            assert (reply.status_code, reply.data) == (200, data)
+            part = client.get(where, headers={"Range": "bytes=1000000-1000009"})
+            assert (part.status_code, part.data) == (206, data[1_000_000:1_000_010])
+            again = client.get(where, headers={"If-None-Match": reply.headers["ETag"]})
+            assert again.status_code == 304
+            assert client.get(f"{where}.no").status_code == 404
 
     @holds(Promise.CONTENT)
     def test_download(self, store: FsspecStore, tmp_path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import typing as t
@@ -13,13 +14,24 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.wsgi import LimitedStream
 
+from .. import naming
 from ..exceptions import NoFile
 from .multipart import check_length
 from .source import Source
 
-Upload: t.TypeAlias = (
+#: What has the bytes of a file, and perhaps a name.
+Content: t.TypeAlias = (
     FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
 )
+#: The same with the name that counts for it: ``(b"...", "me.jpg")``.
+Named: t.TypeAlias = tuple[Content, naming.Name]
+#: Whatever can be saved.
+Upload: t.TypeAlias = Content | Named
+
+#: What a str that is meant as content has to be.
+AS_BYTES = "To save text, pass bytes, such as text.encode()."
+#: How much of a path an error shows, in characters.
+LONGEST_PATH = 100
 
 NO_FILE = (
     "There is no file to save: the form field is missing or was left empty. Check"
@@ -38,12 +50,19 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
         no file was chosen.
     :raises NoLength: for the body of a request, or what came of it, if nobody knows
         where it ends.
+    :raises FileNotFoundError: if a path leads to no file.
     :raises TypeError: for anything that is not a file.
     :raises ClientDisconnected: while it is read, for a request's body that is cut off.
     """
     if isinstance(file, str | os.PathLike):
-        with open(_local_path(file), "rb") as opened:
+        with _open_path(file) as opened:
             yield Source(opened, os.path.basename(opened.name))
+        return
+    if isinstance(file, tuple):
+        content, given_name = _checked_pair(file)
+        with open_source(content) as source:
+            source.filename = given_name
+            yield source
         return
     if file is None:
         _check_body()
@@ -63,7 +82,8 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     else:
         raise TypeError(
             f"Cannot save {type(file).__name__!r}: pass a FileStorage (such as"
-            " request.files['afile']), a path, bytes, or a file opened with 'rb'."
+            " request.files['afile']), a path, bytes, or a file opened with 'rb'; or a"
+            " pair of one of them and a name, such as (b'...', 'me.jpg')."
         )
     stream, length = _ending(stream)
     try:
@@ -126,13 +146,54 @@ def _check_body() -> None:
         check_length(request.environ)
 
 
-def _local_path(file: str | os.PathLike[str]) -> str | os.PathLike[str]:
+def is_pair(value: object) -> bool:
+    """Whether a value is a pair of something to save and its name."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[1], str | os.PathLike)
+    )
+
+
+def _checked_pair(file: Named) -> tuple[Content, str]:
+    """What is to be saved, and its name.
+
+    :raises TypeError: if the tuple is no pair of them.
+    """
+    if not is_pair(file) or isinstance(file[0], tuple):
+        raise TypeError(
+            "Cannot save this tuple: pass a pair of what has the bytes and a name, in"
+            " this order, such as (b'...', 'me.jpg'). A content type is an argument of"
+            " save()."
+        )
+    return file[0], naming.text(file[1], "file name")
+
+
+def _open_path(file: str | os.PathLike[str]) -> t.IO[bytes]:
+    """Open a file of this machine.
+
+    :raises FileNotFoundError: if there is none.
+    """
+    if not isinstance(file, str):
+        return open(file, "rb")
     # A text field of the same name as the file field is one typo away, and its
     # content is the client's: it must never choose a file of the server.
-    if isinstance(file, str) and has_request_context():
+    if has_request_context():
         raise TypeError(
             "Refused to save a str as a path during a request, because it may come"
             " from the client. Pass request.files[...], or pathlib.Path(...) if you"
-            " mean a file on the server."
+            f" mean a file on the server. {AS_BYTES}"
         )
-    return file
+    try:
+        return open(file, "rb")
+    except (OSError, ValueError) as exc:
+        # Text need not look like a path: it may be empty, long, or have a null byte.
+        reasons = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        if isinstance(exc, OSError) and exc.errno not in reasons:
+            raise
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "A str is the path of a file on this machine, and there is none."
+            f" {AS_BYTES} The path is",
+            file[:LONGEST_PATH],
+        ) from None

@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import fields
+from dataclasses import replace
+
+from ..exceptions import InvalidProperty
+from ..naming import quoted
+from ..settings import check_cache_control
 
 #: A list of content codings (RFC 9110, section 8.4). Something else is none.
 _CODINGS = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(, ?[A-Za-z0-9!#$%&'*+.^_`|~-]+)*\Z")
@@ -19,6 +24,15 @@ _NONE = ("", "identity", "aws-chunked")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 #: What may stand in the value of a header, and needs no encoding.
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
+#: Such a value without spaces at its ends, which are no part of a header, and not
+#: empty, because some servers drop a header without a value.
+_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
+#: The longest Cache-Control, in characters.
+_LONGEST = 255
+#: The most bytes that the names and values of metadata have together. S3 allows 2 KiB
+#: with the token of a save (Amazon S3 User Guide, "Working with object metadata"), and
+#: Azure and Google Cloud 8 KiB. With one limit, a file can move from each to each.
+MOST_METADATA = 2000
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,25 @@ class Properties:
             },
         )
 
+    def having(
+        self, cache_control: str | None, metadata: Mapping[str, str] | None
+    ) -> Properties:
+        """The same with what a caller gives, which may come from a client.
+
+        :param cache_control: ``None`` leaves what there is.
+        :param metadata: names and values; ``None`` leaves what there is. The names
+            become lower case, because storages that keep metadata as headers do not
+            tell the case.
+        :raises InvalidProperty: if no storage keeps it as it is.
+        :raises TypeError: if it is no text.
+        """
+        found = self
+        if cache_control is not None:
+            found = replace(found, cache_control=_checked_directives(cache_control))
+        if metadata is not None:
+            found = replace(found, metadata=_checked_metadata(metadata))
+        return found
+
     def headers(self, prefix: str) -> dict[str, str]:
         """The headers of HTTP.
 
@@ -82,7 +115,7 @@ class Properties:
         return {n: value for n, value in values if value and isinstance(value, str)}
 
     def as_json(self) -> dict[str, t.Any] | None:
-        """What :meth:`from_json` takes; ``None`` if there is nothing."""
+        """What the class method ``from_json`` takes; ``None`` if there is nothing."""
         metadata = {"metadata": dict(self.metadata)} if self.metadata else {}
         return {**self.named, **metadata} or None
 
@@ -122,3 +155,59 @@ def codings(value: str | None) -> str | None:
 
 def _plain(value: object) -> str | None:
     return value if isinstance(value, str) and _PLAIN.match(value) else None
+
+
+def _checked_directives(value: str) -> str:
+    """A ``Cache-Control`` that a caller gives.
+
+    :raises InvalidProperty: if it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"cache_control is text, not {type(value).__name__}.")
+    value = value.strip()
+    try:
+        check_cache_control(value)
+    except ValueError as exc:
+        problem = f"cache_control {str(exc).replace(repr(value), quoted(value))}"
+        raise InvalidProperty(problem) from None
+    if len(value) > _LONGEST:
+        raise InvalidProperty(f"cache_control has more than {_LONGEST} characters.")
+    return value
+
+
+def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata that a caller gives, with names in lower case.
+
+    :raises InvalidProperty: if a storage could not keep all of it as it is.
+    """
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is a dict of text, not {type(metadata).__name__}.")
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(
+                f"metadata is a dict of text, and {name!r} is the name of a"
+                f" {type(value).__name__}. Convert names and values with str()."
+            )
+        if not _NAME.match(name):
+            raise InvalidProperty(
+                f"The name {quoted(name)} cannot be kept as metadata. Use letters and"
+                " digits of ASCII, '_', '-' and '.'."
+            )
+        if not _VALUE.match(value):
+            raise InvalidProperty(
+                f"The metadata {quoted(name)} cannot be kept: the value must be one"
+                " line of printable ASCII, neither empty nor with spaces at its ends."
+                " urllib.parse.quote() makes such a value of any text."
+            )
+    found = lowered(metadata)
+    if len(found) < len(metadata):
+        raise InvalidProperty(
+            "Two names of the metadata differ by case only, and storages that keep"
+            " metadata as headers do not tell the case. Rename one of them."
+        )
+    if sum(map(len, (*found, *found.values()))) > MOST_METADATA:
+        raise InvalidProperty(
+            f"The metadata have more than {MOST_METADATA} bytes, names and values"
+            " together. Keep them in a database, or in a file of their own."
+        )
+    return found

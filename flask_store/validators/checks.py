@@ -13,6 +13,7 @@ from wtforms import ValidationError
 
 from .. import naming
 from ..exceptions import NoFile
+from ..uploads import is_pair
 from ..uploads import open_source
 from ..uploads.source import Source
 from . import documents
@@ -39,15 +40,17 @@ class EveryFile:
         """:raises ValidationError: naming the first file that does not pass."""
         if field.data is field.object_data:
             return  # the form has sent no file, and the field has what the object has
-        data = field.data if isinstance(field.data, list | tuple) else [field.data]
+        data = field.data
+        if is_pair(data) or not isinstance(data, list | tuple):
+            data = [data]
         for file in data:
             if file is None or file == "":
                 continue
-            if not isinstance(file, FileStorage):
+            if not isinstance(file, FileStorage) and not is_pair(file):
                 raise ValidationError(NO_UPLOAD)
             # An empty part of a form is not a file.
             with suppress(NoFile), open_source(file) as source:
-                self.check(file.filename or "", source)
+                self.check(source.filename or "", source)
 
     def check(self, name: str, source: Source) -> None:
         """Check one upload.

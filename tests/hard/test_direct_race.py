@@ -125,7 +125,7 @@ def test_race(backend: tuple[Config, bool]) -> None:
             path = store.dialect.path(
                 f".flask-store/{form.fields['key'].rpartition('/')[2]}"
             )
-            store.fs.pipe_file(path, b"once", ContentType="text/plain")
+            store.raw_fs.pipe_file(path, b"once", ContentType="text/plain")
         else:
             sent = race(config, form, confirms=False)
             assert set(sent) <= {"204", "403"}

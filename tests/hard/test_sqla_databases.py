@@ -28,7 +28,9 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 
+from flask_store import FileWrapper
 from flask_store.exceptions import FileNotFound
+from flask_store.signals import file_committed
 from flask_store.signals import file_deleted
 from flask_store.signals import file_saved
 from flask_store.sqla import rows
@@ -388,17 +390,25 @@ def recover(engine: sa.Engine, verb: str) -> None:
 
 @on("postgresql", "mariadb")
 def test_two_phases(server: Database, store: FsspecStore) -> None:
-    """They end as one does; a prepared transaction can be rolled back."""
+    """They end as one does; a prepared transaction can be rolled back. The signal is
+    sent after the second one."""
+    announced: list[str] = []
+
+    def hear(sender: t.Any, file: FileWrapper) -> None:
+        announced.append(file.key)
+
     with engine_of(server) as engine, Session(engine, twophase=True) as session:
         seed(engine)
-        change(session, "replaced")
-        session.prepare()
-        session.rollback()
-        assert files(store) == [COVER]
-        change(session, "replaced")
-        session.prepare()
-        session.commit()
-        assert files(store) == paths(engine) == [NEW]
+        with file_committed.connected_to(hear):
+            change(session, "replaced")
+            session.prepare()
+            session.rollback()
+            assert files(store) == [COVER]
+            change(session, "replaced")
+            session.prepare()
+            assert announced == []
+            session.commit()
+        assert announced == files(store) == paths(engine) == [NEW]
 
 
 @on("postgresql", "mariadb")

@@ -113,6 +113,17 @@ def test_put_never_overwrites(shell: Shell) -> None:
     assert "--name" in shell("put", "-", code=2).stderr
 
 
+def test_put_does_what_the_store_does(shell: Shell) -> None:
+    """Without --on-conflict, STORE_ON_CONFLICT counts."""
+    shell.app.extensions["store"].Provider._bound.on_conflict = "error"
+    put = ("put", "-", "--name", "a.txt")
+    assert shell(*put, input="first").stdout == "a.txt\n"
+    assert "already exists" in shell(*put, code=1, input="second").stderr
+    assert "already exists" in shell("cp", "a.txt", "a.txt", code=1).stderr
+    renamed = shell(*put, "--on-conflict", "rename", input="third")
+    assert renamed.stdout.startswith("a_")
+
+
 def test_cp_mv_rm(shell: Shell) -> None:
     """Copies, moves and deletes; the latter asks, and no answer means no."""
     shell.store.save(b"data", "a.txt")

@@ -174,7 +174,7 @@ def test_file_of_a_row_knows_nothing_until_it_is_asked(tmp_path: pathlib.Path) -
         session.commit()
         f = session.scalars(sa.select(Person)).one().picture
         assert (f.size, f.size, f.content_type) == (5, 5, "image/png")
-        assert (f.name, f.key) == ("me.png", "pictures/me.png")
+        assert f.name == f.key == "pictures/me.png"
         asked = t.cast("type[Counted]", ours.Provider).asked
         assert asked == 1
         ours.Provider().put(f.key, b"123456", "overwrite")
@@ -199,6 +199,16 @@ def test_name_leads_back_to_the_file(store: Counted) -> None:
             assert f.key == (
                 f"{place.destination}/{f.name}" if place.destination else f.name
             )
+
+
+def test_name_where_each_upload_has_a_folder(store: Counted) -> None:
+    """There is nothing to which it could be relative."""
+    choosing = store.at(lambda upload: "x")
+    f = choosing.save(upload(b"1"))
+    assert f.name == f.key == "x/a.txt"
+    assert choosing.read(f) == b"1"
+    choosing.delete(f, store.file("none.txt"))
+    assert f not in choosing
 
 
 def test_name_in_a_provider_of_ones_own(tmp_path: pathlib.Path) -> None:

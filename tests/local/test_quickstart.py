@@ -59,9 +59,7 @@ def quick_start(domain: bool = True, **config: t.Any) -> t.Iterator[Shop]:
 
     @app.route("/upload", methods=["POST"])
     def upload() -> str:
-        file = request.files.get("afile")
-        provider = store.Provider()
-        f = provider.save(file)
+        f = store.save(request.files.get("afile"))
         return f.absolute_url()
 
     # The port is known once the server runs, and the domain is part of the settings.

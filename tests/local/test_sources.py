@@ -9,6 +9,7 @@ import tempfile
 import typing as t
 
 import pytest
+from flask import Flask
 from werkzeug.datastructures import FileStorage
 
 from flask_store.exceptions import NoFile
@@ -75,6 +76,83 @@ def test_path_that_is_not_there(tmp_path: pathlib.Path) -> None:
         with open_source(tmp_path / "no.txt"):
             pass
     assert type(caught.value) is FileNotFoundError
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["some text", "", "a/b.txt", "line\nline", "x" * 5000, "\0", "a.txt/b"],
+)
+def test_text_is_a_path(
+    text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no such file, the error says so, and what to do with text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"text\.encode\(\)") as caught:
+        with open_source(text):
+            pass
+    assert type(caught.value) is FileNotFoundError
+    assert "A str is the path of a file" in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_other_errors_of_a_path_stay(tmp_path: pathlib.Path) -> None:
+    """A folder is there, and is no file."""
+    with pytest.raises(IsADirectoryError):
+        with open_source(str(tmp_path)):
+            pass
+
+
+def test_text_in_a_request() -> None:
+    """It never chooses a file of the server, and text is bytes there, too."""
+    with Flask(__name__).test_request_context():
+        with pytest.raises(TypeError, match=r"text\.encode\(\)"):
+            with open_source("some text"):
+                pass
+        with pytest.raises(TypeError, match=r"request\.files"):
+            with open_source(("some text", "a.txt")):
+                pass
+
+
+@pytest.mark.parametrize("name", ["me.jpg", pathlib.PurePosixPath("me.jpg")])
+def test_pair(name: t.Any, tmp_path: pathlib.Path) -> None:
+    """Whatever can be saved, with the name that counts."""
+    path = tmp_path / "other.csv"
+    path.write_bytes(b"data")
+    upload = FileStorage(io.BytesIO(b"data"), "other.csv")
+    stream = io.BytesIO(b"data")
+    for content in (b"data", bytearray(b"data"), path, str(path), stream, upload):
+        with open_source((content, name)) as source:
+            assert source.filename == "me.jpg"
+            assert b"".join(source.chunks()) == b"data"
+    assert stream.tell() == 0
+
+
+def test_pair_without_a_file() -> None:
+    """A name does not make a file of an empty field."""
+    for content in (None, FileStorage(io.BytesIO(), "")):
+        with pytest.raises(NoFile):
+            with open_source((content, "me.jpg")):  # type: ignore[arg-type]
+                pass
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        (),
+        (b"data",),
+        ("me.jpg", b"data"),
+        (b"data", b"me.jpg"),
+        (b"data", None),
+        (b"data", "me.jpg", "image/jpeg"),
+        ((b"data", "a.jpg"), "me.jpg"),
+    ],
+)
+def test_what_is_no_pair(file: t.Any) -> None:
+    """The error shows the order."""
+    with pytest.raises(TypeError, match=r"\(b'\.\.\.', 'me\.jpg'\)"):
+        with open_source(file):
+            pass
 
 
 @pytest.mark.parametrize("file", [42, object(), ["a.txt"], {"afile": b""}])

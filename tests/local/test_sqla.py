@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import io
 import logging
 import os
 import pathlib
@@ -27,6 +28,8 @@ from flask_store import FileWrapper
 from flask_store import Store
 from flask_store.dialects.local import LocalDialect
 from flask_store.exceptions import StoreUnavailable
+from flask_store.signals import file_committed
+from flask_store.signals import file_deleted
 from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
@@ -175,10 +178,12 @@ def ann(session: Session) -> Person:
 
 
 class Left(t.NamedTuple):
-    """What is to be left: committed rows, and orphans that a sweep removes."""
+    """What is to be left: committed rows, and orphans that a sweep removes; and what
+    file_committed is sent for, by default the files of the rows that are new."""
 
     rows: list[str]
     orphans: list[str] = []
+    new: list[str] | None = None
 
 
 Case: t.TypeAlias = t.Callable[[Session, Person], Left]
@@ -343,7 +348,8 @@ def stale_sessions(session: Session, ann: Person) -> Left:
         session.commit()
         stale.picture = upload(b"3", "third.png")
         other.commit()
-    return Left(["pictures/ann.png", "pictures/third.png"])
+    new = ["pictures/second.png", "pictures/ann.png", "pictures/third.png"]
+    return Left(["pictures/ann.png", "pictures/third.png"], new=new)
 
 
 def stale_name(session: Session, ann: Person) -> Left:
@@ -358,7 +364,7 @@ def stale_name(session: Session, ann: Person) -> Left:
         session.commit()
         stale.picture = upload(b"3", "ann.png")
         other.commit()
-    return Left(["pictures/ann.png"])
+    return Left(["pictures/ann.png"], new=["pictures/second.png", "pictures/ann.png"])
 
 
 def stale_delete(session: Session, ann: Person) -> Left:
@@ -375,7 +381,7 @@ def stale_delete(session: Session, ann: Person) -> Left:
         other.delete(stale)
         with pytest.warns(sa.exc.SAWarning, match="0 were matched"):
             other.commit()
-    return Left(["pictures/ann.png"])
+    return Left(["pictures/ann.png"], new=["pictures/ann.png"])
 
 
 def two_sessions(session: Session, ann: Person) -> Left:
@@ -413,7 +419,8 @@ def subclass(session: Session, ann: Person) -> Left:
     session.commit()
     eve.contract = upload(b"4", "new.pdf")
     session.commit()
-    return Left(["contracts/new.pdf", "pictures/ann.png", "pictures/eve.png"])
+    new = ["pictures/eve.png", "contracts/eve.pdf", "contracts/new.pdf"]
+    return Left(["contracts/new.pdf", "pictures/ann.png", "pictures/eve.png"], new=new)
 
 
 def same_name(session: Session, ann: Person) -> Left:
@@ -423,6 +430,60 @@ def same_name(session: Session, ann: Person) -> Left:
     assert ann.picture.read() == b"2"
     assert ann.picture.key != "pictures/ann.png"
     return Left([ann.picture.key])
+
+
+def saved_before(session: Session, ann: Person) -> Left:
+    """A file that the application has saved itself becomes that of a row."""
+    store = t.cast("FsspecStore", ann.picture.store)
+    session.add(Pet(picture=store.save(PLAIN, "rex.png", folder="pets")))
+    session.flush()
+    session.commit()
+    return Left(["pets/rex.png", "pictures/ann.png"])
+
+
+def two_columns(session: Session, ann: Person) -> Left:
+    """A file in two columns of one row is one file."""
+    bob = person("bob")
+    session.add(bob)
+    session.flush()
+    bob.letter = bob.picture
+    session.commit()
+    bob.letter = None
+    session.commit()
+    return Left(["pictures/ann.png", "pictures/bob.png"])
+
+
+def two_flushes(session: Session, ann: Person) -> Left:
+    """A new row that is written twice has one new file, and another one."""
+    bob = person("bob")
+    session.add(bob)
+    session.flush()
+    bob.letter = upload(b"2", "bob.pdf")
+    session.flush()
+    session.expire(bob)
+    bob.name = "Bob"
+    session.commit()
+    return Left(["letters/bob.pdf", "pictures/ann.png", "pictures/bob.png"])
+
+
+def put_back(session: Session, ann: Person) -> Left:
+    """A row that lets go of its file and takes it again has nothing new."""
+    before = ann.picture
+    ann.picture = upload(b"2", "new.png")
+    session.flush()
+    ann.picture = before
+    session.commit()
+    return Left(["pictures/ann.png"])
+
+
+def insert_statement(session: Session, ann: Person) -> Left:
+    """No signal is sent for what no object has given to a row."""
+    f = ann.picture.store.save(PLAIN, "rex.png", folder="pets")
+    session.execute(sa.insert(Pet).values(picture=f))
+    session.commit()
+    session.execute(sa.delete(Pet))
+    session.commit()
+    return Left(["pictures/ann.png"], ["pets/rex.png"])
 
 
 CASES: list[Case] = [
@@ -449,6 +510,11 @@ CASES: list[Case] = [
     failed_commit,
     subclass,
     same_name,
+    saved_before,
+    two_columns,
+    two_flushes,
+    put_back,
+    insert_statement,
 ]
 
 
@@ -458,9 +524,18 @@ def test_matrix(
     case: Case, session: Session, ann: Person, engine: sa.Engine, store: FsspecStore
 ) -> None:
     """Every row has its file; every file has its row, at the latest after a sweep."""
-    left = case(session, ann)
-    session.close()
+    before, announced = rows(engine), list[str]()
+
+    def announce(sender: t.Any, file: FileWrapper) -> None:
+        assert file.exists()
+        announced.append(file.key)
+
+    with file_committed.connected_to(announce):
+        left = case(session, ann)
+        session.close()
     assert rows(engine) == left.rows
+    new = [key for key in left.rows if key not in before]
+    assert sorted(announced) == sorted(left.new or new)
     assert files(store) == sorted(left.rows + left.orphans)
     assert swept(store, session) == left.orphans
     assert files(store) == left.rows
@@ -535,6 +610,126 @@ def test_matrix_of_a_crash(
     assert files(store) == kept
 
 
+# -- the signal of a commit ------------------------------------------------------
+
+
+def test_receiver_of_a_commit_that_fails(
+    session: Session,
+    ann: Person,
+    engine: sa.Engine,
+    store: FsspecStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The commit is done: the other files are announced, and old ones are removed."""
+    heard = []
+
+    def fail(sender: t.Any, file: FileWrapper) -> None:
+        heard.append(file.key)
+        raise RuntimeError("no queue")
+
+    ann.picture = upload(b"2", "new.png")
+    session.add(person("bob"))
+    with file_committed.connected_to(fail):
+        session.commit()
+    assert sorted(heard) == rows(engine) == files(store)
+    assert (
+        caplog.text.count("A receiver of file_committed failed for <FileWrapper") == 2
+    )
+    assert "RuntimeError: no queue" in caplog.text
+
+
+def test_sender_of_a_commit(config: dict[str, t.Any], engine: sa.Engine) -> None:
+    """It is the application, or None outside of one."""
+    senders = []
+
+    def hear(sender: t.Any, file: FileWrapper) -> None:
+        senders.append(sender)
+
+    app = Flask("here")
+    app.config.update(config)
+    Store(app)
+    scans = FsspecStore.from_config(config)
+    table = type("Scan", (DeclarativeBase,), {})
+
+    class Scan(table):  # type: ignore[misc, valid-type]
+        __tablename__ = "scan"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        file: Mapped[t.Any] = mapped_column(StoredFile(store=scans))
+
+    Scan.metadata.create_all(engine)
+    with file_committed.connected_to(hear):
+        with app.app_context(), Session(engine) as session, session.begin():
+            session.add(person("bob"))
+        with Session(engine) as session, session.begin():
+            session.add(Scan(file=upload()))
+    assert senders == [app, None]
+
+
+def test_receiver_that_begins_a_transaction(
+    session: Session, engine: sa.Engine
+) -> None:
+    """It may use the session, which has ended its transaction."""
+
+    def note(sender: t.Any, file: FileWrapper) -> None:
+        row = session.scalars(sa.select(Person).where(Person.picture == file)).one()
+        row.name = f"{row.name} with a picture"
+        session.commit()
+
+    with file_committed.connected_to(note):
+        session.add(person("bob"))
+        session.commit()
+    assert session.scalars(sa.select(Person.name)).all() == ["bob with a picture"]
+
+
+def test_old_files_are_removed_before_the_signal(session: Session, ann: Person) -> None:
+    """A receiver that is interrupted cannot keep them from it."""
+    told = []
+
+    def hear(sender: t.Any, file: FileWrapper) -> None:
+        told.append(file.key)
+
+    def interrupt(sender: t.Any, file: FileWrapper) -> t.NoReturn:
+        raise KeyboardInterrupt
+
+    ann.picture = upload(b"2", "new.png")
+    with file_deleted.connected_to(hear), file_committed.connected_to(interrupt):
+        with pytest.raises(KeyboardInterrupt):
+            session.commit()
+    assert told == ["pictures/ann.png"]
+    assert ann.picture.key == "pictures/new.png"
+
+
+def test_transaction_of_the_caller_sends_nothing(
+    engine: sa.Engine, store: FsspecStore
+) -> None:
+    """The caller may still roll back."""
+    heard: list[FileWrapper] = []
+
+    def hear(sender: t.Any, file: FileWrapper) -> None:
+        heard.append(file)
+
+    with file_committed.connected_to(hear), engine.connect() as connection:
+        with connection.begin() as transaction, Session(connection) as session:
+            session.add(person("bob"))
+            session.commit()
+            assert heard == []
+            transaction.rollback()
+    assert heard == []
+
+
+def test_file_that_is_taken_stays_watched(
+    session: Session, ann: Person, store: FsspecStore
+) -> None:
+    """A second flush of its row does not hide that it is the file of another row."""
+    bob = Person(name="bob", letter=store.file(ann.picture.key))
+    session.add(bob)
+    session.flush()
+    bob.picture = upload(b"2", "bob.png")
+    session.flush()
+    with pytest.raises(ValueError, match="is the file of another row"):
+        session.commit()
+
+
 # -- values ----------------------------------------------------------------------
 
 
@@ -574,17 +769,74 @@ def test_unchanged_row_keeps_its_file(session: Session, ann: Person) -> None:
 def test_what_can_be_assigned(
     session: Session, store: FsspecStore, tmp_path: pathlib.Path
 ) -> None:
-    """An upload, a path, an open file, a stored file, '' and None."""
+    """An upload, a path, an open file, a pair, a stored file, '' and None."""
     (tmp_path / "a.csv").write_text("a,b")
     stored = store.save(upload(b"s", "s.txt"))
     with open(tmp_path / "a.csv", "rb") as file:
-        values = [upload(), tmp_path / "a.csv", file, stored, "", None]
+        pair = io.BytesIO(b"p"), "pair.txt"
+        values = [upload(), tmp_path / "a.csv", file, stored, "", None, pair]
         people = [Person(picture=value) for value in values]
         session.add_all(people)
         session.commit()
     read = [p.picture and p.picture.read() for p in people]
-    assert read == [b"data", b"a,b", b"a,b", b"s", None, None]
+    assert read == [b"data", b"a,b", b"a,b", b"s", None, None, b"p"]
     assert people[3].picture == stored
+    assert people[6].picture.key == "pictures/pair.txt"
+
+
+def test_stream_without_a_name(session: Session) -> None:
+    """The error names a way that a column has."""
+    session.add(Person(picture=io.BytesIO(b"data")))
+    with pytest.raises(TypeError, match="Pass a pair") as caught:
+        session.commit()
+    assert "filename=" not in str(caught.value)
+
+
+def test_pair_is_given_back(session: Session, ann: Person) -> None:
+    """If its stream can be read once more; of another one, the second try says so."""
+    reader, writer = os.pipe()
+    os.write(writer, b"pipe")
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        twin = Person(name="ann", picture=(io.BytesIO(b"twin"), "twin.png"))
+        other = Person(name="cid", picture=(pipe, "pipe.png"))
+        session.add_all([twin, other])
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+        twin.name = "bob"
+        session.add(twin)
+        session.commit()
+        assert twin.picture.read() == b"twin"
+        assert isinstance(other.picture, FileWrapper)
+
+
+def test_folder_by_a_function(engine: sa.Engine, store: FsspecStore) -> None:
+    """It gets what is assigned; a folder may be a path, too."""
+
+    class Own(DeclarativeBase):
+        """Tables of this test."""
+
+    def by_extension(upload: t.Any) -> str:
+        return f"{upload.filename.rpartition('.')[2]}/2026"
+
+    class Scan(Own):
+        __tablename__ = "scan"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        file: Mapped[t.Any] = mapped_column(StoredFile(by_extension))
+        back: Mapped[t.Any] = mapped_column(StoredFile(pathlib.Path("a", "b")))
+
+    Own.metadata.create_all(engine)
+    with Session(engine) as session:
+        scan = Scan(file=upload(b"1", "a.pdf"), back=upload(b"2", "b.pdf"))
+        session.add(scan)
+        session.commit()
+        assert (scan.file.key, scan.back.key) == ("pdf/2026/a.pdf", "a/b/b.pdf")
+        assert scan.file.read() == b"1"
+        scan.file = upload(b"3", "../c.x")
+        session.commit()
+        assert scan.file.key == "x/2026/c.x"
+    assert files(store) == ["a/b/b.pdf", "x/2026/c.x"]
 
 
 @pytest.mark.parametrize("value", ["pictures/of/somebody/else.png", b"data"])

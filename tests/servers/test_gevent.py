@@ -25,7 +25,8 @@ from tests.support.servers import ROOT
 from tests.support.servers import S3Server
 from tests.support.sftp_server import ssh_server
 
-#: How long one process may take; nearly all of it is for slow machines.
+#: The seconds that one process may take; nearly all of them are for slow machines. Then
+#: it says where it stands.
 PATIENCE = 100
 MODES = ["first", "unpatched", "late"]
 OPERATIONS = {"save", "read", "serve", "delete", "list", "sign"}
@@ -41,10 +42,15 @@ def run(mode: str, case: str, settings: dict[str, t.Any], **env: str) -> t.Any:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.gevent_cases", mode, case],
         cwd=ROOT,
-        env={**os.environ, "SETTINGS": json.dumps(settings), **env},
+        env={
+            **os.environ,
+            "SETTINGS": json.dumps(settings),
+            "PATIENCE": str(PATIENCE),
+            **env,
+        },
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=2 * PATIENCE,
     )
     assert done.stdout, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])

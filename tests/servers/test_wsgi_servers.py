@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -178,6 +179,13 @@ def known(server: Running) -> Known:
     return Known(reply.headers["ETag"], reply.headers["Last-Modified"])
 
 
+#: Where the files are read, and for how long they may be kept.
+WAYS = {
+    "/flaskstore": "no-cache",
+    "/flaskstore-members": "private, no-cache",
+    "/view": "private, no-cache",
+}
+
 #: Where nginx, which sends the file then, has an answer of its own.
 OF_NGINX = {
     "range of HEAD is ignored": 206,
@@ -196,25 +204,44 @@ def test_table(
     shows: t.Callable[..., None],
 ) -> None:
     """Every request has the status, the headers and the bytes that RFC 9110 says, on
-    one connection if the server keeps it."""
-    for case in CASES:
-        reply = ask(
-            client, case.method, "/flaskstore/photo.jpg", headers=case.sent(known)
-        )
+    one connection if the server keeps it: by the route, by that of a store with
+    authorize, and by a view with response()."""
+    for case, (prefix, caching) in itertools.product(CASES, WAYS.items()):
+        headers = {**case.sent(known), "X-Member": "yes"}
+        reply = ask(client, case.method, f"{prefix}/photo.jpg", headers=headers)
         if server.kind.accel:
-            check_accel(case, reply)
+            check_accel(case, reply, caching)
         else:
-            case.check(known, *reply)
+            case.check(known, *reply, caching)
     shows("Files", str(len(CASES)))
 
 
-def check_accel(case: Case, reply: Reply) -> None:
+def check_accel(case: Case, reply: Reply, caching: str) -> None:
     """Compare a response with what it has to be where nginx sends the file."""
     assert reply.status == OF_NGINX.get(case.name, case.status), case
     if reply.status in (200, 206):
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Cache-Control"] == caching
     if reply.status == case.status and reply.status in (200, 206):
         assert reply.body == case.body, case
+
+
+@pytest.mark.parametrize("prefix", ["/flaskstore-members", "/view"])
+def test_nobody_else(
+    server: Running, client: http.client.HTTPConnection, known: Known, prefix: str
+) -> None:
+    """Whoever is no member gets no byte, and cannot tell a file from none."""
+    asked = ({}, {"Range": "bytes=0-9"}, {"If-None-Match": known.etag})
+    replies = [
+        ask(client, "GET", f"{prefix}/{name}", headers=headers)
+        for name in ("photo.jpg", "none.jpg")
+        for headers in asked
+    ]
+    assert {reply.status for reply in replies} == {403}
+    assert len({reply.body for reply in replies}) == 1
+    assert all("ETag" not in reply.headers for reply in replies)
+    member = {"X-Member": "yes"}
+    assert ask(client, "GET", f"{prefix}/none.jpg", headers=member).status == 404
 
 
 @pytest.mark.parametrize(

@@ -453,5 +453,5 @@ def test_address_is_the_blobs(place: Place) -> None:
     store = FsspecStore.from_url(place.new(), **place.options)
     f = store.save(upload(b"x", "ü #1.txt"))
     path = f"{store.dialect.absolute_path(f.relative_path())}"
-    blob = store.fs.service_client.get_blob_client("photos", path)
+    blob = store.raw_fs.service_client.get_blob_client("photos", path)
     assert f.absolute_url() == blob.url

@@ -420,10 +420,10 @@ def test_s3_is_checked_once_more(s3: FsspecStore) -> None:
     """A server that forgets its policy does not get past confirm()."""
     form = s3.presign_upload("a.jpg", max_size=3)
     where = {"Bucket": s3.uri.split("/")[2], "Key": form.fields["key"]}
-    s3.fs.call_s3("put_object", **where, Body=b"1234", ContentType="image/jpeg")
+    s3.raw_fs.call_s3("put_object", **where, Body=b"1234", ContentType="image/jpeg")
     with pytest.raises(TooLarge, match="3 bytes"):
         s3.confirm(form.token)
-    s3.fs.call_s3("put_object", **where, Body=b"123", ContentType="text/html")
+    s3.raw_fs.call_s3("put_object", **where, Body=b"123", ContentType="text/html")
     with pytest.raises(WrongType, match="'text/html'"):
         s3.confirm(form.token)
     assert list(s3.ls()) == []
@@ -437,6 +437,6 @@ def test_s3_upload_is_private_until_confirmed(s3: FsspecStore) -> None:
     assert list(s3.ls()) == []
     s3.confirm(form.token)
     bucket = s3.uri.split("/")[2]
-    private, public = s3.fs.find(bucket)
+    private, public = s3.raw_fs.find(bucket)
     assert public == f"{bucket}/some/place/{form.key}"
     assert private.endswith(".confirmed")

@@ -277,7 +277,7 @@ def test_idle_connection(
         with store.open("a.bin") as file:
             file.seek(10)
             assert file.read(10) == data[10:20]
-            connection = store.fs.idle
+            connection = store.raw_fs.idle
             assert connection is not None
             while connection.sock.recv(1):  # it says good-bye and hangs up
                 time.sleep(0)

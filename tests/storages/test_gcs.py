@@ -435,7 +435,7 @@ def test_link_is_what_googles_own_library_signs(
     period, kind = Period(start, 750), "text/plain; charset=utf-8"
     link = store.dialect.sign("ü/a ~1.txt", period, said, kind, method)
     expected = _signing.generate_signed_url_v4(
-        store.fs.credentials.credentials,
+        store.raw_fs.credentials.credentials,
         "/b/x/%C3%BC/a%20~1.txt",
         750,
         method=method,
@@ -444,6 +444,9 @@ def test_link_is_what_googles_own_library_signs(
         _request_timestamp="20260501T120000Z",
     )
     assert link == expected
+    link = store.dialect.sign("ü/a ~1.txt", period, said, kind, method, "17")
+    assert "&generation=17&" in str(link) and link != expected
+    assert "generation=17" in store.signed_url("a.txt", version_id="17")
     assert store.signed_url("a.txt") == store.signed_url("a.txt")
 
 
@@ -471,7 +474,7 @@ def test_form_is_what_googles_own_library_signs(
     monkeypatch.setattr(
         library, "get_v4_now_dtstamps", lambda: (stamp, stamp.partition("T")[0])
     )
-    credentials = store.fs.credentials.credentials
+    credentials = store.raw_fs.credentials.credentials
     theirs = storage.Client("tests", credentials).generate_signed_post_policy_v4(
         "b",
         said["key"],

@@ -25,6 +25,9 @@ from flask_store.testing import upload
 from tests.storages.test_s3 import settings
 from tests.support.gcs_server import account
 from tests.support.gcs_server import fake_gcs
+from tests.support.logins import add_logins
+from tests.support.logins import logged_in
+from tests.support.logins import WAYS
 from tests.support.protocol_servers import azurite
 from tests.support.protocol_servers import Place
 from tests.support.server_contract import started
@@ -261,6 +264,47 @@ def test_expires_must_be_a_time(store: FsspecStore) -> None:
         store.file("a.txt").signed_url(expires=0)
 
 
+def test_name_alone(client: FlaskClient, store: FsspecStore) -> None:
+    """A link can say the name and leave it to the type whether the file is shown. The
+    signature covers the name."""
+    text, page = store.save(b"x", "a.txt"), store.save(b"x", "a.html")
+    for f, shown in ((text, "inline"), (page, "attachment")):
+        link = f.signed_url(download_name="ü.txt")
+        said = client.get(link).headers["Content-Disposition"]
+        assert said == f"{shown}; filename=\"u.txt\"; filename*=UTF-8''%C3%BC.txt"
+        for bad in (
+            changed(link, download_name="virus.exe"),
+            changed(link, download_name=None),
+            changed(link, download_name=None, download_as="ü.txt"),
+        ):
+            assert client.get(bad).status_code == 403
+    bad = changed(text.signed_url(), download_name="virus.exe")
+    assert client.get(bad).status_code == 403
+
+
+def test_link_of_the_application_is_for_both_methods(
+    client: FlaskClient, store: FsspecStore
+) -> None:
+    """A link for HEAD is the same one; a method that reads nothing is a mistake."""
+    f = store.save(b"x", "a.txt")
+    link = f.signed_url(method="HEAD")
+    assert link == f.signed_url()
+    assert client.head(link).status_code == client.get(link).status_code == 200
+    with pytest.raises(ValueError, match="'GET' or 'HEAD'"):
+        f.signed_url(method=t.cast(t.Any, "PUT"))
+    with pytest.raises(ValueError, match="one name"):
+        f.signed_url(download_as="a", download_name="b")
+
+
+def test_version_where_there_are_none(store: FsspecStore) -> None:
+    """A link to a version is refused where nobody would look at the version."""
+    with pytest.raises(NotConfiguredError, match="version 'v1'"):
+        store.file("a.txt").signed_url(version_id="v1")
+    proxied = S3Store.from_config({"STORE_S3_BUCKET": "b", "STORE_SERVE": "proxy"})
+    with pytest.raises(NotConfiguredError, match="other than 'proxy'"):
+        proxied.file("a.txt").signed_url(version_id="v1")
+
+
 # -- S3 ------------------------------------------------------------------------
 
 
@@ -394,6 +438,53 @@ def test_s3_link_says_the_type(s3: S3Store) -> None:
         f = bold.save(b"alert()", name, content_type=stored)
         reply = requests.get(f.signed_url(), timeout=10)
         assert reply.headers["Content-Type"] == sent
+
+
+def test_s3_link_for_head(s3: S3Store) -> None:
+    """S3 signs the method: a link for HEAD gives no byte to anybody."""
+    f = s3.save(b"from S3", "a.txt")
+    link = f.signed_url(method="HEAD", download_name="b.txt")
+    reply = requests.head(link, timeout=10)
+    assert (reply.status_code, reply.headers["Content-Length"]) == (200, "7")
+    assert reply.headers["Content-Disposition"] == 'inline; filename="b.txt"'
+    assert requests.get(link, timeout=10).status_code == 403
+
+
+def test_s3_link_has_the_name_that_the_client_gave(s3: S3Store) -> None:
+    """The UUID of a name that was taken does not show from S3, either."""
+    first, second = s3.save(b"x", "a.txt"), s3.save(b"y", "a.txt")
+    reply = requests.get(second.signed_url(), timeout=10)
+    assert first.key != second.key and reply.content == b"y"
+    assert reply.headers["Content-Disposition"] == 'inline; filename="a.txt"'
+
+
+def test_s3_link_to_a_version(moto_server: S3Server) -> None:
+    """In a bucket that keeps versions, a link leads to the one that was signed."""
+    from botocore.session import Session
+
+    bucket = moto_server.make_bucket()
+    client = Session().create_client(
+        "s3",
+        "us-east-1",
+        endpoint_url=moto_server.endpoint_url,
+        aws_access_key_id=moto_server.access_key,
+        aws_secret_access_key=moto_server.secret_key,
+    )
+    client.put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    store = S3Store.from_config(settings(moto_server, bucket))
+    for content in (b"first", b"second"):
+        f = store.save(content, "a.txt", on_conflict="overwrite")
+    found = client.list_object_versions(Bucket=bucket)["Versions"]
+    client.close()
+    ids = [version["VersionId"] for version in found if not version["IsLatest"]]
+    link = f.signed_url(version_id=ids[0], download_as="old.txt")
+    reply = requests.get(link, timeout=10)
+    assert reply.content == b"first"
+    assert reply.headers["Content-Disposition"] == 'attachment; filename="old.txt"'
+    assert requests.get(f.signed_url(), timeout=10).content == b"second"
+    assert f"versionId={ids[0]}" in link
 
 
 def test_s3_link_needs_no_network() -> None:
@@ -530,6 +621,75 @@ def test_redirected_head(redirecting: Flask) -> None:
         assert head.headers.get(name) == got.headers.get(name), name
     # moto takes whoever has a link for one who may not list, and hides what is missing.
     assert follow("HEAD", "none.pdf").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("way", ["authorize", "view"])
+def test_redirect_behind_a_login(redirecting: Flask, way: str) -> None:
+    """Only whoever is logged in is sent to the storage, and no cache keeps the link. A
+    form's answer is one for GET."""
+    add_logins(redirecting)
+    with redirecting.app_context():
+        store = redirecting.extensions["store"].Provider()
+        f = store.save(b"%PDF-1.7", "a.pdf")
+
+    @redirecting.post("/export")
+    def export() -> t.Any:
+        return f.response(as_attachment=True)
+
+    reply = redirecting.test_client().get(f"{WAYS[way]}/a.pdf")
+    assert reply.status_code in (401, 403) and "Location" not in reply.headers
+    member = logged_in(redirecting)
+    reply = member.get(f"{WAYS[way]}/{f.key}")
+    assert (reply.status_code, reply.headers["Cache-Control"]) == (302, "no-store")
+    assert requests.get(reply.location, timeout=10).content == b"%PDF-1.7"
+    reply = member.post("/export")
+    assert reply.status_code == 303
+    assert requests.get(reply.location, timeout=10).content == b"%PDF-1.7"
+    assert "attachment" in reply.location
+
+
+def test_redirect_of_a_file_that_waits(
+    seaweedfs_server: S3Server,
+    seaweedfs_bucket: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The application sends a file that waits for its upload itself, because the
+    storage does not have it."""
+    app = Flask(__name__)
+    app.config.update(
+        STORE_PROVIDER="flask_store.stores.s3.S3Store",
+        STORE_SERVE="redirect",
+        STORE_BACKGROUND=True,
+        STORE_SPOOL_PATH=str(tmp_path),
+        **settings(seaweedfs_server, seaweedfs_bucket),
+    )
+    store = Store(app)
+
+    def fail(*args: t.Any) -> t.NoReturn:
+        raise ConnectionError
+
+    with app.app_context():
+        provider = store.Provider()
+        monkeypatch.setattr(type(provider.dialect), "put_file", fail)
+        f = provider.save(b"waits", "a.txt")
+        url = provider.public_url(f.key)
+    assert app.test_client().get(url).data == b"waits"
+    f.delete()
+    assert app.test_client().get(url).status_code == 302
+
+
+@pytest.mark.far
+def test_azure_link_to_a_version() -> None:
+    """The link names the version, and its signature is one for a version."""
+    with started(azurite) as place:
+        store = FsspecStore.from_config(
+            {"STORE_PATH": place.new(), "STORE_OPTIONS": place.options}
+        )
+        moment = "2026-05-01T12:00:00.0000000Z"
+        link = store.file("a.txt").signed_url(version_id=moment)
+        said = urllib.parse.parse_qs(urllib.parse.urlsplit(link).query)
+        assert (said["versionid"], said["sr"]) == ([moment], ["bv"])
 
 
 @pytest.mark.far

@@ -179,7 +179,7 @@ def frozen_heap() -> t.Iterator[None]:
 def everything(store: FsspecStore) -> dict[str, bytes]:
     """What is stored, whoever sees it, after a collection of garbage."""
     gc.collect()
-    return dict(store.fs.files)
+    return dict(store.raw_fs.files)
 
 
 # -- writing -----------------------------------------------------------------
@@ -195,23 +195,23 @@ def test_save_that_fails(store: FsspecStore, what: str, error: Exception) -> Non
     """Its own error comes out, nothing appears later, and nothing newer is replaced."""
     store.put("a.bin", b"old", "overwrite")
     before = everything(store)
-    store.fs.errors[what] = [error]
+    store.raw_fs.errors[what] = [error]
     try:
         store.save(DATA, "b.bin")
     except StoreError as caught:
         assert caught.__cause__ is error
     else:
-        assert store.fs.errors.pop(what)  # it never came to that
-    store.fs.errors.clear()
+        assert store.raw_fs.errors.pop(what)  # it never came to that
+    store.raw_fs.errors.clear()
     for name in everything(store).keys() - before.keys():
         late = isinstance(error, TimeoutError) and ".flask-store" in name
-        assert late or store.fs.files[name] == DATA
-    store.fs.errors[what] = [error]
+        assert late or store.raw_fs.files[name] == DATA
+    store.raw_fs.errors[what] = [error]
     try:
         store.put("a.bin", DATA, "overwrite")
     except StoreError:
         assert everything(store)["root/uploads/a.bin"] == b"old"
-    store.fs.errors.clear()
+    store.raw_fs.errors.clear()
     store.put("a.bin", b"newer", "overwrite")
     assert everything(store)["root/uploads/a.bin"] == b"newer"
     assert store.read("a.bin") == b"newer"
@@ -241,7 +241,7 @@ def test_upload_that_breaks_off(store: FsspecStore) -> None:
 
 def test_storage_that_keeps_less_than_it_takes(store: FsspecStore) -> None:
     """What was stored is compared before it is published."""
-    store.fs.kept = 1000
+    store.raw_fs.kept = 1000
     with pytest.raises(StoreUnavailable, match="it stored 1000 bytes of 3145728"):
         store.save(DATA, "a.bin")
     assert everything(store) == {}
@@ -654,8 +654,8 @@ def test_limit_is_not_an_option_of_the_filesystem() -> None:
             super().__init__(**options)
             self.timeout = timeout
 
-    assert make(Timed, timeout=3).fs.timeout == 3
-    assert "timeout" not in make(Plain, timeout=3).fs.storage_options
+    assert make(Timed, timeout=3).raw_fs.timeout == 3
+    assert "timeout" not in make(Plain, timeout=3).raw_fs.storage_options
 
 
 def test_files_of_the_disk(tmp_path: pathlib.Path) -> None:

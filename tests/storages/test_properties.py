@@ -11,6 +11,7 @@ import typing as t
 import pytest
 import requests
 from flask import Flask
+from flask.testing import FlaskClient
 from werkzeug import Request
 from werkzeug import Response
 
@@ -41,7 +42,7 @@ PACKED = gzip.compress(DATA)
 #: All that there is.
 PROPERTIES = Properties(
     "gzip",
-    "max-age=86400",
+    "public, max-age=86400",
     'attachment; filename="a.txt"',
     "de-CH",
     {"photographer": "me"},
@@ -127,8 +128,13 @@ def assert_alike(stat: Stat) -> None:
 
 def test_reader_gets_coding_and_charset(app: Flask, store: FsspecStore) -> None:
     """Of the whole file, of its parts, and of HEAD; not of an answer without bytes."""
-    client = app.test_client()
-    url = store.public_url("a.txt")
+    app.add_url_rule("/view", view_func=store.file("a.txt").response)
+    for url in (store.public_url("a.txt"), "/view"):
+        check_reader(app.test_client(), url)
+
+
+def check_reader(client: FlaskClient, url: str) -> None:
+    """Look at what a reader gets by a URL."""
     reply = client.get(url)
     assert (reply.status_code, reply.data) == (200, PACKED)
     assert reply.headers["Content-Encoding"] == "gzip"
@@ -151,6 +157,35 @@ def test_reader_gets_coding_and_charset(app: Flask, store: FsspecStore) -> None:
         bare = client.get(url, headers=headers)
         assert bare.status_code == status
         assert "Content-Encoding" not in bare.headers
+
+
+def test_reader_gets_the_cache_control_of_the_file(
+    app: Flask, store: FsspecStore
+) -> None:
+    """What is stored with a file goes before the setting, and never makes a private
+    response public. A file that was saved without one has that of the setting."""
+    app.config["STORE_CACHE_CONTROL"] = "public, max-age=9"
+    app.extensions["store"].init_app(app)
+    store = app.extensions["store"].Provider()
+    plain = store.save(b"x", "plain.txt")
+    app.add_url_rule("/view", view_func=store.file("a.txt").response)
+    members = Store(app, name="members")
+    members.authorize(lambda file: True)
+    link = store.signed_url("a.txt", expires=10)
+    client = app.test_client()
+    own = PROPERTIES.cache_control
+    assert own is not None and own.startswith("public, ")
+    private = own.replace("public", "private")
+    for url, said in (
+        (store.public_url("a.txt"), own),
+        (plain.absolute_url(), "public, max-age=9"),
+        ("/view", private),
+        ("/flaskstore-members/a.txt", private),
+    ):
+        assert client.get(url).headers["Cache-Control"] == said
+    said = client.get(link).headers["Cache-Control"]
+    age = int(said.removeprefix("private, max-age="))
+    assert 0 < age < 20 < int(own.partition("=")[2])
 
 
 def test_store_reads_what_is_stored(store: FsspecStore) -> None:
@@ -207,6 +242,14 @@ def test_metadata_whose_names_differ_by_case(store: FsspecStore) -> None:
     assert found.properties.metadata.items() & {("Author", "two"), ("author", "two")}
     assert found.token not in (None, "x")
     assert store.copy("b.txt", "c.txt").read() == b"b"
+
+
+def test_metadata_make_no_folder(store: FsspecStore) -> None:
+    """A copy of an object of another storage stays a file on Azure."""
+    original = Stat("b.txt", 1, None, None, "text/plain")
+    original.keeping(properties=Properties(metadata={"HDI_isfolder": "true"}))
+    assert store.put("b.txt", b"b", like=original).read() == b"b"
+    assert "b.txt" in store.ls().names()
 
 
 def test_metadata_of_the_application_in_any_case(s3_config: Config) -> None:

@@ -49,7 +49,7 @@ class S3Contract(StoreContract):
 
     def leftovers(self, store: FsspecStore) -> list[str]:
         """Unfinished multipart uploads, and objects beside the files."""
-        fs, dialect = store.fs, t.cast(s3_dialect.S3Dialect, store.dialect)
+        fs, dialect = store.raw_fs, t.cast(s3_dialect.S3Dialect, store.dialect)
         uploads = fs.list_multipart_uploads(dialect.bucket)
         keys = {f"{store.dialect.root}/{found.name}" for found in store.ls()}
         return [str(u) for u in uploads] + sorted(set(fs.find(dialect.bucket)) - keys)
@@ -214,7 +214,7 @@ def test_probe_leaves_nothing_and_is_asked_once(
     assert [r.method for r in proxy.requests] == ["PUT", "PUT", "DELETE", "PUT"]
     store.at("elsewhere").save(upload())
     assert proxy.count("PUT") == 4
-    assert store.fs.find(seaweedfs_bucket) == [
+    assert store.raw_fs.find(seaweedfs_bucket) == [
         f"{seaweedfs_bucket}/a.txt",
         f"{seaweedfs_bucket}/elsewhere/a.txt",
     ]
@@ -243,7 +243,7 @@ def test_broken_parts_are_taken_back(store: S3Store, seaweedfs_bucket: str) -> N
     """An upload that breaks in its second part leaves no parts to pay for."""
     with pytest.raises(Hangup):
         store.save(DyingSeekable(b"x" * 12 * 1024**2), filename="film.mp4")
-    assert store.fs.list_multipart_uploads(seaweedfs_bucket) == []
+    assert store.raw_fs.list_multipart_uploads(seaweedfs_bucket) == []
     assert [found.name for found in store.ls()] == ["warm.txt"]
 
 
@@ -534,7 +534,7 @@ def test_object_of_another_tool_keeps_its_encoding(
     """An object that was stored compressed, with a Content-Encoding, is read as it is:
     as many bytes as the listing tells."""
     data = gzip.compress(os.urandom(5000))
-    store.fs.call_s3(
+    store.raw_fs.call_s3(
         "put_object",
         Bucket=store.dialect.root.partition("/")[0],
         Key=store.absolute_path("page.html"),

@@ -811,6 +811,6 @@ def test_sessions_share_what_they_have_read(
     configure(CASES["Amazon"])
     stores = [store_of(CASES["Amazon"]) for _ in range(2)]
     sessions = [account_of(store).session() for store in stores]
-    sessions.append(stores[0].fs.session)
+    sessions.append(stores[0].raw_fs.session)
     loaders = [session.get_component("data_loader") for session in sessions]
     assert loaders[0] is loaders[1] is loaders[2]

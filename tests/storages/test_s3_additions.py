@@ -1,4 +1,5 @@
-"""``s3_additional_kwargs``: whichever way a file is stored, it is stored alike."""
+"""``s3_additional_kwargs``, and the settings for it: whichever way a file is stored, it
+is stored alike."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 from tests.storages.test_s3 import settings
+from tests.support.proxy import Proxy
 from tests.support.servers import S3Server
 
 #: By botocore's names: what every object is to be stored with, and what HEAD tells.
@@ -70,6 +72,36 @@ ROWS: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
         {"ObjectLockLegalHoldStatus": "ON", "ObjectLockMode": "GOVERNANCE"},
     ),
 }
+
+
+#: The same by settings.
+BY_SETTINGS: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
+    "encryption": (
+        {"STORE_S3_SSE": "AES256", "STORE_S3_ACL": "public-read"},
+        {"Grants": 2, "ServerSideEncryption": "AES256"},
+    ),
+    "two layers": (
+        {"STORE_S3_SSE": "aws:kms:dsse"},
+        {"ServerSideEncryption": "aws:kms:dsse"},
+    ),
+    "a key, class and tags": (
+        {
+            "STORE_S3_SSE": "aws:kms",
+            "STORE_S3_SSE_KMS_KEY_ID": "alias/x",
+            "STORE_S3_STORAGE_CLASS": "STANDARD_IA",
+            "STORE_S3_TAGS": {"kind": "upload", "c": "d e+f=ä"},
+            "STORE_S3_REQUESTER_PAYS": True,
+        },
+        {
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": "alias/x",
+            "StorageClass": "STANDARD_IA",
+            "Tags": {"kind": "upload", "c": "d e+f=ä"},
+        },
+    ),
+}
+#: An option that only s3fs knows, so that its client makes all requests.
+S3FS = {"default_fill_cache": False}
 
 
 def config_of(server: S3Server, bucket: str, **options: t.Any) -> dict[str, t.Any]:
@@ -174,10 +206,43 @@ def test_every_way_stores_alike(
     client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
     config = config_of(moto_server, bucket, s3_additional_kwargs=given)
     ways = Ways(config, monkeypatch, str(tmp_path / "spool"))
-    found = {}
     # moto keeps no lock of a multipart upload.
     ways_kept = [way for way in WAYS if (row, way) != ("locks", "large")]
-    for way in ways_kept:
+    found = heads_of(ways, ways_kept, moto_server, bucket, expected)
+    assert found == dict.fromkeys(ways_kept, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, S3FS], ids=["direct", "s3fs client"])
+@pytest.mark.parametrize("row", list(BY_SETTINGS))
+def test_settings_reach_every_way(
+    row: str,
+    options: dict[str, t.Any],
+    moto_server: S3Server,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By both clients: what HEAD tells is the same for each way."""
+    given, expected = BY_SETTINGS[row]
+    bucket = moto_server.make_bucket()
+    config = config_of(moto_server, bucket, **options) | given
+    ways = Ways(config, monkeypatch, str(tmp_path / "spool"))
+    dialect = t.cast(s3_dialect.S3Dialect, ways.store.dialect)
+    assert dialect.is_direct == (options == {})
+    found = heads_of(ways, WAYS, moto_server, bucket, expected)
+    assert found == dict.fromkeys(WAYS, expected)
+
+
+def heads_of(
+    ways: Ways,
+    names: list[str],
+    server: S3Server,
+    bucket: str,
+    expected: dict[str, t.Any],
+) -> dict[str, dict[str, t.Any]]:
+    """What the server tells of a file that is stored in each of these ways."""
+    client, found = server.client(), {}
+    for way in names:
         key = getattr(ways, way)(f"{way}.txt").key
         head = client.head_object(Bucket=bucket, Key=key)
         head["Metadata"] = {
@@ -188,9 +253,156 @@ def test_every_way_stores_alike(
         if "Grants" in expected:
             acl = client.get_object_acl(Bucket=bucket, Key=key)
             head["Grants"] = len(acl["Grants"])
+        if "Tags" in expected:
+            tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+            head["Tags"] = {tag["Key"]: tag["Value"] for tag in tags}
         found[way] = {name: head.get(name) for name in expected}
         assert head["ContentType"] == "text/plain"
-    assert found == dict.fromkeys(ways_kept, expected)
+    return found
+
+
+#: What every request that makes an object has, and what every request has.
+SENT = {
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-server-side-encryption-aws-kms-key-id": "alias/x",
+    "x-amz-storage-class": "STANDARD_IA",
+    "x-amz-tagging": "c=d%20e",
+}
+PAYER = {"x-amz-request-payer": "requester"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, S3FS], ids=["direct", "s3fs client"])
+def test_every_request_has_them(
+    options: dict[str, t.Any],
+    moto_server: S3Server,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All ways, the probe of conditions, reading, listing, deleting and sweep: what
+    pays is in each of them, and the rest in those that make an object."""
+    bucket = moto_server.make_bucket()
+    with Proxy(moto_server.endpoint_url) as proxy:
+        config = config_of(moto_server, bucket, **options) | {
+            "STORE_S3_ENDPOINT_URL": proxy.endpoint_url,
+            "STORE_S3_SSE": "aws:kms",
+            "STORE_S3_SSE_KMS_KEY_ID": "alias/x",
+            "STORE_S3_STORAGE_CLASS": "STANDARD_IA",
+            "STORE_S3_TAGS": {"c": "d e"},
+            "STORE_S3_REQUESTER_PAYS": True,
+        }
+        ways = Ways(config, monkeypatch, str(tmp_path / "spool"))
+        for way in WAYS:
+            f = getattr(ways, way)(f"{way}.txt")
+            assert f.read() == b"data"
+        assert b"".join(f.stream(1, 3)) == b"at"
+        assert ways.store.ls().names()
+        moto_server.client().create_multipart_upload(Bucket=bucket, Key="left")
+        ways.store.sweep(older_than=dt.timedelta(days=-1))
+        f.delete()
+        store_link = f.signed_url()
+    assert "x-amz-request-payer=requester" in store_link
+    made = 0
+    for sent, headers in zip(proxy.requests, proxy.headers, strict=True):
+        part = "partNumber" in sent.path
+        begins = sent.method == "POST" and sent.path.endswith("?uploads")
+        if (sent.method == "PUT" and not part) or begins:
+            assert headers.items() >= SENT.items(), sent
+            made += 1
+        form = sent.method == "POST" and "?" not in sent.path
+        bucket_alone = sent.method == "HEAD" and sent.path.strip("/") == bucket
+        if not form and not bucket_alone:
+            assert headers.items() >= PAYER.items(), sent
+    methods = {sent.method for sent in proxy.requests}
+    assert methods == {"DELETE", "GET", "HEAD", "POST", "PUT"}
+    assert made > len(WAYS)
+
+
+def test_server_that_knows_some_of_it(
+    seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    """SeaweedFS keeps classes and tags, by the direct client."""
+    config = config_of(seaweedfs_server, seaweedfs_bucket) | {
+        "STORE_S3_STORAGE_CLASS": "STANDARD_IA",
+        "STORE_S3_TAGS": {"kind": "upload"},
+        "STORE_S3_REQUESTER_PAYS": True,
+    }
+    store = S3Store.from_config(config)
+    key = store.save(b"data", "a.txt").key
+    assert t.cast(s3_dialect.S3Dialect, store.dialect).is_direct
+    where = {"Bucket": seaweedfs_bucket, "Key": store.absolute_path(key)}
+    client = seaweedfs_server.client()
+    assert client.head_object(**where)["StorageClass"] == "STANDARD_IA"
+    tags = client.get_object_tagging(**where)["TagSet"]
+    assert tags == [{"Key": "kind", "Value": "upload"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"STORE_S3_SSE_KMS_KEY_ID": "alias/x"}, "Set STORE_S3_SSE to 'aws:kms'"),
+        (
+            {"STORE_S3_SSE": "AES256", "STORE_S3_SSE_KMS_KEY_ID": "alias/x"},
+            "STORE_S3_SSE is 'AES256'. Set STORE_S3_SSE to 'aws:kms'",
+        ),
+        (
+            {"STORE_S3_SSE": "AES256", "kwargs": {"ServerSideEncryption": "aws:kms"}},
+            "STORE_S3_SSE is set, and s3_additional_kwargs .* another Server",
+        ),
+        (
+            {"STORE_S3_TAGS": {"a": "b"}, "kwargs": {"Tagging": "a=c"}},
+            "STORE_S3_TAGS is set, and s3_additional_kwargs",
+        ),
+        (
+            {"STORE_S3_STORAGE_CLASS": "GLACIER", "kwargs": {"StorageClass": "x"}},
+            "STORE_S3_STORAGE_CLASS is set, and s3_additional_kwargs",
+        ),
+        (
+            {"STORE_S3_ACL": "private", "kwargs": {"ACL": "public-read"}},
+            "STORE_S3_ACL is set, and s3_additional_kwargs",
+        ),
+        (
+            {"STORE_S3_SSE": "AES256", "kwargs": {"SSECustomerKey": "k" * 32}},
+            "the key of a customer",
+        ),
+    ],
+)
+def test_contradictions_are_refused(given: dict[str, t.Any], words: str) -> None:
+    """When the application starts; the error names the setting, and no value that may
+    be secret. A store with a name has its own settings."""
+    kwargs = given.pop("kwargs", {})
+    options = {"STORE_S3_OPTIONS": {"s3_additional_kwargs": kwargs}}
+    with pytest.raises(NotConfiguredError, match=words) as caught:
+        S3Store.from_config({"STORE_S3_BUCKET": "b", **given, **options})
+    assert "kkk" not in str(caught.value)
+    app = Flask(__name__)
+    app.config.update({f"PHOTOS_{name}": value for name, value in given.items()})
+    app.config["PHOTOS_STORE_PATH"] = "s3://b"
+    app.config["PHOTOS_STORE_S3_OPTIONS"] = options["STORE_S3_OPTIONS"]
+    with pytest.raises(NotConfiguredError, match="PHOTOS_STORE_S3_"):
+        Store(app, name="photos")
+
+
+def test_setting_and_option_that_agree() -> None:
+    """They are no contradiction, and one may complete the other."""
+    store = S3Store.from_config(
+        {
+            "STORE_S3_BUCKET": "b",
+            "STORE_S3_SSE_KMS_KEY_ID": "alias/x",
+            "STORE_S3_TAGS": '{"a": "b"}',
+            "STORE_S3_OPTIONS": {
+                "s3_additional_kwargs": {
+                    "ServerSideEncryption": "aws:kms",
+                    "Tagging": "a=b",
+                }
+            },
+        }
+    )
+    assert store.storage_options["s3_additional_kwargs"] == {
+        "ServerSideEncryption": "aws:kms",
+        "SSEKMSKeyId": "alias/x",
+        "Tagging": "a=b",
+    }
 
 
 def policy_of(fields: t.Mapping[str, str]) -> list[t.Any]:
@@ -260,7 +472,7 @@ def test_link_says_who_pays(
     assert requests.get(f.signed_url(), timeout=10).content == b"data"
     asked = store.dialect.location.options["s3_additional_kwargs"]
     assert asked["RequestPayer"] == "requester"
-    assert not t.cast(s3_dialect.S3Dialect, store.dialect).is_direct
+    assert t.cast(s3_dialect.S3Dialect, store.dialect).is_direct
 
 
 @pytest.mark.slow
@@ -293,4 +505,6 @@ def test_key_of_the_customer_stays_here(moto_server: S3Server) -> None:
 
 def test_nothing_is_added_by_default() -> None:
     """Neither to links nor to forms."""
-    assert (Additions({}).fields, Additions({}).query) == ({}, {})
+    nothing = Additions({})
+    assert (nothing.fields, nothing.payer, nothing.headers) == ({}, {}, {})
+    assert "s3_additional_kwargs" not in S3Store.from_url("s3://b").storage_options

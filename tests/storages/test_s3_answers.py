@@ -94,7 +94,7 @@ def connect(
         }
     )
     # Making a client of botocore takes its time.
-    ioloop.run(store.fs.loop, store.dialect.loop._client)  # type: ignore[attr-defined]
+    ioloop.run(store.raw_fs.loop, store.dialect.loop._client)  # type: ignore[attr-defined]
     return store
 
 

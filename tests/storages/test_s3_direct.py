@@ -80,7 +80,8 @@ def test_names_are_signed_as_they_are_sent(
     [
         {"STORE_S3_OPTIONS": {"config_kwargs": {"tcp_keepalive": True}}},
         {"STORE_S3_OPTIONS": {"client_kwargs": {"use_ssl": False}}},
-        {"STORE_S3_OPTIONS": {"s3_additional_kwargs": {"StorageClass": "STANDARD"}}},
+        {"STORE_S3_OPTIONS": {"s3_additional_kwargs": {"Metadata": {"a": "b"}}}},
+        {"STORE_S3_OPTIONS": {"s3_additional_kwargs": {"ContentLanguage": "\xe4"}}},
         {"STORE_S3_OPTIONS": {"default_fill_cache": False}},
     ],
 )

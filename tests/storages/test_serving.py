@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import itertools
 import pathlib
 import re
 import time
@@ -33,6 +34,9 @@ from flask_store.testing import upload
 from tests.storages.test_s3 import settings
 from tests.support import serving_table
 from tests.support.gcs_server import fake_gcs
+from tests.support.logins import add_logins
+from tests.support.logins import logged_in
+from tests.support.logins import WAYS
 from tests.support.media_files import JAVASCRIPT
 from tests.support.protocol_servers import azurite
 from tests.support.protocol_servers import Place
@@ -133,14 +137,22 @@ def gcs_app() -> t.Iterator[Flask]:
 
 @pytest.fixture(params=serving_table.STORES, scope="module")
 def app(request: pytest.FixtureRequest) -> Flask:
-    """An application for each kind of store."""
-    return t.cast(Flask, request.getfixturevalue(f"{request.param}_app"))
+    """An application for each kind of store, with users."""
+    app = t.cast(Flask, request.getfixturevalue(f"{request.param}_app"))
+    add_logins(app)
+    return app
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     """A client of it."""
     return app.test_client()
+
+
+@pytest.fixture(scope="module")
+def member(app: Flask) -> FlaskClient:
+    """A client that has logged in."""
+    return logged_in(app)
 
 
 def save(app: Flask, data: bytes, name: str) -> FileWrapper:
@@ -175,18 +187,28 @@ def known(app: Flask) -> Known:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_table(
-    client: FlaskClient,
+    member: FlaskClient,
     known: Known,
     case: Case,
     shows: t.Callable[[str, int | str], None],
 ) -> None:
-    """Every request has the status, the headers and the bytes that RFC 9110 says."""
+    """Every request has the status, the headers and the bytes that RFC 9110 says, by
+    the route, by that of a store with authorize, and by a view with response()."""
     shows(case.name, case.status)
-    reply = client.open(
-        "/flaskstore/photo.jpg", method=case.method, headers=case.sent(known)
-    )
-    case.check(known, reply.status_code, reply.headers, reply.data)
+    for way, prefix in WAYS.items():
+        reply = member.open(
+            f"{prefix}/photo.jpg", method=case.method, headers=case.sent(known)
+        )
+        caching = CACHING[way]
+        case.check(known, reply.status_code, reply.headers, reply.data, caching)
 
+
+#: What a file may be kept for, which differs on purpose.
+CACHING = {
+    "route": "no-cache",
+    "authorize": "private, no-cache",
+    "view": "private, no-cache",
+}
 
 #: Each header of a file, and a pattern that it has.
 HEADERS = {
@@ -207,12 +229,13 @@ HEADERS = {
 @pytest.mark.parametrize("name", HEADERS)
 def test_header(
     app: Flask,
-    client: FlaskClient,
+    member: FlaskClient,
     known: Known,
     name: str,
     shows: t.Callable[[str, int | str], None],
 ) -> None:
-    """Every header that the documentation promises, of a name that is not ASCII."""
+    """Every header that the documentation promises, of a name that is not ASCII. No
+    shared cache keeps a private file, and a view may set cookies."""
     words = {"Content-Disposition": "Unicode", "ETag": "strong", "Set-Cookie": "none"}
     shows(f"``{name}``", words.get(name, "there"))
     with app.app_context():
@@ -220,10 +243,13 @@ def test_header(
         if not f.exists():
             save(app, DATA, "a €.jpg")
             time.sleep(2)  # as for what is known
-    for method in ("GET", "HEAD"):
-        with client.open(f"/{f.relative_url()}", method=method) as reply:
+    for method, (way, prefix) in itertools.product(("GET", "HEAD"), WAYS.items()):
+        expected = CACHING[way] if name == "Cache-Control" else HEADERS[name]
+        if (way, name) == ("view", "Set-Cookie"):
+            expected = "session=.*"
+        with member.open(f"{prefix}/a €.jpg", method=method) as reply:
             assert reply.status_code == 200
-            assert re.fullmatch(HEADERS[name], reply.headers.get(name, ""))
+            assert re.fullmatch(expected, reply.headers.get(name, "")), way
 
 
 def test_empty_file(app: Flask, client: FlaskClient) -> None:
@@ -252,15 +278,56 @@ def test_empty_file(app: Flask, client: FlaskClient) -> None:
     ],
 )
 def test_missing(
-    client: FlaskClient, path: str, shows: t.Callable[[str, int | str], None]
+    member: FlaskClient, path: str, shows: t.Callable[[str, int | str], None]
 ) -> None:
     """What is not there, and what cannot be a name, is a 404 that no cache keeps."""
     if path == "no.txt":
         shows("no such file", 404)
-    reply = client.get(f"/flaskstore/{path}")
-    assert reply.status_code in (404, 308)
-    if path == "no.txt":
-        assert reply.headers["Cache-Control"] == "no-store"
+    for way, prefix in WAYS.items():
+        reply = member.get(f"{prefix}/{path}")
+        # A name that no store accepts is a client's error where a view makes the file.
+        bad = 400 if way == "view" and path != "no.txt" else 404
+        assert reply.status_code in (bad, 404, 308)
+        if path == "no.txt":
+            assert reply.status_code == 404
+            assert reply.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("way", ["authorize", "view"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_anonymous(
+    app: Flask,
+    client: FlaskClient,
+    known: Known,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    method: str,
+) -> None:
+    """Whoever has not logged in gets no byte and no metadata, whatever is asked, and
+    cannot tell a file from one that is not there. The storage is not asked."""
+    files = type(bound(app).files)
+    for verb in ("info", "get", "open", "cat_file", "on_disk"):
+        monkeypatch.setattr(files, verb, ask_nobody)
+    replies = [
+        client.open(f"{WAYS[way]}/{name}", method=method, headers=case.sent(known))
+        for name in ("photo.jpg", "no.txt")
+        for case in CASES[::3]
+        if case.method == "GET"
+    ]
+    status = 403 if way == "authorize" else 401
+    assert {reply.status_code for reply in replies} == {status}
+    assert len({reply.data for reply in replies}) == 1
+    assert DATA[:20] not in replies[0].data
+    for reply in replies:
+        reply.headers.remove("Set-Cookie")  # the session's, which has the time
+    told = {"ETag", "Last-Modified", "Accept-Ranges", "Content-Range"}
+    assert told.isdisjoint(replies[0].headers.keys())
+    assert len({str(reply.headers) for reply in replies}) == 1
+
+
+def ask_nobody(*args: t.Any) -> t.NoReturn:
+    """Stand for a verb of the storage that must not be called."""
+    raise AssertionError("the storage was asked")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "MOVE", "COPY"])
@@ -383,7 +450,7 @@ def test_code_is_never_sent_as_code(kind: str) -> None:
         sent = presentation.headers("a", spelled, [*families, kind])
         assert sent["Content-Type"] == "text/plain; charset=utf-8"
         assert sent["Content-Disposition"].startswith("inline")
-        sent = presentation.headers("a", spelled, [kind], download_as="b")
+        sent = presentation.headers("a", spelled, [kind], as_attachment=True)
         assert sent["Content-Type"] == "application/octet-stream"
 
 
@@ -580,10 +647,12 @@ def exchanges(proxy: Proxy) -> list[tuple[str, int, int]]:
 
 def test_requests_to_the_storage(counted: tuple[Flask, Proxy]) -> None:
     """A whole file is one GetObject and nothing else, a range is one of that range, and
-    metadata is one HEAD."""
+    metadata is one HEAD, whoever decides on the request. Who may not read asks for
+    nothing."""
     app, proxy = counted
+    add_logins(app)
     save(app, DATA, "a.bin")
-    client = app.test_client()
+    client = logged_in(app)
     etag = client.head("/flaskstore/a.bin").headers["ETag"]
     for method, headers, asked in [
         ("GET", {}, [("GET", 200, SIZE)]),
@@ -594,9 +663,15 @@ def test_requests_to_the_storage(counted: tuple[Flask, Proxy]) -> None:
         ("GET", {"If-None-Match": etag}, [("HEAD", 200, 0)]),
         ("HEAD", {}, [("HEAD", 200, 0)]),
     ]:
-        proxy.requests.clear()
-        client.open("/flaskstore/a.bin", method=method, headers=headers).get_data()
-        assert exchanges(proxy) == asked
+        for way, prefix in WAYS.items():
+            proxy.requests.clear()
+            client.open(f"{prefix}/a.bin", method=method, headers=headers).get_data()
+            assert exchanges(proxy) == asked, way
+            if way != "route":
+                proxy.requests.clear()
+                anonymous = app.test_client()
+                anonymous.open(f"{prefix}/a.bin", method=method, headers=headers)
+                assert exchanges(proxy) == []
     # What the server says of a range that is not there takes a HEAD to explain.
     proxy.requests.clear()
     assert client.get("/flaskstore/a.bin", headers={"Range": "bytes=99999-"}).status

@@ -214,7 +214,7 @@ class Bench:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        fs = self.store.fs
+        fs = self.store.raw_fs
         if isinstance(fs, Foreign) and fs._session is not None:
             ioloop.run(fs.loop, fs._session.close)
         self.server.__exit__(*exc_info)

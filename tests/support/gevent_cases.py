@@ -14,6 +14,7 @@ if MODE == "first":
 
     monkey.patch_all()
 
+import faulthandler
 import json
 import logging
 import os
@@ -62,10 +63,12 @@ def every_operation(store: FsspecStore, app: Flask) -> dict[str, bool]:
     again = store.at("a folder").save(data, "photo.jpg")
     done = {"save": f != again}
     done["read"] = f.read() == data and f.open().read() == data and f.size == len(data)
+    app.add_url_rule("/view", view_func=f.response)
     with app.test_client() as client:
-        reply = client.get(f"/{f.relative_url()}")
-        done["serve"] = reply.data == data and reply.status_code == 200
-        reply.close()
+        replies = [client.get(url) for url in (f"/{f.relative_url()}", "/view")]
+        done["serve"] = all(reply.data == data for reply in replies)
+        for reply in replies:
+            reply.close()
     for saved in (f, again):  # the list is the storage's
         assert saved.upload is None or saved.upload.wait(30)
     found = {stat.name for stat in store.ls()}
@@ -322,7 +325,26 @@ def green_stream(store: FsspecStore) -> bool:
     return store.save(t.cast(t.BinaryIO, Green()), "green.txt").size == 5000
 
 
+def report_when_stuck(seconds: float) -> None:
+    """After *seconds*, print where every thread and greenlet stands, and exit.
+
+    The thread is one of the operating system: a hub that is stuck does not stop it.
+    """
+
+    def report() -> None:
+        original("time", "sleep")(seconds)
+        faulthandler.dump_traceback(sys.stderr)
+        if "gevent" in sys.modules:
+            from gevent.util import format_run_info
+
+            print(*format_run_info(), sep="\n", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    original("_thread", "start_new_thread")(report, ())
+
+
 def main() -> None:
+    report_when_stuck(float(os.environ["PATIENCE"]))
     case, settings = sys.argv[2], json.loads(os.environ["SETTINGS"])
     if MODE == "late":
         patch_late(settings)

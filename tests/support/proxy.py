@@ -119,6 +119,8 @@ class Proxy:
         assert parts.scheme == "http" and parts.hostname and parts.port, upstream
         self.upstream = (parts.hostname, parts.port)
         self.requests: list[Exchange] = []
+        #: The headers of each of these requests, by their names in lower case.
+        self.headers: list[dict[str, str]] = []
         self.latency_ms = 0.0
         self.black_hole = False
         self._drop_in, self._dropped = 0, "PUT"
@@ -232,6 +234,7 @@ class Proxy:
             received += size
         # Counted before the last piece leaves, so that a client that has read the whole
         # reply finds it in the list.
+        self.headers.append(request.headers)
         self.requests.append(Exchange(method, path, status, sent, received))
         if drop:
             return False

@@ -46,7 +46,12 @@ class Case(t.NamedTuple):
         return {name: value.format(**words) for name, value in self.headers.items()}
 
     def check(
-        self, known: Known, status: int, headers: t.Mapping[str, str], body: bytes
+        self,
+        known: Known,
+        status: int,
+        headers: t.Mapping[str, str],
+        body: bytes,
+        cache_control: str = "no-cache",
     ) -> None:
         """Compare a response with what it has to be."""
         assert status == self.status
@@ -69,7 +74,7 @@ class Case(t.NamedTuple):
             assert headers["Content-Range"] == f"bytes */{SIZE}"
         if status < 400:
             assert headers["ETag"] == known.etag
-            assert headers["Cache-Control"] == "no-cache"
+            assert headers["Cache-Control"] == cache_control
         else:
             assert headers["Cache-Control"] == "no-store"
 

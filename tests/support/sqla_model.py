@@ -51,6 +51,7 @@ from werkzeug.datastructures import FileStorage
 
 from flask_store.dialects.local import LocalDialect
 from flask_store.files import FileWrapper
+from flask_store.signals import file_committed
 from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
 from flask_store.sqla import sweep
@@ -270,6 +271,21 @@ class Truth:
                 self.report.files_read += 1
         return set(owners)
 
+    def check_announced(self, announced: Counter[str], whole: bool) -> None:
+        """Compare the signals that were sent with the rows.
+
+        :param whole: whether the sessions know of all that was committed.
+        :raises Broken: if a file of a row was not announced, or one was twice.
+        """
+        columns = [getattr(self.row, f"{attribute}_text") for attribute in FILES]
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(*columns)).all()
+        texts = {text for row in rows for text in row if text is not None}
+        if whole and not texts <= {*announced}:
+            raise Broken(f"not announced: {sorted(texts - {*announced})}")
+        if twice := [text for text, count in announced.items() if count > 1]:
+            raise Broken(f"announced more than once: {twice}")
+
     def check_sweep(self, quiet: bool) -> None:
         """Sweep, when nothing else goes on.
 
@@ -334,6 +350,8 @@ class Round:
         self.rows: dict[Session, deque[t.Any]] = {}
         for session in self.sessions:
             self.savepoints[session], self.rows[session] = [], deque(maxlen=20)
+        #: How often file_committed was sent, by the text of the file.
+        self.announced: Counter[str] = Counter()
         #: Files that were there on a quiet day, by their names.
         self.aged: set[str] = set()
         self.number = 0
@@ -346,6 +364,7 @@ class Round:
         """
         try:
             self.old_session.scalars(sa.select(self.row)).all()
+            file_committed.connect(self._hear)
             for number in range(steps):
                 self._step(number)
                 self.tell()
@@ -358,8 +377,12 @@ class Round:
                 f"seed {self.seed}: {error}; after {list(self.last)}"
             ) from None
         finally:
+            file_committed.disconnect(self._hear)
             for session in [*self.sessions, self.old_session]:
                 self._end(session)
+
+    def _hear(self, sender: object, file: FileWrapper) -> None:
+        self.announced[file.read().decode()] += 1
 
     def _step(self, number: int) -> None:
         self.session = self.random.choice(self.sessions)
@@ -380,6 +403,7 @@ class Round:
             raise Broken(f"odd error:\n{traceback.format_exc()}") from None
         if step == "commit" or number % CHECK == 0:
             self.truth.check()
+            self.truth.check_announced(self.announced, whole=not self.rough)
 
     def _recover(self, step: str) -> None:
         """What a view does about an error."""

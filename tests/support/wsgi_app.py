@@ -9,6 +9,7 @@ import flask
 from flask import request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from flask_store import FileWrapper
 from flask_store import Provider
 from flask_store import Store
 from flask_store.exceptions import FileNotFound
@@ -81,6 +82,19 @@ def confirm(token: str) -> str:
         flask.abort(404)
 
 
+@views.get("/view/<name>")
+def view(name: str) -> flask.Response:
+    """A file for whoever says that they are a member."""
+    if not is_member():
+        flask.abort(403)
+    return t.cast(flask.Response, Provider().file(name).response())
+
+
+def is_member(file: FileWrapper | None = None) -> bool:
+    """Whether the client says so, in place of a login."""
+    return "X-Member" in request.headers
+
+
 @views.get("/link/<name>")
 def link(name: str) -> str:
     """A signed link to a file."""
@@ -92,6 +106,7 @@ def make_app(**more: t.Any) -> flask.Flask:
     app = flask.Flask(__name__)
     app.config.update(SECRET_KEY="k", STORE_PATH=f"{ROOT}/files", **more)
     Store(app)
+    Store(app, name="members").authorize(is_member)
     app.register_blueprint(views)
     return app
 

@@ -176,6 +176,14 @@ def test_errors_table_is_of_these_rules() -> None:
     assert text == "\n".join([*error_table.lines(), ""])
 
 
+def test_properties_table_is_of_the_dialects() -> None:
+    """The table of what each store keeps is what the dialects answer."""
+    from tests.support import properties_table
+
+    text = (ROOT / "docs/properties_table.inc").read_text()
+    assert text == "\n".join([*properties_table.lines(), ""])
+
+
 def test_serving_table_is_of_these_tests() -> None:
     """The table of the route has every row, for every store, and each was shown."""
     from tests.storages.test_serving import CASES

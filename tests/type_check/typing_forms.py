@@ -59,8 +59,8 @@ def reports() -> ResponseReturnValue:
     if not form.validate():
         return dict(form.errors), 400
     files = [form.report.data, *(form.photos.data or [])]
-    provider = store.Provider("reports")
-    return [provider.save(file).absolute_url() for file in files]
+    saved = [store.save(file, folder="reports") for file in files]
+    return [f.absolute_url() for f in saved]
 
 
 FileSize("5 MB")  # type: ignore[arg-type]

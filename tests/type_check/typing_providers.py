@@ -88,6 +88,17 @@ def use_own() -> None:
     provider.presign_upload("me.jpg")  # type: ignore[attr-defined]
 
 
+def use_verbs() -> None:
+    """The verbs are those of an FsspecStore; a class of one's own is there by at()."""
+    t.assert_type(shelf.at("avatars"), Shelf)
+    t.assert_type(counted.at(None), Counted)
+    t.assert_type(counted.save(b"...", "a.txt"), FileWrapper)
+    t.assert_type(counted.open("a.txt", "r"), t.IO[str])
+    counted.at("avatars").save_counted(b"...", "error")
+    shelf.save(b"...")  # type: ignore[arg-type]
+    old.save(b"...")  # type: ignore[arg-type]
+
+
 def use_old() -> str:
     """The API of 0.0.4."""
     provider = old.Provider(request.files.get("afile"), location="photos")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Iterator
+from datetime import datetime
 from datetime import timedelta
 
 from flask import Flask
@@ -24,6 +25,7 @@ from flask_store.sqla import FlaskStoreType
 from flask_store.sqla import orphans
 from flask_store.sqla import StoredFile
 from flask_store.sqla import sweep
+from flask_store.stores import Upload
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
 
@@ -31,6 +33,11 @@ app = Flask(__name__)
 store = Store(app)
 scans: Store[S3Store] = Store(app, name="scans")
 old: Store[LocalProvider] = Store(app, name="old")
+
+
+def folder_of_today(upload: Upload | None) -> str:
+    """A folder for each month."""
+    return f"{datetime.now():%Y/%m}"
 
 
 class Base(DeclarativeBase):
@@ -50,6 +57,7 @@ class Person(Base):
         StoredFile(store=FsspecStore.from_url("s3://photos"))
     )
     past: Mapped[FileWrapper | None] = mapped_column(StoredFile(store=old))
+    dated: Mapped[FileWrapper | None] = mapped_column(StoredFile(folder_of_today))
     legacy: Mapped[t.Any] = mapped_column(FlaskStoreType(location="old"))
 
 
@@ -69,7 +77,7 @@ def change(session: Session, person: Person) -> None:
     picture = person.picture
     if picture is not None:
         print(picture.absolute_url())
-    person.picture = store.Provider("pictures").save(b"...", "me.jpg")
+    person.picture = store.save(b"...", "me.jpg", folder="pictures")
     person.picture = None
     # Without the cast, each of these is an error.
     person.picture = request.files["picture"]  # type: ignore[assignment]
@@ -89,12 +97,12 @@ def statements(session: Session, f: FileWrapper) -> FileWrapper | None:
 
 def clean(session: Session) -> Iterator[FileWrapper]:
     """Find and remove what no row knows."""
-    provider = store.Provider()
     columns = [Person.picture, Person.report]
-    sweep(provider, session, columns, older_than=timedelta(days=2))
-    sweep(provider, session, [*columns, *columns_of(Base.metadata)])
-    yield from orphans(provider, session, columns)
-    orphans(provider, session, ["picture"])  # type: ignore[list-item]
+    sweep(store, session, columns, older_than=timedelta(days=2))
+    sweep(store.at("pictures"), session, [*columns, *columns_of(Base.metadata)])
+    sweep(scans, session, columns)
+    yield from orphans(store, session, columns)
+    orphans(store, session, ["picture"])  # type: ignore[list-item]
 
 
 StoredFile(store="scans")  # type: ignore[arg-type]

@@ -16,8 +16,11 @@ from flask import Flask
 from flask import jsonify
 from flask import request
 from flask import Response
+from werkzeug.datastructures import FileStorage
+from werkzeug.wrappers import Response as AnyResponse
 
 import flask_store
+from flask_store import current_store
 from flask_store import FileWrapper
 from flask_store import NotConfiguredError
 from flask_store import Provider
@@ -50,6 +53,30 @@ store = Store(app)
 avatars = Store(app, name="avatars")
 
 unbound = Store()
+unbound.errorhandler(app)
+
+
+@avatars.authorize
+def may_see(file: FileWrapper) -> bool | Response:
+    """Who may read the files of a store, with an answer of its own."""
+    return file.key.startswith("public/") or jsonify("Log in.")
+
+
+@store.authorize(denied=404)
+def may_read(file: FileWrapper) -> bool:
+    """Who may read those of the other one."""
+    return file.filename != "secret.txt"
+
+
+store.authorize(denied=401)  # type: ignore
+store.authorize(404)  # type: ignore
+t.assert_type(may_see(store.Provider().file("a")), bool | Response)
+
+
+@app.get("/mine/<name>")
+def mine(name: str) -> AnyResponse:
+    """A file, after a look at who asks."""
+    return store.Provider().file(name).response(as_attachment=True)
 
 
 def create_app() -> Flask:
@@ -67,9 +94,7 @@ def create_app() -> Flask:
 @app.route("/upload", methods=["POST"])
 def upload() -> str:
     """The view of the first page."""
-    file = request.files.get("afile")
-    provider = store.Provider()
-    f = provider.save(file)
+    f = store.save(request.files.get("afile"))
     return f.absolute_url()
 
 
@@ -86,9 +111,29 @@ def save_everything(path: pathlib.Path) -> list[FileWrapper]:
             provider.save(memoryview(b"..."), "me.jpg", on_conflict="overwrite"),
             provider.save(file, on_conflict="rename"),
             provider.save(io.BytesIO(b"..."), "me.jpg"),
+            provider.save((b"...", "me.jpg"), cache_control="no-cache"),
+            provider.save((file, pathlib.Path("me.jpg")), metadata={"by": "me"}),
+            provider.save(("me.jpg", b"...")),  # type: ignore[arg-type]
             provider.put("2026/me.jpg", path, on_conflict="overwrite"),
             store.Provider(destination="avatars").save(None),
         ]
+
+
+def folder_of(upload: FileStorage) -> pathlib.PurePath | None:
+    """A folder for each upload."""
+    return pathlib.PurePath("avatars") if upload.filename else None
+
+
+def choose_folders() -> list[FsspecStore]:
+    """A path, or a callable of the upload."""
+    return [
+        store.Provider(pathlib.Path("avatars")),
+        store.Provider(folder_of),
+        store.Provider(lambda upload: f"{datetime.now():%Y/%m}"),
+        store.Provider().at(folder_of),
+        store.Provider(lambda: "avatars"),  # type: ignore[arg-type]
+        store.Provider(lambda upload: 5),  # type: ignore[arg-type]
+    ]
 
 
 def save_as_told(file: Upload, on_conflict: OnConflict) -> FileWrapper:
@@ -124,6 +169,7 @@ def use_file(f: FileWrapper, folder: pathlib.Path) -> tuple[str, ...]:
         f.absolute_url(),
         f.signed_url(),
         f.signed_url(expires=60, download_as="me.jpg"),
+        f.signed_url(60, download_name="me.jpg", method="HEAD", version_id="3"),
         f.download(folder),
         str(f),
     )
@@ -160,6 +206,35 @@ def use_provider(mode: t.Literal["r", "rb"]) -> int:
         t.assert_type(group.name, str)
     provider.delete("me.jpg")
     return usage.size
+
+
+def use_store(mode: t.Literal["r", "rb"], f: FileWrapper) -> int:
+    """The store has the same verbs, with the same types."""
+    t.assert_type(store.save(request.files["afile"], folder="avatars"), FileWrapper)
+    t.assert_type(store.save(b"...", "me.jpg", on_conflict="error"), FileWrapper)
+    t.assert_type(store.put("2026/me.jpg", b"..."), FileWrapper)
+    t.assert_type(store.file("me.jpg"), FileWrapper)
+    t.assert_type(store["me.jpg"], FileWrapper)
+    t.assert_type("me.jpg" in store, bool)
+    t.assert_type(store.exists("me.jpg"), bool)
+    t.assert_type(store.read("me.jpg"), bytes)
+    t.assert_type(store.open("me.jpg"), t.IO[bytes])
+    t.assert_type(store.open("me.jpg", "r"), t.IO[str])
+    t.assert_type(store.open("me.jpg", mode=mode), t.IO[bytes] | t.IO[str])
+    t.assert_type(list(store.stream("me.jpg", 0, 10)), list[bytes])
+    t.assert_type(store.copy("me.jpg", "old/me.jpg"), FileWrapper)
+    t.assert_type(store.move(f, "you.jpg", on_conflict="error"), FileWrapper)
+    t.assert_type(store.signed_url("me.jpg", 60, download_as="you.jpg"), str)
+    t.assert_type(store.uri, str)
+    t.assert_type(store.storage_options, dict[str, t.Any])
+    t.assert_type(store.at("avatars"), FsspecStore)
+    for found in store.ls("avatars"):
+        t.assert_type(found, FileWrapper)
+    token = store.presign_upload("me.mp4", max_size=9, folder="films").token
+    t.assert_type(store.confirm(token, folder="films"), FileWrapper)
+    t.assert_type(current_store.save(b"...", "me.jpg"), FileWrapper)
+    store.delete("me.jpg")
+    return store.usage(by="type").size
 
 
 def wait_for_upload(f: FileWrapper) -> bool:
@@ -274,7 +349,14 @@ def wrong(f: FileWrapper, path: pathlib.Path) -> None:
     f.absolute_url.startswith("/")  # type: ignore[attr-defined]
     f.size = 1  # type: ignore[misc]
     store.Provider(location="avatars")  # type: ignore[call-arg]
-    store.save(path)  # type: ignore[attr-defined]
     len(provider.ls())  # type: ignore[arg-type]
     for _ in provider:  # type: ignore[misc]
+        pass
+    store.save(path, on_conflict="replace")  # type: ignore[arg-type]
+    store.save(io.StringIO("text"), "a.txt")  # type: ignore[arg-type]
+    store.open("me.jpg", "w")  # type: ignore[call-overload]
+    store.presign_upload("me.jpg")  # type: ignore[call-arg]
+    store.saev(path)  # type: ignore[attr-defined]
+    store.from_url("uploads")  # type: ignore[attr-defined]
+    for _ in store:  # type: ignore[misc]
         pass

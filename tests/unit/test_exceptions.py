@@ -33,6 +33,7 @@ BUILTINS = {
     "ClientError": (),
     "NoFile": (),
     "InvalidName": (ValueError,),
+    "InvalidProperty": (ValueError,),
     "AlreadyConfirmed": (),
     "BadLink": (),
     "NoLength": (),

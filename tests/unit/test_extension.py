@@ -533,7 +533,7 @@ def test_options_reach_the_filesystem(make: Make) -> None:
     app.config["STORE_PATH"] = "memory://options"
     provider = Store(app).Provider()
     assert provider.storage_options == {"marker": 1}
-    assert provider.fs.storage_options["marker"] == 1
+    assert provider.raw_fs.storage_options["marker"] == 1
 
 
 def test_settings_that_change_later_are_not_seen(app: Flask, store: Store) -> None:

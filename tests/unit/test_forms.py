@@ -204,6 +204,17 @@ def test_text_in_place_of_an_upload() -> None:
     assert "multipart" in str(check(FileExtension(["png"]), "a.png"))
 
 
+def test_pairs_are_checked_as_uploads() -> None:
+    """A pair of content and name, as save() takes it, alone and among others."""
+    pairs = [(PNG, "a.png"), (io.BytesIO(PNG), "b.png")]
+    for files in (pairs, pairs[:1], [*pairs, upload(PNG, "c.png")]):
+        assert check(FileType(["png"]), *files) is None
+    assert "'a.png' is not" in str(check(FileType(["png"]), (HTML, "a.png")))
+    assert "'b.php'" in str(check(FileExtension(["png"]), pairs[0], (PNG, "b.php")))
+    assert "larger" in str(check(FileSize(5), (PNG, "a.png")))
+    assert "multipart" in str(check(FileExtension(["png"]), b"data"))
+
+
 def test_size() -> None:
     """Both limits are inside, and what lies outside is named."""
     validator = FileSize(10, min_size=2)

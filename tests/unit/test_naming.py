@@ -382,6 +382,55 @@ def test_unique(name, pattern):
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:40]))
+def test_original(name):
+    """What unique() puts into a name is taken out again, whatever the name is."""
+    name = naming.clean(name)
+    assert naming.original(name) == name
+    shortened = naming.original(naming.unique(name))
+    stem, extension = naming.split(name)
+    assert shortened.endswith(extension)
+    assert stem.startswith(shortened.removesuffix(extension))
+    if len(name.encode()) < 232:
+        assert shortened == name
+        # A file that is copied under the name that it had may get a second one.
+        assert naming.original(naming.unique(naming.unique(name))) != shortened
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a.txt",
+        "a_b.txt",
+        "_XrDLmvTvLVd9KxHmFXVGYT.txt",
+        "XrDLmvTvLVd9KxHmFXVGYT.txt",
+        "XrDLmvTvLVd9KxHmFXVGYT",
+        "a-XrDLmvTvLVd9KxHmFXVGYT.txt",
+        "a_XrDLmvTvLVd9KxHmFXVGYTx.txt",
+        "a_XrDLmvTvLVd9KxHmFXVGY.txt",
+        "a_XrDLmvTvLVd9KxHmFXVGYT.b.txt",
+        "a_XrDLmvTvLVd9KxHmFXVGY0.txt",
+        "a_counterrevolutionaries.txt",
+        "a_2222222222222222222222.txt",
+        "a_zzzzzzzzzzzzzzzzzzzzzz.txt",
+        "a_" + "0123456789abcdef" * 2 + ".txt",
+    ],
+)
+def test_name_without_a_uuid_is_original(name):
+    """Something that looks like a UUID, and is none or all of the name, stays."""
+    assert naming.original(name) == name
+
+
+def test_few_random_words_look_like_a_uuid():
+    """A word of 22 characters may be the client's: only a random UUID is taken out."""
+    random.seed(5)
+    words = [
+        "".join(random.choices("abcdefghijkmnopqrstuvwxyz", k=22)) for _ in "x" * 999
+    ]
+    assert sum(naming.original(f"a_{word}.txt") == "a.txt" for word in words) < 40
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:40]))
 def test_unique_names_are_safe(name):
     """A renamed file's name is as safe as the name it comes from."""
     _assert_safe(naming.unique(naming.clean(name)))

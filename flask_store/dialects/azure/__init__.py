@@ -26,6 +26,7 @@ from werkzeug.http import parse_date
 
 from ... import naming
 from ...concurrency import ioloop
+from ...exceptions import InvalidProperty
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
 from ...secrecy import Options
@@ -58,6 +59,10 @@ if t.TYPE_CHECKING:
 #: The metadata by which a save knows its own blob again; names are C# identifiers.
 TOKEN = "flaskstoretoken"
 
+#: Other metadata that an application may not give a blob: with one of them, it is a
+#: folder to Azure, or to adlfs.
+FOLDERS = ("hdi_isfolder", "is_directory")
+
 #: What the headers of a blob's own metadata begin with.
 META = "x-ms-meta-"
 
@@ -85,9 +90,11 @@ class AzureDialect(ObjectDialect):
     """Put Blob, or Put Block List, with ``If-None-Match: *``."""
 
     is_known = True
+    signs_versions = True
     signs = True
     settings = "STORE_PATH and the account's name and key in STORE_OPTIONS"
     token_name = TOKEN
+    reserved_metadata = frozenset({TOKEN, *FOLDERS})
     bucket_word = "container"
     # Whoever answered was not the service, or nobody did.
     unsure = (
@@ -156,6 +163,15 @@ class AzureDialect(ObjectDialect):
 
     # -- writing -------------------------------------------------------------
 
+    def check_properties(self, properties: Properties) -> None:
+        super().check_properties(properties)
+        for name in properties.metadata:
+            if not name.isidentifier():
+                raise InvalidProperty(
+                    f"Azure does not take the name {naming.quoted(name)} for metadata."
+                    " Use letters, digits and '_', and begin with a letter or '_'."
+                )
+
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
     ) -> str:
@@ -194,7 +210,13 @@ class AzureDialect(ObjectDialect):
         return True
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> None:
         container = self.fs.service_client.get_container_client(self.bucket)
         try:
@@ -359,6 +381,7 @@ class AzureDialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         # Only the account's key signs by itself; an identity has to ask the service,
         # and its files are signed by the application.
@@ -376,9 +399,12 @@ class AzureDialect(ObjectDialect):
             expiry=period.start + dt.timedelta(seconds=period.seconds),
             content_disposition=disposition,
             content_type=content_type,
+            version_id=version_id,
         )
         blob = self.fs.service_client.get_blob_client(self.bucket, name)
-        return f"{blob.url}?{signature}"
+        # The signature covers the version, and does not name it.
+        version = f"versionid={quote(version_id)}&" if version_id else ""
+        return f"{blob.url}?{version}{signature}"
 
     # -- what went wrong -----------------------------------------------------
 
@@ -472,7 +498,11 @@ def _own(metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:
 
 def _named(metadata: Mapping[str, str]) -> dict[str, str]:
     """The metadata whose names Azure takes: C# identifiers."""
-    return {n: value for n, value in metadata.items() if n.isidentifier()}
+    return {
+        name: value
+        for name, value in metadata.items()
+        if name.isidentifier() and name.lower() not in FOLDERS
+    }
 
 
 def _md5(digest: bytes | None) -> str | None:

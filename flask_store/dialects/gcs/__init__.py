@@ -88,11 +88,13 @@ class GCSDialect(ObjectDialect):
     """
 
     is_known = True
+    signs_versions = True
     signs = True
     settings = "STORE_PATH and the token in STORE_OPTIONS"
     # Whoever answered was not the storage, or nobody did.
     unsure = (NoAnswer, TimeoutError, aiohttp.ClientError)
     misses = True
+    metadata_prefix = META
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -177,7 +179,13 @@ class GCSDialect(ObjectDialect):
         return True
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> Stat:
         path = f"{self._object(source)}/rewriteTo/{self._object(target)}"
         asked = {"ifSourceGenerationMatch": etag, "ifGenerationMatch": 0}
@@ -322,6 +330,7 @@ class GCSDialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         account = self._account
         if account is None:
@@ -336,6 +345,7 @@ class GCSDialect(ObjectDialect):
             method,
             response_disposition=disposition,
             response_type=content_type,
+            generation=version_id,
             # With it, whoever signs pays for the transfer, if the store is made so.
             query_parameters=self.fs._get_params({}),
             _request_timestamp=f"{period.start:%Y%m%dT%H%M%SZ}",

@@ -29,6 +29,7 @@ from ...exceptions import StoreError
 from ...secrecy import Options
 from ...uploads.arriving import arriving
 from ...uploads.properties import NO_PROPERTIES
+from ...uploads.properties import Properties
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
@@ -90,6 +91,7 @@ class S3Dialect(ObjectDialect):
     """One streamed conditional PUT: it is whole or it is not there."""
 
     is_known = True
+    signs_versions = True
     #: Known without asking botocore, which takes a while.
     has_addresses = True
     split_root = staticmethod(split_root)
@@ -99,6 +101,7 @@ class S3Dialect(ObjectDialect):
     )
     bucket_setting = "STORE_S3_BUCKET (or the bucket in STORE_PATH)"
     largest_form = SINGLE_LIMIT
+    metadata_prefix = META
     # Who finds a name taken, and then nobody there, has met an upload that goes on.
     tries = 1
 
@@ -198,7 +201,7 @@ class S3Dialect(ObjectDialect):
 
         config = self.location.options["config_kwargs"]
         limits = config["connect_timeout"], config["read_timeout"]
-        return DirectClient(self.account, self.additions.acl, *limits)
+        return DirectClient(self.account, self.additions, *limits)
 
     @property
     def loop(self) -> LoopClient:
@@ -263,7 +266,13 @@ class S3Dialect(ObjectDialect):
             raise
 
     def copy(
-        self, source: str, target: str, content_type: str, etag: str, new: bool
+        self,
+        source: str,
+        target: str,
+        content_type: str,
+        etag: str,
+        new: bool,
+        kept: Properties,
     ) -> None:
         conditions = {"IfNoneMatch": "*"} if new else {}
         loop, token = self.loop, shortuuid.uuid()
@@ -275,7 +284,7 @@ class S3Dialect(ObjectDialect):
                 CopySource={"Bucket": self.bucket, "Key": source},
                 CopySourceIfMatch=f'"{etag}"',
                 **self.additions.copying,
-                **loop.described(content_type, token, NO_PROPERTIES),
+                **loop.described(content_type, token, kept),
                 **conditions,
             )
         except Exception as exc:
@@ -487,11 +496,13 @@ class S3Dialect(ObjectDialect):
         disposition: str,
         content_type: str,
         method: Method = "GET",
+        version_id: str | None = None,
     ) -> str | None:
         if not self.signs:
             return None
         seconds = seconds_of(period, "S3")
         endpoint = self.account.signed_endpoint()
+        version = {"versionId": version_id} if version_id else {}
         return signing.link(
             endpoint.address(self.absolute_path(key)),
             self.account.keys(),
@@ -501,7 +512,8 @@ class S3Dialect(ObjectDialect):
             {
                 "response-content-disposition": disposition,
                 "response-content-type": content_type,
-                **self.additions.query,
+                **self.additions.payer,
+                **version,
             },
             endpoint.service,
             method,

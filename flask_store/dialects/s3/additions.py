@@ -1,29 +1,95 @@
-"""``s3_additional_kwargs`` in links, forms and copies, which s3fs does not make.
+"""How objects are stored, and who pays for requests: the settings for that, and
+``s3_additional_kwargs``, as headers, links, forms and copies have them.
 
 Pure.
 """
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
+from urllib.parse import quote
+from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
-#: The fields of a form that POSTs an object, by botocore's names (Amazon S3 API
+from ...exceptions import NotConfiguredError
+
+#: The headers of a PUT, by botocore's names (Amazon S3 API Reference, "PutObject").
+#: Whatever else there is, only s3fs knows how to send.
+HEADERS = {
+    "ACL": "x-amz-acl",
+    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
+    "CacheControl": "Cache-Control",
+    "ContentDisposition": "Content-Disposition",
+    "ContentEncoding": "Content-Encoding",
+    "ContentLanguage": "Content-Language",
+    "RequestPayer": "x-amz-request-payer",
+    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "StorageClass": "x-amz-storage-class",
+    "Tagging": "x-amz-tagging",
+    "WebsiteRedirectLocation": "x-amz-website-redirect-location",
+}
+#: Those that the form of an object has as fields of the same names (Amazon S3 API
 #: Reference, "POST Object"): what a bucket may demand of every object. The rest, such
 #: as a storage class or a lock, is for the copy that gets the key.
-FIELDS = {
-    "ACL": "acl",
-    "RequestPayer": "x-amz-request-payer",
-    "ServerSideEncryption": "x-amz-server-side-encryption",
-    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
-    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
-}
+FIELDS = (
+    "RequestPayer",
+    "ServerSideEncryption",
+    "SSEKMSKeyId",
+    "SSEKMSEncryptionContext",
+    "BucketKeyEnabled",
+)
 #: The customer's own key, by botocore's names (Amazon S3 User Guide, "Using server-side
 #: encryption with customer-provided keys").
 CUSTOMER = ("SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5")
+#: The settings, by botocore's names.
+SETTINGS = {
+    "ACL": "STORE_S3_ACL",
+    "RequestPayer": "STORE_S3_REQUESTER_PAYS",
+    "SSEKMSKeyId": "STORE_S3_SSE_KMS_KEY_ID",
+    "ServerSideEncryption": "STORE_S3_SSE",
+    "StorageClass": "STORE_S3_STORAGE_CLASS",
+    "Tagging": "STORE_S3_TAGS",
+}
+#: What may be the value of a header as it is.
+_PLAIN = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
+
+
+def merged(config: Mapping[str, t.Any], given: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The settings together with ``s3_additional_kwargs``, by botocore's names.
+
+    :param config: every setting, read: :class:`~flask_store.settings.Settings`.
+    :param given: ``s3_additional_kwargs``.
+    :raises NotConfiguredError: if they contradict each other.
+    """
+    mine = {name: config[setting] for name, setting in SETTINGS.items()}
+    mine["RequestPayer"] = "requester" if mine["RequestPayer"] else None
+    mine["Tagging"] = urlencode(mine["Tagging"], quote_via=quote)
+    mine = {name: value for name, value in mine.items() if value}
+    for name, value in mine.items():
+        if name in given and given[name] != value:
+            raise NotConfiguredError(
+                f"{SETTINGS[name]} is set, and s3_additional_kwargs in STORE_S3_OPTIONS"
+                f" has another {name}. Remove one of the two."
+            )
+    found = {**given, **mine}
+    encryption = found.get("ServerSideEncryption")
+    if "SSEKMSKeyId" in mine and not str(encryption).startswith("aws:kms"):
+        raise NotConfiguredError(
+            "STORE_S3_SSE_KMS_KEY_ID names a key of KMS, and STORE_S3_SSE is"
+            f" {encryption!r}. Set STORE_S3_SSE to 'aws:kms', or remove the key."
+        )
+    if "ServerSideEncryption" in mine and "SSECustomerKey" in given:
+        raise NotConfiguredError(
+            "STORE_S3_SSE is set, and s3_additional_kwargs in STORE_S3_OPTIONS has the"
+            " key of a customer (SSECustomerKey), which S3 takes instead. Remove one of"
+            " the two."
+        )
+    return found
 
 
 class Additions:
@@ -36,9 +102,21 @@ class Additions:
         self._given = given
 
     @property
-    def acl(self) -> str | None:
-        """The ACL of new objects, if they get one."""
-        return self._given.get("ACL")
+    def is_ordinary(self) -> bool:
+        """Whether all of it can be sent as headers, as it is."""
+        return self._given.keys() <= HEADERS.keys() and all(
+            isinstance(value, bool) or (isinstance(value, str) and _PLAIN.match(value))
+            for value in self._given.values()
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a PUT."""
+        return {
+            HEADERS[name]: _text(value)
+            for name, value in self._given.items()
+            if name in HEADERS
+        }
 
     @property
     def has_customer_key(self) -> bool:
@@ -46,19 +124,21 @@ class Additions:
         return "SSECustomerKey" in self._given
 
     @property
-    def query(self) -> dict[str, str]:
-        """The parameters of a link."""
+    def payer(self) -> dict[str, str]:
+        """Who pays: the parameter of a link, and the header of any request."""
         payer = self._given.get("RequestPayer")
-        return {FIELDS["RequestPayer"]: payer} if payer else {}
+        return {HEADERS["RequestPayer"]: payer} if payer else {}
 
     @property
     def fields(self) -> dict[str, str]:
         """The fields of a form."""
         found = {
-            FIELDS[name]: _text(self._given[name])
+            HEADERS[name]: _text(self._given[name])
             for name in FIELDS
             if self._given.get(name) is not None
         }
+        if self._given.get("ACL"):
+            found["acl"] = self._given["ACL"]
         if self._given.get("Tagging"):
             found["tagging"] = _tags(self._given["Tagging"])
         return found

@@ -20,6 +20,7 @@ import urllib3
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
+from ...secrecy import Options
 from ...uploads.properties import NO_PROPERTIES
 from ...uploads.source import CHUNK
 from ...uploads.source import Source
@@ -30,6 +31,7 @@ from ..extents import Extent
 from ..objects import TOKEN
 from . import signing
 from .account import S3Account
+from .additions import Additions
 from .answers import Answer
 from .answers import extent
 from .answers import FIRST
@@ -55,18 +57,20 @@ class DirectClient:
     judge; and :exc:`TimeoutError` if the server is silent.
 
     :param account: where the bucket is, and who asks.
-    :param acl: of new objects, if they get one.
+    :param additions: how new objects are stored, and who pays for requests.
     :param connect: the seconds to connect in, and for a piece of a body to be taken.
     :param read: the seconds for an answer, or for every
         :data:`~flask_store.dialects.pace.PROGRESS` bytes of a long one.
     """
 
     def __init__(
-        self, account: S3Account, acl: str | None, connect: float, read: float
+        self, account: S3Account, additions: Additions, connect: float, read: float
     ) -> None:
         self.account = account
         self.endpoint = account.endpoint
-        self.acl = acl
+        # Whose repr has the names only, as that of the settings.
+        self._stored_with = Options(additions.headers)
+        self._payer = Options(additions.payer)
         self.timeout = urllib3.Timeout(connect=connect, read=read)
         self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
 
@@ -80,15 +84,14 @@ class DirectClient:
         # TLS says already that a body arrives as it is sent.
         if not self.endpoint.is_encrypted:
             digest = _digest(small or source.blocks())
+        kept = source.properties
         headers = {
+            **self._stored_with,
+            **({} if kept is NO_PROPERTIES else kept.headers(META)),
             "Content-Type": content_type,
             "Content-Length": str(size),
             f"{META}{TOKEN}": token,
         }
-        if source.properties is not NO_PROPERTIES:
-            headers = {**source.properties.headers(META), **headers}
-        if self.acl:
-            headers["x-amz-acl"] = self.acl
         if new:
             headers["If-None-Match"] = "*"
         body = small or source.blocks()
@@ -120,7 +123,7 @@ class DirectClient:
         :param first: how many bytes to begin with, or ``None`` for all.
         :raises OutOfSpan: if there is not one byte of what was asked for.
         """
-        headers = {}
+        headers = dict(self._payer)
         if span:
             headers["Range"] = f"bytes={span}"
         if etag:
@@ -147,7 +150,7 @@ class DirectClient:
 
         :raises FileNotFoundError: if there is no such object, or no bucket.
         """
-        response = self._request("HEAD", name, {})
+        response = self._request("HEAD", name, self._payer)
         rest(response)
         if response.status == 404 and not is_foreign(response.headers):
             raise FileNotFoundError(name)
@@ -161,7 +164,7 @@ class DirectClient:
 
     def delete(self, name: str) -> bool:
         """Delete an object. Whether the answer is the one that S3 gives."""
-        response = self._request("DELETE", name, {})
+        response = self._request("DELETE", name, self._payer)
         rest(response)
         if response.status not in (200, 204):
             raise Unanswered(name)

@@ -11,6 +11,8 @@ from ...exceptions import NotConfiguredError
 from ...settings import refuse_login
 from ...settings import S3_KEYS_BELONG
 from ..limits import Limits
+from .additions import Additions
+from .additions import merged
 
 #: botocore's own 60 s with five tries would hold a worker for minutes.
 TIMEOUTS = {"connect_timeout", "read_timeout"}
@@ -20,6 +22,8 @@ PLAIN = {
     "endpoint_url",
     "key",
     "profile",
+    "requester_pays",
+    "s3_additional_kwargs",
     "secret",
     "token",
     "use_listings_cache",
@@ -27,7 +31,6 @@ PLAIN = {
 #: The same, of the options that are dictionaries.
 INNER = {
     "client_kwargs": {"region_name"},
-    "s3_additional_kwargs": {"ACL"},
 }
 #: The same, of :class:`botocore.config.Config`, and of its dictionary ``s3``.
 ADDRESS = {
@@ -60,7 +63,8 @@ def s3_options(
 
     :param key: the access key that the URL carries, if any.
     :param secret: the secret that the URL carries, if any.
-    :raises NotConfiguredError: for half a key pair.
+    :raises NotConfiguredError: for half a key pair, and for settings and options that
+        contradict each other.
     """
     key = key or config["STORE_S3_ACCESS_KEY"]
     secret = secret or config["STORE_S3_SECRET_KEY"]
@@ -70,7 +74,7 @@ def s3_options(
             f"Half a key pair: {missing} is missing. Set both, or neither to use the"
             " server's own AWS credentials (environment, profile or role)."
         )
-    region, acl = config["STORE_S3_REGION"], config["STORE_S3_ACL"]
+    region = config["STORE_S3_REGION"]
     mine = {
         "key": key,
         "secret": secret,
@@ -78,8 +82,6 @@ def s3_options(
         "endpoint_url": config["STORE_S3_ENDPOINT_URL"],
         "public_endpoint_url": config["STORE_S3_PUBLIC_ENDPOINT_URL"],
         "client_kwargs": {"region_name": region} if region else None,
-        # New buckets refuse an ACL, so none is sent unless one is asked for.
-        "s3_additional_kwargs": {"ACL": acl} if acl else None,
         # With it, a file that another process wrote or deleted is seen too late.
         "use_listings_cache": False,
         "conditional_writes": config["STORE_S3_CONDITIONAL_WRITES"],
@@ -91,10 +93,12 @@ def s3_options(
     for extra in ("STORE_OPTIONS", "STORE_S3_OPTIONS"):
         options = _merged(options, config[extra])
     options = _lifted(options)
+    kwargs = dict(options.get("s3_additional_kwargs") or {})
     if options.get("requester_pays"):
         # Not every s3fs says so with every request.
-        inner = options.get("s3_additional_kwargs", {})
-        options["s3_additional_kwargs"] = {"RequestPayer": "requester", **inner}
+        kwargs.setdefault("RequestPayer", "requester")
+    if kwargs := merged(config, kwargs):
+        options["s3_additional_kwargs"] = kwargs
     for name in ("endpoint_url", "public_endpoint_url"):
         refuse_login(f"The option {name}", options.get(name), S3_KEYS_BELONG)
     style = config["STORE_S3_ADDRESSING_STYLE"]
@@ -136,13 +140,14 @@ def server_config() -> dict[str, t.Any]:
 
 
 def is_ordinary(options: Mapping[str, t.Any]) -> bool:
-    """Whether the options for s3fs say nothing but where the bucket is, who asks and
-    with which ACL: whatever else there is, only s3fs knows what it means."""
+    """Whether the options for s3fs say nothing but where the bucket is, who asks, and
+    what headers can say: whatever else there is, only s3fs knows what it means."""
     config = options["config_kwargs"]
     usual = {**server_config(), **client_config("auto", {}, Limits())}
     return (
         options.keys() <= {*PLAIN, *INNER, "config_kwargs"}
         and all(options.get(name, {}).keys() <= names for name, names in INNER.items())
+        and Additions(options.get("s3_additional_kwargs", {})).is_ordinary
         and config.get("s3", {}).keys() <= S3_ADDRESS
         and all(
             name in TIMEOUTS | ADDRESS or value == usual.get(name)

@@ -15,10 +15,19 @@ from flask_store.dialects.objects import ObjectDialect
 from flask_store.dialects.objects import Page
 from flask_store.dialects.objects import Replaced
 from flask_store.dialects.objects import TOKEN
+from flask_store.uploads.properties import lowered
+from flask_store.uploads.properties import Properties
 from flask_store.uploads.source import CHUNK
 from flask_store.uploads.source import Source
 from flask_store.uploads.source import Window
 
+#: The properties of a file, and what S3 calls them.
+FIELDS = {
+    "cache_control": "CacheControl",
+    "content_disposition": "ContentDisposition",
+    "content_encoding": "ContentEncoding",
+    "content_language": "ContentLanguage",
+}
 #: What a status means, and what it means where a new object is put.
 ERRORS = {403: PermissionError, 404: FileNotFoundError, 412: Replaced, 416: OutOfSpan}
 TAKEN = {403: PermissionError, 409: FileExistsError, 412: FileExistsError}
@@ -31,7 +40,10 @@ class BucketDialect(ObjectDialect):
         self, name: str, source: Source, content_type: str, token: str, new: bool
     ) -> None:
         more: dict[str, t.Any] = {"IfNoneMatch": "*"} if new else {}
-        more |= {"ContentType": content_type, "Metadata": {TOKEN: token}}
+        kept = source.properties
+        more |= {FIELDS[field]: value for field, value in kept.named.items()}
+        more |= {"ContentType": content_type}
+        more |= {"Metadata": {**lowered(kept.metadata), TOKEN: token}}
         self._ask("put_object", name, TAKEN, Body=Window(source), **more)
 
     def head(self, name: str, within: float | None = None) -> Stat:
@@ -72,6 +84,11 @@ class BucketDialect(ObjectDialect):
             raise errors.get(status, NoAnswer)(f"the status is {status}") from exc
 
     def _described(self, name: str, answer: t.Any, size: int) -> Stat:
-        kind, token = answer.get("ContentType"), answer.get("Metadata", {}).get(TOKEN)
+        kind, metadata = answer.get("ContentType"), dict(answer.get("Metadata", {}))
         date, etag = answer["LastModified"], answer["ETag"]
-        return self.described(name, size, date, etag, kind, token=token)
+        token = metadata.pop(TOKEN, None)
+        fields = {field: answer.get(key) for field, key in FIELDS.items()}
+        kept = Properties.stored(fields, metadata.items())
+        return self.described(
+            name, size, date, etag, kind, token=token, properties=kept
+        )
