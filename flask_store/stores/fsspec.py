@@ -358,8 +358,9 @@ class FsspecStore(BaseStore):
         stored = FileWrapper._of_key(key, self, put.upload)
         if content_type and not self.dialect.keeps_properties:
             kind = media_types.content_type(key)
-        # All of it has been read, whichever way.
-        stored._found = Stat(key, source.position, None, put.etag, kind)
+        # Who sends again may not read again. Without a size, all was read once.
+        size = vars(source).get("size", source.position)
+        stored._found = Stat(key, size, None, put.etag, kind)
         stored._is_partial = True
         return stored
 

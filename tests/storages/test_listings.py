@@ -77,6 +77,16 @@ def test_save_knows_its_etag(bench: Bench) -> None:
     assert bench.requests(lambda: f.modified) == ["HEAD"]
 
 
+@pytest.mark.parametrize("size", [5, 3_000_000])
+def test_save_whose_answer_is_lost_is_known(bench: Bench, size: int) -> None:
+    """The file is sent once more, and is there already."""
+    bench.proxy.drop_response()
+    f = bench.store.save(upload(bytes(size), "lost.bin"))
+    assert bench.requests(lambda: (f.size, f.content_type, f.etag)) == []
+    found = f.stat()
+    assert (found.size, found.name) == (size, "lost.bin")
+
+
 def test_pages_of_a_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that is more than a page long is listed as a whole."""
     call = LoopClient.call
