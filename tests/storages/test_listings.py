@@ -77,6 +77,7 @@ def test_save_knows_its_etag(bench: Bench) -> None:
     assert bench.requests(lambda: f.modified) == ["HEAD"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [5, 3_000_000])
 def test_save_whose_answer_is_lost_is_known(bench: Bench, size: int) -> None:
     """The file is sent once more, and is there already."""
@@ -111,6 +112,7 @@ def test_many_are_deleted_by_one_request(bench: Bench) -> None:
     assert [f.name for f in store.ls()] == ["g*h/i.txt"]
 
 
+@pytest.mark.slow
 def test_refusal_of_one_of_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 says for each object what came of it."""
     names = [f"some/place/{key}" for key in KEYS]
@@ -133,6 +135,7 @@ def test_refusal_of_one_of_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     assert "(Odd): for no reason" in str(found["b/d/e.txt"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply",
     [
@@ -151,6 +154,7 @@ def test_answer_that_is_not_about_all(
     assert set(caught.value.errors) == {"a.txt", "f.txt"}
 
 
+@pytest.mark.slow
 def test_server_that_ignores_the_delimiter(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
