@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from tests.support import copy_table
 from tests.support import databases
 from tests.support import gevent_table
 from tests.support import protocol_table
@@ -26,6 +27,7 @@ LONGEST = (
     "test_calls.py",
     "test_protocols_raced.py",
     "test_protocols_killed.py",
+    "test_protocols_copied.py",
     "test_spool_story.py",
     "test_gevent_servers.py",
     "test_wsgi_servers.py",
@@ -194,7 +196,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
-    tables = protocol_table, serving_table, servers_table, gevent_table, requests_table
+    tables = protocol_table, serving_table, servers_table, gevent_table
+    tables += copy_table, requests_table
     for table in tables:
         table.write(reports)
     left_out = collections.Counter(

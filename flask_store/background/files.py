@@ -12,6 +12,7 @@ from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Hold
 from ..dialects import Mode
+from ..dialects import Original
 from ..dialects import Span
 from ..dialects import Stat
 from ..dialects import Stored
@@ -64,6 +65,19 @@ class WaitingFiles:
             if held is not None:
                 held.remove()
         return stored
+
+    def stored_by(self, key: str) -> Dialect | None:
+        waiting = self.background.find(key)
+        if waiting is None:
+            return self.stored
+        waiting[1].close()
+        return None
+
+    def mv(self, original: Original) -> AbstractContextManager[t.Any]:
+        return self.stored.mv(original)
+
+    def cp_file(self, original: Original) -> AbstractContextManager[t.Any]:
+        return self.stored.cp_file(original)
 
     @contextmanager
     def hold(self, key: str) -> Iterator[Hold]:

@@ -12,6 +12,7 @@ from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from .bodies import Fetched
 from .bodies import Span
+from .originals import Original
 from .records import Stat
 
 if t.TYPE_CHECKING:
@@ -68,6 +69,12 @@ class Files(t.Protocol):
     def put_file(
         self, staged: t.Any, key: str, content_type: str, mode: Mode
     ) -> Stored | None: ...
+
+    def stored_by(self, key: str) -> t.Any: ...
+
+    def mv(self, original: Original) -> AbstractContextManager[t.Any]: ...
+
+    def cp_file(self, original: Original) -> AbstractContextManager[t.Any]: ...
 
     def hold(self, key: str) -> AbstractContextManager[Hold]: ...
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from types import MappingProxyType
 
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
@@ -42,6 +43,9 @@ class Stat:
     token: t.ClassVar[str | None] = None
     #: What else the storage keeps beside the file, which a listing does not tell.
     properties: t.ClassVar[Properties] = NO_PROPERTIES
+    #: How the storage keeps the file, such as its storage class, in the words of the
+    #: storage. A copy that the storage makes is kept alike. Only ``head`` tells.
+    kept: t.ClassVar[Mapping[str, t.Any]] = MappingProxyType({})
 
     @property
     def content_encoding(self) -> str | None:
@@ -63,11 +67,16 @@ class Stat:
         return dict(self.properties.metadata)
 
     def keeping(
-        self, token: str | None = None, properties: Properties = NO_PROPERTIES
+        self,
+        token: str | None = None,
+        properties: Properties = NO_PROPERTIES,
+        kept: Mapping[str, t.Any] | None = None,
     ) -> Stat:
-        """Set the token and the properties, and return this record."""
+        """Set what is no field, and return this record."""
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "properties", properties)
+        if kept:
+            object.__setattr__(self, "kept", kept)
         return self
 
     @property

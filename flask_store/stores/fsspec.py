@@ -8,8 +8,12 @@ import logging
 import operator
 import os
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextlib import closing
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
@@ -25,6 +29,8 @@ from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Files
 from ..dialects import Hold
+from ..dialects import NotByStorage
+from ..dialects import Original
 from ..dialects import part
 from ..dialects import Span
 from ..dialects import Stat
@@ -47,7 +53,6 @@ from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
-from ..uploads.source import Streamed
 from ..views import usage
 from ..views.listing import FolderListing
 from ..views.listing import Listing
@@ -288,14 +293,19 @@ class FsspecStore(BaseStore):
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
         files = self.incoming if on_conflict == "rename" else self.files
-        stored = self._store(files, source, key, on_conflict, content_type)
+        store = partial(self._store, files, files.stage)
+        if isinstance(source, Original):
+            store = partial(self._store_original, files)
+        stored = store(source, key, on_conflict, content_type)
         try:
             signals.file_saved.send(sender(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
-            if on_conflict != "overwrite":
-                with suppress(StoreError, OSError):
+            with suppress(StoreError, OSError, NotByStorage):
+                if isinstance(source, Original) and source.renamed:
+                    self._move_back(source, stored)
+                elif on_conflict != "overwrite":
                     stored.delete()
             raise
         return stored
@@ -309,12 +319,16 @@ class FsspecStore(BaseStore):
     def _store(
         self,
         files: Files,
+        stage: Callable[[t.Any], AbstractContextManager[t.Any]],
         source: Source,
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
     ) -> FileWrapper:
-        """Publish under *key* or, if it is taken, under a name of its own."""
+        """Publish under *key* or, if it is taken, under a name of its own.
+
+        :param stage: makes of the source what :meth:`.Files.put_file` takes.
+        """
         coding = source.properties.content_encoding
         if coding and not self.dialect.keeps_properties:
             logger.warning(
@@ -326,7 +340,7 @@ class FsspecStore(BaseStore):
             )
         kind = _checked_type(content_type, key) if content_type else ""
         kind = kind or media_types.content_type(key)
-        with self.dialect.explained(key, source), files.stage(source) as staged:
+        with self.dialect.explained(key, source), stage(source) as staged:
             if on_conflict == "overwrite":
                 put = files.put_file(staged, key, kind, "overwrite")
             elif not files.exclusive(staged):
@@ -367,7 +381,7 @@ class FsspecStore(BaseStore):
     def put(
         self,
         key: naming.Name,
-        file: Upload,
+        file: Upload | FileWrapper,
         on_conflict: t.Literal["error", "overwrite"] = "error",
         content_type: str | None = None,
         like: Stat | None = None,
@@ -379,6 +393,8 @@ class FsspecStore(BaseStore):
         is checked but not cleaned, may have folders, and no signal is sent. For
         copies and backups; a name that a client chose belongs to :meth:`save`.
 
+        :param file: as for :meth:`save`, or a file of a store, which the storage copies
+            by itself if it can.
         :param like: what :meth:`stat` said of the file that this is a copy of. The copy
             gets its type, unless *content_type* is another one, and on an object store
             its ``Content-Encoding``, ``Cache-Control``, ``Content-Disposition``,
@@ -393,7 +409,13 @@ class FsspecStore(BaseStore):
         :raises WrongType: if *content_type* is none.
         """
         key = self.key(key)
-        with open_source(file) as source:
+        opened: AbstractContextManager[Source]
+        if isinstance(file, FileWrapper):
+            like = file.stat() if like is None else like
+            opened = self._original(file, like)
+        else:
+            opened = open_source(file)
+        with opened as source:
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, key)
@@ -401,7 +423,11 @@ class FsspecStore(BaseStore):
                 source.properties = self._described(
                     source.properties, cache_control, metadata
                 )
-            return self._store(self.files, source, key, on_conflict, content_type)
+            files = self.files
+            store = partial(self._store, files, files.stage)
+            if isinstance(source, Original):
+                store = partial(self._store_original, files)
+            return store(source, key, on_conflict, content_type)
 
     def _described(
         self,
@@ -442,17 +468,53 @@ class FsspecStore(BaseStore):
         return self._copy(old, old.stat(), target, on_conflict)
 
     def _copy(
-        self, old: FileWrapper, found: Stat, target: str, on_conflict: OnConflict
+        self,
+        old: FileWrapper,
+        found: Stat,
+        target: str,
+        on_conflict: OnConflict,
     ) -> FileWrapper:
         """Copy the version of a file that *found* describes, all of it or nothing.
 
         :param target: the whole key.
         """
-        theirs = _store_of(old)
-        with theirs._open_version(found) as file, open_source(file) as source:
-            source.properties = found.properties
+        with self._original(old, found) as original:
             content_type = _type_of_copy(found, target)
-            return self._save(source, target, on_conflict, content_type)
+            return self._save(original, target, on_conflict, content_type)
+
+    @contextmanager
+    def _original(
+        self, old: FileWrapper, found: Stat, moves: bool = False
+    ) -> Iterator[Original]:
+        """The version of a file that *found* describes, as an upload."""
+        theirs = _store_of(old)
+        with theirs.dialect.explained(old.key):
+            dialect = theirs.files.stored_by(old.key)
+        read = partial(theirs.stream_version, found, 0, found.size)
+        original = Original(found, dialect, read, moves)
+        with closing(original.stream):
+            yield original
+
+    def _store_original(
+        self,
+        files: Files,
+        original: Original,
+        key: str,
+        on_conflict: OnConflict,
+        content_type: str | None,
+    ) -> FileWrapper:
+        """Publish a stored file under another key: by the storage if it can, which does
+        so at once, or else as any upload among *files*."""
+        ways = []
+        if original.dialect is not None and self.dialect.shares(original.dialect):
+            mine = self.files
+            ways = [mine.mv, mine.cp_file] if original.moves else [mine.cp_file]
+        for stage in ways:
+            with suppress(NotByStorage):
+                return self._store(
+                    self.files, stage, original, key, on_conflict, content_type
+                )
+        return self._store(files, files.stage, original, key, on_conflict, content_type)
 
     def move(
         self,
@@ -460,12 +522,13 @@ class FsspecStore(BaseStore):
         target: naming.Name,
         on_conflict: OnConflict | None = None,
     ) -> FileWrapper:
-        """Copy a file to another key and then delete it under the old one.
+        """Give a file another key: by a rename of the storage, or else by a copy and
+        the deletion of the old file.
 
-        The old name is deleted only when the copy is there with the same size and,
-        where the storage tells one, the same checksum. Where both names turn out to
-        mean one file, nothing is deleted: two spellings on a disk that ignores case,
-        or a link within the store.
+        After a copy the old name is deleted only when the copy is there with the same
+        size and, where the storage tells one, the same checksum. Where both names turn
+        out to mean one file, nothing is deleted: two spellings on a disk that ignores
+        case, or a link within the store.
 
         :param target: the new key, as for :meth:`copy`.
         :return: the file under its new key, which is the target unless that was taken.
@@ -481,16 +544,21 @@ class FsspecStore(BaseStore):
             old.stat()
             return old
         with _store_of(old).files.hold(old.key) as hold:
-            before = old.stat()
-            new = self._copy(old, before, target, on_conflict)
+            with self._original(old, found := old.stat(), moves=True) as original:
+                content_type = _type_of_copy(found, target)
+                new = self._save(original, target, on_conflict, content_type)
             if new != old:
-                self._delete_moved(old, before, new, hold)
+                self._delete_moved(old, original, new, hold)
         return new
 
     def _delete_moved(
-        self, old: FileWrapper, before: Stat, new: FileWrapper, hold: Hold
+        self, old: FileWrapper, original: Original, new: FileWrapper, hold: Hold
     ) -> None:
         """Delete a file that has been copied, if its copy is another file."""
+        before = original.found
+        if original.renamed:
+            _tell_deleted(old)
+            return
         copied, after = new.stat(), old.stat()
         if not copied.holds(before):
             raise StoreError(
@@ -499,7 +567,7 @@ class FsspecStore(BaseStore):
                 f" {before.size}. Nothing was deleted. Delete the copy, and try again.",
                 old.key,
             )
-        if self._is_one_file(old, after, new, copied):
+        if not original.linked and self._is_one_file(old, after, new, copied):
             return
         if after.version != before.version:
             raise StoreError(
@@ -508,6 +576,16 @@ class FsspecStore(BaseStore):
                 old.key,
             )
         _store_of(old)._delete(old.key, hold)
+        if original.linked:
+            self.dialect.touch(new.key)
+
+    def _move_back(self, original: Original, new: FileWrapper) -> None:
+        """Give a file its old name again, if that is still free."""
+        key, theirs = original.found.name, original.dialect
+        moved = Original(new.stat(), self.dialect, tuple)
+        with theirs.explained(key), theirs.mv(moved) as staged:
+            mode = "create" if theirs.exclusive(staged) else "overwrite"
+            theirs.put_file(staged, key, moved.found.content_type, mode)
 
     def _is_one_file(
         self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
@@ -546,17 +624,16 @@ class FsspecStore(BaseStore):
             return
         folders = [self.ls(t.cast(naming.Name, n)) for n in names if recursive]
         keys = deletion.keys_below(folders) if recursive else map(self.key, names)
-        deletion.Deletion(self.files, self.dialect, self._tell_deleted).delete(keys)
+        deletion.Deletion(self.files, self.dialect, self._deleted).delete(keys)
         deletion.check_reached(folders)
 
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        self._tell_deleted(key)
+        self._deleted(key)
 
-    def _tell_deleted(self, key: str) -> None:
-        file = FileWrapper._of_key(key, self)
-        signals.file_deleted.send(sender(), file=file)
+    def _deleted(self, key: str) -> None:
+        _tell_deleted(FileWrapper._of_key(key, self))
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -680,16 +757,6 @@ class FsspecStore(BaseStore):
         if fetched is None or fetched.found.size != found.size:
             raise version_gone(key)
         return t.cast("Iterator[bytes]", fetched.body)
-
-    def _open_version(self, found: Stat) -> t.IO[bytes]:
-        """The version of a file that *found* describes, to be read once, from its
-        start to its end.
-
-        :param found: what :meth:`stat` said.
-        :raises VersionGone: if the file has been replaced since.
-        """
-        stream = self.stream_version(found, 0, found.size)
-        return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
 
     def fetch(self, name: naming.Name, span: Span | None = None) -> Fetched | None:
         """What :meth:`stat` says, and the file, opened.
@@ -1090,3 +1157,7 @@ def _store_of(file: FileWrapper) -> FsspecStore:
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
         " Save what its store's open() gives."
     )
+
+
+def _tell_deleted(file: FileWrapper) -> None:
+    signals.file_deleted.send(sender(), file=file)

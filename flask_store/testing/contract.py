@@ -547,6 +547,60 @@ class StoreContract:
             store.copy(moved, "../up.png")
 
     @holds(Promise.NEVER_OVERWRITES)
+    def test_copy_replaces_only_when_told(self, store: FsspecStore) -> None:
+        """'overwrite' replaces a file, also by itself; 'error' never does."""
+        f = store.put("a.txt", b"content", "overwrite")
+        other = store.put("b.txt", b"other", "overwrite")
+        for verb in (store.copy, store.move):
+            with pytest.raises(FileExists if self.exclusive else NotConfiguredError):
+                verb(f, "b.txt", "error")
+            assert (f.read(), other.read()) == (b"content", b"other")
+        assert store.copy(f, "a.txt", "overwrite").read() == b"content"
+        assert store.copy(f, "b.txt", "overwrite") == other
+        assert other.read() == b"content"
+        moved = store.move(f, "c.txt", "overwrite")
+        assert store.move(moved, "b.txt", "overwrite").read() == b"content"
+        assert [found.name for found in store.ls()] == ["b.txt"]
+        assert self.leftovers(store) == []
+
+    @holds(Promise.ALL_OR_NOTHING)
+    def test_copy_is_another_file(self, store: FsspecStore) -> None:
+        """What becomes of the original afterwards changes no copy, of 3 MB or of
+        nothing."""
+        for data in (os.urandom(3_000_000), b""):
+            f = store.put("a.bin", data, "overwrite")
+            copy = store.copy(f, "in/copy.bin", "overwrite")
+            store.put("a.bin", b"newer", "overwrite")
+            moved = store.move(copy, "in/moved.bin", "overwrite")
+            f.delete()
+            assert moved.read() == data
+            assert moved.size == len(data)
+        assert self.leftovers(store) == []
+
+    @holds(Promise.NEVER_OVERWRITES)
+    def test_copies_by_threads_lose_nothing(self, store: FsspecStore) -> None:
+        """4 threads that copy and move onto one name at once get 8 files."""
+        start = threading.Barrier(4)
+        done: list[tuple[FileWrapper, bytes]] = []
+
+        def work(number: int) -> None:
+            data = b"%d" % number
+            f = store.put(f"old-{number}.txt", data, "overwrite")
+            start.wait()
+            done.append((store.copy(f, "new.txt"), data))
+            done.append((store.move(f, "new.txt"), data))
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({f.key for f, _ in done}) == 8
+        assert {found.name for found in store.ls()} == {f.key for f, _ in done}
+        for f, data in done:
+            assert f.read() == data
+
+    @holds(Promise.NEVER_OVERWRITES)
     def test_targets_are_keys(self, store: FsspecStore) -> None:
         """The target of a copy is a key: it is stored exactly so, and not cleaned."""
         f = store.save(upload(b"content", "a.txt"), on_conflict="overwrite")

@@ -323,6 +323,10 @@ def expected(
         return StoreError, *((Failed,) if operation == "sync to it" else ())
     if operation == "opened" and reply.status in (412, 416):
         return VersionGone, StoreUnavailable, StoreError  # of a part, and of a version
+    if changes and operation in ("copy", "move") and reply.status in (409, 412):
+        # Of the two conditions of a copy it may be either, and the try whether the
+        # server keeps them has none.
+        return FileExists, VersionGone, found
     if changes and operation in NAMING and reply.status in TAKEN.get(name, ()):
         return (FileExists,)
     return (found,)
