@@ -578,6 +578,7 @@ class FsspecStore(BaseStore):
         _store_of(old)._delete(old.key, hold)
         if original.linked:
             self.dialect.touch(new.key)
+            new._found = None  # it has another date
 
     def _move_back(self, original: Original, new: FileWrapper) -> None:
         """Give a file its old name again, if that is still free."""

@@ -408,7 +408,11 @@ class StoreContract:
         """What a save knew of its file is what the storage tells of it."""
         check_known(store.save(upload(b"12345", "r.pdf")))
         check_known(store.save(upload(b"123456", "r.pdf"), on_conflict="overwrite"))
-        check_known(store.save(upload(b"", "r.pdf"), content_type="image/png"))
+        typed = store.save(upload(b"1234", "r.pdf"), content_type="image/png")
+        check_known(typed)
+        check_known(store.copy(typed, "copies/r.txt", "overwrite"))
+        check_known(store.move(typed, "copies/moved.txt", "overwrite"))
+        check_known(store.save(upload(b"", "r.pdf")))
         check_known(store.save(upload(os.urandom(2_000_000), "r.bin")))
         once = io.BufferedReader(Streamed(iter([b"123", b"4567"])))
         check_known(store.put("r.txt", t.cast("t.IO[bytes]", once), "overwrite"))
