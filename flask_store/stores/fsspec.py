@@ -559,7 +559,8 @@ class FsspecStore(BaseStore):
         if original.renamed:
             _tell_deleted(old)
             return
-        copied, after = new.stat(), old.stat()
+        # Not new.stat(), since the file may get another date below.
+        copied, after = self.stat(new), old.stat()
         if not copied.holds(before):
             raise StoreError(
                 f"The copy {naming.quoted(new.key)} is not the same as"
@@ -578,7 +579,6 @@ class FsspecStore(BaseStore):
         _store_of(old)._delete(old.key, hold)
         if original.linked:
             self.dialect.touch(new.key)
-            new._found = None  # it has another date
 
     def _move_back(self, original: Original, new: FileWrapper) -> None:
         """Give a file its old name again, if that is still free."""
