@@ -13,6 +13,7 @@ from tests.support import copy_table
 from tests.support import databases
 from tests.support import gevent_table
 from tests.support import protocol_table
+from tests.support import requests_table
 from tests.support import servers
 from tests.support import servers_table
 from tests.support import serving_table
@@ -195,7 +196,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
-    tables = (protocol_table, serving_table, servers_table, gevent_table, copy_table)
+    tables = protocol_table, serving_table, servers_table, gevent_table
+    tables += copy_table, requests_table
     for table in tables:
         table.write(reports)
     left_out = collections.Counter(

@@ -15,6 +15,7 @@ import re
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import closing
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ from .errors import version_gone
 from .files import Files as Files
 from .files import Hold as Hold
 from .files import Mode as Mode
+from .files import Stored as Stored
 from .handles import HandleFile
 from .limits import Limits as Limits
 from .location import Location as Location
@@ -69,6 +71,8 @@ from .originals import NotByStorage as NotByStorage
 from .originals import Original as Original
 from .records import first as first
 from .records import first_of as first_of
+from .records import Folder as Folder
+from .records import Listed as Listed
 from .records import PAGE as PAGE
 from .records import Stat as Stat
 from .records import Unreachable as Unreachable
@@ -356,13 +360,16 @@ class Dialect:
         """
         return False
 
-    def put_file(self, staged: t.Any, key: str, content_type: str, mode: Mode) -> None:
+    def put_file(
+        self, staged: t.Any, key: str, content_type: str, mode: Mode
+    ) -> Stored | None:
         """Give an upload its name, in one step.
 
         :param staged: what :meth:`stage` gave.
         :param mode: ``"create"`` refuses a name that is taken; the store asks for it
             only where :meth:`exclusive` says that it can. ``"overwrite"`` replaces a
             file of that name.
+        :return: what the storage's answer tells of the file, if anything.
         :raises FileExistsError: if the name is taken, with ``"create"``.
         """
         if mode == "create":
@@ -396,6 +403,7 @@ class Dialect:
         if copies and not renames:
             with suppress(Exception):  # sweep removes it
                 self.fs.rm_file(target)
+        return None
 
     def _older(self, path: str) -> Stat | None:
         """What has a name already, if anything has."""
@@ -511,7 +519,7 @@ class Dialect:
         def read() -> Iterator[bytes]:
             return whole(self.get(claim.staged, None, staged))
 
-        original = Original(staged.named(claim.staged), self, read, resumes=True)
+        original = Original(staged, self, read, resumes=True)
         original.properties = claim.kept
         with closing(original.stream):
             for stage in (self.mv, self.cp_file):
@@ -687,6 +695,18 @@ class Dialect:
                     below.append((self.path(key), above | identity))
             folders += reversed(below)
 
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        """What is right below the folder *prefix*, by as few requests as there are
+        pages. :meth:`find` says what goes for both.
+
+        :raises Exception: if the listing is not whole.
+        """
+        for key, info in self._below(self._top(prefix)):
+            if _type(info) != "directory":
+                yield self._found(key, info)
+            elif key.rpartition("/")[2] != naming.STAGING:
+                yield Folder(key)
+
     def _top(self, prefix: str) -> str:
         return self.path(prefix) if prefix else self.root or self._marker
 
@@ -759,14 +779,9 @@ class Dialect:
 
         :return: the files, and whether there may be more.
         """
-        files: list[Stat | Unreachable] = []
-        more = False
-        for key, info in self._below(self._top(prefix)):
-            if _type(info) != "directory":
-                files.append(self._found(key, info))
-            elif key != naming.STAGING:
-                more = True
-        return files, more
+        entries = list(self.ls(prefix))
+        files = [entry for entry in entries if not isinstance(entry, Folder)]
+        return files, len(files) < len(entries)
 
     def hold(self, key: str) -> AbstractContextManager[Hold]:
         """A file that is to be deleted. No upload of this host writes it meanwhile."""
@@ -775,6 +790,29 @@ class Dialect:
     def rm_file(self, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         self.fs.rm_file(self.path(key, follow=False))
+
+    def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
+        """Remove many files. A dialect whose storage removes many by one request says
+        so here.
+
+        :param keys: the files, each once, at most 1,000 of them.
+        :return: each of the files that the storage was asked about, as it answers, with
+            the error if the file is still there.
+            :exc:`~flask_store.exceptions.FileNotFound` is the error of one that was not
+            there before, where the storage tells.
+        :raises StoreUnavailable: if the storage does not answer.
+        :raises NotConfiguredError: if no file could be removed.
+        """
+        for key in keys:
+            try:
+                with self.explained(key):
+                    self.rm_file(key)
+            except (StoreUnavailable, NotConfiguredError):
+                raise
+            except StoreError as exc:
+                yield key, exc
+            else:
+                yield key, None
 
     def is_one_file(self, old: str, new: str) -> bool:
         """Whether two paths mean one file. Asked when both look alike, before one of

@@ -40,7 +40,9 @@ from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
 from . import first_of
+from . import Folder
 from . import IS_FOLDER
+from . import Listed
 from . import Location
 from . import Mode
 from . import NOT_A_FILE
@@ -413,8 +415,8 @@ class LocalDialect(Dialect):
             try:
                 for entry, place in self._entries(folder):
                     found = self._listed(entry, place)
-                    if isinstance(found, str):
-                        folders.append(found)
+                    if isinstance(found, Folder):
+                        folders.append(found.name)
                     elif found is not None:
                         yield found
             except InvalidName:
@@ -423,6 +425,14 @@ class LocalDialect(Dialect):
                     raise
                 yield Unreachable(folder, LEADS_OUT)
         # With its disk every folder would have vanished, and none was an error.
+        self._check_root()
+
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        self._check_root()
+        for entry, place in self._entries(prefix):
+            found = self._listed(entry, place)
+            if found is not None:
+                yield found
         self._check_root()
 
     def _entries(self, folder: str) -> Iterator[tuple[os.DirEntry[str], Place]]:
@@ -454,17 +464,15 @@ class LocalDialect(Dialect):
             not parent or os.path.ismount(os.path.join(self.root, parent))
         )
 
-    def _listed(
-        self, entry: os.DirEntry[str], place: Place
-    ) -> Stat | Unreachable | str | None:
-        """What an entry of a folder is: a file, something that no key leads to, the
-        key of a folder, or ``None`` for what is none of these."""
+    def _listed(self, entry: os.DirEntry[str], place: Place) -> Listed | None:
+        """What an entry of a folder is: a file, something that no key leads to, a
+        folder, or ``None`` for what is none of these."""
         key = place.path
         try:
             # Unlike fsspec's, it does not follow a link out of the store.
             if entry.is_dir(follow_symlinks=False):
                 problem = naming.problem(key)
-                return Unreachable(key, problem) if problem else key
+                return Unreachable(key, problem) if problem else Folder(key)
             if not entry.is_symlink():
                 # Not entry.stat(), which knows no inode on Windows.
                 return _described(place.stat(), key)

@@ -23,6 +23,8 @@ from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import Dialect
 from . import Fetched
+from . import Folder
+from . import Listed
 from . import Location
 from . import Mode
 from . import NotByStorage
@@ -30,6 +32,7 @@ from . import Original
 from . import PAGE
 from . import Span
 from . import Stat
+from . import Stored
 from . import Unreachable
 from . import utc
 from . import whole
@@ -69,10 +72,13 @@ class Page(t.NamedTuple):
 
     :param files: the objects.
     :param more: whether there are further ones.
+    :param folders: what the names of the other objects begin with, as the storage
+        groups them: each ends with a slash.
     """
 
     files: list[Stat]
     more: bool
+    folders: t.Sequence[str] = ()
 
 
 @dataclass
@@ -151,13 +157,14 @@ class ObjectDialect(Dialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str | None:
         """Store a whole object, or nothing.
 
         :param source: can be read again; see :meth:`.Dialect.stage`. Its properties are
             stored, too.
         :param token: to be kept in the metadata :attr:`.Dialect.token_name`.
         :param new: whether the name has to be free, in one step.
+        :return: its ETag, as :meth:`head` would tell it, if the answer does.
         :raises FileExistsError: if it has to be, and is not.
         """
         raise NotImplementedError
@@ -181,10 +188,12 @@ class ObjectDialect(Dialect):
         """
         raise NotImplementedError
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         """The objects whose names begin so, by one request for each page, which is
         made when the page is asked for.
 
+        :param delimiter: with ``"/"``, the storage names the objects that have another
+            slash behind the prefix by what they have up to it.
         :raises NoAnswer: if an answer is no listing, or lists something else.
         """
         raise NotImplementedError
@@ -339,11 +348,12 @@ class ObjectDialect(Dialect):
     def exclusive(self, staged: Staged) -> bool:
         return True
 
-    def put_file(self, staged: Staged, key: str, content_type: str, mode: Mode) -> None:
+    def put_file(
+        self, staged: Staged, key: str, content_type: str, mode: Mode
+    ) -> Stored:
         name = self.absolute_path(key)
         if mode == "overwrite":
-            self._put(staged, name, content_type, new=False)
-            return
+            return Stored(self._put(staged, name, content_type, new=False))
         # Servers let writers of one name wait for each other, SeaweedFS in steps of
         # seconds, or refuse all but one with 409, as Amazon's. A name under way here
         # is as good as taken.
@@ -356,15 +366,15 @@ class ObjectDialect(Dialect):
         try:
             for _ in range(self.tries):
                 try:
-                    self._put(staged, name, content_type, new=True)
-                    return
+                    return Stored(self._put(staged, name, content_type, new=True))
                 except FileExistsError:
                     pass
                 # A reply may get lost, here or at a proxy. Then the request is sent
                 # again and finds the name taken, by ourselves.
                 try:
-                    if self.head(name).token == staged.token:
-                        return
+                    found = self.head(name)
+                    if found.token == staged.token:
+                        return Stored(found.etag)
                     break
                 except FileNotFoundError:
                     continue
@@ -375,16 +385,19 @@ class ObjectDialect(Dialect):
             del self._under_way[mine]
         raise FileExistsError(key)
 
-    def _put(self, staged: Staged, name: str, content_type: str, new: bool) -> None:
+    def _put(
+        self, staged: Staged, name: str, content_type: str, new: bool
+    ) -> str | None:
         if staged.original is not None:
             self._copy_to(name, staged.original, content_type, staged.token, new)
-            return
+            return None
         try:
-            self.put(name, staged.source, content_type, staged.token, new)
+            return self.put(name, staged.source, content_type, staged.token, new)
         except self.unsure:
             # The storage did not answer, and may have the object all the same.
             if staged.source.error is not None or not self._is_stored(staged, name):
                 raise
+            return None
 
     def _is_stored(self, staged: Staged, name: str) -> bool:
         """Whether an object is the one that was sent, whole."""
@@ -561,9 +574,16 @@ class ObjectDialect(Dialect):
         for page in self.pages(self._folder(prefix)):
             yield from page.files
 
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        skip = len(self._folder(""))
+        for page in self.pages(self._folder(prefix), "/"):
+            yield from page.files
+            for name in page.folders:
+                yield Folder(name[skip:-1])
+
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
-        files, more = next(self.pages(self._folder(prefix)), Page([], False))
-        return [*files[:PAGE]], more or len(files) > PAGE
+        page = next(self.pages(self._folder(prefix)), Page([], False))
+        return [*page.files[:PAGE]], page.more or len(page.files) > PAGE
 
     def _folder(self, prefix: str) -> str:
         """What the names of the objects in a folder begin with."""

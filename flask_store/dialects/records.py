@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
 from types import MappingProxyType
 
 from ..uploads.properties import NO_PROPERTIES
@@ -23,7 +22,7 @@ PAGE = 1000
 class Stat:
     """One stored file, described alike whatever the protocol.
 
-    :param name: the file's name, relative to the store or the destination asked.
+    :param name: the file's key.
     :param size: in bytes.
     :param modified: when it was last written, in UTC, or ``None`` if unknown.
     :param etag: changes whenever the content does; without quotes; ``None`` if the
@@ -80,10 +79,6 @@ class Stat:
             object.__setattr__(self, "kept", kept)
         return self
 
-    def named(self, name: str) -> Stat:
-        """The same under another name."""
-        return replace(self, name=name).keeping(self.token, self.properties, self.kept)
-
     @property
     def version(self) -> tuple[object, ...]:
         """A value that changes when the file is written, as far as the storage
@@ -111,6 +106,21 @@ class Unreachable:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that a storage lists.
+
+    :param name: its key, without a slash at the end. Of an object store it may be any
+        text before a slash, also none.
+    """
+
+    name: str
+
+
+#: What is right below a folder.
+Listed: t.TypeAlias = Stat | Unreachable | Folder
 
 
 def first_of(

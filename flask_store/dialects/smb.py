@@ -377,7 +377,7 @@ def _builtin(path: str) -> Iterator[None]:
     except smb.SMBOSError as exc:
         error = _as_builtin(exc)
         if isinstance(error, NOT_A_FILE):
-            raise error from exc
+            raise error from None  # or undisguised() would take the cause for another
         raise
 
 

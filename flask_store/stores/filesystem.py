@@ -32,6 +32,8 @@ from ..naming import quoted
 from ..uploads.multipart import Receiver
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
+from ..views.listing import FolderListing
+from ..views.listing import Listing
 from .drafts import Draft
 
 if t.TYPE_CHECKING:
@@ -41,6 +43,8 @@ if t.TYPE_CHECKING:
 CONFLICTS: t.Final = {"overwrite": "overwrite", "create": "error"}
 #: The modes of a file that is written.
 MODES: t.Final = {"wb": "overwrite", "xb": "error"}
+
+ListingT = t.TypeVar("ListingT", bound=Listing)
 
 NOT_A_MODE = (
     "mode is {!r}; a file of a store is read ('rb'), written ('wb') or created ('xb'),"
@@ -68,7 +72,6 @@ class Storing(FileStore, Receiver, t.Protocol):
     """A store, as its filesystem uses it. It is
     :class:`~flask_store.stores.fsspec.FsspecStore`."""
 
-    def ls(self, prefix: str = "") -> t.Iterable[Described]: ...
     def copy(self, source: str, target: str, on_conflict: t.Any) -> FileWrapper: ...
     def move(self, source: str, target: str, on_conflict: t.Any) -> FileWrapper: ...
     def _new(
@@ -214,9 +217,19 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # -- looking -------------------------------------------------------------
 
-    def _below(self, folder: str) -> Iterator[Described]:
+    def _below(self, folder: str) -> Iterator[FileWrapper]:
         """The files below a folder."""
-        yield from self.store.ls(folder)
+        yield from self._listing(Listing, folder)
+
+    def _listing(self, cls: type[ListingT], folder: str) -> ListingT:
+        """A listing of a folder, in whose name every character counts as it is."""
+        listing = cls(self.store, folder)
+        listing._may_be_pattern = False
+        return listing
+
+    def _is_folder(self, folder: str) -> bool:
+        """Whether there is a file below a folder."""
+        return next(self._below(folder), None) is not None
 
     def info(self, path: str, **options: t.Any) -> dict[str, t.Any]:
         path = self._strip_protocol(path)
@@ -225,7 +238,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         try:
             return _described(self.store.stat(path))
         except FileNotFoundError:
-            if next(self._below(path), None) is None:
+            if not self._is_folder(path):
                 raise
             return _folder(path)
 
@@ -253,18 +266,17 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def ls(self, path: str, detail: bool = True, **options: t.Any) -> list[t.Any]:
         path = self._strip_protocol(path)
-        above = f"{path}/" if path else ""
-        found: dict[tuple[str, bool], dict[str, t.Any]] = {}
-        for stat in self._below(path):
-            first, slash, _ = stat.name[len(above) :].partition("/")
-            name = above + first
-            if not slash:
-                found[name, False] = _described(stat)
-            elif (name, True) not in found:
-                found[name, True] = _folder(name)
-        if path and not found:
-            found[path, False] = _described(self.store.stat(path))
-        infos = [found[key] for key in sorted(found)]
+        listing = self._listing(FolderListing, path)
+        infos = [_described(file) for file in listing]
+        # A disk may have empty ones, and so has the disk behind some servers of S3.
+        infos += [
+            _folder(inner.name)
+            for inner in listing.folders
+            if self._is_folder(inner.name)
+        ]
+        if path and not infos:
+            infos = [_described(self.store.stat(path))]
+        infos.sort(key=lambda info: str(info["name"]))
         return infos if detail else [info["name"] for info in infos]
 
     def find(

@@ -36,6 +36,7 @@ from ..dialects import Original
 from ..dialects import part
 from ..dialects import Span
 from ..dialects import Stat
+from ..dialects import Stored
 from ..dialects.bodies import bounds
 from ..dialects.errors import version_gone
 from ..dialects.urls import open_dialect
@@ -55,8 +56,11 @@ from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
 from ..views import usage
+from ..views.listing import FolderListing
 from ..views.listing import Listing
+from ..views.patterns import Pattern
 from . import BaseStore
+from . import deletion
 from . import Destination
 from .application import sender
 from .drafts import Draft
@@ -75,6 +79,9 @@ if t.TYPE_CHECKING:
     from ..http.links import Method
 
 logger = logging.getLogger(__name__)
+
+#: A file of a store, as its verbs take it.
+AnyName: t.TypeAlias = naming.Name | FileWrapper
 
 CONFLICTS: t.Final = t.get_args(OnConflict)
 
@@ -322,8 +329,7 @@ class FsspecStore(BaseStore):
         store = partial(self._store, files, files.stage)
         if isinstance(source, Original):
             store = partial(self._store_original, files)
-        key, upload = store(source, key, on_conflict, content_type)
-        stored = FileWrapper._of_key(key, self, upload)
+        stored = store(source, key, on_conflict, content_type)
         try:
             signals.file_saved.send(sender(), file=stored)
         except BaseException:
@@ -337,7 +343,7 @@ class FsspecStore(BaseStore):
             raise
         return stored
 
-    def upload(self, name: naming.Name) -> BackgroundUpload | None:
+    def upload(self, name: AnyName) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
         if self.background is None:
             return None
@@ -351,11 +357,10 @@ class FsspecStore(BaseStore):
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
-    ) -> tuple[str, BackgroundUpload | None]:
+    ) -> FileWrapper:
         """Publish under *key* or, if it is taken, under a name of its own.
 
         :param stage: makes of the source what :meth:`.Files.put_file` takes.
-        :return: the name, and what is still to be done.
         """
         coding = source.properties.content_encoding
         if coding and not self.dialect.keeps_properties:
@@ -370,8 +375,8 @@ class FsspecStore(BaseStore):
         kind = kind or media_types.content_type(key)
         with self.dialect.explained(key, source), stage(source) as staged:
             if on_conflict == "overwrite":
-                return key, files.put_file(staged, key, kind, "overwrite")
-            if not files.exclusive(staged):
+                put = files.put_file(staged, key, kind, "overwrite")
+            elif not files.exclusive(staged):
                 if on_conflict == "error":
                     raise NotConfiguredError(
                         f"{self!r} cannot tell in one step that a name is free, so"
@@ -380,18 +385,31 @@ class FsspecStore(BaseStore):
                         " 'overwrite'."
                     )
                 key = naming.unique(key, self.longest_key)
-                return key, files.put_file(staged, key, kind, "overwrite")
-            free = key
-            for _ in range(ATTEMPTS):
-                try:
-                    return free, files.put_file(staged, free, kind, "create")
-                except FileExists:  # one of its folders is a file
-                    raise
-                except FileExistsError:
-                    if on_conflict == "error":
+                put = files.put_file(staged, key, kind, "overwrite")
+            else:
+                wanted = key
+                for _ in range(ATTEMPTS):
+                    try:
+                        put = files.put_file(staged, key, kind, "create")
+                        break
+                    except FileExists:  # one of its folders is a file
                         raise
-                    free = naming.unique(key, self.longest_key)
-            raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
+                    except FileExistsError:
+                        if on_conflict == "error":
+                            raise
+                        key = naming.unique(wanted, self.longest_key)
+                else:
+                    name = naming.quoted(wanted)
+                    raise FileExists(f"No free name was found for {name}.", wanted)
+        put = put or Stored()
+        stored = FileWrapper._of_key(key, self, put.upload)
+        if content_type and not self.dialect.keeps_properties:
+            kind = media_types.content_type(key)
+        # Who sends again may not read again. Without a size, all was read once.
+        size = vars(source).get("size", source.position)
+        stored._found = Stat(key, size, None, put.etag, kind)
+        stored._is_partial = True
+        return stored
 
     def put(
         self,
@@ -426,7 +444,7 @@ class FsspecStore(BaseStore):
         key = self.key(key)
         opened: AbstractContextManager[Source]
         if isinstance(file, FileWrapper):
-            like = file.stat() if like is None else like.named(file.key)
+            like = file.stat() if like is None else like
             opened = self._original(file, like)
         else:
             opened = open_source(file)
@@ -442,8 +460,7 @@ class FsspecStore(BaseStore):
             store = partial(self._store, files, files.stage)
             if isinstance(source, Original):
                 store = partial(self._store_original, files)
-            store(source, key, on_conflict, content_type)
-        return FileWrapper._of_key(key, self)
+            return store(source, key, on_conflict, content_type)
 
     def _described(
         self,
@@ -639,7 +656,7 @@ class FsspecStore(BaseStore):
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
-    ) -> tuple[str, BackgroundUpload | None]:
+    ) -> FileWrapper:
         """Publish a stored file under another key: by the storage if it can, which does
         so at once, or else as any upload among *files*."""
         ways = []
@@ -696,7 +713,8 @@ class FsspecStore(BaseStore):
         if original.renamed:
             _tell_deleted(old)
             return
-        copied, after = new.stat(), old.stat()
+        # Not new.stat(), since the file may get another date below.
+        copied, after = self.stat(new), old.stat()
         if not copied.holds(before):
             raise StoreError(
                 f"The copy {naming.quoted(new.key)} is not the same as"
@@ -733,22 +751,43 @@ class FsspecStore(BaseStore):
         with self.dialect.explained(old.key):
             return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
 
-    def _wrapped(self, source: naming.Name | FileWrapper) -> FileWrapper:
+    def _wrapped(self, source: AnyName) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.
         return source if isinstance(source, FileWrapper) else self.file(source)
 
-    def delete(self, name: naming.Name) -> None:
-        """Remove a file.
+    def delete(self, *names: AnyName, recursive: bool = False) -> None:
+        """Remove a file, or many.
 
-        :raises FileNotFound: if it is not there.
+        Of many files, S3 deletes 1,000 by one request and does not say which of them
+        were there. So a missing one is no error then, on no storage. Files that cannot
+        be deleted do not keep the others from being deleted.
+
+        :param names: the files, by their names or as
+            :class:`~flask_store.files.FileWrapper`; with *recursive* the folders.
+        :param recursive: delete every file below the folders. Empty folders may be left
+            on a disk.
+        :raises FileNotFound: if the only file, or every file below the folders, is not
+            there.
+        :raises InvalidName: if a name or a folder is none, or is the whole store.
+        :raises StoreError: if some files are still there: of the class of the first
+            error. ``errors`` of it is a dict of all of them by key.
         """
-        key = self.key(name)
-        with self.files.hold(key) as hold:
-            self._delete(key, hold)
+        if len(names) == 1 and not recursive:
+            key = self.key(names[0])
+            with self.files.hold(key) as hold:
+                self._delete(key, hold)
+            return
+        folders = [self.ls(t.cast(naming.Name, n)) for n in names if recursive]
+        keys = deletion.keys_below(folders) if recursive else map(self.key, names)
+        deletion.Deletion(self.files, self.dialect, self._deleted).delete(keys)
+        deletion.check_reached(folders)
 
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
+        self._deleted(key)
+
+    def _deleted(self, key: str) -> None:
         _tell_deleted(FileWrapper._of_key(key, self))
 
     def pending(self) -> list[Entry]:
@@ -774,18 +813,35 @@ class FsspecStore(BaseStore):
 
     # -- reading -------------------------------------------------------------
 
+    def key(self, name: AnyName) -> str:
+        """The checked name of a file, relative to the whole store.
+
+        :param name: relative to the destination; a file of this store has its whole key
+            already.
+        :raises InvalidName: if it leads anywhere else.
+        :raises ValueError: if the file is one of another store.
+        """
+        if not isinstance(name, FileWrapper):
+            return naming.check(name, self.destination)
+        if getattr(name.provider, "uri", None) != self.uri:
+            raise ValueError(
+                f"{name!r} is no file of {self!r}. Use the methods of the file, or"
+                " copy() it into this store."
+            )
+        return name._name
+
     def file(self, name: naming.Name) -> FileWrapper:
         """A stored file by its name, without looking whether it is there."""
         return FileWrapper(name, self)
 
     @t.overload
-    def open(self, name: naming.Name, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
+    def open(self, name: AnyName, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
 
     @t.overload
-    def open(self, name: naming.Name, mode: t.Literal["r"]) -> t.IO[str]: ...
+    def open(self, name: AnyName, mode: t.Literal["r"]) -> t.IO[str]: ...
 
     def open(
-        self, name: naming.Name, mode: t.Literal["r", "rb"] = "rb"
+        self, name: AnyName, mode: t.Literal["r", "rb"] = "rb"
     ) -> t.IO[bytes] | t.IO[str]:
         """A stored file, for reading; ``"r"`` reads it as UTF-8 text.
 
@@ -804,7 +860,7 @@ class FsspecStore(BaseStore):
             file = StoredFile(opened)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
-    def read(self, name: naming.Name) -> bytes:
+    def read(self, name: AnyName) -> bytes:
         """The whole content of a stored file.
 
         :raises FileNotFound: if it is not there.
@@ -814,7 +870,7 @@ class FsspecStore(BaseStore):
             return self.files.cat_file(key)
 
     def stream(
-        self, name: naming.Name, start: int = 0, stop: int | None = None
+        self, name: AnyName, start: int = 0, stop: int | None = None
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB.
 
@@ -849,10 +905,10 @@ class FsspecStore(BaseStore):
         """
         if start == stop:
             return iter(())
-        key = self.key(found.name)
+        key = found.name
         whole = (start, stop) == (0, found.size)
         span = None if whole else Span.between(start, stop)
-        fetched = self._get(key, span, found.named(key))
+        fetched = self._get(key, span, found)
         if fetched is None or fetched.found.size != found.size:
             raise version_gone(key)
         return t.cast("Iterator[bytes]", fetched.body)
@@ -864,11 +920,7 @@ class FsspecStore(BaseStore):
         :return: ``None`` if there is no such part.
         :raises FileNotFound: if there is no such file.
         """
-        key = self.key(name)
-        fetched = self._get(key, span)
-        if fetched is None or name == key:
-            return fetched
-        return fetched._replace(found=fetched.found.named(naming.text(name)))
+        return self._get(self.key(name), span)
 
     def _get(
         self, key: str, span: Span | None, found: Stat | None = None
@@ -886,7 +938,7 @@ class FsspecStore(BaseStore):
             body = part(fetched, *where, lambda: self.dialect.explained(key))
             return Fetched(fetched.found, *where, body)
 
-    def exists(self, name: naming.Name) -> bool:
+    def exists(self, name: AnyName) -> bool:
         """Whether there is a file *name*.
 
         :raises StoreUnavailable: if the storage does not answer; only an answer
@@ -898,24 +950,62 @@ class FsspecStore(BaseStore):
             return False
         return True
 
-    def stat(self, name: naming.Name) -> Stat:
+    def stat(self, name: AnyName) -> Stat:
         """Size, date, ETag and content type.
 
+        :return: what the storage tells; its name is the whole key.
         :raises FileNotFound: if there is no such file.
         """
         key = self.key(name)
         with self.dialect.explained(key):
-            found = self.files.info(key)
-        return found if name == key else found.named(naming.text(name))
+            return self.files.info(key)
 
-    def ls(self, prefix: naming.Name = "") -> Listing:
-        """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
-        names are relative to the store's destination.
+    @t.overload
+    def ls(
+        self, prefix: naming.Name = "", recursive: t.Literal[True] = True
+    ) -> Listing: ...
 
-        :param prefix: the folder; by default the store's destination.
-        :return: a listing that asks the storage while it is iterated over.
+    @t.overload
+    def ls(
+        self, prefix: naming.Name = "", *, recursive: t.Literal[False]
+    ) -> FolderListing: ...
+
+    @t.overload
+    def ls(self, prefix: naming.Name, recursive: t.Literal[False]) -> FolderListing: ...
+
+    def ls(
+        self, prefix: naming.Name = "", recursive: bool = True
+    ) -> Listing | FolderListing:
+        """The files below a folder, each a :class:`~flask_store.files.FileWrapper` that
+        knows its size, date, type and ETag.
+
+        :param prefix: the folder, by its name; by default the store's destination.
+            Every character of the name counts as it is, also ``*``, ``?`` and ``[``.
+        :param recursive: whether the files in its folders are listed, too. Otherwise
+            the listing has these folders as ``folders``, and takes one request for a
+            page of a thousand on an object store, and one elsewhere.
+        :return: a listing that asks the storage while it is iterated over. It raises
+            :exc:`~flask_store.exceptions.InvalidName` then if there is nothing, and the
+            prefix looks like a pattern for :meth:`glob`.
         """
-        return Listing(self, prefix)
+        return Listing(self, prefix) if recursive else FolderListing(self, prefix)
+
+    def glob(self, pattern: naming.Name) -> Listing:
+        """The files whose names match a pattern, such as ``*.csv`` or
+        ``2026/**/*.csv``.
+
+        ``*`` and ``?`` match no slash, ``[ab]`` matches one of these characters, and
+        ``**`` as a whole part matches any number of folders. Python's ``glob.escape()``
+        lets a name stand for itself.
+
+        :param pattern: relative to the store's destination. What is listed is the
+            folder before the first wildcard; if only the last part has wildcards, not
+            the folders in it.
+        :return: a listing that asks the storage while it is iterated over.
+        :raises InvalidName: if it is no pattern of a relative name.
+        """
+        matching = Pattern(naming.text(pattern, "pattern"))
+        return Listing(self, matching.folder, matching)
 
     def usage(self, prefix: naming.Name = "", by: usage.By = "prefix") -> usage.Usage:
         """How much is stored, from the largest group to the smallest.
@@ -928,11 +1018,11 @@ class FsspecStore(BaseStore):
     # Without it, Python would iterate by store[0], store[1] and so on.
     __iter__: t.ClassVar[None] = None
 
+    def __contains__(self, name: AnyName) -> bool:
+        return self.exists(name)
+
     def __getitem__(self, name: naming.Name) -> FileWrapper:
         return self.file(name)
-
-    def __contains__(self, name: naming.Name) -> bool:
-        return self.exists(name)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.ls().names()

@@ -23,6 +23,7 @@ from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import ContentSettings
 from azure.storage.blob import generate_blob_sas
 from azure.storage.blob import StandardBlobTier
+from azure.storage.blob.aio import BlobPrefix
 from werkzeug.http import parse_date
 
 from ... import naming
@@ -184,8 +185,10 @@ class AzureDialect(ObjectDialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
-        for again in reversed(range(OVERWRITES)):
+    ) -> str:
+        tries = OVERWRITES
+        while True:
+            tries -= 1
             try:
                 reply = self._ask(
                     name,
@@ -205,14 +208,14 @@ class AzureDialect(ObjectDialect):
             except azure.HttpResponseError as exc:
                 # Who replaces a blob throws away what others have sent of theirs ("Put
                 # Block List"). Of those who do so at a time one succeeds each time.
-                if not new and again and code_of(exc) == "InvalidBlockList":
+                if not new and tries and code_of(exc) == "InvalidBlockList":
                     continue
                 if (exc.status_code or 0) < 300:
                     raise NoAnswer(f"it cannot be read ({exc.status_code})") from exc
                 raise
             if not reply.get("etag"):
                 raise NoAnswer("it has no ETag")
-            return
+            return str(reply["etag"]).strip('"')
 
     def copy(
         self,
@@ -294,13 +297,15 @@ class AzureDialect(ObjectDialect):
             raise FileNotFoundError(name)
         return self._stat(name, found)
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         container = self.fs.service_client.get_container_client(self.bucket)
-        limits = {name: self.location.options[name] for name in LIMITS}
+        asked = {name: self.location.options[name] for name in LIMITS}
+        asked |= {"name_starts_with": prefix or None, "include": ["metadata"]}
         # adlfs takes what follows a '#' for no part of a name.
-        pages = container.list_blobs(
-            name_starts_with=prefix or None, include=["metadata"], **limits
-        ).by_page()
+        if delimiter:
+            pages = container.walk_blobs(delimiter=delimiter, **asked).by_page()
+        else:
+            pages = container.list_blobs(**asked).by_page()
 
         async def page() -> list[t.Any] | None:
             found = await anext(pages, None)
@@ -310,8 +315,13 @@ class AzureDialect(ObjectDialect):
             for blob in blobs:
                 if not blob.name.startswith(prefix):
                     raise NoAnswer(f"it lists {naming.quoted(blob.name)}")
-            files = [self._stat(b.name, b) for b in blobs if not _is_folder(b)]
-            yield Page(files, bool(pages.continuation_token))
+            folders = [b.name for b in blobs if isinstance(b, BlobPrefix)]
+            files = [
+                self._stat(blob.name, blob)
+                for blob in blobs
+                if not isinstance(blob, BlobPrefix) and not _is_folder(blob)
+            ]
+            yield Page(files, bool(pages.continuation_token), folders)
 
     def _stat(self, name: str, blob: t.Any) -> Stat:
         settings = blob.content_settings

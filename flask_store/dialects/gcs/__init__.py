@@ -165,7 +165,7 @@ class GCSDialect(ObjectDialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str:
         about = _about(name, content_type, source.properties, token)
         conditions = {"ifGenerationMatch": 0} if new else {}
         try:
@@ -177,6 +177,7 @@ class GCSDialect(ObjectDialect):
                 raise FileExistsError(name) from exc
             raise
         check_object(reply, name, source.size)
+        return str(reply["generation"])
 
     def copy(
         self,
@@ -242,8 +243,11 @@ class GCSDialect(ObjectDialect):
             return exc.status != 404
         return True
 
-    def pages(self, prefix: str) -> Iterator[Page]:
-        asked: dict[str, t.Any] = {"prefix": prefix or None}
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
+        asked: dict[str, t.Any] = {
+            "prefix": prefix or None,
+            "delimiter": delimiter or None,
+        }
         while True:
             try:
                 page = self._client().ask("GET", f"b/{self.bucket}/o", asked)
@@ -251,7 +255,8 @@ class GCSDialect(ObjectDialect):
                 raise self.no_bucket() if exc.status == 404 else exc from exc
             files = [self._stat(None, found) for found in _items(page, prefix)]
             asked["pageToken"] = page.get("nextPageToken")
-            yield Page(files, bool(asked["pageToken"]))
+            folders = _folders(page, prefix)
+            yield Page(files, bool(asked["pageToken"]), folders)
             if not asked["pageToken"]:
                 return
 
@@ -435,6 +440,18 @@ def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:
         if not found["name"].startswith(prefix):
             raise NoAnswer(f"it lists {naming.quoted(found['name'])}")
     return items
+
+
+def _folders(page: Mapping[str, t.Any], prefix: str) -> list[str]:
+    """What one page of a listing has in place of the objects in folders.
+
+    :raises NoAnswer: if these are no folders below *prefix*.
+    """
+    folders = [str(name) for name in page.get("prefixes", [])]
+    for name in folders:
+        if not name.startswith(prefix) or not name.endswith("/"):
+            raise NoAnswer(f"it lists {naming.quoted(name)}")
+    return folders
 
 
 def check_object(

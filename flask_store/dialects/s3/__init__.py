@@ -11,6 +11,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import suppress
 from functools import cached_property
@@ -59,6 +60,7 @@ from .additions import CUSTOMER
 from .additions import STORED
 from .answers import Answer
 from .answers import checksum
+from .answers import deletions
 from .answers import headers_of
 from .answers import is_stored
 from .answers import KEPT
@@ -66,6 +68,7 @@ from .answers import META
 from .answers import page
 from .answers import properties
 from .errors import explain
+from .errors import explain_deletion
 from .errors import status_of
 from .errors import TAKEN
 from .errors import Unanswered
@@ -236,15 +239,16 @@ class S3Dialect(ObjectDialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str:
         if source.size > SINGLE_LIMIT:
-            self._put_parts(name, source, content_type, token)
+            etag = self._put_parts(name, source, content_type, token)
         else:
-            self._ask("put", name, source, content_type, token, new)
+            etag = self._ask("put", name, source, content_type, token, new)
+        return etag.strip('"')
 
     def _put_parts(
         self, name: str, source: Source, content_type: str, token: str
-    ) -> None:
+    ) -> str:
         source.complete()
         loop = self.loop
 
@@ -255,7 +259,7 @@ class S3Dialect(ObjectDialect):
             return str(part["ETag"])
 
         about = loop.described(content_type, token, source.properties)
-        self._in_parts(name, about, source.size, PART_SIZE, send)
+        return self._in_parts(name, about, source.size, PART_SIZE, send)
 
     def _in_parts(
         self,
@@ -264,12 +268,13 @@ class S3Dialect(ObjectDialect):
         size: int,
         part_size: int,
         send: Callable[[dict[str, t.Any], int, int], str],
-    ) -> None:
+    ) -> str:
         """Store an object in parts.
 
         :param about: what is stored beside it, by botocore's names.
         :param send: stores one part, of which it gets the arguments that name it, the
             start and the size, and returns its ETag.
+        :return: the ETag of the object.
         """
         loop, where = self.loop, {"Bucket": self.bucket, "Key": name}
         begun = loop.call("create_multipart_upload", **where, **about)
@@ -286,7 +291,7 @@ class S3Dialect(ObjectDialect):
                 **where,
                 MultipartUpload={"Parts": parts},
             )
-            _given(done, "ETag")
+            return _given(done, "ETag")
         except BaseException:
             # Parts that nobody completes are invisible, and paid for every month.
             with suppress(Exception):
@@ -441,11 +446,14 @@ class S3Dialect(ObjectDialect):
             kept,
         )
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         asked = {"Bucket": self.bucket, "Prefix": prefix}
+        if delimiter:
+            asked["Delimiter"] = delimiter
         more: str | None = ""
         while more is not None:
-            objects, more = page(self.loop.call("list_objects_v2", **asked), asked)
+            reply = self.loop.call("list_objects_v2", **asked)
+            objects, more, folders = page(reply, asked)
             asked["ContinuationToken"] = more or ""
             files = [
                 self.described(
@@ -457,7 +465,7 @@ class S3Dialect(ObjectDialect):
                 )
                 for found in objects
             ]
-            yield Page(files, more is not None)
+            yield Page(files, more is not None, folders)
 
     def has_bucket(self) -> bool:
         # A HEAD says 404 for a missing object and for a missing bucket alike.
@@ -479,6 +487,18 @@ class S3Dialect(ObjectDialect):
             with suppress(FileNotFoundError):
                 self._ask("head", name)
                 raise NoAnswer("a deletion was answered, and the file is still there")
+
+    def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
+        names = {self.absolute_path(key): key for key in keys}
+        reply = self.loop.call_slow(
+            "delete_objects",
+            Bucket=self.bucket,
+            Delete={"Objects": [{"Key": name} for name in names]},
+        )
+        outcomes = deletions(reply, names)
+        for name, key in names.items():
+            error = outcomes[name]
+            yield key, explain_deletion(self, error, key) if error else None
 
     def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
         """Also multipart uploads that nobody finished, but below our prefix only:
