@@ -72,6 +72,7 @@ class Storing(FileStore, Receiver, t.Protocol):
     """A store, as its filesystem uses it. It is
     :class:`~flask_store.stores.fsspec.FsspecStore`."""
 
+    def delete(self, *names: str) -> None: ...
     def copy(self, source: str, target: str, on_conflict: t.Any) -> FileWrapper: ...
     def move(self, source: str, target: str, on_conflict: t.Any) -> FileWrapper: ...
     def _new(
@@ -562,8 +563,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
                     " in it: rm(fs.ls('', detail=False), recursive=True)."
                 )
             names = self.find(found, maxdepth) if recursive else [found]
-            for name in names or [found]:
-                self.rm_file(name)
+            self.store.delete(*names or [found])
 
     # -- folders -------------------------------------------------------------
 
