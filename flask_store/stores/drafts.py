@@ -151,7 +151,10 @@ class Draft(io.BufferedIOBase, t.BinaryIO):
                     f" {self._error}",
                     self._key,
                 ) from self._error
-            self._stored = self._save(Source(self._bytes, None))
+            source = Source(self._bytes, None)
+            # A library may have gone back, cut the file off, or used the descriptor.
+            source.size = self._bytes.seek(0, io.SEEK_END)
+            self._stored = self._save(source)
         finally:
             self.discard()
         return self._stored

@@ -124,6 +124,7 @@ def test_libraries_seek_read_and_cut(store: FsspecStore, size: int) -> None:
         out.flush()
     expected = b"beginning" + b"x" * (size - 10) + b"e" + 5 * b"\0" + b"12"
     assert out.file.read() == expected
+    assert out.file.size == len(expected)
 
 
 def test_what_is_written_through_a_descriptor(store: FsspecStore) -> None:
@@ -136,6 +137,7 @@ def test_what_is_written_through_a_descriptor(store: FsspecStore) -> None:
         out.seek(0, io.SEEK_END)
         out.write(b"three")
     assert out.file.read() == b"one two three"
+    assert out.file.size == len(b"one two three")
 
 
 def test_text(store: FsspecStore) -> None:
