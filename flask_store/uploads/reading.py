@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import typing as t
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 
 #: How many bytes at the start of a file a library looks at, to know what it is.
 HEADER = 64
@@ -28,6 +30,8 @@ class Readable:
 
     #: The file that has the position, if somebody has moved it.
     _opened: t.IO[bytes] | None = None
+    #: Closes it, also when this value is gone.
+    _closing: weakref.finalize[..., Readable] | None = None
     #: Whether somebody is about to read all that follows the position.
     _continues = False
 
@@ -110,10 +114,9 @@ class Readable:
 
     def close(self) -> None:
         """Go back to the start. The file can be read again."""
-        opened, self._opened = self._opened, None
-        self._continues = False
-        if opened is not None:
-            opened.close()
+        self._opened, self._continues = None, False
+        if self._closing is not None:
+            self._closing()
 
     def __iter__(self) -> Iterator[bytes]:
         """The lines, from the first one on."""
@@ -123,7 +126,7 @@ class Readable:
     def _value(self) -> dict[str, t.Any]:
         """The attributes without the position, for copies and pickles."""
         state = dict(vars(self))
-        for name in ("_opened", "_continues"):
+        for name in ("_opened", "_continues", "_closing"):
             state.pop(name, None)
         return state
 
@@ -131,4 +134,13 @@ class Readable:
         self._continues = False
         if self._opened is None:
             self._opened = self.open()
+            self._closing = weakref.finalize(self, _close, self._opened)
+            # What is open at exit is closed before, and not by a process that forked.
+            self._closing.atexit = False
         return self._opened
+
+
+def _close(file: t.IO[bytes]) -> None:
+    """Close a file that was only read, whatever has become of its connection."""
+    with suppress(Exception):
+        file.close()

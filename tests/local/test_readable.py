@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pathlib
 import pickle
@@ -127,6 +128,21 @@ def test_it_stays_a_value(f: FileWrapper) -> None:
     if store.uri.startswith("file"):
         again = pickle.loads(pickle.dumps(f))
         assert (again.tell(), again.read(4)) == (0, b"line")
+
+
+def test_what_is_left_open_is_closed(f: FileWrapper) -> None:
+    """With the wrapper, and by close()."""
+    mine = f.provider.file(f.key)
+    mine.read(10)
+    first = t.cast("t.IO[bytes]", mine._opened)
+    mine.close()
+    assert first.closed
+    mine.read(10)
+    second = t.cast("t.IO[bytes]", mine._opened)
+    assert not second.closed
+    del mine
+    gc.collect()
+    assert second.closed
 
 
 def test_saving_is_copying(f: FileWrapper) -> None:
