@@ -8,17 +8,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 
-#: How many bytes at the start of a file a library looks at, to know what it is.
-HEADER = 64
-
 
 class Readable:
     """A value that libraries can read as they read a file that is open.
 
-    :meth:`read` without a size gives the whole content. Beside that, the value has one
-    position, as an open file has: :meth:`read` with a size, :meth:`seek` and the like
-    move it, and the next library goes on there. :meth:`close` and ``seek(0)`` lead back
-    to the start. ``for line in file``, and each file that :meth:`open` returns, have a
+    :meth:`read` without a size gives the whole content, each time. As soon as somebody
+    reads with a size or seeks, the value has a position, as an open file has: every
+    method goes on there, and :meth:`read` gives what follows it. :meth:`close` forgets
+    the position. ``for line in file``, and each file that :meth:`open` returns, have a
     position of their own: use these for two readers at once, or in threads. Copies and
     pickles begin at the start.
     """
@@ -32,8 +29,6 @@ class Readable:
     _opened: t.IO[bytes] | None = None
     #: Closes it, also when this value is gone.
     _closing: weakref.finalize[..., Readable] | None = None
-    #: Whether somebody is about to read all that follows the position.
-    _continues = False
 
     def open(self) -> t.IO[bytes]:
         """The file, for reading, with a position of its own."""
@@ -44,23 +39,18 @@ class Readable:
         raise NotImplementedError
 
     def read(self, size: int | None = -1) -> bytes:
-        """The whole content, each time, wherever the position is.
+        """The whole content or, if somebody has moved the position, what follows it.
 
-        Libraries that seek to a place, or look at a header first, read the rest of the
-        file in this way. So right after :meth:`seek`, after a read of 64 bytes or less
-        from the start, and for a wrapper such as :class:`io.TextIOWrapper`, it is what
-        follows the position, if anything does.
+        A library leaves the position where it has stopped. :meth:`close` or ``seek(0)``
+        leads back to the start.
 
         :param size: if it is given, at most so many bytes from the position on, which
             moves; none at the end of the file.
         :raises FileNotFound: if the file is not there.
         """
-        if size is not None and size >= 0:
-            file = self._file()
-            self._continues = size <= HEADER and file.tell() == 0
-            return file.read(size)
-        rest = self._file().read() if self._continues else b""
-        return rest or self._read_all()
+        if self._opened is None and (size is None or size < 0):
+            return self._read_all()
+        return self._file().read(size)
 
     def readall(self) -> bytes:
         """What follows the position, for what wraps the file in a buffer."""
@@ -69,9 +59,7 @@ class Readable:
     def read1(self, size: int = -1) -> bytes:
         """At most *size* bytes from the position on, for what wraps the file for
         text."""
-        data = t.cast("io.BufferedReader", self._file()).read1(size)
-        self._continues = True
-        return data
+        return t.cast("io.BufferedReader", self._file()).read1(size)
 
     def readinto(self, buffer: t.Any) -> int:
         """Put bytes from the position on into a buffer.
@@ -89,9 +77,7 @@ class Readable:
 
         :return: where it is.
         """
-        position = self._file().seek(offset, whence)
-        self._continues = True
-        return position
+        return self._file().seek(offset, whence)
 
     def tell(self) -> int:
         """The position."""
@@ -114,7 +100,7 @@ class Readable:
 
     def close(self) -> None:
         """Go back to the start. The file can be read again."""
-        self._opened, self._continues = None, False
+        self._opened = None
         if self._closing is not None:
             self._closing()
 
@@ -126,12 +112,11 @@ class Readable:
     def _value(self) -> dict[str, t.Any]:
         """The attributes without the position, for copies and pickles."""
         state = dict(vars(self))
-        for name in ("_opened", "_continues", "_closing"):
+        for name in ("_opened", "_closing"):
             state.pop(name, None)
         return state
 
     def _file(self) -> t.IO[bytes]:
-        self._continues = False
         if self._opened is None:
             self._opened = self.open()
             self._closing = weakref.finalize(self, _close, self._opened)
