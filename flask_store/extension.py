@@ -56,6 +56,13 @@ URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 DEFAULTS = "flask_store.defaults"
 
 
+class _Unset:
+    """An argument that was left out. ``None`` is one that was given."""
+
+
+_UNSET: t.Final = _Unset()
+
+
 class Verb(t.Generic[T]):
     """An attribute of :class:`Store` that is that of the current application's store,
     with its type.
@@ -84,7 +91,7 @@ class Verb(t.Generic[T]):
         if extension is None:
             return self
         store = extension._class._bound
-        if not hasattr(type(store), self._name):
+        if not hasattr(type(store), self._name) and self._name not in vars(store):
             raise AttributeError(
                 f"{extension!r} stores its files with {type(store).__name__!r}, the"
                 f" class in STORE_PROVIDER, which has no {self._name!r}. Add it to the"
@@ -348,7 +355,7 @@ class Store(t.Generic[ProviderT_co]):
     ) -> t.Callable[[CheckT], CheckT]: ...
 
     def authorize(
-        self, check: CheckT | None = None, /, *, denied: int = 403
+        self, check: CheckT | _Unset = _UNSET, /, *, denied: int = 403
     ) -> CheckT | t.Callable[[CheckT], CheckT]:
         """Let a function decide who may read the files of this store by its route::
 
@@ -370,7 +377,7 @@ class Store(t.Generic[ProviderT_co]):
         :raises NotConfiguredError: if this store has such a function, or if its files
             can be read in another way than by its route. ``init_app`` raises it, too.
         """
-        if check is None:
+        if isinstance(check, _Unset):
             return t.cast(
                 "t.Callable[[CheckT], CheckT]", partial(self.authorize, denied=denied)
             )
@@ -390,7 +397,14 @@ class Store(t.Generic[ProviderT_co]):
         registers for a class of errors, or for a status, is used instead.
 
         :param app: the application, or a blueprint for the views of it alone.
+        :raises TypeError: if it is neither.
         """
+        if not isinstance(app, Flask | Blueprint):
+            raise TypeError(
+                f"errorhandler() takes an application or a blueprint, not {app!r}. It"
+                " is no decorator: call store.errorhandler(app), and register a handler"
+                " of your own by @app.errorhandler(StoreError)."
+            )
         app.register_error_handler(StoreError, refusals.handle)
 
     @property
