@@ -52,15 +52,11 @@ LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 #: The class of the store when STORE_PATH is a URL.
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
 
+#: An argument that was left out. ``None`` is one that was given.
+_UNSET: t.Final = object()
+
 #: The key in ``app.extensions`` of the defaults that were put into ``app.config``.
 DEFAULTS = "flask_store.defaults"
-
-
-class _Unset:
-    """An argument that was left out. ``None`` is one that was given."""
-
-
-_UNSET: t.Final = _Unset()
 
 
 class Verb(t.Generic[T]):
@@ -354,9 +350,7 @@ class Store(t.Generic[ProviderT_co]):
         self, /, *, denied: t.Literal[403, 404]
     ) -> t.Callable[[CheckT], CheckT]: ...
 
-    def authorize(
-        self, check: CheckT | _Unset = _UNSET, /, *, denied: int = 403
-    ) -> CheckT | t.Callable[[CheckT], CheckT]:
+    def authorize(self, check: t.Any = _UNSET, /, *, denied: int = 403) -> t.Any:
         """Let a function decide who may read the files of this store by its route::
 
             @store.authorize
@@ -377,7 +371,7 @@ class Store(t.Generic[ProviderT_co]):
         :raises NotConfiguredError: if this store has such a function, or if its files
             can be read in another way than by its route. ``init_app`` raises it, too.
         """
-        if isinstance(check, _Unset):
+        if check is _UNSET:
             return t.cast(
                 "t.Callable[[CheckT], CheckT]", partial(self.authorize, denied=denied)
             )
