@@ -241,7 +241,7 @@ class Store(t.Generic[ProviderT_co]):
             store._mount = Mount(app.config["APPLICATION_ROOT"])
         self._refuse_shared_route(app, store)
         if self._authorization.check is not None:
-            _refuse_other_ways(store)
+            _refuse_other_ways(app, store)
         replaced = self._providers.get(app)
         self._providers[app] = bound
         self.register_route(app)
@@ -379,7 +379,7 @@ class Store(t.Generic[ProviderT_co]):
         for app, provider in self._providers.items():
             with self._named_as_set(app):
                 if provider._bound is not None:
-                    _refuse_other_ways(provider._bound)
+                    _refuse_other_ways(app, provider._bound)
         return check
 
     def errorhandler(self, app: Flask | Blueprint) -> None:
@@ -510,7 +510,7 @@ def _has_route(store: BaseStore) -> bool:
     )
 
 
-def _refuse_other_ways(store: BaseStore) -> None:
+def _refuse_other_ways(app: Flask, store: BaseStore) -> None:
     """:raises NotConfiguredError: if the files can be read without a request that
     ``authorize`` decides on."""
     if not store.serves or not _has_route(store):
@@ -527,6 +527,9 @@ def _refuse_other_ways(store: BaseStore) -> None:
             " authorize() would never be asked. Remove one of them. signed_url() makes"
             " links in any case."
         )
+    from .http import routes
+
+    routes.refuse_static(app, t.cast("FsspecStore", store))
 
 
 def _show_defaults(

@@ -585,6 +585,31 @@ def test_other_ways_to_the_files(
         assert "store" not in app.extensions
 
 
+@pytest.mark.parametrize("way", ["signed", "before", "after", "blueprint"])
+def test_folder_of_static_files(way: str, tmp_path: pathlib.Path) -> None:
+    """Flask would send the files to everybody, by a route of its own."""
+    static = tmp_path / "static"
+    app = Flask(
+        "app", root_path=str(tmp_path), instance_path=str(tmp_path / "instance")
+    )
+    app.config.update(SECRET_KEY="k", STORE_PATH=static / "uploads")
+    store: Store = Store()
+    if way == "blueprint":
+        app.static_folder = None
+        pages = Blueprint("pages", __name__, static_folder=static, url_prefix="/pages")
+        app.register_blueprint(pages)
+    if way == "signed":
+        app.config["STORE_SIGNED_URLS"] = True
+    elif way != "after":
+        store.authorize(lambda file: True)
+    with pytest.raises(NotConfiguredError, match="a folder of static files"):
+        store.init_app(app)
+        assert way == "after"  # a store of public files may be there
+        store.authorize(lambda file: True)
+    app.config["STORE_PATH"] = tmp_path / "staticky"
+    store.init_app(app)
+
+
 def test_error_names_the_setting_of_a_named_store() -> None:
     """The message has the settings as the application writes them."""
     app = make_app(AVATARS_STORE_SERVE="off")
