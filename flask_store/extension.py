@@ -35,8 +35,8 @@ if t.TYPE_CHECKING:
     # From Python 3.13 on, the one of typing has a default, too (PEP 696).
     from typing_extensions import TypeVar
 
-    from .naming import Name
     from .stores import BaseStore
+    from .stores import Destination
     from .stores.fsspec import FsspecStore
 
     ProviderT_co = TypeVar("ProviderT_co", default=FsspecStore, covariant=True)
@@ -180,11 +180,12 @@ class Store(t.Generic[ProviderT_co]):
     pending = Verb(lambda store: store.pending)
     sweep = Verb(lambda store: store.sweep)
 
-    def at(self, destination: Name | None) -> ProviderT_co:
+    def at(self, destination: Destination | None) -> ProviderT_co:
         """The current application's store, with a folder: its keys are relative to
         this folder.
 
-        :param destination: the folder; ``None`` is the whole store.
+        :param destination: the folder, or a function that gets what ``save`` is given,
+            and returns the folder for it; ``None`` is the whole store.
         :raises InvalidName: if the folder is not in the store.
         :raises RuntimeError: if it is not clear which application's store is meant.
         """

@@ -16,7 +16,7 @@ from . import naming
 from .exceptions import StoreError
 
 if t.TYPE_CHECKING:
-    from werkzeug.wrappers import Response
+    from flask import Response
 
     from .background.upload import Upload
     from .dialects import Dialect

@@ -178,7 +178,7 @@ def view(
     as_attachment: bool,
     download_name: str | None,
     cache_control: str | None,
-) -> AnyResponse:
+) -> Response:
     """The response of a view of the application, to whatever request there is."""
     name = _original(key)
     if download_name:  # what is wrong with it is not that of the URL
@@ -194,7 +194,7 @@ def view(
         raise refusals.of_file(exc) from exc
 
 
-def respond(store: Served, key: str, kind: type[Response], terms: Terms) -> AnyResponse:
+def respond(store: Served, key: str, kind: type[Response], terms: Terms) -> Response:
     """A response with a file, or a redirect to it.
 
     :raises StoreError: if there is none.

@@ -55,8 +55,8 @@ from .application import sender
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
+    from flask import Response
     from fsspec import AbstractFileSystem
-    from werkzeug.wrappers import Response
 
     from ..background import Background
     from ..background.entries import Entry
