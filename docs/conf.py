@@ -56,7 +56,7 @@ nitpick_ignore_regex += [
     (
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
-        r"|Background|BackgroundUpload|Destination|Entry|Explained|Method",
+        r"|Background|BackgroundUpload|Destination|Entry|Explained|Method|AnyName",
     )
 ]
 nitpick_ignore_regex += [

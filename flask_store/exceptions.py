@@ -27,6 +27,7 @@ Werkzeug HTTP exception, so a view need not catch it: Flask answers with its cod
 from __future__ import annotations
 
 import errno
+import types
 import typing as t
 
 from werkzeug.exceptions import HTTPException
@@ -44,6 +45,8 @@ class StoreError(Exception):
 
     #: The name of the file concerned, or ``None``.
     key: str | None = None
+    #: Of the deletion of many files: why some are still there, by their keys.
+    errors: t.Mapping[str, StoreError] = types.MappingProxyType({})
 
     def __init__(self, message: str = "", key: str | None = None) -> None:
         super().__init__(secrecy.without_logins(message))

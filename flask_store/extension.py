@@ -158,6 +158,7 @@ class Store(t.Generic[ProviderT_co]):
     __contains__ = Verb(lambda store: store.__contains__)
 
     ls = Verb(lambda store: store.ls)
+    glob = Verb(lambda store: store.glob)
     usage = Verb(lambda store: store.usage)
     _ipython_key_completions_ = Verb(lambda store: store._ipython_key_completions_)
     # Without it, Python would iterate by store[0], store[1] and so on.
@@ -254,6 +255,9 @@ class Store(t.Generic[ProviderT_co]):
 
             multipart.uninstall(app, replaced._bound)
         store.attach(app)
+        from .http import jsonable
+
+        jsonable.install(app)
 
     def provider(self, app: Flask) -> type[BaseStore]:
         """The class of the store that the configuration names.

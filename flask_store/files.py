@@ -52,7 +52,7 @@ class FileStore(t.Protocol):
     ) -> t.Iterator[bytes]: ...
     def exists(self, name: str) -> bool: ...
     def stat(self, name: str) -> Stat: ...
-    def delete(self, name: str) -> None: ...
+    def delete(self, name: str, /) -> None: ...
     def upload(self, name: naming.Name) -> Upload | None: ...
     def absolute_path(self, name: str) -> str: ...
     def relative_url(self, name: str) -> str: ...
@@ -105,6 +105,13 @@ class FileWrapper:
     _problem = ""
     #: Whether a row is known to have, or have had, this file.
     _is_of_row = False
+    #: How many characters of the key stand before :attr:`name`.
+    _start = 0
+    #: What is known of the file: what the storage has told of it, or what was saved.
+    _found: Stat | None = None
+    #: Whether the storage may tell more than what was saved.
+    _is_partial = False
+    _upload: Upload | None = None
     #: Where the store of a file that comes from a pickle is to be found.
     _reference: Reference | None = None
 
@@ -112,7 +119,10 @@ class FileWrapper:
         self, filename: naming.Name, provider: Owner, upload: Upload | None = None
     ) -> None:
         #: The file's path in the store: destination and name.
-        self.key: str = provider.relative_path(naming.text(filename))
+        name = naming.text(filename)
+        self.key: str = provider.relative_path(name)
+        if self.key.endswith(name):
+            self._start = len(self.key) - len(name)
         # The key says it all, so the store is taken without its destination. One that
         # is no FsspecStore has those of its methods that it needs.
         self.provider = t.cast("FileStore", provider.at(None))
@@ -127,6 +137,22 @@ class FileWrapper:
         file.key = key
         file.provider = provider.at(None)
         file._upload = upload
+        # A store that chooses a folder for each upload has no destination to ask for.
+        folder = f"{vars(provider).get('destination', '')}/"
+        if key.startswith(folder):
+            file._start = len(folder)
+        return file
+
+    @classmethod
+    def _listed(cls, found: Stat, provider: FileStore, start: int) -> FileWrapper:
+        """A file that a listing describes.
+
+        :param provider: its store, without a destination.
+        :param start: how many characters of the key stand before the name.
+        """
+        file = cls.__new__(cls)
+        file.key, file.provider = found.name, provider
+        file._start, file._found = start, found
         return file
 
     @classmethod
@@ -200,6 +226,13 @@ class FileWrapper:
     def filename(self) -> str:
         """The file's name, without its destination."""
         return self.key.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        """The file's name in the store that gave it, relative to the destination:
+        ``store.file(f.name) == f``. A row, and a store that chooses a folder for each
+        upload, have no destination: this is the key then."""
+        return self.key[self._start :]
 
     @property
     def download_name(self) -> str:
@@ -364,31 +397,74 @@ class FileWrapper:
         self.provider.delete(self._name)
 
     def stat(self) -> Stat:
-        """Size, date, ETag and content type, by one request.
+        """Size, date, ETag and content type, by one request. Afterwards the properties
+        of this file have what the storage has just told.
 
         :raises FileNotFound: if it is not there.
         """
-        return self.provider.stat(self._name)
+        found = self.provider.stat(self._name)
+        self._found, self._is_partial = found, False
+        return found
+
+    # What is known of the file costs no request. The storage is asked by the first of
+    # these properties that is not known, and then they are all known.
 
     @property
     def size(self) -> int:
-        """The size in bytes."""
-        return self.stat().size
+        """The size in bytes.
+
+        This and the following properties are what the storage told when the file was
+        listed, saved or first asked about. :meth:`stat` asks anew.
+
+        :raises FileNotFound: if the storage is asked, and the file is not there.
+        """
+        return (self._found or self.stat()).size
 
     @property
     def modified(self) -> dt.datetime | None:
         """When the file was last written, in UTC."""
-        return self.stat().modified
+        return t.cast("dt.datetime | None", self._told("modified"))
 
     @property
     def content_type(self) -> str:
-        """The media type, such as ``image/jpeg``."""
-        return self.stat().content_type
+        """The media type, such as ``image/jpeg``. Of a file in a listing of a storage
+        that lists no types, such as S3, it is what the name suggests."""
+        return (self._found or self.stat()).content_type
 
     @property
     def etag(self) -> str | None:
         """Changes whenever the content does."""
-        return self.stat().etag
+        return t.cast("str | None", self._told("etag"))
+
+    @property
+    def checksum(self) -> str | None:
+        """The checksum of the content, such as ``"md5:<hex>"``, or ``None``. S3 tells
+        it to :meth:`stat`, and not in a listing."""
+        return t.cast("str | None", self._told("checksum"))
+
+    def _told(self, name: str) -> t.Any:
+        """What the storage has told. A save need not have learnt it."""
+        found = self._found
+        if found is None or (self._is_partial and getattr(found, name) is None):
+            found = self.stat()
+        return getattr(found, name)
+
+    def to_dict(self) -> dict[str, t.Any]:
+        """The file for JSON: its ``key``, its ``name`` for people, its ``url``, its
+        ``size`` in bytes and its ``type``. What is known of the file costs no request.
+
+        The URL is :meth:`absolute_url`, which is signed with ``STORE_SIGNED_URLS``. The
+        key is part of it, as of the URL of a private store.
+
+        :raises FileNotFound: if the storage is asked, and the file is not there.
+        """
+        return {
+            "key": self.key,
+            "name": self.download_name,
+            "url": self.absolute_url(),
+            "size": self.size,
+            "type": self.content_type,
+        }
 
     @property
     def cache_control(self) -> str | None:

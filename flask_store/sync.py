@@ -24,10 +24,10 @@ from concurrent.futures import wait
 from dataclasses import dataclass
 from dataclasses import field
 
-from .dialects import Stat
 from .exceptions import FileExists
 from .exceptions import NotConfiguredError
 from .exceptions import StoreError
+from .files import FileWrapper
 from .stores.fsspec import FsspecStore
 from .uploads.source import Streamed
 
@@ -87,13 +87,13 @@ class Journal:
                 continue
             self.pairs[name] = pair
 
-    def has(self, source: Stat, target: Stat) -> bool:
+    def has(self, source: FileWrapper, target: FileWrapper) -> bool:
         """Whether the two were the same, and have not changed since."""
         return None not in (source.etag, target.etag) and (
             self.pairs.get(source.name) == [source.etag, target.etag]
         )
 
-    def add(self, source: Stat, target: Stat) -> None:
+    def add(self, source: FileWrapper, target: FileWrapper) -> None:
         """Remember that these two are the same."""
         if self.path is not None and not self.has(source, target):
             line = json.dumps([source.name, [source.etag, target.etag]])
@@ -126,7 +126,9 @@ class Sync:
     dry_run: bool = False
     started: Callable[[int], object] = lambda count: None
     #: The originals of the files that were copied, with the MD5 of what was read.
-    _copied: dict[str, tuple[Stat, str]] = field(init=False, default_factory=dict)
+    _copied: dict[str, tuple[FileWrapper, str | None]] = field(
+        init=False, default_factory=dict
+    )
 
     def run(self) -> Iterator[Outcome]:
         """Copy, verify and then delete files; yield every outcome as it becomes known.
@@ -181,7 +183,7 @@ class Sync:
 
     # -- one file, in a thread -----------------------------------------------
 
-    def _copy_or_skip(self, original: Stat, copy: Stat | None) -> Outcome:
+    def _copy_or_skip(self, original: FileWrapper, copy: FileWrapper | None) -> Outcome:
         if copy is not None:
             if self._is_same(original, copy):
                 self.journal.add(original, copy)
@@ -194,17 +196,23 @@ class Sync:
 
     def _copy(self, name: str, on_conflict: t.Literal["error", "overwrite"]) -> None:
         # A listing of S3 has no content types, so that stat() is needed.
-        original = self.source.stat(name)
+        original = self.source.file(name)
+        found = original.stat()
+        if self.target.dialect.shares(self.source.dialect):
+            # The storage copies, so that nobody has read the bytes yet.
+            self.target.put(name, original, on_conflict, like=found)
+            self._copied[name] = original, None
+            return
         if self.source.dialect.location.protocol == "file":
             # A file on disk is read twice, which is cheaper than a temporary copy.
-            md5 = _md5(self.source.stream_version(original, 0, original.size))
+            md5 = _md5(self.source.stream_version(found, 0, found.size))
             with self.source.open(name) as file:
-                self.target.put(name, file, on_conflict, like=original)
+                self.target.put(name, file, on_conflict, like=found)
         else:
-            digest = _Digest(self.source.stream_version(original, 0, original.size))
+            digest = _Digest(self.source.stream_version(found, 0, found.size))
             with io.BufferedReader(Streamed(digest)) as reader:
                 file = t.cast("t.IO[bytes]", reader)
-                self.target.put(name, file, on_conflict, like=original)
+                self.target.put(name, file, on_conflict, like=found)
             md5 = digest.md5.hexdigest()
         self._copied[name] = original, md5
 
@@ -216,32 +224,37 @@ class Sync:
                 if copy.name in self._copied:
                     yield self._verify, copy, *self._copied.pop(copy.name)
 
-    def _verify(self, copy: Stat, original: Stat, md5: str) -> Outcome:
-        if not copy.holds(original):
+    def _verify(
+        self, copy: FileWrapper, original: FileWrapper, md5: str | None
+    ) -> Outcome:
+        if copy.size != original.size:
             reason = f"The copy has {copy.size} bytes in place of {original.size}."
             return Outcome(copy.name, "failed", reason=f"{reason} Run sync again.")
-        if copy.etag != md5 and _md5(self.target.stream(copy.name)) != md5:
+        if md5 is None:
+            is_same = self._is_same(original, copy)
+        else:
+            is_same = copy.etag == md5 or _md5(copy.stream()) == md5
+        if not is_same:
             reason = "The copy differs from what was read. Run sync again."
             return Outcome(copy.name, "failed", reason=reason)
         self.journal.add(original, copy)
         return Outcome(copy.name, "copied", copy.size)
 
-    def _is_same(self, original: Stat, copy: Stat) -> bool:
+    def _is_same(self, original: FileWrapper, copy: FileWrapper) -> bool:
         if original.size != copy.size:
             return False
         if self.journal.has(original, copy):
             return True
-        if _checksum(self.source, original) == _checksum(self.target, copy):
+        if _checksum(original) == _checksum(copy):
             return True
         # An ETag that looks like an MD5 need not be one.
-        return any(_MD5.fullmatch(stat.etag or "") for stat in (original, copy)) and (
-            _md5(self.source.stream(original.name))
-            == _md5(self.target.stream(copy.name))
+        return any(_MD5.fullmatch(file.etag or "") for file in (original, copy)) and (
+            _md5(original.stream()) == _md5(copy.stream())
         )
 
-    def _remove(self, copy: Stat) -> Outcome:
+    def _remove(self, copy: FileWrapper) -> Outcome:
         if not self.dry_run:
-            self.target.delete(copy.name)
+            copy.delete()
         return Outcome(copy.name, "deleted", copy.size)
 
 
@@ -267,10 +280,10 @@ class _Digest:
             close()
 
 
-def _checksum(store: FsspecStore, stat: Stat) -> str:
-    if stat.etag is not None and _MD5.fullmatch(stat.etag):
-        return stat.etag
-    return _md5(store.stream(stat.name))
+def _checksum(file: FileWrapper) -> str:
+    if file.etag is not None and _MD5.fullmatch(file.etag):
+        return file.etag
+    return _md5(file.stream())
 
 
 def _md5(chunks: Iterable[bytes]) -> str:

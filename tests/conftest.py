@@ -9,9 +9,11 @@ import typing as t
 
 import pytest
 
+from tests.support import copy_table
 from tests.support import databases
 from tests.support import gevent_table
 from tests.support import protocol_table
+from tests.support import requests_table
 from tests.support import servers
 from tests.support import servers_table
 from tests.support import serving_table
@@ -25,6 +27,7 @@ LONGEST = (
     "test_calls.py",
     "test_protocols_raced.py",
     "test_protocols_killed.py",
+    "test_protocols_copied.py",
     "test_spool_story.py",
     "test_gevent_servers.py",
     "test_wsgi_servers.py",
@@ -193,7 +196,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
-    for table in (protocol_table, serving_table, servers_table, gevent_table):
+    tables = protocol_table, serving_table, servers_table, gevent_table
+    tables += copy_table, requests_table
+    for table in tables:
         table.write(reports)
     left_out = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")

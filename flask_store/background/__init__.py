@@ -2,8 +2,7 @@
 
 - ``spool.py``: all uploads on this host's disk. ``boxes.py``: those of one process.
   ``entries.py``: the files of one upload. ``locks.py``: locks that end with their
-  process. ``quota.py``: how much disk the uploads take. ``copying.py``: how bytes get
-  into the spool.
+  process. ``quota.py``: how much disk the uploads take.
 - ``worker.py``: one upload, from try to try. ``sending.py``: one try. ``turns.py``: how
   many run at a time. ``runners.py``: the threads or greenlets that they run in.
 - ``files.py``: the files of a store, some of which wait here.

@@ -16,11 +16,11 @@ from contextlib import suppress
 import shortuuid
 
 from ..concurrency.greenlets import lock
+from ..uploads.copying import copy_into
 from ..uploads.disk import Unnamed
 from ..uploads.modes import PRIVATE
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.source import Source
-from .copying import copy_into
 from .entries import Entry
 from .entries import Files
 from .entries import name_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
 
@@ -11,19 +12,21 @@ from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Hold
 from ..dialects import Mode
+from ..dialects import Original
 from ..dialects import Span
 from ..dialects import Stat
+from ..dialects import Stored
 from ..dialects import utc
 from ..dialects.bodies import bounds
 from ..dialects.bodies import FilePart
 from ..dialects.handles import HandleFile
+from ..exceptions import StoreError
 from ..uploads.disk import Unnamed
 from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import Background
 from .entries import Entry
 from .holding import Held
-from .upload import Upload
 
 
 class WaitingFiles:
@@ -53,21 +56,51 @@ class WaitingFiles:
 
     def put_file(
         self, staged: t.Any, key: str, content_type: str, mode: Mode
-    ) -> Upload | None:
+    ) -> Stored | None:
         if mode == "create":
             self.background.make_way(key)
-            self.stored.put_file(staged, key, content_type, mode)
-            return None
+            return self.stored.put_file(staged, key, content_type, mode)
         with self.background.still(key) as held:
-            self.stored.put_file(staged, key, content_type, mode)
+            stored = self.stored.put_file(staged, key, content_type, mode)
             if held is not None:
                 held.remove()
+        return stored
+
+    def stored_by(self, key: str) -> Dialect | None:
+        waiting = self.background.find(key)
+        if waiting is None:
+            return self.stored
+        waiting[1].close()
         return None
+
+    def mv(self, original: Original) -> AbstractContextManager[t.Any]:
+        return self.stored.mv(original)
+
+    def cp_file(self, original: Original) -> AbstractContextManager[t.Any]:
+        return self.stored.cp_file(original)
 
     @contextmanager
     def hold(self, key: str) -> Iterator[Hold]:
         with self.background.still(key) as held:
             yield WaitingHold(self, key, held)
+
+    def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
+        # One at a time: those that wait hold a descriptor each. The others have no
+        # upload, and get none, because a file in the spool has a new name.
+        stored = []
+        for key in keys:
+            try:
+                with self.stored.explained(key), self.background.still(key) as held:
+                    waits = held is not None and self.background.delete(held)
+            except StoreError as exc:
+                yield key, exc
+                continue
+            if waits:
+                yield key, None
+            else:
+                stored.append(key)
+        if stored:
+            yield from self.stored.rm_files(stored)
 
     # -- reading -------------------------------------------------------------
 
@@ -137,13 +170,13 @@ class SpooledFiles(WaitingFiles):
 
     def put_file(
         self, staged: Source, key: str, content_type: str, mode: Mode
-    ) -> Upload | None:
+    ) -> Stored | None:
         self.stored.path(key, follow=False)  # refuses a bad key before it is spooled
         upload = self.background.accept(staged, key, content_type)
         if upload is None:
             with self.stored.stage(staged) as whole:
-                super().put_file(whole, key, content_type, mode)
-        return upload
+                return super().put_file(whole, key, content_type, mode)
+        return Stored(upload=upload)
 
 
 class WaitingHold(Hold):

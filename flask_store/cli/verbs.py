@@ -14,6 +14,7 @@ from flask import current_app
 
 from ..stores.fsspec import FsspecStore
 from ..stores.fsspec import OnConflict
+from ..views.listing import COLUMNS
 from ..views.table import human
 from ..views.table import visible
 from ..views.table import when
@@ -21,8 +22,8 @@ from .command import command
 from .progress import progress
 
 if t.TYPE_CHECKING:
-    from ..dialects import Stat
     from ..dialects import Unreachable
+    from ..files import FileWrapper
 
 on_conflict = click.option(
     "--on-conflict",
@@ -40,15 +41,15 @@ yes = click.option("--yes", is_flag=True, help="Do it, without asking.")
 def ls(store: FsspecStore, prefix: str, long: bool, as_json: bool) -> None:
     """List the files below a folder, as they are found."""
     listing = store.ls(prefix)
-    for stat in listing:
+    for file in listing:
+        name = visible(file.name)
         if as_json:
-            click.echo(_json(stat))
+            click.echo(_json(file))
         elif long:
-            date = when(stat.modified) or "-"
-            name = visible(stat.name)
-            click.echo(f"{stat.size:>12}  {date:16}  {stat.content_type:24}  {name}")
+            date = when(file.modified) or "-"
+            click.echo(f"{file.size:>12}  {date:16}  {file.content_type:24}  {name}")
         else:
-            click.echo(visible(stat.name))
+            click.echo(name)
     tell_unreachable(listing.unreachable)
 
 
@@ -65,14 +66,12 @@ def tell_unreachable(entries: t.Sequence[Unreachable]) -> None:
 @as_json
 def info(store: FsspecStore, key: str, as_json: bool) -> None:
     """Show the size, date and type of a file."""
-    stat = store.stat(key)
+    file = store.file(key)
+    file.stat()
     if as_json:
-        click.echo(_json(stat))
+        click.echo(_json(file))
         return
-    for name, value in (
-        *dataclasses.asdict(stat).items(),
-        ("uri", store.file(key).uri),
-    ):
+    for name, value in (*_record(file).items(), ("uri", file.uri)):
         click.echo(f"{name:13} {visible(str('-' if value is None else value))}")
 
 
@@ -255,10 +254,13 @@ def pending(store: FsspecStore) -> None:
         click.echo(f"{entry.size:>12}  {state:>9}  {visible(entry.key)}{cause}")
 
 
-def _json(stat: Stat) -> str:
-    record = dataclasses.asdict(stat)
-    record["modified"] = stat.modified.isoformat() if stat.modified else None
-    return json.dumps(record)
+def _record(file: FileWrapper) -> dict[str, t.Any]:
+    return {name: getattr(file, name) for name in (*COLUMNS, "checksum")}
+
+
+def _json(file: FileWrapper) -> str:
+    # The date is the only value that JSON does not have.
+    return json.dumps(_record(file), default=dt.datetime.isoformat)
 
 
 VERBS = (ls, info, cat, get, put, rm, cp, mv, url, usage, sweep, pending)

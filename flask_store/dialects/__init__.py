@@ -15,7 +15,9 @@ import re
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from contextlib import closing
 from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
@@ -40,7 +42,6 @@ from ..secrecy import Options
 from ..uploads.disk import Unnamed
 from ..uploads.properties import Properties
 from ..uploads.source import Source
-from ..uploads.source import Streamed
 from . import claims
 from . import tls
 from .bodies import bounds as bounds
@@ -62,11 +63,16 @@ from .errors import version_gone
 from .files import Files as Files
 from .files import Hold as Hold
 from .files import Mode as Mode
+from .files import Stored as Stored
 from .handles import HandleFile
 from .limits import Limits as Limits
 from .location import Location as Location
+from .originals import NotByStorage as NotByStorage
+from .originals import Original as Original
 from .records import first as first
 from .records import first_of as first_of
+from .records import Folder as Folder
+from .records import Listed as Listed
 from .records import PAGE as PAGE
 from .records import Stat as Stat
 from .records import Unreachable as Unreachable
@@ -339,13 +345,16 @@ class Dialect:
         """
         return False
 
-    def put_file(self, staged: t.Any, key: str, content_type: str, mode: Mode) -> None:
+    def put_file(
+        self, staged: t.Any, key: str, content_type: str, mode: Mode
+    ) -> Stored | None:
         """Give an upload its name, in one step.
 
         :param staged: what :meth:`stage` gave.
         :param mode: ``"create"`` refuses a name that is taken; the store asks for it
             only where :meth:`exclusive` says that it can. ``"overwrite"`` replaces a
             file of that name.
+        :return: what the storage's answer tells of the file, if anything.
         :raises FileExistsError: if the name is taken, with ``"create"``.
         """
         if mode == "create":
@@ -362,7 +371,10 @@ class Dialect:
         # Without either, the file grows under its name, in place of an older one.
         before = None if copies else self._older(path)
         try:
-            self._write(staged, target)
+            if isinstance(staged, Original):
+                self._copy_privately(staged, target)
+            else:
+                self._write(staged, target)
             if renames:
                 self.fs.mv(target, path)
             elif copies:
@@ -376,46 +388,7 @@ class Dialect:
         if copies and not renames:
             with suppress(Exception):  # sweep removes it
                 self.fs.rm_file(target)
-
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        """Publish a direct upload: give the private file ``claim.staged`` the key
-        ``claim.key``, or a copy of it. The caller removes what is left of it.
-
-        :param staged: the version that was looked at. Where an upload can be sent
-            again, no other one is taken.
-        :raises FileExistsError: if the key is taken, in one step where the storage
-            creates in one step.
-        :raises FileNotFoundError: if there is no such upload any more.
-        :raises VersionGone: if the upload was sent again meanwhile.
-        """
-        # Through this process, for storages that say nothing better.
-        body = whole(self.get(claim.staged, None, staged))
-        with io.BufferedReader(Streamed(body)) as file:
-            source = Source(file, None)
-            source.properties = claim.kept
-            with self.stage(source) as copy:
-                self._give_key(copy, claim)
-        self._check_copy(claim, staged)
-
-    def _give_key(self, staged: t.Any, claim: Claim) -> None:
-        """Publish a direct upload under its key, if that is free."""
-        if self.exclusive(staged):
-            self.put_file(staged, claim.key, claim.content_type, "create")
-        elif self._is_there(self.path(claim.key, follow=False)):
-            raise FileExistsError(claim.key)
-        else:
-            self.put_file(staged, claim.key, claim.content_type, "overwrite")
-
-    def _check_copy(self, claim: Claim, staged: Stat) -> None:
-        """Look whether the copy of a direct upload is whole, and remove it if not.
-
-        :raises NoAnswer: if it is not.
-        """
-        with suppress(FileNotFoundError):
-            if self.info(claim.key).holds(staged):
-                return
-            self.rm_file(claim.key)
-        raise NoAnswer(f"it has not copied all of {naming.quoted(claim.key)}")
+        return None
 
     def _older(self, path: str) -> Stat | None:
         """What has a name already, if anything has."""
@@ -452,6 +425,117 @@ class Dialect:
             stored = self.fs.info(path).get("size")
         if stored not in (None, size):
             raise NoAnswer(f"it stored {stored} bytes of {size}")
+
+    # -- copying and moving --------------------------------------------------
+
+    def shares(self, other: Dialect) -> bool:
+        """Whether the files of another dialect are in the storage of this one, and its
+        filesystem may do with them what it may do with its own: both have the same
+        protocol, server and credentials. Their folders may differ."""
+        return (
+            type(self) is type(other)
+            and self.location.protocol == other.location.protocol
+            and self._access() == other._access()
+        )
+
+    def _access(self) -> dict[str, t.Any]:
+        """Which server the filesystem asks, and as whom."""
+        return dict(self.location.options)
+
+    def stored_by(self, key: str) -> Dialect | None:
+        """The dialect that has stored a file; ``None`` if the file waits for that."""
+        return self
+
+    def mv(self, original: Original) -> AbstractContextManager[t.Any]:
+        """A stored file, which :meth:`put_file` gives another name instead of an
+        upload. A name that is taken is refused, whatever the mode: a rename that
+        replaces could destroy the very file, if both names are names of it.
+
+        :param original: of a dialect that this one :meth:`shares` the storage with.
+            Then :attr:`.Original.renamed` or :attr:`.Original.linked` is set.
+        :raises NotByStorage: here or in :meth:`put_file`, if the storage does not.
+        """
+        raise NotByStorage
+
+    def touch(self, key: str) -> None:
+        """Give a file that has been moved the date of now, where it was a rename and
+        the storage lets it: who looks for forgotten files goes by the date."""
+
+    def cp_file(self, original: Original) -> AbstractContextManager[t.Any]:
+        """A copy of a stored file, which the storage makes, and to which
+        :meth:`put_file` gives a name.
+
+        :param original: of a dialect that this one :meth:`shares` the storage with.
+        :raises NotByStorage: here or in :meth:`put_file`, if the storage does not.
+        :raises VersionGone: here or in :meth:`put_file`, if the file was replaced.
+        """
+        # Nobody has tried whether a filesystem that this class does not know copies
+        # all of a file, so that it is looked at.
+        if self.is_known or not _copies(type(self.fs)):
+            raise NotByStorage
+        return nullcontext(original)
+
+    def _copy_privately(self, original: Original, path: str) -> None:
+        """Copy a stored file to a private path, by the filesystem."""
+        try:
+            self.fs.cp_file(original.path(), path)
+            with undisguised():
+                size = self.fs.info(path).get("size")
+        except Exception as exc:
+            if isinstance(self.explain(exc, None), StoreUnavailable):
+                raise
+            raise NotByStorage from exc
+        if size not in (None, original.size):
+            raise NotByStorage
+        original.dialect._check_version(original.found)
+
+    def adopt(self, claim: Claim, staged: Stat) -> None:
+        """Publish a direct upload: give the private file ``claim.staged`` the key
+        ``claim.key``, or a copy of it. The caller removes what is left of it.
+
+        :param staged: the version that was looked at. Where an upload can be sent
+            again, no other one is taken.
+        :raises FileExistsError: if the key is taken, in one step where the storage
+            creates in one step.
+        :raises FileNotFoundError: if there is no such upload any more.
+        :raises VersionGone: if the upload was sent again meanwhile.
+        """
+
+        def read() -> Iterator[bytes]:
+            return whole(self.get(claim.staged, None, staged))
+
+        original = Original(staged, self, read, resumes=True)
+        original.properties = claim.kept
+        with closing(original.stream):
+            for stage in (self.mv, self.cp_file):
+                try:
+                    with stage(original) as copy:
+                        return self._give_key(copy, claim)
+                except NotByStorage:
+                    pass
+            with self.stage(original) as upload:
+                self._give_key(upload, claim)
+        self._check_copy(claim, staged)
+
+    def _give_key(self, staged: t.Any, claim: Claim) -> None:
+        """Publish a direct upload under its key, if that is free."""
+        if self.exclusive(staged):
+            self.put_file(staged, claim.key, claim.content_type, "create")
+        elif self._is_there(self.path(claim.key, follow=False)):
+            raise FileExistsError(claim.key)
+        else:
+            self.put_file(staged, claim.key, claim.content_type, "overwrite")
+
+    def _check_copy(self, claim: Claim, staged: Stat) -> None:
+        """Look whether the copy of a direct upload is whole, and remove it if not.
+
+        :raises NoAnswer: if it is not.
+        """
+        with suppress(FileNotFoundError):
+            if self.info(claim.key).holds(staged):
+                return
+            self.rm_file(claim.key)
+        raise NoAnswer(f"it has not copied all of {naming.quoted(claim.key)}")
 
     # -- reading -------------------------------------------------------------
 
@@ -596,6 +680,18 @@ class Dialect:
                     below.append((self.path(key), above | identity))
             folders += reversed(below)
 
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        """What is right below the folder *prefix*, by as few requests as there are
+        pages. :meth:`find` says what goes for both.
+
+        :raises Exception: if the listing is not whole.
+        """
+        for key, info in self._below(self._top(prefix)):
+            if _type(info) != "directory":
+                yield self._found(key, info)
+            elif key.rpartition("/")[2] != naming.STAGING:
+                yield Folder(key)
+
     def _top(self, prefix: str) -> str:
         return self.path(prefix) if prefix else self.root or self._marker
 
@@ -668,14 +764,9 @@ class Dialect:
 
         :return: the files, and whether there may be more.
         """
-        files: list[Stat | Unreachable] = []
-        more = False
-        for key, info in self._below(self._top(prefix)):
-            if _type(info) != "directory":
-                files.append(self._found(key, info))
-            elif key != naming.STAGING:
-                more = True
-        return files, more
+        entries = list(self.ls(prefix))
+        files = [entry for entry in entries if not isinstance(entry, Folder)]
+        return files, len(files) < len(entries)
 
     def hold(self, key: str) -> AbstractContextManager[Hold]:
         """A file that is to be deleted. No upload of this host writes it meanwhile."""
@@ -684,6 +775,29 @@ class Dialect:
     def rm_file(self, key: str) -> None:
         """:raises FileNotFoundError: if there is no such file."""
         self.fs.rm_file(self.path(key, follow=False))
+
+    def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
+        """Remove many files. A dialect whose storage removes many by one request says
+        so here.
+
+        :param keys: the files, each once, at most 1,000 of them.
+        :return: each of the files that the storage was asked about, as it answers, with
+            the error if the file is still there.
+            :exc:`~flask_store.exceptions.FileNotFound` is the error of one that was not
+            there before, where the storage tells.
+        :raises StoreUnavailable: if the storage does not answer.
+        :raises NotConfiguredError: if no file could be removed.
+        """
+        for key in keys:
+            try:
+                with self.explained(key):
+                    self.rm_file(key)
+            except (StoreUnavailable, NotConfiguredError):
+                raise
+            except StoreError as exc:
+                yield key, exc
+            else:
+                yield key, None
 
     def is_one_file(self, old: str, new: str) -> bool:
         """Whether two paths mean one file. Asked when both look alike, before one of
@@ -812,6 +926,8 @@ class Dialect:
             if self.connected:
                 self.check_connection()
             yield
+        except NotByStorage:
+            raise  # there is another way
         except Exception as exc:
             if source is not None and source.error is not None:
                 raise source.error from None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from ..exceptions import StoreError
 from ..uploads.disk import Unnamed
 from ..uploads.source import Source
 from .bodies import Fetched
 from .bodies import Span
+from .originals import Original
 from .records import Stat
 
 if t.TYPE_CHECKING:
@@ -17,6 +21,17 @@ if t.TYPE_CHECKING:
 
 #: What becomes of a file that has the name already: an error, or it is replaced.
 Mode: t.TypeAlias = t.Literal["create", "overwrite"]
+
+
+class Stored(t.NamedTuple):
+    """What is known of a file that has just been put.
+
+    :param etag: as :class:`Stat` has it, if the answer tells it.
+    :param upload: the upload, if it goes on in the background.
+    """
+
+    etag: str | None = None
+    upload: Upload | None = None
 
 
 class Deleting(t.Protocol):
@@ -53,10 +68,19 @@ class Files(t.Protocol):
 
     def put_file(
         self, staged: t.Any, key: str, content_type: str, mode: Mode
-    ) -> Upload | None:
-        """:return: the upload, if it goes on in the background."""
+    ) -> Stored | None: ...
+
+    def stored_by(self, key: str) -> t.Any: ...
+
+    def mv(self, original: Original) -> AbstractContextManager[t.Any]: ...
+
+    def cp_file(self, original: Original) -> AbstractContextManager[t.Any]: ...
 
     def hold(self, key: str) -> AbstractContextManager[Hold]: ...
+
+    def rm_files(
+        self, keys: Sequence[str]
+    ) -> Iterator[tuple[str, StoreError | None]]: ...
 
     def info(self, key: str) -> Stat: ...
 

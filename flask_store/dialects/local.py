@@ -11,6 +11,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import ExitStack
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..secrecy import Options
+from ..uploads.copying import OnDisk
 from ..uploads.disk import BINARY
 from ..uploads.disk import FOLLOWS
 from ..uploads.disk import is_ordered
@@ -38,10 +40,14 @@ from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import Fetched
 from . import first_of
+from . import Folder
 from . import IS_FOLDER
+from . import Listed
 from . import Location
 from . import Mode
 from . import NOT_A_FILE
+from . import NotByStorage
+from . import Original
 from . import Span
 from . import Stat
 from . import Unreachable
@@ -58,9 +64,6 @@ from .spelling import CHAIN
 from .spelling import MEANINGFUL
 from .spelling import no_url
 
-if t.TYPE_CHECKING:
-    from .claims import Claim
-
 #: What open(2) answers for a socket, and for a device without a driver.
 NO_DATA = (errno.ENXIO, errno.ENODEV)
 #: What a file is opened with.
@@ -69,6 +72,8 @@ OPEN = (
 )
 #: The folder that ext2, ext3 and ext4 keep in the root of a disk, for root alone.
 LOST_AND_FOUND = "lost+found"
+#: Whether a date can only be set of what a symbolic link leads to.
+FOLLOWED = os.utime not in os.supports_follow_symlinks
 GONE = (
     "STORE_PATH {!r} is not there any more: {}. If its disk is not mounted, mount it;"
     " nothing is stored or looked for below the mount point until then."
@@ -227,25 +232,25 @@ class LocalDialect(Dialect):
         finally:
             file.close()
 
-    def exclusive(self, staged: Unnamed) -> bool:
+    def exclusive(self, staged: Unnamed | Linked) -> bool:
         if self._links is None:
             self._links = staged.can_link()
         return self._links
 
     def put_file(
-        self, staged: Unnamed, key: str, content_type: str, mode: Mode
+        self, staged: Unnamed | Linked, key: str, content_type: str, mode: Mode
     ) -> None:
-        give_name = Unnamed.link if mode == "create" else Unnamed.replace
+        give_name = staged.link if mode == "create" else staged.replace
         self._check_root()
         try:
             with hold(self.root, key, make=self._modes, durable=self._fsync) as place:
                 try:
-                    give_name(staged, place.name, place.folder)
+                    give_name(place.name, place.folder)
                     in_one = staged.ordered
                 except OSError as exc:
-                    if exc.errno != errno.EXDEV:
+                    if exc.errno != errno.EXDEV or isinstance(staged, Linked):
                         raise
-                    self._publish_there(give_name, staged, place)
+                    self._publish_there(mode, staged, place)
                     in_one = False
                 if self._fsync and not in_one:
                     sync_name(place.path, place.folder)
@@ -271,9 +276,7 @@ class LocalDialect(Dialect):
             message = DESTINATION_IS_FILE.format(naming.quoted(folder))
             raise FileExists(message, folder) from exc
 
-    def _publish_there(
-        self, give_name: t.Callable[..., None], staged: Unnamed, place: Place
-    ) -> None:
+    def _publish_there(self, mode: Mode, staged: Unnamed, place: Place) -> None:
         """Publish in a folder of the store that is a disk of its own."""
         within = place.folder
         folder = os.path.dirname(place.path) if within is None else "."
@@ -295,42 +298,62 @@ class LocalDialect(Dialect):
                     near.write(data)
             if self._fsync:
                 near.sync()
-            give_name(near, place.name, within)
+            give_name = near.link if mode == "create" else near.replace
+            give_name(place.name, within)
         finally:
             near.close()
 
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        self._check_root()
-        try:
-            with hold(self.root, claim.staged) as old:
-                found = old.stat()
-                _described(found, claim.staged)  # it is no link
-                self._link(old, claim.key, found)
-        except OSError as exc:
-            if exc.errno not in (errno.EXDEV, *NO_LINKS):
-                raise
-            super().adopt(claim, staged)
+    # -- copying and moving --------------------------------------------------
 
-    def _link(self, old: Place, key: str, found: os.stat_result) -> None:
+    @contextmanager
+    def mv(self, original: Original) -> Iterator[Linked]:
+        theirs: LocalDialect = original.dialect
+        # The file stays as it is: what it is to be kept with, it has to be kept with.
+        alike = theirs._modes == self._modes and theirs._fsync >= self._fsync
+        if not alike or not self._has_links():
+            raise NotByStorage
+        theirs._check_root()
+        with ExitStack() as stack:
+            try:
+                place = stack.enter_context(hold(theirs.root, original.found.name))
+                found = place.stat()
+                now = _described(found, original.found.name)  # it is no link
+            except OSError as exc:
+                raise NotByStorage from exc
+            if now.etag != original.found.etag:
+                raise version_gone(original.found.name)
+            yield Linked(place, found, original)
+
+    def touch(self, key: str) -> None:
+        # The file may be another user's, which may be read and renamed all the same.
+        with suppress(OSError), hold(self.root, key) as place:
+            os.utime(place.name, dir_fd=place.folder, follow_symlinks=FOLLOWED)
+
+    @contextmanager
+    def cp_file(self, original: Original) -> Iterator[Unnamed]:
         try:
-            with hold(self.root, key, make=self._modes, durable=self._fsync) as new:
-                try:
-                    os.link(
-                        old.name,
-                        new.name,
-                        src_dir_fd=old.folder,
-                        dst_dir_fd=new.folder,
-                        follow_symlinks=FOLLOWS,
-                    )
-                except FileExistsError:
-                    # Perhaps by a call that was cut off before the name was safe.
-                    if not os.path.samestat(found, new.stat()):
-                        raise
-                if self._fsync:
-                    sync_name(new.path, new.folder)
+            file, opened = original.dialect._open_file(original.found.name)
         except OSError as exc:
-            self._check_folder(exc, key)
-            raise
+            raise NotByStorage from exc
+        with file:
+            if opened.etag == original.found.etag:
+                with self.stage(OnDisk(file, None)) as staged:
+                    # Another program may write into it meanwhile.
+                    now = _described(os.fstat(file.fileno()), opened.name)
+                    if now.etag == opened.etag:
+                        yield staged
+                        return
+        raise version_gone(original.found.name)
+
+    def _has_links(self) -> bool:
+        """Whether the disk has hard links."""
+        if self._links is None:
+            file = self.unnamed()
+            try:
+                self._links = file.can_link()
+            finally:
+                file.close()
+        return self._links
 
     # -- reading -------------------------------------------------------------
 
@@ -389,8 +412,8 @@ class LocalDialect(Dialect):
             try:
                 for entry, place in self._entries(folder):
                     found = self._listed(entry, place)
-                    if isinstance(found, str):
-                        folders.append(found)
+                    if isinstance(found, Folder):
+                        folders.append(found.name)
                     elif found is not None:
                         yield found
             except InvalidName:
@@ -399,6 +422,14 @@ class LocalDialect(Dialect):
                     raise
                 yield Unreachable(folder, LEADS_OUT)
         # With its disk every folder would have vanished, and none was an error.
+        self._check_root()
+
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        self._check_root()
+        for entry, place in self._entries(prefix):
+            found = self._listed(entry, place)
+            if found is not None:
+                yield found
         self._check_root()
 
     def _entries(self, folder: str) -> Iterator[tuple[os.DirEntry[str], Place]]:
@@ -430,17 +461,15 @@ class LocalDialect(Dialect):
             not parent or os.path.ismount(os.path.join(self.root, parent))
         )
 
-    def _listed(
-        self, entry: os.DirEntry[str], place: Place
-    ) -> Stat | Unreachable | str | None:
-        """What an entry of a folder is: a file, something that no key leads to, the
-        key of a folder, or ``None`` for what is none of these."""
+    def _listed(self, entry: os.DirEntry[str], place: Place) -> Listed | None:
+        """What an entry of a folder is: a file, something that no key leads to, a
+        folder, or ``None`` for what is none of these."""
         key = place.path
         try:
             # Unlike fsspec's, it does not follow a link out of the store.
             if entry.is_dir(follow_symlinks=False):
                 problem = naming.problem(key)
-                return Unreachable(key, problem) if problem else key
+                return Unreachable(key, problem) if problem else Folder(key)
             if not entry.is_symlink():
                 # Not entry.stat(), which knows no inode on Windows.
                 return _described(place.stat(), key)
@@ -518,6 +547,64 @@ class LocalDialect(Dialect):
                 key,
             )
         return error or super().explain(exc, key)
+
+
+class Linked:
+    """A file of a store that gets a second name, before the first one is removed.
+
+    Whoever is killed in between leaves both.
+
+    :param place: where it is.
+    :param found: the file.
+    """
+
+    #: See :attr:`.Unnamed.ordered`. Its bytes are on the disk already.
+    ordered = False
+
+    def __init__(self, place: Place, found: os.stat_result, original: Original) -> None:
+        self._place = place
+        self._found = found
+        self._original = original
+
+    def can_link(self) -> bool:
+        """Whether its disk has hard links. Otherwise there is no such object."""
+        return True
+
+    def link(self, path: str, folder: int | None = None) -> None:
+        """Give it a name that is free; see :meth:`.Unnamed.link`.
+
+        :raises NotByStorage: if that is on another disk, or the system forbids it.
+        """
+        try:
+            os.link(
+                self._place.name,
+                path,
+                src_dir_fd=self._place.folder,
+                dst_dir_fd=folder,
+                follow_symlinks=FOLLOWS,
+            )
+        except FileExistsError:
+            # Perhaps by a call that was cut off before the name was safe.
+            taken = os.stat(path, dir_fd=folder, follow_symlinks=False)
+            if not self._original.resumes or not os.path.samestat(taken, self._found):
+                raise
+        except OSError as exc:
+            if exc.errno in (errno.EXDEV, *NO_LINKS):
+                raise NotByStorage from exc
+            raise
+        # It has one more name than before, so that the old one is not the only one.
+        now = os.stat(path, dir_fd=folder, follow_symlinks=False)
+        self._original.linked = now.st_nlink > self._found.st_nlink
+
+    def replace(self, path: str, folder: int | None = None) -> None:
+        """Give it a name, if that is free; see :meth:`.Dialect.mv`.
+
+        :raises NotByStorage: also if it is taken.
+        """
+        try:
+            self.link(path, folder)
+        except FileExistsError as exc:
+            raise NotByStorage from exc
 
 
 class DiskFile(io.FileIO):

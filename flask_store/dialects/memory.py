@@ -24,9 +24,6 @@ from .bodies import FilePart
 from .errors import version_gone
 from .handles import HandleFile
 
-if t.TYPE_CHECKING:
-    from .claims import Claim
-
 # fsspec keeps one dict per process, and does not lock it between a look and a write.
 _lock = threading.RLock()
 
@@ -53,10 +50,6 @@ class MemoryDialect(Dialect):
             if self.fs.isdir(path):
                 raise FileExists(IS_FOLDER.format(naming.quoted(key)), key)
             self.fs.pipe_file(path, staged)
-
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        data = self.fs.cat_file(self.path(claim.staged))
-        self.put_file(data, claim.key, claim.content_type, "create")
 
     def _ready(self, path: str) -> None:
         folder = self.fs._parent(path)

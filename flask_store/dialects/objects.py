@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import typing as t
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
+
+import shortuuid
 
 from .. import media_types
 from .. import naming
@@ -19,11 +23,16 @@ from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import Dialect
 from . import Fetched
+from . import Folder
+from . import Listed
 from . import Location
 from . import Mode
+from . import NotByStorage
+from . import Original
 from . import PAGE
 from . import Span
 from . import Stat
+from . import Stored
 from . import Unreachable
 from . import utc
 from . import whole
@@ -37,6 +46,8 @@ if t.TYPE_CHECKING:
 
     from ..http.links import Period
     from .claims import Claim
+
+logger = logging.getLogger(__name__)
 
 #: The metadata by which a save knows its own object again.
 TOKEN = "flask-store-token"
@@ -61,18 +72,25 @@ class Page(t.NamedTuple):
 
     :param files: the objects.
     :param more: whether there are further ones.
+    :param folders: what the names of the other objects begin with, as the storage
+        groups them: each ends with a slash.
     """
 
     files: list[Stat]
     more: bool
+    folders: t.Sequence[str] = ()
 
 
 @dataclass
 class Staged:
-    """An upload that can be read again, and the token of its save."""
+    """An upload that can be read again, and the token of its save.
+
+    :param original: the stored object that it is, if it is one to be copied.
+    """
 
     source: Source
     token: str
+    original: Original | None = None
 
 
 class ObjectDialect(Dialect):
@@ -120,12 +138,16 @@ class ObjectDialect(Dialect):
     bucket_setting: t.ClassVar[str] = "STORE_PATH"
     #: The largest file that a form may send, in bytes, if there is a limit.
     largest_form: t.ClassVar[int | None] = None
+    #: Whether the storage copies objects by itself, as far as it is known.
+    copies: bool = True
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self.bucket, self._prefix = self.split_root(self.root)
         # What limits a key limits the name of an object, of which the prefix is a part.
         self.longest_key = naming.MAX_KEY - len(self.absolute_path("").encode())
+        #: Whether a copy refuses a name that is taken, if it is known.
+        self._conditional_copies: bool | None = None
         #: Whether a request has found the bucket, so that a 404 is about an object.
         self._bucket_seen = False
         #: The names that this process (or its parent, before it forked) is creating.
@@ -135,13 +157,14 @@ class ObjectDialect(Dialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str | None:
         """Store a whole object, or nothing.
 
         :param source: can be read again; see :meth:`.Dialect.stage`. Its properties are
             stored, too.
         :param token: to be kept in the metadata :attr:`.Dialect.token_name`.
         :param new: whether the name has to be free, in one step.
+        :return: its ETag, as :meth:`head` would tell it, if the answer does.
         :raises FileExistsError: if it has to be, and is not.
         """
         raise NotImplementedError
@@ -165,10 +188,12 @@ class ObjectDialect(Dialect):
         """
         raise NotImplementedError
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         """The objects whose names begin so, by one request for each page, which is
         made when the page is asked for.
 
+        :param delimiter: with ``"/"``, the storage names the objects that have another
+            slash behind the prefix by what they have up to it.
         :raises NoAnswer: if an answer is no listing, or lists something else.
         """
         raise NotImplementedError
@@ -182,33 +207,44 @@ class ObjectDialect(Dialect):
 
     def copy(
         self,
-        source: str,
+        original: Original,
         target: str,
         content_type: str,
-        etag: str,
+        token: str,
         new: bool,
-        kept: Properties,
     ) -> Stat | None:
-        """Copy an object within the bucket. The copy is stored as :meth:`put` would
-        store it, with the same settings.
+        """Copy an object of this bucket, or another one that the same credentials
+        open, by the storage. The copy is stored as :meth:`put` would store it, with the
+        same settings, and otherwise as the original is.
 
-        :param content_type: of the original, and of the copy.
-        :param etag: of the version to copy, and no other one.
+        :param original: the version to copy, and no other one, with the properties of
+            the copy. :meth:`place_of` tells where it is.
+        :param target: the name of the copy.
+        :param token: of the copy; see :meth:`put`.
         :param new: whether the target has to be free, in one step.
-        :param kept: the properties of the original, and of the copy.
         :return: the copy, if the answer tells of it.
         :raises FileExistsError: if one of the two conditions is not met.
         :raises FileNotFoundError: if there is no such object to copy.
+        :raises NotByStorage: if the storage does not copy, or not this object.
         """
-        raise NotImplementedError
+        raise NotByStorage
 
-    def can_copy(self, source: str, new: bool) -> bool:
-        """Whether :meth:`copy` keeps its conditions. If not, a copy goes through this
-        process.
+    def can_copy(self) -> bool:
+        """Whether :meth:`copy` refuses a target that is taken. If not, a copy whose
+        name has to be free goes through this process.
 
-        :param source: an object to try it with.
+        Some servers know the condition only for what is uploaded, so that a copy onto a
+        name that is taken is tried, once in each process.
         """
-        return False
+        if self._conditional_copies is None:
+            self._conditional_copies = self._refuses_copies()
+        return self._conditional_copies
+
+    @staticmethod
+    def place_of(original: Original) -> tuple[str, str]:
+        """The bucket of an object that is to be copied, and its name there."""
+        theirs: ObjectDialect = original.dialect
+        return theirs.bucket, theirs.absolute_path(original.found.name)
 
     def form(
         self, fields: dict[str, str], conditions: list[t.Any], expires: int
@@ -254,6 +290,7 @@ class ObjectDialect(Dialect):
         checksum: str | None = None,
         token: str | None = None,
         properties: Properties = NO_PROPERTIES,
+        kept: t.Mapping[str, t.Any] | None = None,
     ) -> Stat:
         """What is known of an object, under its key.
 
@@ -261,6 +298,7 @@ class ObjectDialect(Dialect):
         :param etag: with quotes or without.
         :param content_type: as stored; by default what the name suggests.
         :param properties: what else the storage keeps beside it.
+        :param kept: how the storage keeps it; see ``Stat.kept``.
         """
         key = name[len(self._prefix) + 1 :] if self._prefix else name
         return Stat(
@@ -270,7 +308,7 @@ class ObjectDialect(Dialect):
             etag.strip('"') if etag else None,
             content_type or media_types.content_type(key),
             checksum,
-        ).keeping(token, properties)
+        ).keeping(token, properties, kept)
 
     def no_bucket(self) -> NotConfiguredError:
         """The error for a bucket that is not there."""
@@ -310,43 +348,56 @@ class ObjectDialect(Dialect):
     def exclusive(self, staged: Staged) -> bool:
         return True
 
-    def put_file(self, staged: Staged, key: str, content_type: str, mode: Mode) -> None:
+    def put_file(
+        self, staged: Staged, key: str, content_type: str, mode: Mode
+    ) -> Stored:
         name = self.absolute_path(key)
         if mode == "overwrite":
-            self._put(staged, name, content_type, new=False)
-            return
+            return Stored(self._put(staged, name, content_type, new=False))
         # Servers let writers of one name wait for each other, SeaweedFS in steps of
         # seconds, or refuse all but one with 409, as Amazon's. A name under way here
         # is as good as taken.
         mine = (os.getpid(), name)
+        if staged.original is not None and staged.original.resumes:
+            # Two calls that publish one upload: the storage tells who was first.
+            mine = (os.getpid(), staged.token)
         if self._under_way.setdefault(mine, staged) is not staged:
             raise FileExistsError(key)
         try:
             for _ in range(self.tries):
                 try:
-                    self._put(staged, name, content_type, new=True)
-                    return
+                    return Stored(self._put(staged, name, content_type, new=True))
                 except FileExistsError:
                     pass
                 # A reply may get lost, here or at a proxy. Then the request is sent
                 # again and finds the name taken, by ourselves.
                 try:
-                    if self.head(name).token == staged.token:
-                        return
+                    found = self.head(name)
+                    if found.token == staged.token:
+                        return Stored(found.etag)
                     break
                 except FileNotFoundError:
                     continue
+            else:
+                if staged.original is not None:
+                    raise version_gone(staged.original.found.name)
         finally:
             del self._under_way[mine]
         raise FileExistsError(key)
 
-    def _put(self, staged: Staged, name: str, content_type: str, new: bool) -> None:
+    def _put(
+        self, staged: Staged, name: str, content_type: str, new: bool
+    ) -> str | None:
+        if staged.original is not None:
+            self._copy_to(name, staged.original, content_type, staged.token, new)
+            return None
         try:
-            self.put(name, staged.source, content_type, staged.token, new)
+            return self.put(name, staged.source, content_type, staged.token, new)
         except self.unsure:
             # The storage did not answer, and may have the object all the same.
             if staged.source.error is not None or not self._is_stored(staged, name):
                 raise
+            return None
 
     def _is_stored(self, staged: Staged, name: str) -> bool:
         """Whether an object is the one that was sent, whole."""
@@ -374,25 +425,92 @@ class ObjectDialect(Dialect):
             body.close()
         return True
 
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        source, target = map(self.absolute_path, (claim.staged, claim.key))
-        new = self.exclusive(Staged(Source(io.BytesIO(), None), ""))
-        if not self.can_copy(source, new):
-            super().adopt(claim, staged)
-            return
-        path = self.path(claim.key)
-        if not new and self._is_there(path):
-            raise FileExistsError(claim.key)
+    # -- copying -------------------------------------------------------------
+
+    def cp_file(self, original: Original) -> AbstractContextManager[Staged]:
+        # Without its ETag the storage could copy another version.
+        if not self.copies or original.found.etag is None:
+            raise NotByStorage
+        return nullcontext(Staged(original, original.token, original))
+
+    def _copy_to(
+        self,
+        name: str,
+        original: Original,
+        content_type: str,
+        token: str,
+        new: bool,
+    ) -> None:
+        """Let the storage copy an object, and look whether the copy is whole."""
+        if new and not self.can_copy():
+            raise NotByStorage
         try:
-            etag = staged.etag or ""
-            copy = self.copy(source, target, claim.content_type, etag, new, claim.kept)
-        except FileExistsError:
-            # One of the two conditions, and not every server says which.
-            if self._is_there(path):
-                raise FileExistsError(claim.key) from None
-            raise version_gone(claim.key) from None
-        if copy is None or not copy.holds(staged):
-            self._check_copy(claim, staged)
+            copied = self.copy(original, name, content_type, token, new)
+            copied = copied or self.head(name)
+        except FileExistsError as exc:
+            if new:  # one of the two conditions, and not every server says which
+                raise
+            raise version_gone(original.found.name) from exc
+        except FileNotFoundError as exc:
+            raise NotByStorage from exc
+        except self.unsure:
+            copied = self._ours(name, token)
+            if copied is None:
+                raise
+        if copied.holds(original.found):
+            return
+        if copied.token is None:
+            raise NoAnswer(f"it has not copied all of {naming.quoted(name)}")
+        # Another upload has replaced it, if it has another token.
+        if copied.token == token:
+            # Such as a server that takes the request for an upload of nothing.
+            self.copies = False
+            self.remove(name)
+            raise NotByStorage
+
+    def _ours(self, name: str, token: str) -> Stat | None:
+        """What is known of an object, if it has been stored with this token."""
+        try:
+            found = self.head(name, self.location.limits.look)
+        except Exception:
+            return None  # the error of the request tells more
+        return found if found.token == token else None
+
+    def _refuses_copies(self) -> bool:
+        """Whether a copy onto a name that is taken is refused."""
+        with self._probes(2) as (source, taken):
+            for name in (source, taken):
+                with self.body(Source(io.BytesIO(b"probe"), None)) as body:
+                    self.put(name, body, "text/plain", shortuuid.uuid(), False)
+            original = Original(self.head(source), self, tuple)
+            try:
+                self.copy(original, taken, "text/plain", original.token, True)
+            except FileExistsError:
+                return True
+            except NotByStorage:
+                return False
+            return False
+
+    @contextmanager
+    def _probes(self, count: int) -> Iterator[list[str]]:
+        """The names of tiny private objects, which are removed at the end."""
+        keys = [f"{naming.STAGING}/probe-{shortuuid.uuid()}" for _ in range(count)]
+        names = [self.absolute_path(key) for key in keys]
+        try:
+            yield names
+        except TimeoutError:
+            raise  # whoever asks a silent server again waits again; sweep has the rest
+        except BaseException:
+            self._remove_probes(names)
+            raise
+        self._remove_probes(names)
+
+    def _remove_probes(self, names: list[str]) -> None:
+        for name in names:
+            try:
+                self.remove(name)
+            except Exception as exc:  # keys that may only write are a good habit
+                logger.warning("The tiny object %s is not deleted: %s", name, exc)
 
     def _is_there(self, path: str) -> bool:
         try:
@@ -456,9 +574,16 @@ class ObjectDialect(Dialect):
         for page in self.pages(self._folder(prefix)):
             yield from page.files
 
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        skip = len(self._folder(""))
+        for page in self.pages(self._folder(prefix), "/"):
+            yield from page.files
+            for name in page.folders:
+                yield Folder(name[skip:-1])
+
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
-        files, more = next(self.pages(self._folder(prefix)), Page([], False))
-        return [*files[:PAGE]], more or len(files) > PAGE
+        page = next(self.pages(self._folder(prefix)), Page([], False))
+        return [*page.files[:PAGE]], page.more or len(page.files) > PAGE
 
     def _folder(self, prefix: str) -> str:
         """What the names of the objects in a folder begin with."""

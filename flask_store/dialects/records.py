@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
+from types import MappingProxyType
 
 from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
@@ -22,7 +22,7 @@ PAGE = 1000
 class Stat:
     """One stored file, described alike whatever the protocol.
 
-    :param name: the file's name, relative to the store or the destination asked.
+    :param name: the file's key.
     :param size: in bytes.
     :param modified: when it was last written, in UTC, or ``None`` if unknown.
     :param etag: changes whenever the content does; without quotes; ``None`` if the
@@ -43,6 +43,9 @@ class Stat:
     token: t.ClassVar[str | None] = None
     #: What else the storage keeps beside the file, which a listing does not tell.
     properties: t.ClassVar[Properties] = NO_PROPERTIES
+    #: How the storage keeps the file, such as its storage class, in the words of the
+    #: storage. A copy that the storage makes is kept alike. Only ``head`` tells.
+    kept: t.ClassVar[Mapping[str, t.Any]] = MappingProxyType({})
 
     @property
     def content_encoding(self) -> str | None:
@@ -64,16 +67,17 @@ class Stat:
         return dict(self.properties.metadata)
 
     def keeping(
-        self, token: str | None = None, properties: Properties = NO_PROPERTIES
+        self,
+        token: str | None = None,
+        properties: Properties = NO_PROPERTIES,
+        kept: Mapping[str, t.Any] | None = None,
     ) -> Stat:
-        """Set the token and the properties, and return this record."""
+        """Set what is no field, and return this record."""
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "properties", properties)
+        if kept:
+            object.__setattr__(self, "kept", kept)
         return self
-
-    def named(self, name: str) -> Stat:
-        """The same under another name."""
-        return replace(self, name=name).keeping(self.token, self.properties)
 
     @property
     def version(self) -> tuple[object, ...]:
@@ -102,6 +106,21 @@ class Unreachable:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that a storage lists.
+
+    :param name: its key, without a slash at the end. Of an object store it may be any
+        text before a slash, also none.
+    """
+
+    name: str
+
+
+#: What is right below a folder.
+Listed: t.TypeAlias = Stat | Unreachable | Folder
 
 
 def first_of(

@@ -6,14 +6,15 @@ import io
 import logging
 import typing as t
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from contextlib import nullcontext
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from .. import naming
 from ..exceptions import FileExists
-from ..exceptions import InvalidName
 from ..exceptions import StoreError
 from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
@@ -23,10 +24,8 @@ from . import Dialect
 from . import IS_FOLDER
 from . import Mode
 from . import NOT_A_FILE
-from . import Stat
-
-if t.TYPE_CHECKING:
-    from .claims import Claim
+from . import NotByStorage
+from . import Original
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +36,12 @@ class Staged:
 
     :param path: where it is.
     :param is_private: whether it still has this name, and not its final one.
+    :param original: the stored file that it is, if it is one that is moved.
     """
 
     path: str
     is_private: bool = True
+    original: Original | None = None
 
 
 class StagedDialect(Dialect):
@@ -57,6 +58,8 @@ class StagedDialect(Dialect):
 
     #: The rename as the log calls it.
     rename_word: t.ClassVar[str] = "rename"
+    #: Whether the server copies files by itself, as far as it is known.
+    copies: bool = True
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
@@ -118,6 +121,9 @@ class StagedDialect(Dialect):
 
     def put_file(self, staged: Staged, key: str, content_type: str, mode: Mode) -> None:
         path = self.path(key, follow=False)
+        if staged.original is not None:
+            self._move_to(path, staged.original, mode)
+            return
         rename = self._rename_new if mode == "create" else self.rename_over
         try:
             self._in_folder(path, lambda: rename(staged.path, path))
@@ -146,8 +152,66 @@ class StagedDialect(Dialect):
                 raise FileExistsError(new) from exc
             raise
 
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        self._give_key(Staged(self.path(claim.staged)), claim)
+    # -- copying and moving --------------------------------------------------
+
+    def mv(self, original: Original) -> AbstractContextManager[Staged]:
+        self.reach()
+        return nullcontext(Staged(original.path(follow=False), original=original))
+
+    def _move_to(self, path: str, original: Original, mode: Mode) -> None:
+        """Rename a stored file, if the new name is free."""
+        old = original.path(follow=False)
+        if mode == "overwrite" and self._is_there(path):
+            raise NotByStorage
+        try:
+            self._in_folder(path, lambda: self._rename_new(old, path))
+        except FileExistsError as exc:
+            if mode == "overwrite":
+                raise NotByStorage from exc
+            raise
+        except StoreError:
+            raise
+        except Exception as exc:
+            if self._is_lost(exc) or not self._is_there(old):
+                raise
+            raise NotByStorage from exc
+        if not self._is_whole(path, original):
+            # It was a link, which leads nowhere from its new folder.
+            self.rename(path, old)
+            raise NotByStorage
+        original.renamed = True
+
+    @contextmanager
+    def cp_file(self, original: Original) -> Iterator[Staged]:
+        if not self.copies:
+            raise NotByStorage
+        with self._private() as staged:
+            self._copy_privately(original, staged.path)
+            yield staged
+
+    def _copy_privately(self, original: Original, path: str) -> None:
+        old = original.path()
+        try:
+            self._in_folder(path, lambda: self._copy_on_server(old, path))
+        except NotByStorage:
+            self.copies = False
+            raise
+        except Exception as exc:
+            # Whatever else is wrong, reading and writing tells it.
+            if self._is_lost(exc) or isinstance(self.explain(exc, None), StoreFull):
+                raise
+            raise NotByStorage from exc
+        if not self._is_whole(path, original):
+            raise NotByStorage
+        original.dialect._check_version(original.found)
+
+    def _is_whole(self, path: str, original: Original) -> bool:
+        """Whether a path has a file of the size of the original."""
+        try:
+            info = self._info(path)
+        except NOT_A_FILE:
+            return False
+        return bool(info["type"] == "file" and info["size"] == original.size)
 
     def _probe(self) -> bool | None:
         """Try whether a rename refuses a name that is taken, and no other.
@@ -192,7 +256,7 @@ class StagedDialect(Dialect):
         and call the function once more."""
         try:
             call()
-        except (FileExistsError, InvalidName):
+        except (FileExistsError, StoreError, NotByStorage):
             raise
         except Exception as exc:
             error = self.explain(exc, None)
@@ -258,6 +322,13 @@ class StagedDialect(Dialect):
     def rename_over(self, old: str, new: str) -> None:
         """Give a file another name, in one step, in place of what may have it."""
         raise NotImplementedError
+
+    def _copy_on_server(self, old: str, new: str) -> None:
+        """Let the server copy a file to a private path, which is free.
+
+        :raises NotByStorage: if it does not copy.
+        """
+        raise NotByStorage
 
     def _mkdir(self, folder: str) -> None:
         self.fs.mkdir(folder, create_parents=False)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import closing
 from contextlib import contextmanager
-from contextlib import suppress
 
 import fsspec
 import smbclient
@@ -36,6 +35,7 @@ from ..uploads.source import Source
 from . import Limits
 from . import Location
 from . import NOT_A_FILE
+from . import NotByStorage
 from .by_handle import HandleDialect
 from .errors import NoAnswer
 from .renamed import write_all
@@ -57,6 +57,9 @@ BUILTINS = {
     NtStatus.STATUS_OBJECT_NAME_INVALID: FileNotFoundError,
     NtStatus.STATUS_OBJECT_PATH_SYNTAX_BAD: FileNotFoundError,
 }
+
+#: The statuses for a request that a server does not know.
+UNKNOWN = (NtStatus.STATUS_NOT_SUPPORTED, NtStatus.STATUS_INVALID_DEVICE_REQUEST)
 
 #: The statuses for a name that is taken, or that a deleted file has until it is closed.
 TAKEN = (NtStatus.STATUS_OBJECT_NAME_COLLISION, NtStatus.STATUS_DELETE_PENDING)
@@ -271,12 +274,27 @@ class SMBDialect(HandleDialect):
 
     def rename(self, old: str, new: str) -> None:
         self.fs.link(old, new)
-        # The file has its name. If the private name stays, sweep removes it.
-        with suppress(Exception):
+        try:
             self.fs.rm_file(old)
+        except Exception as exc:
+            # The file has its name. If a private name stays, sweep removes it.
+            if f"/{naming.STAGING}/" not in old:
+                raise StoreError(
+                    f"{naming.quoted(new)} has been stored, but the server does not"
+                    f" remove {naming.quoted(old)}: {exc}. Remove one of them."
+                ) from exc
 
     def rename_over(self, old: str, new: str) -> None:
         self.fs.replace(old, new)
+
+    def _copy_on_server(self, old: str, new: str) -> None:
+        fs = self.fs
+        try:
+            smbclient.copyfile(fs.unc(old), fs.unc(new), **fs.smbclient_options)
+        except smb.SMBException as exc:
+            if getattr(exc, "status", getattr(exc, "ntstatus", None)) in UNKNOWN:
+                raise NotByStorage from exc
+            raise
 
     def _open_handle(self, path: str) -> t.IO[bytes]:
         # By default nobody else could open the file while it is read.
@@ -359,7 +377,7 @@ def _builtin(path: str) -> Iterator[None]:
     except smb.SMBOSError as exc:
         error = _as_builtin(exc)
         if isinstance(error, NOT_A_FILE):
-            raise error from exc
+            raise error from None  # or undisguised() would take the cause for another
         raise
 
 

@@ -23,6 +23,12 @@ TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 #: sections 15.5.9 and 15.5.10; RFC 4918, section 11.3; RFC 8470, section 5.2; RFC
 #: 6585, section 4).
 BUSY = (408, 409, 423, 425, 429)
+#: Statuses of a request that the server does not understand, or that this user may not
+#: make. What it is for may be done in another way (RFC 9110, sections 15.5.1, 15.5.4,
+#: 15.5.6 and 15.6.2).
+UNABLE = (400, 403, 405, 501)
+#: Of these, what a server answers to every such request.
+UNKNOWN = (405, 501)
 #: Statuses above 500 for what does not pass (RFC 9110, sections 15.6.2 and 15.6.6).
 NEVER = (501, 505)
 

@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 from .. import Store
 from ..dialects import Stat
 from ..exceptions import FileNotFound
+from ..files import FileWrapper
 from ..stores.fsspec import FsspecStore
 from .holding import column_of
 from .holding import kept_options
@@ -43,7 +44,7 @@ def orphans(
     session: AnySession,
     columns: Iterable[AnyColumn],
     older_than: dt.timedelta = AGE,
-) -> Iterator[Stat]:
+) -> Iterator[FileWrapper]:
     """Find the files that are in no row.
 
     Such files are left behind by bulk and Core deletes, by ``ON DELETE CASCADE`` in
@@ -59,23 +60,23 @@ def orphans(
         as orphans.
     :param older_than: leaves out younger files, which may belong to a transaction that
         has not ended. Files without a date are left out, too.
-    :return: the files, by their names in the store's destination.
+    :return: the files, which know their size and date.
     """
     columns = list(columns)
     if not columns:
         raise ValueError("Without a column, every file would be taken for an orphan.")
     limit = dt.datetime.now(dt.UTC) - older_than
     inner_folders = _inner_folders(store, columns)
-    old = (
-        (store.key(stat.name), stat)
-        for stat in store.ls()
-        if stat.modified is not None and stat.modified < limit
+    candidates = (
+        (file.key, file)
+        for file in store.ls()
+        if file.modified is not None and file.modified < limit
+        if not file.key.startswith(inner_folders)
     )
-    candidates = ((key, stat) for key, stat in old if not key.startswith(inner_folders))
     # List files before asking for rows, so that a row written in between is seen.
     while batch := dict(itertools.islice(candidates, BATCH)):
         held_keys = _keys_in_rows(session, columns, set(batch))
-        yield from (stat for key, stat in batch.items() if key not in held_keys)
+        yield from (file for key, file in batch.items() if key not in held_keys)
 
 
 def _inner_folders(store: AnyStore, columns: list[t.Any]) -> tuple[str, ...]:
@@ -104,21 +105,21 @@ def sweep(
     """
     columns = list(columns)
     removed = []
-    for stat in orphans(store, session, columns, older_than):
+    for file in orphans(store, session, columns, older_than):
         if not dry_run:
-            if _keys_in_rows(session, columns, {store.key(stat.name)}):
+            if _keys_in_rows(session, columns, {file.key}):
                 continue
             try:
-                if not _is_same(store.stat(stat.name), stat):
+                if not _is_same(store.stat(file), file):
                     continue
-                store.delete(stat.name)
+                store.delete(file)
             except FileNotFound:  # another process sweeps, too
                 continue
-        removed.append(stat.name)
+        removed.append(file.name)
     return removed
 
 
-def _is_same(current: Stat, listed: Stat) -> bool:
+def _is_same(current: Stat, listed: FileWrapper) -> bool:
     """Whether a file is still the one that was listed. Some listings have no ETag, and
     on some storages files with the same bytes have the same ETag."""
     if None not in (current.etag, listed.etag) and current.etag != listed.etag:

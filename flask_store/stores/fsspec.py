@@ -8,8 +8,12 @@ import logging
 import operator
 import os
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextlib import closing
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
@@ -25,9 +29,12 @@ from ..dialects import Dialect
 from ..dialects import Fetched
 from ..dialects import Files
 from ..dialects import Hold
+from ..dialects import NotByStorage
+from ..dialects import Original
 from ..dialects import part
 from ..dialects import Span
 from ..dialects import Stat
+from ..dialects import Stored
 from ..dialects.bodies import bounds
 from ..dialects.errors import version_gone
 from ..dialects.urls import open_dialect
@@ -46,10 +53,12 @@ from ..uploads.properties import NO_PROPERTIES
 from ..uploads.properties import Properties
 from ..uploads.source import Source
 from ..uploads.source import StoredFile
-from ..uploads.source import Streamed
 from ..views import usage
+from ..views.listing import FolderListing
 from ..views.listing import Listing
+from ..views.patterns import Pattern
 from . import BaseStore
+from . import deletion
 from . import Destination
 from .application import sender
 from .opened import OpenedFile
@@ -65,6 +74,9 @@ if t.TYPE_CHECKING:
     from ..http.links import Method
 
 logger = logging.getLogger(__name__)
+
+#: A file of a store, as its verbs take it.
+AnyName: t.TypeAlias = naming.Name | FileWrapper
 
 CONFLICTS: t.Final = t.get_args(OnConflict)
 
@@ -281,20 +293,24 @@ class FsspecStore(BaseStore):
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
         files = self.incoming if on_conflict == "rename" else self.files
-        key, upload = self._store(files, source, key, on_conflict, content_type)
-        stored = FileWrapper._of_key(key, self, upload)
+        store = partial(self._store, files, files.stage)
+        if isinstance(source, Original):
+            store = partial(self._store_original, files)
+        stored = store(source, key, on_conflict, content_type)
         try:
             signals.file_saved.send(sender(), file=stored)
         except BaseException:
             # The caller never gets to know the name of a file that was refused. One
             # that was overwritten had its name before.
-            if on_conflict != "overwrite":
-                with suppress(StoreError, OSError):
+            with suppress(StoreError, OSError, NotByStorage):
+                if isinstance(source, Original) and source.renamed:
+                    self._move_back(source, stored)
+                elif on_conflict != "overwrite":
                     stored.delete()
             raise
         return stored
 
-    def upload(self, name: naming.Name) -> BackgroundUpload | None:
+    def upload(self, name: AnyName) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
         if self.background is None:
             return None
@@ -303,14 +319,15 @@ class FsspecStore(BaseStore):
     def _store(
         self,
         files: Files,
+        stage: Callable[[t.Any], AbstractContextManager[t.Any]],
         source: Source,
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
-    ) -> tuple[str, BackgroundUpload | None]:
+    ) -> FileWrapper:
         """Publish under *key* or, if it is taken, under a name of its own.
 
-        :return: the name, and what is still to be done.
+        :param stage: makes of the source what :meth:`.Files.put_file` takes.
         """
         coding = source.properties.content_encoding
         if coding and not self.dialect.keeps_properties:
@@ -323,10 +340,10 @@ class FsspecStore(BaseStore):
             )
         kind = _checked_type(content_type, key) if content_type else ""
         kind = kind or media_types.content_type(key)
-        with self.dialect.explained(key, source), files.stage(source) as staged:
+        with self.dialect.explained(key, source), stage(source) as staged:
             if on_conflict == "overwrite":
-                return key, files.put_file(staged, key, kind, "overwrite")
-            if not files.exclusive(staged):
+                put = files.put_file(staged, key, kind, "overwrite")
+            elif not files.exclusive(staged):
                 if on_conflict == "error":
                     raise NotConfiguredError(
                         f"{self!r} cannot tell in one step that a name is free, so"
@@ -335,23 +352,36 @@ class FsspecStore(BaseStore):
                         " 'overwrite'."
                     )
                 key = naming.unique(key, self.longest_key)
-                return key, files.put_file(staged, key, kind, "overwrite")
-            free = key
-            for _ in range(ATTEMPTS):
-                try:
-                    return free, files.put_file(staged, free, kind, "create")
-                except FileExists:  # one of its folders is a file
-                    raise
-                except FileExistsError:
-                    if on_conflict == "error":
+                put = files.put_file(staged, key, kind, "overwrite")
+            else:
+                wanted = key
+                for _ in range(ATTEMPTS):
+                    try:
+                        put = files.put_file(staged, key, kind, "create")
+                        break
+                    except FileExists:  # one of its folders is a file
                         raise
-                    free = naming.unique(key, self.longest_key)
-            raise FileExists(f"No free name was found for {naming.quoted(key)}.", key)
+                    except FileExistsError:
+                        if on_conflict == "error":
+                            raise
+                        key = naming.unique(wanted, self.longest_key)
+                else:
+                    name = naming.quoted(wanted)
+                    raise FileExists(f"No free name was found for {name}.", wanted)
+        put = put or Stored()
+        stored = FileWrapper._of_key(key, self, put.upload)
+        if content_type and not self.dialect.keeps_properties:
+            kind = media_types.content_type(key)
+        # Who sends again may not read again. Without a size, all was read once.
+        size = vars(source).get("size", source.position)
+        stored._found = Stat(key, size, None, put.etag, kind)
+        stored._is_partial = True
+        return stored
 
     def put(
         self,
         key: naming.Name,
-        file: Upload,
+        file: Upload | FileWrapper,
         on_conflict: t.Literal["error", "overwrite"] = "error",
         content_type: str | None = None,
         like: Stat | None = None,
@@ -363,6 +393,8 @@ class FsspecStore(BaseStore):
         is checked but not cleaned, may have folders, and no signal is sent. For
         copies and backups; a name that a client chose belongs to :meth:`save`.
 
+        :param file: as for :meth:`save`, or a file of a store, which the storage copies
+            by itself if it can.
         :param like: what :meth:`stat` said of the file that this is a copy of. The copy
             gets its type, unless *content_type* is another one, and on an object store
             its ``Content-Encoding``, ``Cache-Control``, ``Content-Disposition``,
@@ -377,7 +409,13 @@ class FsspecStore(BaseStore):
         :raises WrongType: if *content_type* is none.
         """
         key = self.key(key)
-        with open_source(file) as source:
+        opened: AbstractContextManager[Source]
+        if isinstance(file, FileWrapper):
+            like = file.stat() if like is None else like
+            opened = self._original(file, like)
+        else:
+            opened = open_source(file)
+        with opened as source:
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, key)
@@ -385,8 +423,11 @@ class FsspecStore(BaseStore):
                 source.properties = self._described(
                     source.properties, cache_control, metadata
                 )
-            self._store(self.files, source, key, on_conflict, content_type)
-        return FileWrapper._of_key(key, self)
+            files = self.files
+            store = partial(self._store, files, files.stage)
+            if isinstance(source, Original):
+                store = partial(self._store_original, files)
+            return store(source, key, on_conflict, content_type)
 
     def _described(
         self,
@@ -427,17 +468,53 @@ class FsspecStore(BaseStore):
         return self._copy(old, old.stat(), target, on_conflict)
 
     def _copy(
-        self, old: FileWrapper, found: Stat, target: str, on_conflict: OnConflict
+        self,
+        old: FileWrapper,
+        found: Stat,
+        target: str,
+        on_conflict: OnConflict,
     ) -> FileWrapper:
         """Copy the version of a file that *found* describes, all of it or nothing.
 
         :param target: the whole key.
         """
-        theirs = _store_of(old)
-        with theirs._open_version(found) as file, open_source(file) as source:
-            source.properties = found.properties
+        with self._original(old, found) as original:
             content_type = _type_of_copy(found, target)
-            return self._save(source, target, on_conflict, content_type)
+            return self._save(original, target, on_conflict, content_type)
+
+    @contextmanager
+    def _original(
+        self, old: FileWrapper, found: Stat, moves: bool = False
+    ) -> Iterator[Original]:
+        """The version of a file that *found* describes, as an upload."""
+        theirs = _store_of(old)
+        with theirs.dialect.explained(old.key):
+            dialect = theirs.files.stored_by(old.key)
+        read = partial(theirs.stream_version, found, 0, found.size)
+        original = Original(found, dialect, read, moves)
+        with closing(original.stream):
+            yield original
+
+    def _store_original(
+        self,
+        files: Files,
+        original: Original,
+        key: str,
+        on_conflict: OnConflict,
+        content_type: str | None,
+    ) -> FileWrapper:
+        """Publish a stored file under another key: by the storage if it can, which does
+        so at once, or else as any upload among *files*."""
+        ways = []
+        if original.dialect is not None and self.dialect.shares(original.dialect):
+            mine = self.files
+            ways = [mine.mv, mine.cp_file] if original.moves else [mine.cp_file]
+        for stage in ways:
+            with suppress(NotByStorage):
+                return self._store(
+                    self.files, stage, original, key, on_conflict, content_type
+                )
+        return self._store(files, files.stage, original, key, on_conflict, content_type)
 
     def move(
         self,
@@ -445,12 +522,13 @@ class FsspecStore(BaseStore):
         target: naming.Name,
         on_conflict: OnConflict | None = None,
     ) -> FileWrapper:
-        """Copy a file to another key and then delete it under the old one.
+        """Give a file another key: by a rename of the storage, or else by a copy and
+        the deletion of the old file.
 
-        The old name is deleted only when the copy is there with the same size and,
-        where the storage tells one, the same checksum. Where both names turn out to
-        mean one file, nothing is deleted: two spellings on a disk that ignores case,
-        or a link within the store.
+        After a copy the old name is deleted only when the copy is there with the same
+        size and, where the storage tells one, the same checksum. Where both names turn
+        out to mean one file, nothing is deleted: two spellings on a disk that ignores
+        case, or a link within the store.
 
         :param target: the new key, as for :meth:`copy`.
         :return: the file under its new key, which is the target unless that was taken.
@@ -466,17 +544,23 @@ class FsspecStore(BaseStore):
             old.stat()
             return old
         with _store_of(old).files.hold(old.key) as hold:
-            before = old.stat()
-            new = self._copy(old, before, target, on_conflict)
+            with self._original(old, found := old.stat(), moves=True) as original:
+                content_type = _type_of_copy(found, target)
+                new = self._save(original, target, on_conflict, content_type)
             if new != old:
-                self._delete_moved(old, before, new, hold)
+                self._delete_moved(old, original, new, hold)
         return new
 
     def _delete_moved(
-        self, old: FileWrapper, before: Stat, new: FileWrapper, hold: Hold
+        self, old: FileWrapper, original: Original, new: FileWrapper, hold: Hold
     ) -> None:
         """Delete a file that has been copied, if its copy is another file."""
-        copied, after = new.stat(), old.stat()
+        before = original.found
+        if original.renamed:
+            _tell_deleted(old)
+            return
+        # Not new.stat(), since the file may get another date below.
+        copied, after = self.stat(new), old.stat()
         if not copied.holds(before):
             raise StoreError(
                 f"The copy {naming.quoted(new.key)} is not the same as"
@@ -484,7 +568,7 @@ class FsspecStore(BaseStore):
                 f" {before.size}. Nothing was deleted. Delete the copy, and try again.",
                 old.key,
             )
-        if self._is_one_file(old, after, new, copied):
+        if not original.linked and self._is_one_file(old, after, new, copied):
             return
         if after.version != before.version:
             raise StoreError(
@@ -493,6 +577,16 @@ class FsspecStore(BaseStore):
                 old.key,
             )
         _store_of(old)._delete(old.key, hold)
+        if original.linked:
+            self.dialect.touch(new.key)
+
+    def _move_back(self, original: Original, new: FileWrapper) -> None:
+        """Give a file its old name again, if that is still free."""
+        key, theirs = original.found.name, original.dialect
+        moved = Original(new.stat(), self.dialect, tuple)
+        with theirs.explained(key), theirs.mv(moved) as staged:
+            mode = "create" if theirs.exclusive(staged) else "overwrite"
+            theirs.put_file(staged, key, moved.found.content_type, mode)
 
     def _is_one_file(
         self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
@@ -503,24 +597,44 @@ class FsspecStore(BaseStore):
         with self.dialect.explained(old.key):
             return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
 
-    def _wrapped(self, source: naming.Name | FileWrapper) -> FileWrapper:
+    def _wrapped(self, source: AnyName) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.
         return source if isinstance(source, FileWrapper) else self.file(source)
 
-    def delete(self, name: naming.Name) -> None:
-        """Remove a file.
+    def delete(self, *names: AnyName, recursive: bool = False) -> None:
+        """Remove a file, or many.
 
-        :raises FileNotFound: if it is not there.
+        Of many files, S3 deletes 1,000 by one request and does not say which of them
+        were there. So a missing one is no error then, on no storage. Files that cannot
+        be deleted do not keep the others from being deleted.
+
+        :param names: the files, by their names or as
+            :class:`~flask_store.files.FileWrapper`; with *recursive* the folders.
+        :param recursive: delete every file below the folders. Empty folders may be left
+            on a disk.
+        :raises FileNotFound: if the only file, or every file below the folders, is not
+            there.
+        :raises InvalidName: if a name or a folder is none, or is the whole store.
+        :raises StoreError: if some files are still there: of the class of the first
+            error. ``errors`` of it is a dict of all of them by key.
         """
-        key = self.key(name)
-        with self.files.hold(key) as hold:
-            self._delete(key, hold)
+        if len(names) == 1 and not recursive:
+            key = self.key(names[0])
+            with self.files.hold(key) as hold:
+                self._delete(key, hold)
+            return
+        folders = [self.ls(t.cast(naming.Name, n)) for n in names if recursive]
+        keys = deletion.keys_below(folders) if recursive else map(self.key, names)
+        deletion.Deletion(self.files, self.dialect, self._deleted).delete(keys)
+        deletion.check_reached(folders)
 
     def _delete(self, key: str, hold: Hold) -> None:
         with self.dialect.explained(key):
             hold.delete()
-        file = FileWrapper._of_key(key, self)
-        signals.file_deleted.send(sender(), file=file)
+        self._deleted(key)
+
+    def _deleted(self, key: str) -> None:
+        _tell_deleted(FileWrapper._of_key(key, self))
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -545,18 +659,35 @@ class FsspecStore(BaseStore):
 
     # -- reading -------------------------------------------------------------
 
+    def key(self, name: AnyName) -> str:
+        """The checked name of a file, relative to the whole store.
+
+        :param name: relative to the destination; a file of this store has its whole key
+            already.
+        :raises InvalidName: if it leads anywhere else.
+        :raises ValueError: if the file is one of another store.
+        """
+        if not isinstance(name, FileWrapper):
+            return naming.check(name, self.destination)
+        if getattr(name.provider, "uri", None) != self.uri:
+            raise ValueError(
+                f"{name!r} is no file of {self!r}. Use the methods of the file, or"
+                " copy() it into this store."
+            )
+        return name._name
+
     def file(self, name: naming.Name) -> FileWrapper:
         """A stored file by its name, without looking whether it is there."""
         return FileWrapper(name, self)
 
     @t.overload
-    def open(self, name: naming.Name, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
+    def open(self, name: AnyName, mode: t.Literal["rb"] = "rb") -> t.IO[bytes]: ...
 
     @t.overload
-    def open(self, name: naming.Name, mode: t.Literal["r"]) -> t.IO[str]: ...
+    def open(self, name: AnyName, mode: t.Literal["r"]) -> t.IO[str]: ...
 
     def open(
-        self, name: naming.Name, mode: t.Literal["r", "rb"] = "rb"
+        self, name: AnyName, mode: t.Literal["r", "rb"] = "rb"
     ) -> t.IO[bytes] | t.IO[str]:
         """A stored file, for reading; ``"r"`` reads it as UTF-8 text.
 
@@ -575,7 +706,7 @@ class FsspecStore(BaseStore):
             file = StoredFile(opened)
         return file if mode == "rb" else io.TextIOWrapper(file, encoding="utf-8")
 
-    def read(self, name: naming.Name) -> bytes:
+    def read(self, name: AnyName) -> bytes:
         """The whole content of a stored file.
 
         :raises FileNotFound: if it is not there.
@@ -585,7 +716,7 @@ class FsspecStore(BaseStore):
             return self.files.cat_file(key)
 
     def stream(
-        self, name: naming.Name, start: int = 0, stop: int | None = None
+        self, name: AnyName, start: int = 0, stop: int | None = None
     ) -> Iterator[bytes]:
         """The bytes from *start* up to *stop*, in pieces of at most 1 MiB.
 
@@ -620,23 +751,13 @@ class FsspecStore(BaseStore):
         """
         if start == stop:
             return iter(())
-        key = self.key(found.name)
+        key = found.name
         whole = (start, stop) == (0, found.size)
         span = None if whole else Span.between(start, stop)
-        fetched = self._get(key, span, found.named(key))
+        fetched = self._get(key, span, found)
         if fetched is None or fetched.found.size != found.size:
             raise version_gone(key)
         return t.cast("Iterator[bytes]", fetched.body)
-
-    def _open_version(self, found: Stat) -> t.IO[bytes]:
-        """The version of a file that *found* describes, to be read once, from its
-        start to its end.
-
-        :param found: what :meth:`stat` said.
-        :raises VersionGone: if the file has been replaced since.
-        """
-        stream = self.stream_version(found, 0, found.size)
-        return t.cast("t.IO[bytes]", io.BufferedReader(Streamed(stream)))
 
     def fetch(self, name: naming.Name, span: Span | None = None) -> Fetched | None:
         """What :meth:`stat` says, and the file, opened.
@@ -645,11 +766,7 @@ class FsspecStore(BaseStore):
         :return: ``None`` if there is no such part.
         :raises FileNotFound: if there is no such file.
         """
-        key = self.key(name)
-        fetched = self._get(key, span)
-        if fetched is None or name == key:
-            return fetched
-        return fetched._replace(found=fetched.found.named(naming.text(name)))
+        return self._get(self.key(name), span)
 
     def _get(
         self, key: str, span: Span | None, found: Stat | None = None
@@ -667,7 +784,7 @@ class FsspecStore(BaseStore):
             body = part(fetched, *where, lambda: self.dialect.explained(key))
             return Fetched(fetched.found, *where, body)
 
-    def exists(self, name: naming.Name) -> bool:
+    def exists(self, name: AnyName) -> bool:
         """Whether there is a file *name*.
 
         :raises StoreUnavailable: if the storage does not answer; only an answer
@@ -679,24 +796,62 @@ class FsspecStore(BaseStore):
             return False
         return True
 
-    def stat(self, name: naming.Name) -> Stat:
+    def stat(self, name: AnyName) -> Stat:
         """Size, date, ETag and content type.
 
+        :return: what the storage tells; its name is the whole key.
         :raises FileNotFound: if there is no such file.
         """
         key = self.key(name)
         with self.dialect.explained(key):
-            found = self.files.info(key)
-        return found if name == key else found.named(naming.text(name))
+            return self.files.info(key)
 
-    def ls(self, prefix: naming.Name = "") -> Listing:
-        """Every file below a folder, as :class:`~flask_store.dialects.Stat`; the
-        names are relative to the store's destination.
+    @t.overload
+    def ls(
+        self, prefix: naming.Name = "", recursive: t.Literal[True] = True
+    ) -> Listing: ...
 
-        :param prefix: the folder; by default the store's destination.
-        :return: a listing that asks the storage while it is iterated over.
+    @t.overload
+    def ls(
+        self, prefix: naming.Name = "", *, recursive: t.Literal[False]
+    ) -> FolderListing: ...
+
+    @t.overload
+    def ls(self, prefix: naming.Name, recursive: t.Literal[False]) -> FolderListing: ...
+
+    def ls(
+        self, prefix: naming.Name = "", recursive: bool = True
+    ) -> Listing | FolderListing:
+        """The files below a folder, each a :class:`~flask_store.files.FileWrapper` that
+        knows its size, date, type and ETag.
+
+        :param prefix: the folder, by its name; by default the store's destination.
+            Every character of the name counts as it is, also ``*``, ``?`` and ``[``.
+        :param recursive: whether the files in its folders are listed, too. Otherwise
+            the listing has these folders as ``folders``, and takes one request for a
+            page of a thousand on an object store, and one elsewhere.
+        :return: a listing that asks the storage while it is iterated over. It raises
+            :exc:`~flask_store.exceptions.InvalidName` then if there is nothing, and the
+            prefix looks like a pattern for :meth:`glob`.
         """
-        return Listing(self, prefix)
+        return Listing(self, prefix) if recursive else FolderListing(self, prefix)
+
+    def glob(self, pattern: naming.Name) -> Listing:
+        """The files whose names match a pattern, such as ``*.csv`` or
+        ``2026/**/*.csv``.
+
+        ``*`` and ``?`` match no slash, ``[ab]`` matches one of these characters, and
+        ``**`` as a whole part matches any number of folders. Python's ``glob.escape()``
+        lets a name stand for itself.
+
+        :param pattern: relative to the store's destination. What is listed is the
+            folder before the first wildcard; if only the last part has wildcards, not
+            the folders in it.
+        :return: a listing that asks the storage while it is iterated over.
+        :raises InvalidName: if it is no pattern of a relative name.
+        """
+        matching = Pattern(naming.text(pattern, "pattern"))
+        return Listing(self, matching.folder, matching)
 
     def usage(self, prefix: naming.Name = "", by: usage.By = "prefix") -> usage.Usage:
         """How much is stored, from the largest group to the smallest.
@@ -709,11 +864,11 @@ class FsspecStore(BaseStore):
     # Without it, Python would iterate by store[0], store[1] and so on.
     __iter__: t.ClassVar[None] = None
 
+    def __contains__(self, name: AnyName) -> bool:
+        return self.exists(name)
+
     def __getitem__(self, name: naming.Name) -> FileWrapper:
         return self.file(name)
-
-    def __contains__(self, name: naming.Name) -> bool:
-        return self.exists(name)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.ls().names()
@@ -1013,3 +1168,7 @@ def _store_of(file: FileWrapper) -> FsspecStore:
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
         " Save what its store's open() gives."
     )
+
+
+def _tell_deleted(file: FileWrapper) -> None:
+    signals.file_deleted.send(sender(), file=file)

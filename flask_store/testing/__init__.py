@@ -11,7 +11,7 @@ import pytest
 
 # Before they are imported, so that a failed assert shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("contract", "edges", "reading"))
+    *(f"{__name__}.{name}" for name in ("contract", "edges", "listings", "reading"))
 )
 
 from .contract import StoreContract as StoreContract  # noqa: E402

@@ -21,6 +21,9 @@ from ..stores.fsspec import FsspecStore
 from .edges import check_opened
 from .edges import check_paths
 from .edges import check_ranges
+from .listings import check_known
+from .listings import check_refused
+from .listings import names
 from .names import HOSTILE
 from .promises import holds
 from .promises import Promise
@@ -108,6 +111,29 @@ class ReaderContract:
         inside = store.at("folder/below")
         assert [found.name for found in inside.ls()] == ["t.txt"]
         assert inside.exists("t.txt")
+        for file in store.ls():
+            check_known(file)
+
+    @holds(Promise.CONTENT)
+    def test_one_folder(self, store: FsspecStore) -> None:
+        """A folder is listed with its folders; a pattern finds what it matches."""
+        folder = store.ls("folder", recursive=False)
+        assert names(folder) == ["folder/r.bin", "folder/фото 50% #1.jpg"]
+        assert [inner.name for inner in folder.folders] == ["folder/below"]
+        assert names(folder.folders[0]) == ["folder/below/t.txt"]
+        top = store.ls(recursive=False)
+        assert names(top) == ["a.txt"]
+        assert [inner.name for inner in top.folders] == ["folder", "sibling"]
+        assert names(store.glob("*.txt")) == ["a.txt"]
+        assert names(store.glob("**/?.txt")) == ["a.txt", "folder/below/t.txt"]
+        with pytest.raises(InvalidName, match="glob"):
+            list(store.ls("*.txt"))
+
+    @holds(Promise.REFUSES_TO_WRITE)
+    def test_no_file_is_deleted(self, store: FsspecStore) -> None:
+        """Of many files, the error has each."""
+        check_refused(store, ["a.txt", "folder/r.bin"])
+        check_refused(store, names(store.ls()))
 
     @holds(Promise.CONTENT)
     def test_route(self, config: dict[str, t.Any]) -> None:
@@ -190,9 +216,22 @@ class ReaderContract:
             lambda store: store.copy("a.txt", "b.txt"),
             lambda store: store.move("a.txt", "b.txt"),
             lambda store: store.delete("a.txt"),
+            lambda store: store.delete("a.txt", "folder/r.bin"),
+            lambda store: store.delete("folder", recursive=True),
             lambda store: store.presign_upload("b.txt", max_size=10),
         ],
-        ids=["save", "overwrite", "error", "put", "copy", "move", "delete", "presign"],
+        ids=[
+            "save",
+            "overwrite",
+            "error",
+            "put",
+            "copy",
+            "move",
+            "delete",
+            "many",
+            "below",
+            "presign",
+        ],
     )
     def test_writes_are_refused(
         self, config: dict[str, t.Any], write: t.Callable[[t.Any], None]

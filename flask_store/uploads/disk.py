@@ -101,7 +101,8 @@ class Unnamed:
         self._make = make
         self._durable = durable
         self.modes = modes
-        self._end = 0
+        #: How many bytes it has.
+        self.end = 0
         #: Up to where the disk has begun with the bytes.
         self.begun = 0
         self._synced = False
@@ -131,9 +132,9 @@ class Unnamed:
         view = memoryview(data)
         while view:
             view = view[os.write(self.fd, view) :]
-        self._end += len(data)
-        if self._end - self.begun >= BEGIN:
-            self.begin(self._end)
+        self.end += len(data)
+        if self.end - self.begun >= BEGIN:
+            self.begin(self.end)
 
     def begin(self, end: int) -> None:
         """Let the disk begin with the bytes up to *end*, while more of them arrive, so

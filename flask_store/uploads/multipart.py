@@ -451,6 +451,7 @@ class StreamedUpload(tempfile.SpooledTemporaryFile[bytes]):
         except OSError as exc:
             raise self._explained(exc) from exc
         end = self._file.tell()
+        self._staged.end = max(end, self._staged.end)
         if end - self._staged.begun >= BEGIN:
             self._staged.begin(end)
         return count

@@ -252,6 +252,7 @@ class Source:
         file = take(folder) if callable(take) else None
         if not isinstance(file, Unnamed):
             return None
+        self.position = file.end
         if self.callback is not NO_CALLBACK:
             self.callback.absolute_update(self.size)
         return file

@@ -11,8 +11,8 @@ from .table import human
 from .table import UNITS
 
 if t.TYPE_CHECKING:
-    from ..dialects import Stat
     from ..dialects import Unreachable
+    from ..files import FileWrapper
     from .listing import Listing
 
 By: t.TypeAlias = t.Literal["prefix", "type", "month"]
@@ -91,10 +91,10 @@ def measure(listing: Listing, by: By) -> Usage:
     folder = naming.join(listing.prefix.strip("/"))
     skip = len(folder) + 1 if folder else 0
     totals: dict[str, list[int]] = {}
-    for stat in listing:
-        total = totals.setdefault(_group(stat, skip, by), [0, 0])
+    for file in listing:
+        total = totals.setdefault(_group(file, skip, by), [0, 0])
         total[0] += 1
-        total[1] += stat.size
+        total[1] += file.size
     groups = Usage(Group(name, *total) for name, total in totals.items())
     groups.sort(key=lambda g: g.name if by == "month" else (-g.size, g.name))
     groups.by = by
@@ -102,10 +102,10 @@ def measure(listing: Listing, by: By) -> Usage:
     return groups
 
 
-def _group(stat: Stat, skip: int, by: By) -> str:
+def _group(file: FileWrapper, skip: int, by: By) -> str:
     if by == "type":
-        return stat.content_type
+        return file.content_type
     if by == "month":
-        return f"{stat.modified:%Y-%m}" if stat.modified else "unknown"
-    folder, slash, _ = stat.name[skip:].rpartition("/")
+        return f"{file.modified:%Y-%m}" if file.modified else "unknown"
+    folder, slash, _ = file.name[skip:].rpartition("/")
     return f"{folder.partition('/')[0]}/" if slash else "./"

@@ -113,6 +113,15 @@ class TestCommands:
         assert len([label for label in times if label.startswith("Flask-Store")]) == 4
         assert all(len(cells) == 2 for cells in times.values())
 
+    def test_copies(self) -> None:
+        """No byte of the file goes through the process, by few requests."""
+        (counted,) = tables("copies").values()
+        assert len(counted) == 8
+        for label, requests in (("copy", 2), ("move", 6)):
+            found, size = counted[f"Flask-Store {label}"]
+            assert int(found) <= requests
+            assert int(size.replace(",", "")) < 1000
+
     def test_arriving(self) -> None:
         """A row for each way to save a body that is still on its way."""
         (times,) = tables("arriving").values()

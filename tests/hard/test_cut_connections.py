@@ -64,6 +64,11 @@ def _push(store: FsspecStore) -> None:
     _sync(here, store)
 
 
+def _folder(store: FsspecStore) -> tuple[list[str], list[str]]:
+    listing = store.ls(recursive=False)
+    return [f.name for f in listing], [folder.name for folder in listing.folders]
+
+
 def _sync(source: FsspecStore, target: FsspecStore) -> None:
     for outcome in Sync(source, target, Journal(None), overwrite=True).run():
         if outcome.status == "failed":
@@ -94,6 +99,7 @@ OPERATIONS = {
     "exists not": Operation(lambda s: s.exists("no.bin"), False),
     "stat": Operation(lambda s: s.stat("old.bin").size, len(OLD)),
     "ls": Operation(lambda s: sorted(f.name for f in s.ls()), ["old.bin", "sub/b.bin"]),
+    "folder": Operation(_folder, (["old.bin"], ["sub"])),
     "usage": Operation(lambda s: len(s.usage()), 2),
     "sweep": Operation(lambda s: s.sweep(), []),
     "pull": Operation(_pull, OLD),
@@ -109,6 +115,9 @@ OPERATIONS = {
         lambda s: s.move("old.bin", "new.bin") and None, None, {"old.bin": (OLD, None)}
     ),
     "delete": Operation(lambda s: s.delete("old.bin"), None, {"old.bin": (OLD, None)}),
+    "delete many": Operation(
+        lambda s: s.delete("old.bin", "no.bin"), None, {"old.bin": (OLD, None)}
+    ),
 }
 
 

@@ -9,12 +9,14 @@ import typing as t
 
 import pytest
 
+from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.testing import upload
 from tests.support.protocol_rows import new
 from tests.support.protocol_rows import ROWS
 from tests.support.protocol_servers import Place
 from tests.support.relay import Relay
+from tests.support.requests_table import DELETED
 from tests.support.server_contract import behind
 from tests.support.server_contract import EachRow
 from tests.support.server_contract import Record
@@ -28,6 +30,11 @@ def trips(relay: Relay, use: t.Callable[[], object]) -> int:
     before = relay.trips
     use()
     return relay.trips - before
+
+
+def _delete_each(*files: FileWrapper) -> None:
+    for file in files:
+        file.delete()
 
 
 class TestEachRow(EachRow):
@@ -71,6 +78,40 @@ class TestEachRow(EachRow):
         assert 0 < counts[0] <= allowed.save
         assert 0 < counts[1] <= allowed.stat
         assert 0 < counts[2] <= allowed.read
+
+    def test_requests_saved(
+        self, place: Place, row: str, record_property: Record
+    ) -> None:
+        """What a save knew is not asked for, and many files are deleted at once."""
+        served(place)
+        with Relay(place.port) as relay:
+            there = behind(relay, place)
+            store = FsspecStore.from_url(new(there), **there.options)
+            store.save(upload(b"w" * 1000, "warm.txt")).stat()
+            names = (f"{number}.txt" for number in itertools.count())
+
+            def save() -> FileWrapper:
+                return store.save(upload(b"x" * 1000, next(names)))
+
+            def ask() -> None:
+                f = save()
+                shown = store.file(f.key).size, store.file(f.key).content_type
+                assert shown == (1000, "text/plain")
+                assert f.absolute_url()
+
+            def know() -> None:
+                f = save()
+                assert (f.size, f.content_type) == (1000, "text/plain")
+                assert f.absolute_url()
+
+            counts = [min(trips(relay, use) for _ in range(3)) for use in (ask, know)]
+            for delete in (_delete_each, store.delete):
+                files = [save() for _ in range(DELETED)]
+                counts.append(trips(relay, lambda: delete(*files)))  # noqa: B023
+        record_property("saved", counts)
+        asked, known, each, together = counts
+        assert 0 < known < asked
+        assert 0 < together <= each
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
     def test_fork(self, place: Place) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import random
 import typing as t
 
@@ -18,44 +17,16 @@ from tests.support.protocol_servers import Place
 from tests.support.protocol_worker import NAMES
 from tests.support.protocol_worker import THREADS
 from tests.support.rounds import rounds
+from tests.support.server_contract import contenders
 from tests.support.server_contract import EachRow
+from tests.support.server_contract import PROCESSES
 from tests.support.server_contract import Record
-from tests.support.server_contract import worker
 
-PROCESSES = 4
 #: How often each row races in one run.
 RACES = rounds(3)
 
 #: How many files there must be after one.
 EXPECTED = PROCESSES * THREADS * len(NAMES)
-
-Saved = list[tuple[str, str]]
-
-
-@contextlib.contextmanager
-def contenders(url: str, place: Place) -> t.Iterator[t.Callable[[str], Saved]]:
-    """Processes that save at the same moment, each time below another folder."""
-    with contextlib.ExitStack() as stack:
-        workers = [
-            stack.enter_context(worker("race", url, place)) for _ in range(PROCESSES)
-        ]
-
-        def say(word: str) -> None:
-            for process in workers:
-                assert process.stdin
-                process.stdin.write(f"{word}\n")
-                process.stdin.flush()
-
-        def hear() -> list[t.Any]:
-            return [json.loads(p.stdout.readline()) for p in workers if p.stdout]
-
-        def contend(folder: str) -> Saved:
-            say(folder)
-            hear()
-            say("go")
-            return [saved for done in hear() for saved in done]
-
-        yield contend
 
 
 class TestRaced(EachRow):
@@ -72,7 +43,7 @@ class TestRaced(EachRow):
         with contextlib.ExitStack() as stack:
             if place.url.startswith("memory://"):
 
-                def contend(folder: str) -> Saved:
+                def contend(folder: str) -> list[t.Any]:
                     threads = PROCESSES * THREADS
                     return protocol_worker.contend(store.at(folder), threads)
 

@@ -113,6 +113,29 @@ def test_sync_keeps_the_type(
     assert target_of(shell)["page"].content_type == "text/x-special"
 
 
+def test_sync_within_one_storage(
+    tmp_path: pathlib.Path, seaweedfs_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage copies: neither to store a file nor to verify it, its bytes go
+    through the process."""
+    bucket = seaweedfs_server.make_bucket()
+    config = {}
+    for prefix, folder in (("", "from"), ("TARGET_", "to")):
+        found = settings(seaweedfs_server, bucket, STORE_PATH=f"s3://{bucket}/{folder}")
+        config |= {f"{prefix}{key}": value for key, value in found.items()}
+    shell = two_stores(tmp_path, config)
+    expected = fill(shell.store, ODD)
+
+    def stream(*args: t.Any) -> t.NoReturn:
+        raise AssertionError("the bytes are read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FsspecStore, "stream_version", stream)
+        patch.setattr(FsspecStore, "stream", stream)
+        shell("sync", "default", "target")
+    assert contents(target_of(shell)) == expected
+
+
 def test_sync_never_replaces_what_differs(shell: Shell) -> None:
     """A file that differs, be it of the same size, is left and reported; with
     --overwrite it is replaced."""

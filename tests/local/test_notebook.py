@@ -112,27 +112,28 @@ def test_listing_of_nothing(store: FsspecStore, shell: t.Any) -> None:
 
 
 def test_listing_becomes_a_frame(store: FsspecStore) -> None:
-    """pandas and polars make columns of it, also a second time."""
+    """A row for each file, also a second time, and of a listing of nothing."""
     import pandas as pd
     import polars as pl
 
-    store.put("a.csv", b"x,y\n1,2\n")
-    store.put("b/c.bin", b"0" * 10)
-    columns = ["name", "size", "modified", "etag", "content_type", "checksum"]
-    listing = store.ls()
-    for frame in (pd.DataFrame(listing), pd.DataFrame(listing)):
+    store.put("x/a.csv", b"x,y\n1,2\n")
+    store.put("x/b/c.bin", b"0" * 10)
+    columns = ["key", "name", "size", "modified", "content_type", "etag"]
+    listing = store.at("x").ls()
+    for frame in (listing.to_frame(), listing.to_frame()):
         assert list(frame.columns) == columns
         assert dict(zip(frame["name"], frame["size"], strict=True)) == {
             "a.csv": 8,
             "b/c.bin": 10,
         }
+        assert set(frame["key"]) == {"x/a.csv", "x/b/c.bin"}
         assert str(frame["modified"].dtype).endswith("UTC]")
-    polar = pl.DataFrame(listing)
-    assert polar.columns == columns
-    assert polar["size"].sum() == 18
+    assert pl.from_pandas(listing.to_frame())["size"].sum() == 18
+    assert list(store.ls("no").to_frame().columns) == columns
+    assert list(store.ls("x", recursive=False).to_frame()["name"]) == ["x/a.csv"]
     usage = pd.DataFrame(store.usage())
     assert list(usage.columns) == ["name", "files", "size"]
-    assert pl.DataFrame(store.usage()).shape == (2, 3)
+    assert pl.DataFrame(store.usage()).shape == (1, 3)
 
 
 def test_listing_is_one_request(
@@ -177,8 +178,8 @@ def test_store_is_no_sequence(store: FsspecStore) -> None:
     store.put("a.txt", b"")
     with pytest.raises(TypeError):
         iter(store)  # type: ignore[call-overload]
-    with pytest.raises(TypeError):
-        "a.txt" in store  # type: ignore[operator] # noqa: B015
+    assert "a.txt" in store
+    assert "b.txt" not in store
     assert store["a.txt"] == store.file("a.txt")
 
 

@@ -9,12 +9,15 @@ import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from werkzeug import Request
 from werkzeug import Response
 
 from flask_store.dialects import Span
+from flask_store.dialects import Stat
+from flask_store.dialects.azure import AzureDialect
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import NotConfiguredError
@@ -24,6 +27,7 @@ from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.testing import upload
+from flask_store.uploads.properties import Properties
 from tests.support.protocol_servers import azurite
 from tests.support.protocol_servers import Place
 from tests.support.proxy import Proxy
@@ -455,3 +459,42 @@ def test_address_is_the_blobs(place: Place) -> None:
     path = f"{store.dialect.absolute_path(f.relative_path())}"
     blob = store.raw_fs.service_client.get_blob_client("photos", path)
     assert f.absolute_url() == blob.url
+
+
+@pytest.mark.parametrize("status", [400, 403, 501])
+def test_copy_that_is_refused_goes_through_the_process(
+    place: Place, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """An account may forbid Copy Blob to some of its keys."""
+    store = FsspecStore.from_url(place.new(), **place.options)
+    f = store.put("a.txt", DATA)
+    real = AzureDialect._ask
+
+    def ask(
+        dialect: AzureDialect, name: str, method: str, *args: t.Any, **more: t.Any
+    ) -> t.Any:
+        if method == "start_copy_from_url":
+            from azure.core.exceptions import HttpResponseError
+
+            response = SimpleNamespace(status_code=status, reason="no", headers={})
+            raise HttpResponseError(response=t.cast(t.Any, response))
+        return real(dialect, name, method, *args, **more)
+
+    monkeypatch.setattr(AzureDialect, "_ask", ask)
+    assert store.move(f, "b.txt").read() == DATA
+    assert not f.exists()
+
+
+def test_copy_under_another_type(place: Place) -> None:
+    """Copy Blob keeps the type; that of another name is set after it, and nothing else
+    changes."""
+    store = FsspecStore.from_url(place.new(), **place.options)
+    like = Stat("a", 0, None, None, "").keeping(
+        None, Properties(cache_control="no-store", metadata={"a": "b"})
+    )
+    f = store.put("a.txt", b"short", like=like)
+    copy = store.copy(f, "a.png").stat()
+    before = f.stat()
+    assert (before.content_type, copy.content_type) == ("text/plain", "image/png")
+    assert copy.properties == before.properties
+    assert copy.checksum == before.checksum is not None

@@ -23,6 +23,7 @@ from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.exceptions import VersionGone
 from flask_store.stores.fsspec import FsspecStore
+from flask_store.uploads.source import Source
 
 MB = 1024 * 1024
 DATA = os.urandom(3 * MB)
@@ -673,3 +674,55 @@ def test_files_of_the_disk(tmp_path: pathlib.Path) -> None:
     assert f.read() == DATA
     assert sorted(found.name for found in store.ls()) == sorted([f.key, "b/c.txt"])
     assert store.move(f, "b/d.bin", "overwrite").read() == DATA
+
+
+# -- copies ------------------------------------------------------------------
+
+
+def test_filesystem_that_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own cp_file copies to a private name; no byte goes through the process."""
+    store = make(Copying)
+    f = store.put("a.bin", DATA, "overwrite")
+    monkeypatch.setattr(Source, "_read", lambda *args: pytest.fail("it is read"))
+    copy = store.copy(f, "b.bin")
+    moved = store.move(copy, "c.bin", "overwrite")
+    assert everything(store) == {
+        "root/uploads/a.bin": DATA,
+        f"root/uploads/{moved.key}": DATA,
+    }
+
+
+@pytest.mark.parametrize("error", [OSError(5, "broken"), NotImplementedError()])
+def test_filesystem_that_fails_to_copy(error: Exception) -> None:
+    """The bytes go through the process."""
+    store = make(Copying)
+    f = store.put("a.bin", DATA, "overwrite")
+    store.raw_fs.errors["cp"] = [error]
+    assert store.copy(f, "b.bin").read() == DATA
+
+
+def test_filesystem_that_copies_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is noticed before the copy has its name, and the bytes go through the
+    process."""
+    store = make(Copying)
+    f = store.put("a.bin", DATA, "overwrite")
+    real, cut = Copying.cp_file, [10]
+
+    def cp_file(self: Copying, path1: str, path2: str, **kwargs: t.Any) -> None:
+        real(self, path1, path2)
+        if cut:
+            self.files[path2] = self.files[path2][: cut.pop()]
+
+    monkeypatch.setattr(Copying, "cp_file", cp_file)
+    assert store.copy(f, "b.bin").read() == DATA
+    assert sorted(map(len, everything(store).values())) == [len(DATA)] * 2
+
+
+def test_filesystem_that_is_gone_while_it_copies() -> None:
+    """Then there is no other way, and nothing appears."""
+    store = make(Copying)
+    f = store.put("a.bin", DATA, "overwrite")
+    store.raw_fs.errors["cp"] = [ConnectionResetError("reset")]
+    with pytest.raises(StoreUnavailable):
+        store.copy(f, "b.bin")
+    assert everything(store) == {"root/uploads/a.bin": DATA}

@@ -263,11 +263,12 @@ def test_metadata_of_the_application_in_any_case(s3_config: Config) -> None:
 
 
 def test_background_keeps_it(config: Config, tmp_path: pathlib.Path) -> None:
-    """While a copy waits for its upload, and afterwards."""
+    """While a copy from another store waits for its upload, and afterwards."""
     spool = {"STORE_BACKGROUND": True, "STORE_SPOOL_PATH": str(tmp_path / "spool")}
     store = FsspecStore.from_config({**config, **spool})
-    store.put("a.txt", PACKED, like=ORIGINAL)
-    copy = store.copy("a.txt", "b.txt")
+    # With other options, nobody takes it for the same storage.
+    other = FsspecStore.from_config({**config, "STORE_TIMEOUT": 9})
+    copy = store.copy(other.put("a.txt", PACKED, like=ORIGINAL), "b.txt")
     assert copy.upload is not None
     assert_alike(copy.stat())
     assert copy.upload.wait(30)

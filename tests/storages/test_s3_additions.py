@@ -508,3 +508,43 @@ def test_nothing_is_added_by_default() -> None:
     nothing = Additions({})
     assert (nothing.fields, nothing.payer, nothing.headers) == ({}, {}, {})
     assert "s3_additional_kwargs" not in S3Store.from_url("s3://b").storage_options
+
+
+@pytest.mark.slow
+def test_copy_is_stored_as_the_original_is(
+    moto_server: S3Server, moto_bucket: str
+) -> None:
+    """The class, the encryption and the tags of the original, unless the settings of
+    the store that copies name others. In place of another file the storage copies."""
+    kept = {
+        "ServerSideEncryption": "aws:kms",
+        "SSEKMSKeyId": "alias/x",
+        "StorageClass": "STANDARD_IA",
+        "Tagging": "a=b",
+        "WebsiteRedirectLocation": "/there",
+    }
+    others = {
+        "ServerSideEncryption": "AES256",
+        "StorageClass": "GLACIER_IR",
+        "Tagging": "c=d",
+    }
+    client = moto_server.client()
+
+    def stores(**added: str) -> FsspecStore:
+        config = config_of(moto_server, moto_bucket, s3_additional_kwargs=added)
+        return FsspecStore.from_config(
+            {**config, "STORE_PATH": f"s3://{moto_bucket}/in"}
+        )
+
+    def told(f: FileWrapper) -> dict[str, t.Any]:
+        place = {"Bucket": moto_bucket, "Key": f"in/{f.key}"}
+        tags = client.get_object_tagging(**place)["TagSet"]
+        head = client.head_object(**place)
+        found = {name: head.get(name) for name in kept}
+        return {**found, "Tagging": "&".join(f"{t['Key']}={t['Value']}" for t in tags)}
+
+    f = stores(**kept).put("a.txt", b"data", "overwrite")
+    copy = stores().copy(f, "b.txt", "overwrite")
+    assert told(copy) == told(f) == kept
+    changed = stores(**others).copy(f, "c.txt", "overwrite")
+    assert told(changed) == {**kept, "SSEKMSKeyId": None, **others}

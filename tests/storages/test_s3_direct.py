@@ -31,10 +31,10 @@ def puts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     answers: list[str] = []
     real = DirectClient.put
 
-    def put(self: DirectClient, *args: t.Any) -> None:
+    def put(self: DirectClient, *args: t.Any) -> str:
         answers.append("stored")
         try:
-            real(self, *args)
+            return real(self, *args)
         except (FileExistsError, Unanswered) as exc:
             answers[-1] = "taken" if isinstance(exc, FileExistsError) else "left"
             raise
@@ -205,6 +205,7 @@ def test_reading_takes_it(
     assert b"".join(f.stream(100, 200)) == data[100:200]
     found = store.stat("a.bin")
     assert (found.size, found.content_type) == (len(data), f.content_type)
+    assert f.modified == found.modified  # which a save does not know
     assert found.modified is not None
     assert abs(found.modified.timestamp() - time.time()) < 60
     assert not store.exists("none")

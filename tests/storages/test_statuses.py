@@ -247,6 +247,7 @@ READING: dict[str, Callable[[Bench], t.Any]] = {
     "exists": lambda b: b.store.exists("a.bin"),
     "stat": lambda b: b.store.stat("a.bin"),
     "ls": lambda b: list(b.store.ls()),
+    "folder": lambda b: len(b.store.ls(recursive=False)),
     "first page": lambda b: b.store.ls().first_page(),
     "usage": lambda b: b.store.usage(),
     "sync from it": lambda b: _sync(b.store, b.disk),
@@ -302,7 +303,7 @@ LOOKED = dict.fromkeys(
         **dict.fromkeys(("stat", "copy", "move", "delete", "confirm"), (FileNotFound,)),
     },
 )
-LISTING = ("ls", "first page", "usage", "sync from it")
+LISTING = ("ls", "folder", "first page", "usage", "sync from it")
 
 
 def expected(
@@ -322,6 +323,10 @@ def expected(
         return StoreError, *((Failed,) if operation == "sync to it" else ())
     if operation == "opened" and reply.status in (412, 416):
         return VersionGone, StoreUnavailable, StoreError  # of a part, and of a version
+    if changes and operation in ("copy", "move") and reply.status in (409, 412):
+        # Of the two conditions of a copy it may be either, and the try whether the
+        # server keeps them has none.
+        return FileExists, VersionGone, found
     if changes and operation in NAMING and reply.status in TAKEN.get(name, ()):
         return (FileExists,)
     return (found,)

@@ -303,6 +303,14 @@ def _listed(trial: Trial) -> list[tuple[str, int]]:
     return found
 
 
+def _folder(trial: Trial) -> tuple[list[tuple[str, int]], list[str]]:
+    listing = trial.shared.ls(recursive=False)
+    found = [(file.name, file.size) for file in listing]
+    if listing.unreachable:
+        raise StoreError(str(listing.unreachable[0]))
+    return found, [folder.name for folder in listing.folders]
+
+
 def _first_page(trial: Trial) -> list[str]:
     listing = trial.shared.ls()
     files, _ = listing.first_page()
@@ -472,6 +480,7 @@ OPERATIONS: dict[str, Operation] = {
     "exists": _reads(lambda trial: trial.shared.exists("a.bin"), True),
     "exists_not": _reads(lambda trial: trial.shared.exists("none.bin"), False),
     "ls": _reads(_listed, LISTED),
+    "folder": _reads(_folder, (LISTED[:2], ["sub"])),
     "sweep": _reads(lambda trial: trial.shared.sweep(), []),
     "first_page": _reads(_first_page, ["a.bin"]),
     "get": _reads(_get("GET"), (200, OLD)),
@@ -559,6 +568,16 @@ OPERATIONS: dict[str, Operation] = {
         before={"old.bin": OLD, "other.bin": NEW},
         done={"old.bin": None, "other.bin": NEW},
         failed={"old.bin": {OLD, None}, "other.bin": {NEW}},
+    ),
+    "delete_many": Operation(
+        lambda trial: trial.store.delete("old.bin", "more.bin"),
+        before={"old.bin": OLD, "more.bin": OLD, "other.bin": NEW},
+        done={"old.bin": None, "more.bin": None, "other.bin": NEW},
+        failed={
+            "old.bin": {OLD, None},
+            "more.bin": {OLD, None},
+            "other.bin": {NEW},
+        },
     ),
     "push": _push(delete=False),
     "push_delete": _push(delete=True),

@@ -105,18 +105,20 @@ def render(reports: t.Iterable[pytest.TestReport]) -> str:
     head = ["Protocol", "Server", "Library", "By which primitive", "Exclusive"]
     return "\n".join(
         [
-            *_table(
+            *list_table(
                 "The means, and what a small file costs in round trips",
                 [*head, "Save", "Stat", "Read"],
                 means,
             ),
-            *_table("The contract: tests that passed", ["Protocol", *CONTRACT], held),
-            *_table(
+            *list_table(
+                "The contract: tests that passed", ["Protocol", *CONTRACT], held
+            ),
+            *list_table(
                 "Against other processes, and servers that break",
                 ["Protocol", *HARD.values()],
                 hard,
             ),
-            *_table(
+            *list_table(
                 "The contract of what can only be read: tests that passed",
                 ["Protocol", "Library", *READING],
                 read,
@@ -145,7 +147,7 @@ def collect(reports: t.Iterable[pytest.TestReport]) -> dict[str, Results]:
     return rows
 
 
-def _table(title: str, head: list[str], rows: list[list[str]]) -> list[str]:
+def list_table(title: str, head: list[str], rows: list[list[str]]) -> list[str]:
     lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
     for cells in [head, *rows]:
         lines += table_row(cells)

@@ -1,12 +1,13 @@
 """What the tests of the protocols do in processes of their own.
 
-``python -m tests.support.protocol_worker race|nursery|fork|peak URL OPTIONS``: what is
-done goes to the standard output, one JSON value a line.
+``python -m tests.support.protocol_worker WHAT URL OPTIONS``, where WHAT is one of the
+functions at the end: what is done goes to the standard output, one JSON value a line.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from .memory_peak import growth
 
 NAMES = [f"name-{number}.txt" for number in range(5)]
 THREADS = 16
+#: How many threads copy and move at the same moment.
+COPIERS = 4
 #: The size of the file that a kill interrupts, in bytes.
 SIZE = 6 * 1024 * 1024
 #: The size of a file that must not go through memory as a whole, in bytes.
@@ -93,6 +96,76 @@ def contend(
     return done
 
 
+def race_copies(store: FsspecStore) -> None:
+    """Copy and move files of one's own onto one name, in each of some threads, below
+    each folder that the parent names, as soon as it says so."""
+    for folder in iter(sys.stdin.readline, ""):
+
+        def wait() -> None:
+            say("ready")
+            sys.stdin.readline()
+
+        say(contend_copies(store.at(folder.strip()), COPIERS, wait))
+
+
+def contend_copies(
+    store: FsspecStore, threads: int, wait: t.Callable[[], None] = lambda: None
+) -> list[list[str] | str]:
+    """Copy a file, and then move it, onto one name, in each of some threads.
+
+    :param wait: returns when they may begin.
+    :return: for each thread the old name, the name of the copy, that of the moved file
+        and the content, or an error's text.
+    """
+    start = threading.Barrier(threads + 1)
+    done: list[list[str] | str] = []
+
+    def work(number: int) -> None:
+        data = f"{os.getpid()} {number}"
+        old = f"old-{os.getpid()}-{number}.txt"
+        store.put(old, data.encode(), "overwrite")
+        start.wait()
+        try:
+            names = [store.copy(old, "new.txt").filename]
+            names.append(store.move(old, "new.txt").filename)
+            done.append([old, *names, data])
+        except Exception as exc:
+            done.append(f"{type(exc).__name__}: {exc} ({exc.__cause__!r})")
+
+    running = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
+    for thread in running:
+        thread.start()
+    wait()
+    start.wait()
+    for thread in running:
+        thread.join()
+    return done
+
+
+def movers(store: FsspecStore) -> None:
+    """For each line of the input, fork a child that copies and moves a file again and
+    again until it is killed. It has its number and the first move printed, and at last
+    how it ended."""
+    fsspec.get_filesystem_class(store.dialect.location.protocol)
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            say(os.getpid())
+            wander(store)
+        _, status = os.waitpid(child, 0)
+        say(["ended", os.waitstatus_to_exitcode(status)])
+
+
+def wander(store: FsspecStore) -> t.NoReturn:
+    """Move the file in the folder 'moved' from name to name, and copy it."""
+    name = next(iter(store.ls("moved"))).name
+    for number in itertools.count():
+        name = store.move(name, "moved/a.bin").key
+        store.copy(name, f"copied/{number % 2}.bin", "overwrite")
+        if not number:
+            say("begun")
+
+
 def nursery(store: FsspecStore) -> None:
     """For each line of the input, fork a child that saves a large file and exits.
 
@@ -148,6 +221,7 @@ def peak(store: FsspecStore) -> None:
 
 if __name__ == "__main__":
     what, url, options = sys.argv[1:]
-    {"race": race, "nursery": nursery, "fork": fork, "peak": peak}[what](
+    works = race, race_copies, movers, nursery, fork, peak
+    {work.__name__: work for work in works}[what](
         FsspecStore.from_url(url, **json.loads(options))
     )

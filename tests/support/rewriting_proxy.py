@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import time
 import typing as t
+import uuid
 
 from werkzeug import Request
 from werkzeug import Response
@@ -102,9 +103,10 @@ def trickling(data: bytes, length: int) -> Response:
 
 def reads(store: FsspecStore) -> list[t.Callable[[], object]]:
     """Every way to read all of 'a.txt'."""
+    elsewhere = FsspecStore.from_url(f"memory://{uuid.uuid4()}")
     return [
         lambda: store.read("a.txt"),
         lambda: list(store.stream("a.txt")),
         lambda: store.open("a.txt").read(),
-        lambda: store.move("a.txt", "b.txt"),
+        lambda: elsewhere.move(store.file("a.txt"), "b.txt"),
     ]

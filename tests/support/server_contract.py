@@ -23,6 +23,9 @@ from .servers import NotInstalledError
 #: How long another process may take for all that it does, in seconds.
 PATIENCE = 400
 
+#: How many processes do the same at the same moment.
+PROCESSES = 4
+
 #: pytest's record_property, for the table in the documentation.
 Record = t.Callable[[str, object], None]
 
@@ -103,3 +106,34 @@ def behind(relay: Relay, place: Place) -> Place:
     if "known_hosts" in there.options:  # the relay's port is not among them
         there.options["known_hosts"] = None
     return there
+
+
+@contextlib.contextmanager
+def contenders(
+    url: str, place: Place, what: str = "race"
+) -> t.Iterator[t.Callable[[str], list[t.Any]]]:
+    """Processes that do something at the same moment, each time below another folder.
+
+    :param what: see :mod:`tests.support.protocol_worker`.
+    """
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(worker(what, url, place)) for _ in range(PROCESSES)
+        ]
+
+        def say(word: str) -> None:
+            for process in workers:
+                assert process.stdin
+                process.stdin.write(f"{word}\n")
+                process.stdin.flush()
+
+        def hear() -> list[t.Any]:
+            return [json.loads(p.stdout.readline()) for p in workers if p.stdout]
+
+        def contend(folder: str) -> list[t.Any]:
+            say(folder)
+            hear()
+            say("go")
+            return [saved for done in hear() for saved in done]
+
+        yield contend

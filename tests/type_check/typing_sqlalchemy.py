@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 
 from flask_store import FileWrapper
 from flask_store import Store
-from flask_store.dialects import Stat
 from flask_store.providers.local import LocalProvider
 from flask_store.sqla import columns_of
 from flask_store.sqla import FlaskStoreType
@@ -96,7 +95,7 @@ def statements(session: Session, f: FileWrapper) -> FileWrapper | None:
     return session.scalars(query).first()
 
 
-def clean(session: Session) -> Iterator[Stat]:
+def clean(session: Session) -> Iterator[FileWrapper]:
     """Find and remove what no row knows."""
     columns = [Person.picture, Person.report]
     sweep(store, session, columns, older_than=timedelta(days=2))

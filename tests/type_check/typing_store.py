@@ -200,7 +200,7 @@ def use_provider(mode: t.Literal["r", "rb"]) -> int:
     t.assert_type(provider.destination, str)
     t.assert_type(provider.uri, str)
     for found in provider.ls("avatars"):
-        t.assert_type(found, Stat)
+        t.assert_type(found, FileWrapper)
     usage = provider.usage(by="type")
     for group in usage:
         t.assert_type(group.name, str)
@@ -229,7 +229,16 @@ def use_store(mode: t.Literal["r", "rb"], f: FileWrapper) -> int:
     t.assert_type(store.storage_options, dict[str, t.Any])
     t.assert_type(store.at("avatars"), FsspecStore)
     for found in store.ls("avatars"):
-        t.assert_type(found, Stat)
+        t.assert_type(found, FileWrapper)
+    t.assert_type(store.ls()[0], FileWrapper)
+    t.assert_type(store.glob("*.csv")[:2], list[FileWrapper])
+    folder = store.ls("avatars", recursive=False)
+    t.assert_type(folder.folders[0].folders[0].name, str)
+    t.assert_type(len(folder), int)
+    t.assert_type(f.to_dict(), dict[str, t.Any])
+    t.assert_type((f.name, f.checksum), tuple[str, str | None])
+    store.delete(f, "me.jpg", *folder)
+    store.delete("avatars", recursive=True)
     token = store.presign_upload("me.mp4", max_size=9, folder="films").token
     t.assert_type(store.confirm(token, folder="films"), FileWrapper)
     t.assert_type(current_store.save(b"...", "me.jpg"), FileWrapper)

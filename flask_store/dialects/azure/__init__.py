@@ -10,6 +10,7 @@ import time
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ from azure.core.rest import AsyncHttpResponse
 from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import ContentSettings
 from azure.storage.blob import generate_blob_sas
+from azure.storage.blob import StandardBlobTier
+from azure.storage.blob.aio import BlobPrefix
 from werkzeug.http import parse_date
 
 from ... import naming
@@ -36,6 +39,8 @@ from ...uploads.source import Window
 from .. import Fetched
 from .. import Limits
 from .. import Location
+from .. import NotByStorage
+from .. import Original
 from .. import Span
 from .. import Stat
 from ..errors import NoAnswer
@@ -46,6 +51,7 @@ from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
 from ..statuses import refusal
+from ..statuses import UNABLE
 from ..tls import Trust
 from ..tries import Tries
 from .http import download
@@ -173,8 +179,10 @@ class AzureDialect(ObjectDialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
-        for again in reversed(range(OVERWRITES)):
+    ) -> str:
+        tries = OVERWRITES
+        while True:
+            tries -= 1
             try:
                 reply = self._ask(
                     name,
@@ -194,39 +202,43 @@ class AzureDialect(ObjectDialect):
             except azure.HttpResponseError as exc:
                 # Who replaces a blob throws away what others have sent of theirs ("Put
                 # Block List"). Of those who do so at a time one succeeds each time.
-                if not new and again and code_of(exc) == "InvalidBlockList":
+                if not new and tries and code_of(exc) == "InvalidBlockList":
                     continue
                 if (exc.status_code or 0) < 300:
                     raise NoAnswer(f"it cannot be read ({exc.status_code})") from exc
                 raise
             if not reply.get("etag"):
                 raise NoAnswer("it has no ETag")
-            return
-
-    def can_copy(self, source: str, new: bool) -> bool:
-        return True
+            return str(reply["etag"]).strip('"')
 
     def copy(
         self,
-        source: str,
+        original: Original,
         target: str,
         content_type: str,
-        etag: str,
+        token: str,
         new: bool,
-        kept: Properties,
     ) -> None:
-        container = self.fs.service_client.get_container_client(self.bucket)
+        bucket, name = self.place_of(original)
+        found, kept = original.found, dict(original.found.kept)
+        conditions = {"match_condition": MatchConditions.IfMissing} if new else {}
         try:
+            if kept.pop("tag_count", None):
+                kept["tags"] = original.dialect._ask(name, "get_blob_tags")
             reply = self._ask(
                 target,
                 "start_copy_from_url",
                 # With a shared access signature, if the account is opened with one.
-                container.get_blob_client(source).url,
-                source_etag=f'"{etag}"',
+                self.fs.service_client.get_blob_client(bucket, name).url,
+                metadata={**_named(original.properties.metadata), TOKEN: token},
+                source_etag=f'"{found.etag}"',
                 source_match_condition=MatchConditions.IfNotModified,
-                match_condition=MatchConditions.IfMissing,
+                **conditions,
+                **kept,
             )
         except azure.HttpResponseError as exc:
+            if exc.status_code in UNABLE:
+                raise NotByStorage from exc
             if exc.status_code not in (409, 412):
                 raise
             try:
@@ -236,6 +248,24 @@ class AzureDialect(ObjectDialect):
             raise FileExistsError(target) from exc
         if reply.get("copy_status") != "success":
             self._await_copy(target)
+        named = original.properties.named
+        if (content_type, named) != (found.content_type, found.properties.named):
+            self._describe(target, content_type, original)
+
+    def can_copy(self) -> bool:
+        return True  # as documented: "Copy Blob"
+
+    def _describe(self, name: str, content_type: str, original: Original) -> None:
+        """Give a copy another type, or other headers, than the original has, which Copy
+        Blob cannot."""
+        checksum = original.found.checksum or ""
+        md5 = bytes.fromhex(checksum.removeprefix("md5:")) or None
+        settings = ContentSettings(
+            content_type=content_type,
+            content_md5=md5,
+            **original.properties.named,
+        )
+        self._ask(name, "set_http_headers", settings)
 
     def _await_copy(self, name: str) -> None:
         """Wait for a copy that the service goes on with after its answer ("Copy Blob").
@@ -261,13 +291,15 @@ class AzureDialect(ObjectDialect):
             raise FileNotFoundError(name)
         return self._stat(name, found)
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         container = self.fs.service_client.get_container_client(self.bucket)
-        limits = {name: self.location.options[name] for name in LIMITS}
+        asked = {name: self.location.options[name] for name in LIMITS}
+        asked |= {"name_starts_with": prefix or None, "include": ["metadata"]}
         # adlfs takes what follows a '#' for no part of a name.
-        pages = container.list_blobs(
-            name_starts_with=prefix or None, include=["metadata"], **limits
-        ).by_page()
+        if delimiter:
+            pages = container.walk_blobs(delimiter=delimiter, **asked).by_page()
+        else:
+            pages = container.list_blobs(**asked).by_page()
 
         async def page() -> list[t.Any] | None:
             found = await anext(pages, None)
@@ -277,8 +309,13 @@ class AzureDialect(ObjectDialect):
             for blob in blobs:
                 if not blob.name.startswith(prefix):
                     raise NoAnswer(f"it lists {naming.quoted(blob.name)}")
-            files = [self._stat(b.name, b) for b in blobs if not _is_folder(b)]
-            yield Page(files, bool(pages.continuation_token))
+            folders = [b.name for b in blobs if isinstance(b, BlobPrefix)]
+            files = [
+                self._stat(blob.name, blob)
+                for blob in blobs
+                if not isinstance(blob, BlobPrefix) and not _is_folder(blob)
+            ]
+            yield Page(files, bool(pages.continuation_token), folders)
 
     def _stat(self, name: str, blob: t.Any) -> Stat:
         settings = blob.content_settings
@@ -291,6 +328,7 @@ class AzureDialect(ObjectDialect):
             _md5(settings.content_md5),
             _metadata(blob).get(TOKEN),
             Properties.stored(vars(settings), _own(blob.metadata)),
+            _kept(blob),
         )
 
     def get(
@@ -479,6 +517,16 @@ def _is_folder(found: t.Any) -> bool:
 def _metadata(found: t.Any) -> dict[str, str]:
     # They are headers, of which something in between may change the case.
     return {name.lower(): value for name, value in (found.metadata or {}).items()}
+
+
+def _kept(found: t.Any) -> dict[str, t.Any]:
+    """How many tags a blob has, and its tier, if that is not the account's."""
+    tier = None
+    if not found.blob_tier_inferred:
+        with suppress(ValueError):  # of an account for other blobs
+            tier = StandardBlobTier(found.blob_tier)
+    kept = {"tag_count": found.tag_count, "standard_blob_tier": tier}
+    return {name: value for name, value in kept.items() if value}
 
 
 def _own(metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:

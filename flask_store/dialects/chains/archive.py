@@ -26,6 +26,8 @@ from ...exceptions import StoreDenied
 from ...exceptions import StoreError
 from .. import Dialect
 from .. import first_of
+from .. import Folder
+from .. import Listed
 from .. import Location
 from .. import NO_CHAIN
 from .. import Stat
@@ -174,12 +176,29 @@ class ZipDialect(ChainedDialect):
             raise
 
     def find(self, prefix: str) -> Iterator[Stat]:
+        for key in self._keys(prefix):
+            with suppress(FileNotFoundError):
+                yield self.info(key)
+
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        skip, folders = len(prefix) + bool(prefix), set()
+        for key in self._keys(prefix):
+            name, slash, _ = key[skip:].partition("/")
+            if slash:
+                folders.add(f"{key[:skip]}{name}")
+                continue
+            with suppress(FileNotFoundError):
+                yield self.info(key)
+        yield from map(Folder, sorted(folders))
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        """The keys below a folder that a store could have."""
         folder = self.path(prefix) if prefix else self.root
         start, skip = f"{folder}/" if folder else "", len(self.root) + bool(self.root)
         for name in sorted(set(self.fs.zip.namelist())):
             if name.startswith(start):
-                with suppress(FileNotFoundError, InvalidName):
-                    yield self.info(naming.check(name[skip:]))
+                with suppress(InvalidName):
+                    yield naming.check(name[skip:])
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
         return first_of(self.find(prefix))

@@ -18,6 +18,7 @@ import fsspec
 from ...secrecy import Options
 from .. import Dialect
 from .. import Fetched
+from .. import Listed
 from .. import Location
 from .. import Span
 from .. import Stat
@@ -90,6 +91,9 @@ class SimpleCacheDialect(ChainedDialect):
 
     def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
         return self.inner.find(prefix)
+
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        return self.inner.ls(prefix)
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
         return self.inner.first_page(prefix)

@@ -55,6 +55,7 @@ class FTPDialect(StagedDialect):
     is_known = True
     connected = True
     scope = "thread"
+    copies = False
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import aiohttp
 import fsspec
@@ -34,6 +35,8 @@ from ...uploads.source import Source
 from .. import Fetched
 from .. import Limits
 from .. import Location
+from .. import NotByStorage
+from .. import Original
 from .. import Span
 from .. import Stat
 from ..errors import NoAnswer
@@ -44,6 +47,7 @@ from ..objects import seconds_of
 from ..objects import TOKEN
 from ..objects import Unclear
 from ..statuses import refusal
+from ..statuses import UNABLE
 from ..tls import Trust
 from ..tries import counting
 from .http import Client
@@ -75,6 +79,8 @@ FIELDS = {
     "content_disposition": "contentDisposition",
     "content_language": "contentLanguage",
 }
+#: The fields that a copy has as the original has them.
+KEPT = ("storageClass", "customTime")
 #: What the headers of an object's own metadata begin with.
 META = "x-goog-meta-"
 
@@ -149,20 +155,14 @@ class GCSDialect(ObjectDialect):
         return Client(self.fs, self.fs.tokens, min(usual, within or usual))
 
     def _object(self, name: str) -> str:
-        return f"b/{self.bucket}/o/{quote(name, safe='')}"
+        return _object(self.bucket, name)
 
     # -- writing -------------------------------------------------------------
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
-        kept = source.properties
-        about = {
-            **{FIELDS[field]: value for field, value in kept.named.items()},
-            "name": name,
-            "contentType": content_type,
-            "metadata": {**kept.metadata, TOKEN: token},
-        }
+    ) -> str:
+        about = _about(name, content_type, source.properties, token)
         conditions = {"ifGenerationMatch": 0} if new else {}
         try:
             reply = self._client().upload(self.bucket, about, source, conditions)
@@ -173,34 +173,46 @@ class GCSDialect(ObjectDialect):
                 raise FileExistsError(name) from exc
             raise
         check_object(reply, name, source.size)
-
-    def can_copy(self, source: str, new: bool) -> bool:
-        return True
+        return str(reply["generation"])
 
     def copy(
         self,
-        source: str,
+        original: Original,
         target: str,
         content_type: str,
-        etag: str,
+        token: str,
         new: bool,
-        kept: Properties,
     ) -> Stat:
-        path = f"{self._object(source)}/rewriteTo/{self._object(target)}"
-        asked = {"ifSourceGenerationMatch": etag, "ifGenerationMatch": 0}
+        bucket, name = self.place_of(original)
+        path = f"{_object(bucket, name)}/rewriteTo/{self._object(target)}"
+        # It replaces all that the original has beside its bytes.
+        about = {
+            **original.found.kept,
+            **_about(target, content_type, original.properties, token),
+        }
+        asked: dict[str, t.Any] = {"ifSourceGenerationMatch": original.found.etag}
+        if new:
+            asked["ifGenerationMatch"] = 0
         while True:
             # Another storage class, or another place, takes more than one request.
             try:
-                reply = self._client().ask("POST", path, asked)
+                reply = self._client().ask("POST", path, asked, about)
             except Refused as exc:
                 if exc.status == 412:
                     raise FileExistsError(target) from exc
-                raise self._missing(exc, source) from exc
+                if exc.status in UNABLE:
+                    raise NotByStorage from exc
+                raise self._missing(exc, name) from exc
             if reply.get("done") is True:
                 return self._stat(target, reply.get("resource"))
             if not isinstance(reply.get("rewriteToken"), str):
                 raise NoAnswer("it does not say whether the object has been copied")
             asked["rewriteToken"] = reply["rewriteToken"]
+
+    def can_copy(self) -> bool:
+        # Google documents the condition ("Objects: rewrite"). Emulators ignore it.
+        host = urlsplit(self.location.options["endpoint_url"]).hostname or ""
+        return host.endswith(".googleapis.com") or super().can_copy()
 
     # -- reading -------------------------------------------------------------
 
@@ -227,8 +239,11 @@ class GCSDialect(ObjectDialect):
             return exc.status != 404
         return True
 
-    def pages(self, prefix: str) -> Iterator[Page]:
-        asked: dict[str, t.Any] = {"prefix": prefix or None}
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
+        asked: dict[str, t.Any] = {
+            "prefix": prefix or None,
+            "delimiter": delimiter or None,
+        }
         while True:
             try:
                 page = self._client().ask("GET", f"b/{self.bucket}/o", asked)
@@ -236,7 +251,8 @@ class GCSDialect(ObjectDialect):
                 raise self.no_bucket() if exc.status == 404 else exc from exc
             files = [self._stat(None, found) for found in _items(page, prefix)]
             asked["pageToken"] = page.get("nextPageToken")
-            yield Page(files, bool(asked["pageToken"]))
+            folders = _folders(page, prefix)
+            yield Page(files, bool(asked["pageToken"]), folders)
             if not asked["pageToken"]:
                 return
 
@@ -264,6 +280,7 @@ class GCSDialect(ObjectDialect):
                     {field: found.get(name) for field, name in FIELDS.items()},
                     [item for item in metadata.items() if item[0] != TOKEN],
                 ),
+                {field: found[field] for field in KEPT if field in found},
             )
         except (KeyError, ValueError, TypeError) as exc:
             raise NoAnswer(f"it does not describe an object: {exc!r}"[:120]) from exc
@@ -389,6 +406,23 @@ class GCSDialect(ObjectDialect):
         return super().explain(exc, key)
 
 
+def _object(bucket: str, name: str) -> str:
+    """The path of an object in the JSON API."""
+    return f"b/{bucket}/o/{quote(name, safe='')}"
+
+
+def _about(
+    name: str, content_type: str, kept: Properties, token: str
+) -> dict[str, t.Any]:
+    """An object resource of the JSON API, for a new object."""
+    return {
+        **{FIELDS[field]: value for field, value in kept.named.items()},
+        "name": name,
+        "contentType": content_type,
+        "metadata": {**kept.metadata, TOKEN: token},
+    }
+
+
 def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:
     """The objects of one page of a listing.
 
@@ -402,6 +436,18 @@ def _items(page: Mapping[str, t.Any], prefix: str) -> list[dict[str, t.Any]]:
         if not found["name"].startswith(prefix):
             raise NoAnswer(f"it lists {naming.quoted(found['name'])}")
     return items
+
+
+def _folders(page: Mapping[str, t.Any], prefix: str) -> list[str]:
+    """What one page of a listing has in place of the objects in folders.
+
+    :raises NoAnswer: if these are no folders below *prefix*.
+    """
+    folders = [str(name) for name in page.get("prefixes", [])]
+    for name in folders:
+        if not name.startswith(prefix) or not name.endswith("/"):
+            raise NoAnswer(f"it lists {naming.quoted(name)}")
+    return folders
 
 
 def check_object(

@@ -42,6 +42,8 @@ from ..statuses import TRANSIENT
 from ..tries import Tries
 from .tokens import Tokens
 
+#: The type of what is sent to the JSON API.
+JSON = "application/json; charset=UTF-8"
 #: Seconds until that second try.
 PAUSE = 0.5
 #: The coding in which the bytes of an object are stored, as the answer names it.
@@ -100,16 +102,30 @@ class Client:
         self.limit = limit
 
     def ask(
-        self, method: str, path: str, params: Mapping[str, t.Any] | None = None
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, t.Any] | None = None,
+        about: Mapping[str, t.Any] | None = None,
     ) -> dict[str, t.Any]:
         """What the JSON API answers.
 
         :param path: behind ``/storage/v1/``, percent-encoded.
+        :param about: a resource of the JSON API to send.
         :raises Refused: if it says no.
         :raises NoAnswer: if the answer is none of the JSON API.
         """
         url = self._url(f"storage/v1/{path}", params)
-        return _json(self._run(lambda attempt: self._answer(attempt, method, url))[1])
+        headers = {"Content-Type": JSON} if about else {}
+
+        async def body(attempt: Attempt) -> AsyncIterator[bytes]:
+            yield json.dumps(about).encode()
+
+        sent = body if about else None
+        _, text = self._run(
+            lambda attempt: self._answer(attempt, method, url, headers, sent)
+        )
+        return _json(text)
 
     def delete(self, path: str) -> None:
         """Delete an object.
@@ -149,7 +165,7 @@ class Client:
         """
         boundary = shortuuid.uuid()
         head = (
-            f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
+            f"--{boundary}\r\nContent-Type: {JSON}\r\n\r\n"
             f"{json.dumps(about)}\r\n--{boundary}\r\n"
             f"Content-Type: {about['contentType']}\r\n\r\n"
         ).encode()

@@ -25,7 +25,9 @@ from ...exceptions import StoreError
 from ...uploads.properties import codings
 from ...uploads.properties import Properties
 from .. import Fetched
+from .. import Folder
 from .. import Limits
+from .. import Listed
 from .. import Location
 from .. import Span
 from .. import Stat
@@ -182,13 +184,31 @@ class HTTPDialect(ReadOnlyDialect):
             raise
 
     def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
+        yield from self._files_below(self._linked(prefix), set())
+
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        skip = len(prefix) + bool(prefix)
+        files, folders = [], set()
+        for key in self._linked(prefix):
+            name, slash, _ = key[skip:].partition("/")
+            if slash:
+                folders.add(f"{key[:skip]}{name}")
+            else:
+                files.append(key)
+        yield from self._in_batches(files)
+        yield from map(Folder, sorted(folders))
+
+    def _linked(self, folder: str) -> list[str]:
+        """What the page of a folder links to; nothing if there is no such folder.
+
+        :raises NoAnswer: if there should be one.
+        """
         try:
-            page = self._page(prefix)
+            return self._page(folder)
         except FileNotFoundError as exc:
-            if not prefix or self._is_linked(prefix):
+            if not folder or self._is_linked(folder):
                 raise NoAnswer("there is no page that lists the folder") from exc
-            return
-        yield from self._files_below(page, set())
+            return []
 
     def _is_linked(self, folder: str) -> bool:
         """Whether the page of the parent folder links to this folder."""
@@ -225,9 +245,7 @@ class HTTPDialect(ReadOnlyDialect):
     ) -> Iterator[Stat | Unreachable]:
         new = [key for key in keys if key not in visited]
         visited.update(new)
-        files = [key for key in new if not key.endswith("/")]
-        for start in range(0, len(files), BATCH):
-            yield from self._described(files[start : start + BATCH])
+        yield from self._in_batches([key for key in new if not key.endswith("/")])
         for folder in (key.rstrip("/") for key in new if key.endswith("/")):
             if reason := naming.problem(folder):
                 yield Unreachable(folder, reason)
@@ -238,6 +256,10 @@ class HTTPDialect(ReadOnlyDialect):
                 yield Unreachable(folder, "is linked to, and is not there")
             else:
                 yield from self._files_below(inner_keys, visited)
+
+    def _in_batches(self, files: list[str]) -> Iterator[Stat | Unreachable]:
+        for start in range(0, len(files), BATCH):
+            yield from self._described(files[start : start + BATCH])
 
     def _described(self, keys: list[str]) -> Iterator[Stat | Unreachable]:
         """Describe files by HEAD requests, because a page has no sizes."""

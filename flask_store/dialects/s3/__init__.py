@@ -8,19 +8,21 @@ import importlib.util
 import io
 import logging
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import suppress
 from functools import cached_property
 from urllib.parse import unquote
+from urllib.parse import urlencode
 from urllib.parse import urlsplit
 
 import fsspec
 import shortuuid
 from werkzeug.http import parse_date
 
-from ... import naming
 from ...concurrency.greenlets import may_wait
 from ...concurrency.greenlets import patched
 from ...exceptions import NotConfiguredError
@@ -28,12 +30,13 @@ from ...exceptions import StoreError
 from ...secrecy import Options
 from ...uploads.arriving import arriving
 from ...uploads.properties import NO_PROPERTIES
-from ...uploads.properties import Properties
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
 from .. import Limits
 from .. import Location
+from .. import NotByStorage
+from .. import Original
 from .. import Span
 from .. import Stat
 from .. import utc
@@ -44,14 +47,19 @@ from ..objects import Page
 from ..objects import seconds_of
 from ..objects import Staged
 from ..objects import TOKEN
+from ..statuses import UNABLE
+from ..statuses import UNKNOWN
 from ..tls import Trust
 from . import signing
 from .account import S3Account
 from .account import split_root
 from .account import with_shared_loader
 from .additions import Additions
+from .additions import CUSTOMER
+from .additions import STORED
 from .answers import Answer
 from .answers import checksum
+from .answers import deletions
 from .answers import headers_of
 from .answers import is_stored
 from .answers import KEPT
@@ -59,6 +67,7 @@ from .answers import META
 from .answers import page
 from .answers import properties
 from .errors import explain
+from .errors import explain_deletion
 from .errors import status_of
 from .errors import TAKEN
 from .errors import Unanswered
@@ -79,6 +88,8 @@ logger = logging.getLogger(__name__)
 #: User Guide, "Uploading objects" and "Copying objects"), and with it the largest that
 #: can be created exclusively.
 SINGLE_LIMIT = 5 * 1024**3
+#: How many bytes one request copies of a larger object. It allows 5 GiB at most.
+COPIED_PART_SIZE = 512 * 1024**2
 #: The same page allows 10,000 parts, and 5 MiB as the least size of one.
 PART_SIZE = 64 * 1024**2
 MAX_PARTS = 10_000
@@ -109,7 +120,6 @@ class S3Dialect(ObjectDialect):
         options = dict(location.options)
         #: Whether the server honours If-None-Match; ``"auto"`` finds out.
         self.conditional: bool | str = options.pop("conditional_writes", "auto")
-        self._conditional_copies: bool | None = None
         public_url = options.pop("public_endpoint_url", None)
         super().__init__(dataclasses.replace(location, options=options))
         #: Where the bucket is, and who asks for it.
@@ -223,88 +233,161 @@ class S3Dialect(ObjectDialect):
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str:
         if source.size > SINGLE_LIMIT:
-            self._put_parts(name, source, content_type, token)
+            etag = self._put_parts(name, source, content_type, token)
         else:
-            self._ask("put", name, source, content_type, token, new)
+            etag = self._ask("put", name, source, content_type, token, new)
+        return etag.strip('"')
 
     def _put_parts(
         self, name: str, source: Source, content_type: str, token: str
-    ) -> None:
+    ) -> str:
         source.complete()
+        loop = self.loop
+
+        def send(where: dict[str, t.Any], start: int, size: int) -> str:
+            part = loop.send("upload_part", Window(source, start, size), **where)
+            if not is_stored(headers_of(part)):
+                raise NoAnswer("a part is answered by something else than S3")
+            return str(part["ETag"])
+
+        about = loop.described(content_type, token, source.properties)
+        return self._in_parts(name, about, source.size, PART_SIZE, send)
+
+    def _in_parts(
+        self,
+        name: str,
+        about: dict[str, t.Any],
+        size: int,
+        part_size: int,
+        send: Callable[[dict[str, t.Any], int, int], str],
+    ) -> str:
+        """Store an object in parts.
+
+        :param about: what is stored beside it, by botocore's names.
+        :param send: stores one part, of which it gets the arguments that name it, the
+            start and the size, and returns its ETag.
+        :return: the ETag of the object.
+        """
         loop, where = self.loop, {"Bucket": self.bucket, "Key": name}
-        begun = loop.call(
-            "create_multipart_upload",
-            **where,
-            **loop.described(content_type, token, source.properties),
-        )
+        begun = loop.call("create_multipart_upload", **where, **about)
         where["UploadId"] = _given(begun, "UploadId")
         try:
-            step = max(PART_SIZE, -(-source.size // MAX_PARTS))
+            step = max(part_size, -(-size // MAX_PARTS))
             parts = []
-            for number, start in enumerate(range(0, source.size, step), start=1):
-                body = Window(source, start, min(step, source.size - start))
-                part = loop.send("upload_part", body, **where, PartNumber=number)
-                if not is_stored(headers_of(part)):
-                    raise NoAnswer("a part is answered by something else than S3")
-                parts.append({"PartNumber": number, "ETag": part["ETag"]})
+            for number, start in enumerate(range(0, size, step), start=1):
+                part = {**where, "PartNumber": number}
+                etag = send(part, start, min(step, size - start))
+                parts.append({"PartNumber": number, "ETag": etag})
             done = loop.call_slow(
                 "complete_multipart_upload",
                 **where,
                 MultipartUpload={"Parts": parts},
             )
-            _given(done, "ETag")
+            return _given(done, "ETag")
         except BaseException:
             # Parts that nobody completes are invisible, and paid for every month.
             with suppress(Exception):
                 loop.call("abort_multipart_upload", **where)
             raise
 
+    # -- copying -------------------------------------------------------------
+
+    def _access(self) -> dict[str, t.Any]:
+        access = super()._access()
+        given = access.pop("s3_additional_kwargs", {})
+        # How new objects are stored says nothing of who asks. The key of a customer
+        # does, without which the original cannot be read.
+        return {**access, **{name: given.get(name) for name in CUSTOMER}}
+
     def copy(
         self,
-        source: str,
+        original: Original,
         target: str,
         content_type: str,
-        etag: str,
+        token: str,
         new: bool,
-        kept: Properties,
-    ) -> None:
-        conditions = {"IfNoneMatch": "*"} if new else {}
-        loop, token = self.loop, shortuuid.uuid()
+    ) -> Stat | None:
+        from botocore.exceptions import ParamValidationError
+
+        bucket, name = self.place_of(original)
+        found, loop = original.found, self.loop
+        source = {
+            "CopySource": {"Bucket": bucket, "Key": name},
+            "CopySourceIfMatch": f'"{found.etag}"',
+            **self.additions.source,
+        }
+        about = loop.described(content_type, token, original.properties)
+        about |= self.additions.kept(found.kept)
         try:
+            if original.size > SINGLE_LIMIT:
+                self._copy_parts(target, original.size, source, about)
+                return None
             reply = loop.call_slow(
                 "copy_object",
                 Bucket=self.bucket,
                 Key=target,
-                CopySource={"Bucket": self.bucket, "Key": source},
-                CopySourceIfMatch=f'"{etag}"',
+                **source,
                 **self.additions.copying,
-                **loop.described(content_type, token, kept),
-                **conditions,
+                **about,
+                **({"IfNoneMatch": "*"} if new else {}),
             )
+        except ParamValidationError as exc:
+            raise NotByStorage from exc  # an older botocore knows no such condition
         except Exception as exc:
-            if status_of(exc) in TAKEN:
+            status = status_of(exc)
+            if status in TAKEN:
                 raise FileExistsError(target) from exc
+            if status in UNABLE:
+                self.copies = status not in UNKNOWN
+                raise NotByStorage from exc
             raise
-        _given(reply.get("CopyObjectResult") or {}, "ETag")
+        etag = _given(reply.get("CopyObjectResult") or {}, "ETag").strip('"')
+        # An ETag is one of the content, so that the copy has all of it.
+        return found if etag == found.etag else None
+
+    def _copy_parts(
+        self,
+        target: str,
+        size: int,
+        source: dict[str, t.Any],
+        about: dict[str, t.Any],
+    ) -> None:
+        """Copy an object that is too large for one request."""
+        loop = self.loop
+
+        def send(where: dict[str, t.Any], start: int, size: int) -> str:
+            span = f"bytes={start}-{start + size - 1}"
+            part = loop.call_slow(
+                "upload_part_copy", **where, **source, CopySourceRange=span
+            )
+            return _given(part.get("CopyPartResult") or {}, "ETag")
+
+        about |= self._tags(source["CopySource"])
+        self._in_parts(target, about, size, COPIED_PART_SIZE, send)
+
+    def _tags(self, place: Mapping[str, str]) -> dict[str, str]:
+        """The tags of an object, for a copy in parts, which does not take them over."""
+        if self.additions.has_tags:
+            return {}
+        try:
+            tags = self.loop.call("get_object_tagging", **place).get("TagSet") or []
+        except Exception as exc:
+            if status_of(exc) in UNABLE:
+                raise NotByStorage from exc
+            raise
+        return {"Tagging": urlencode([(t["Key"], t["Value"]) for t in tags])}
 
     # -- whether conditions are honoured -------------------------------------
 
     def _probe(self) -> bool:
         """Whether this server honours ``If-None-Match``, by trying it."""
-        name = self._probe_name()
-        try:
+        with self._probes(1) as (name,):
             # The first one is refused if its answer got lost and it was sent again.
             honoured = any(
                 self._is_refused(name, data) for data in (b"first", b"second")
             )
-        except TimeoutError:
-            raise  # whoever asks a silent server again waits again; sweep has the rest
-        except BaseException:
-            self._remove_probe(name)
-            raise
-        self._remove_probe(name)
         if not honoured:
             logger.warning(
                 "The server ignores If-None-Match: every name in %s will carry a UUID.",
@@ -320,54 +403,13 @@ class S3Dialect(ObjectDialect):
             return True
         return False
 
-    def can_copy(self, source: str, new: bool) -> bool:
-        """Some servers know the condition only for what is uploaded. So a copy onto a
-        name that is taken is tried."""
-        if new and self._conditional_copies is None:
-            name = self._probe_name()
-            self._is_refused(name, b"taken")
-            try:
-                self._conditional_copies = self._refuses_copy(source, name)
-            finally:
-                self._remove_probe(name)
-        return not new or bool(self._conditional_copies)
-
-    def _refuses_copy(self, source: str, taken: str) -> bool:
-        from botocore.exceptions import ParamValidationError
-
-        where = {"Bucket": self.bucket, "Key": taken}
-        copied = {"Bucket": self.bucket, "Key": source}
-        try:
-            reply = self.loop.call(
-                "copy_object",
-                **where,
-                CopySource=copied,
-                IfNoneMatch="*",
-                **self.additions.copying,
-            )
-        except ParamValidationError:
-            return False  # an older botocore does not know it
-        except Exception as exc:
-            status = status_of(exc)
-            if status not in (*TAKEN, 400, 501):
-                raise
-            return status in TAKEN
-        _given(reply.get("CopyObjectResult") or {}, "ETag")
-        return False
-
-    def _probe_name(self) -> str:
-        return self.absolute_path(f"{naming.STAGING}/probe-{shortuuid.uuid()}")
-
-    def _remove_probe(self, name: str) -> None:
-        try:
-            self.remove(name)
-        except Exception as exc:  # keys that may only write are a good habit
-            logger.warning("The tiny object %s is not deleted: %s", name, exc)
-
     # -- reading -------------------------------------------------------------
 
     def head(self, name: str, within: float | None = None) -> Stat:
-        return self._stat(name, self._ask("head", name))
+        answer = self._ask("head", name)
+        headers = answer.headers
+        kept = {n: headers[h] for h, n in STORED.items() if h in headers}
+        return self._stat(name, answer, kept)
 
     def fetch(self, name: str, span: Span | None, etag: str | None) -> Fetched:
         answer = self._ask("get", name, span, etag)
@@ -381,9 +423,11 @@ class S3Dialect(ObjectDialect):
             raise NoAnswer(f"it has {len(data)} bytes in place of {answer.sent.size}")
         return data
 
-    def _stat(self, name: str, answer: Answer) -> Stat:
+    def _stat(
+        self, name: str, answer: Answer, kept: Mapping[str, str] | None = None
+    ) -> Stat:
         headers = answer.headers
-        kept = properties(headers) if any(map(KEPT.match, headers)) else NO_PROPERTIES
+        has_properties = any(map(KEPT.match, headers))
         return self.described(
             name,
             answer.sent.size,
@@ -392,14 +436,18 @@ class S3Dialect(ObjectDialect):
             headers.get("Content-Type"),
             checksum(headers),
             headers.get(f"{META}{TOKEN}"),
+            properties(headers) if has_properties else NO_PROPERTIES,
             kept,
         )
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         asked = {"Bucket": self.bucket, "Prefix": prefix}
+        if delimiter:
+            asked["Delimiter"] = delimiter
         more: str | None = ""
         while more is not None:
-            objects, more = page(self.loop.call("list_objects_v2", **asked), asked)
+            reply = self.loop.call("list_objects_v2", **asked)
+            objects, more, folders = page(reply, asked)
             asked["ContinuationToken"] = more or ""
             files = [
                 self.described(
@@ -411,7 +459,7 @@ class S3Dialect(ObjectDialect):
                 )
                 for found in objects
             ]
-            yield Page(files, more is not None)
+            yield Page(files, more is not None, folders)
 
     def has_bucket(self) -> bool:
         # A HEAD says 404 for a missing object and for a missing bucket alike.
@@ -433,6 +481,18 @@ class S3Dialect(ObjectDialect):
             with suppress(FileNotFoundError):
                 self._ask("head", name)
                 raise NoAnswer("a deletion was answered, and the file is still there")
+
+    def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
+        names = {self.absolute_path(key): key for key in keys}
+        reply = self.loop.call_slow(
+            "delete_objects",
+            Bucket=self.bucket,
+            Delete={"Objects": [{"Key": name} for name in names]},
+        )
+        outcomes = deletions(reply, names)
+        for name, key in names.items():
+            error = outcomes[name]
+            yield key, explain_deletion(self, error, key) if error else None
 
     def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
         """Also multipart uploads that nobody finished, but below our prefix only:

@@ -92,6 +92,19 @@ def merged(config: Mapping[str, t.Any], given: Mapping[str, t.Any]) -> dict[str,
     return found
 
 
+#: The headers of an object that say how it is stored, with botocore's names for them
+#: (Amazon S3 API Reference, "HeadObject").
+STORED = {
+    "x-amz-storage-class": "StorageClass",
+    "x-amz-server-side-encryption": "ServerSideEncryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "SSEKMSKeyId",
+    "x-amz-server-side-encryption-bucket-key-enabled": "BucketKeyEnabled",
+    "x-amz-website-redirect-location": "WebsiteRedirectLocation",
+}
+#: Of these, what belongs together.
+ENCRYPTION = frozenset({"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"})
+
+
 class Additions:
     """What an application has every object stored with.
 
@@ -144,16 +157,40 @@ class Additions:
         return found
 
     @property
-    def copying(self) -> dict[str, t.Any]:
-        """More arguments of a copy, which else would have what the original has."""
-        found = {
+    def has_tags(self) -> bool:
+        """Whether new objects get tags, in place of those that the original has."""
+        return bool(self._given.get("Tagging"))
+
+    @property
+    def source(self) -> dict[str, t.Any]:
+        """What a copy needs, to read the original."""
+        return {
             f"CopySource{name}": self._given[name]
             for name in CUSTOMER
             if name in self._given
         }
-        if self._given.get("Tagging"):
-            found["TaggingDirective"] = "REPLACE"
-        return {**found, "MetadataDirective": "REPLACE"}
+
+    @property
+    def copying(self) -> dict[str, t.Any]:
+        """More arguments of a copy, which else would have what the original has."""
+        tags = {"TaggingDirective": "REPLACE"} if self.has_tags else {}
+        return {**tags, "MetadataDirective": "REPLACE"}
+
+    def kept(self, stored: Mapping[str, str]) -> dict[str, t.Any]:
+        """How a copy is stored, which by itself takes over nothing of that. What the
+        settings say of new objects goes before.
+
+        :param stored: how the original is stored, by the names of :data:`STORED`.
+        """
+        encrypts = self.has_customer_key or not ENCRYPTION.isdisjoint(self._given)
+        kept: dict[str, t.Any] = {
+            name: value
+            for name, value in stored.items()
+            if name not in self._given and not (encrypts and name in ENCRYPTION)
+        }
+        if "BucketKeyEnabled" in kept:
+            kept["BucketKeyEnabled"] = kept["BucketKeyEnabled"] == "true"
+        return kept
 
     def __repr__(self) -> str:
         return f"<Additions {sorted(self._given)}>"  # some are secret

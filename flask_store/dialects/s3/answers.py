@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Generator
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import MutableMapping
@@ -123,10 +124,12 @@ class Page(t.NamedTuple):
 
     :param objects: by botocore's names, each with Key and Size.
     :param more: the token for the next part, if there is one.
+    :param folders: the common prefixes, if the request has a delimiter.
     """
 
     objects: list[Mapping[str, t.Any]]
     more: str | None
+    folders: list[str]
 
 
 def page(reply: Mapping[str, t.Any], asked: Mapping[str, str]) -> Page:
@@ -146,11 +149,33 @@ def page(reply: Mapping[str, t.Any], asked: Mapping[str, str]) -> Page:
         if not more or more == asked.get("ContinuationToken"):
             raise NoAnswer("the listing goes on, and does not say where")
     objects = list(reply.get("Contents") or ())
+    folders = [str(found["Prefix"]) for found in reply.get("CommonPrefixes") or ()]
+    start, delimiter = asked["Prefix"], asked.get("Delimiter")
+    for name in [*(str(found.get("Key", "")) for found in objects), *folders]:
+        if not name.startswith(start):
+            raise NoAnswer(f"it lists {name!r}, which is not below {start!r}")
+        inner = name[len(start) :]
+        if delimiter and delimiter in inner[:-1]:
+            raise NoAnswer(f"it lists {name!r}, which is in a folder below {start!r}")
     for found in objects:
-        if not str(found.get("Key", "")).startswith(asked["Prefix"]):
-            raise NoAnswer(
-                f"it lists {found.get('Key')!r}, which is not below {asked['Prefix']!r}"
-            )
         if found.get("Size") is None:
             raise NoAnswer(f"the listing gives {found['Key']!r} no size")
-    return Page(objects, more)
+    return Page(objects, more, folders)
+
+
+def deletions(
+    reply: Mapping[str, t.Any], names: Iterable[str]
+) -> dict[str, Mapping[str, t.Any] | None]:
+    """What came of each object that DeleteObjects was to delete: the error, with Code
+    and Message, if it is still there. S3 does not tell whether it was there before.
+
+    :param names: the objects of the request.
+    :raises NoAnswer: if the answer is about other objects, or not about all of them.
+    """
+    outcomes: dict[str, Mapping[str, t.Any] | None] = {
+        found["Key"]: None for found in reply.get("Deleted") or ()
+    }
+    outcomes |= {found.get("Key"): found for found in reply.get("Errors") or ()}
+    if outcomes.keys() != set(names):
+        raise NoAnswer("it does not tell of each file whether it is deleted")
+    return outcomes

@@ -76,7 +76,7 @@ class DirectClient:
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str:
         """Store an object; see :meth:`.ObjectDialect.put`."""
         size, digest = source.size, signing.UNSIGNED
         # Signing and sending a small body takes one reading, and a large one two.
@@ -105,10 +105,10 @@ class DirectClient:
         if response.status == 200:
             if page or not is_stored(response.headers):
                 raise NoAnswer("an upload is answered by something else than S3")
-        elif new and response.status in TAKEN:
+            return response.headers["ETag"]
+        if new and response.status in TAKEN:
             raise FileExistsError(name)
-        else:
-            raise Unanswered(name)
+        raise Unanswered(name)
 
     def get(
         self,

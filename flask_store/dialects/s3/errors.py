@@ -220,6 +220,21 @@ def explain(
     return None
 
 
+def explain_deletion(
+    dialect: ObjectDialect, error: Mapping[str, t.Any], key: str
+) -> StoreError | None:
+    """The :exc:`StoreError` for one of many files that a request does not delete.
+
+    :param error: with Code and Message, as DeleteObjects gives it.
+    """
+    from botocore.exceptions import ClientError
+
+    # The answer as a whole has the status 200, and each file none.
+    status = 403 if error.get("Code") == "AccessDenied" else 400
+    reply = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return _explain_answer(dialect, ClientError(reply, "DeleteObjects"), key)
+
+
 def _explain_client(
     account: S3Account, exc: BaseException | None, key: str | None
 ) -> StoreError | None:

@@ -71,7 +71,7 @@ class LoopClient:
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
-    ) -> None:
+    ) -> str:
         """Store an object; see :meth:`.ObjectDialect.put`."""
         source.complete()  # another thread reads it
         conditions = {"IfNoneMatch": "*"} if new else {}
@@ -88,8 +88,10 @@ class LoopClient:
             if new and status_of(exc) in TAKEN:
                 raise FileExistsError(name) from exc
             raise
-        if not is_stored(headers_of(reply)):
+        headers = headers_of(reply)
+        if not is_stored(headers):
             raise NoAnswer("an upload is answered by something else than S3")
+        return headers["ETag"]
 
     def described(
         self, content_type: str, token: str, properties: Properties

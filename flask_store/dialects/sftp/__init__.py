@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import typing as t
+from collections.abc import Iterator
 from collections.abc import Mapping
 
 from fsspec.utils import infer_storage_options
@@ -17,6 +18,9 @@ from .. import Limits
 from .. import Location
 from ..by_handle import HandleDialect
 from ..renamed import unquoted
+
+#: How many bytes one request copies on the server, which answers when it has done so.
+COPIED = 64 * 1024**2
 
 
 class SSHDialect(HandleDialect):
@@ -117,3 +121,10 @@ class SSHDialect(HandleDialect):
         if self._is_there(new):
             self._remove(new)
         self.rename(old, new)
+
+
+def steps(size: int) -> Iterator[tuple[int, int]]:
+    """The start and the size of each request by which the server copies a file: the
+    extension copy-data (PROTOCOL of OpenSSH, section 4.10)."""
+    for start in range(0, size, COPIED):
+        yield start, min(COPIED, size - start)

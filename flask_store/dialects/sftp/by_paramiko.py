@@ -13,12 +13,15 @@ import fsspec
 import paramiko
 from fsspec.implementations.sftp import SFTPFileSystem
 from paramiko.sftp import CMD_EXTENDED
+from paramiko.sftp import int64
 
 from ...exceptions import StoreError
 from ...uploads.source import Source
 from .. import Limits
+from .. import NotByStorage
 from ..renamed import write_all
 from . import SSHDialect
+from . import steps
 
 
 class ImpatientClient(paramiko.SFTPClient):  # type: ignore[misc]
@@ -122,6 +125,19 @@ class ParamikoDialect(SSHDialect):
             if exc.errno is not None or not self._is_there(old):
                 raise
             self._replaces(old, new)
+
+    def _copy_on_server(self, old: str, new: str) -> None:
+        ftp = self.fs.ftp
+        with ftp.open(old, "rb") as source, ftp.open(new, "wb") as target:
+            for start, size in steps(source.stat().st_size):
+                place = source.handle, int64(start), int64(size), target.handle
+                try:
+                    # paramiko has no method for it; see _room().
+                    ftp._request(CMD_EXTENDED, "copy-data", *place, int64(start))
+                except OSError as exc:
+                    if exc.errno is None and not self._is_failure(exc):
+                        raise NotByStorage from exc  # it does not know the request
+                    raise
 
     def _remove(self, path: str) -> None:
         self.fs.ftp.remove(path)

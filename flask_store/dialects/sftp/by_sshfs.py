@@ -17,7 +17,9 @@ from fsspec.asyn import sync_wrapper
 from ...concurrency import ioloop
 from ...exceptions import StoreError
 from .. import Limits
+from .. import NotByStorage
 from . import SSHDialect
+from . import steps
 
 T = t.TypeVar("T")
 
@@ -114,6 +116,19 @@ class SshfsDialect(SSHDialect):
             self._call(lambda channel: channel.posix_rename(old, new))
         except asyncssh.SFTPOpUnsupported:
             self._replaces(old, new)
+
+    def _copy_on_server(self, old: str, new: str) -> None:
+        async def copy(channel: t.Any) -> None:
+            if not channel.supports_remote_copy:
+                raise NotByStorage
+            async with (
+                channel.open(old, "rb", block_size=0) as source,
+                channel.open(new, "wb", block_size=0) as target,
+            ):
+                for start, size in steps((await source.stat()).size):
+                    await channel.remote_copy(source, target, start, size, start)
+
+        self._call(copy)
 
     def _call(self, function: Callable[[t.Any], Awaitable[T]]) -> T:
         fs = self.fs

@@ -27,8 +27,14 @@ from ..http.answers import strong
 from ..records import utc
 from ..statuses import MISSING
 
-#: The statuses for success (RFC 4918, sections 9.3, 9.6, 9.7 and 9.9).
-DONE = {"MKCOL": {201}, "PUT": {201, 204}, "MOVE": {201, 204}, "DELETE": {204}}
+#: The statuses for success (RFC 4918, sections 9.3 and 9.6 to 9.9).
+DONE = {
+    "MKCOL": {201},
+    "PUT": {201, 204},
+    "COPY": {201, 204},
+    "MOVE": {201, 204},
+    "DELETE": {204},
+}
 #: RFC 9110 allows 200 for these methods, too. A proxy's own page may also have this
 #: status, so that the caller has to look whether the change was made.
 PERHAPS = {"PUT", "DELETE"}

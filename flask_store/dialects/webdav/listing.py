@@ -9,6 +9,8 @@ from urllib.parse import unquote
 from ... import naming
 from .. import Dialect
 from .. import first_of
+from .. import Folder
+from .. import Listed
 from .. import Location
 from .. import Stat
 from .. import Unreachable
@@ -37,22 +39,22 @@ class WebDAVListing(Dialect):
         self._seen = self._seen or f"{path}/".startswith(f"{self.root}/")
 
     def find(self, prefix: str) -> Iterator[Stat | Unreachable]:
-        infos = self._list(prefix)
-        if infos is not None:
-            yield from self._files_below(prefix, infos)
-        else:
-            self._refuse_missing(prefix)
+        for entry in self.ls(prefix):
+            if isinstance(entry, Folder):
+                yield from self.find(entry.name)
+            else:
+                yield entry
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:
         return first_of(self.find(prefix))
 
-    def _files_below(
-        self,
-        folder: str,
-        infos: dict[str, dict[str, t.Any]],
-    ) -> Iterator[Stat | Unreachable]:
+    def ls(self, prefix: str) -> Iterator[Listed]:
+        infos = self._list(prefix)
+        if infos is None:
+            self._refuse_missing(prefix)
+            return
         for name, info in sorted(infos.items()):
-            key = f"{folder}/{name}" if folder else name
+            key = f"{prefix}/{name}" if prefix else name
             if name == naming.STAGING:
                 continue
             if "/" in name:
@@ -60,11 +62,7 @@ class WebDAVListing(Dialect):
             elif info["type"] != "directory":
                 yield self.record(info, key)
             else:
-                inner_infos = self._list(key)
-                if inner_infos is not None:
-                    yield from self._files_below(key, inner_infos)
-                else:
-                    self._refuse_missing(key)
+                yield Folder(key)
 
     def _refuse_missing(self, folder: str) -> None:
         """Raise an error if a folder that PROPFIND did not find should be there.

@@ -11,8 +11,11 @@ from ... import naming
 from ...exceptions import InvalidName
 from ...uploads.source import Source
 from .. import Location
+from .. import NotByStorage
 from ..errors import NoAnswer
+from ..http.answers import Refused
 from ..renamed import StagedDialect
+from ..statuses import UNKNOWN
 from .http import change
 from .listing import WebDAVListing
 from .locks import Lock
@@ -91,9 +94,20 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         self._note_seen(new)
 
     def _move_as_is(self, old: str, new: str, overwrite: str) -> None:
-        target = self.location.options["base_url"] + quote(new)
-        headers = {"Destination": target, "Overwrite": overwrite}
-        change(self.fs, "MOVE", old, headers=headers)
+        change(self.fs, "MOVE", old, headers=self._to(new, overwrite))
+
+    def _to(self, path: str, overwrite: str) -> dict[str, str]:
+        target = self.location.options["base_url"] + quote(path)
+        return {"Destination": target, "Overwrite": overwrite}
+
+    def _copy_on_server(self, old: str, new: str) -> None:
+        limit = self.location.limits.copy
+        try:
+            change(self.fs, "COPY", old, headers=self._to(new, "F"), timeout=limit)
+        except Refused as exc:
+            if exc.status in UNKNOWN:
+                raise NotByStorage from exc
+            raise
 
     def _cuts_at(self, mark: str) -> bool:
         """Try whether this server cuts the destination of a MOVE at a mark, as if that

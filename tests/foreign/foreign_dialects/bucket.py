@@ -61,12 +61,14 @@ class BucketDialect(ObjectDialect):
         stat = self._described(name, answer, size)
         return Fetched(stat, start, start + length, body)
 
-    def pages(self, prefix: str) -> Iterator[Page]:
+    def pages(self, prefix: str, delimiter: str = "") -> Iterator[Page]:
         lists = self.fs.client.get_paginator("list_objects_v2")
-        for page in lists.paginate(Bucket=self.bucket, Prefix=prefix):
+        asked = {"Prefix": prefix, "Delimiter": delimiter}
+        for page in lists.paginate(Bucket=self.bucket, **asked):
             found = page.get("Contents", [])
             files = [self._described(one["Key"], one, one["Size"]) for one in found]
-            yield Page(files, page["IsTruncated"])
+            folders = [one["Prefix"] for one in page.get("CommonPrefixes", [])]
+            yield Page(files, page["IsTruncated"], folders)
 
     def remove(self, name: str) -> None:
         self._ask("delete_object", name)

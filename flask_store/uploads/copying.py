@@ -1,4 +1,4 @@
-"""Copies the bytes of an upload into a file of the spool, in the cheapest way."""
+"""Copies the bytes of a file on this machine into another one, in the cheapest way."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ import os
 import typing as t
 
 from ..concurrency.greenlets import offload
-from ..uploads.disk import Unnamed
-from ..uploads.source import Source
+from .disk import Unnamed
+from .source import Source
+from .source import Writable
 
 #: How many bytes the kernel copies at a time. Other greenlets run in between.
 STEP = 64 * 1024**2
+
+
+class OnDisk(Source):
+    """A file on this machine, whose bytes the kernel copies."""
+
+    def write_into(self, file: Writable) -> None:
+        copy_into(self, t.cast(Unnamed, file))
 
 
 def copy_into(source: Source, target: Unnamed) -> None:

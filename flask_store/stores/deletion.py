@@ -1,0 +1,115 @@
+"""Deletes many files, as many by one request as the storage can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+
+from .. import naming
+from ..dialects import Dialect
+from ..dialects import Files
+from ..dialects import PAGE
+from ..exceptions import FileNotFound
+from ..exceptions import InvalidName
+from ..exceptions import StoreError
+from ..views.listing import Listing
+
+#: How many keys a message names.
+NAMED = 3
+
+
+@dataclass
+class Deletion:
+    """The deletion of many files.
+
+    A file that is not there is as good as deleted: S3 does not tell the two apart.
+
+    :param files: those of the store.
+    :param dialect: explains what goes wrong.
+    :param tell: called with the key of each file that has been deleted.
+    """
+
+    files: Files
+    dialect: Dialect
+    tell: Callable[[str], object]
+    #: Why files are still there, by their keys.
+    errors: dict[str, StoreError] = field(default_factory=dict)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete files, and go on when one of them cannot be deleted.
+
+        :raises StoreError: if one or more are still there; its ``errors`` has them.
+        """
+        unique = list(dict.fromkeys(keys))
+        for start in range(0, len(unique), PAGE):
+            batch = unique[start : start + PAGE]
+            try:
+                with self.dialect.explained(batch[0]):
+                    self._delete(batch)
+            except StoreError as exc:
+                # The storage does not answer, and would be asked in vain.
+                left = [*batch, *unique[start + PAGE :]]
+                self.errors |= dict.fromkeys(left, exc)
+                break
+        if self.errors:
+            key, first = next(iter(self.errors.items()))
+            error = type(first)(
+                f"{len(self.errors):,} of {len(unique):,} files are not deleted:"
+                f" {some(self.errors)}. {first}",
+                key,
+            )
+            error.errors = self.errors
+            raise error from first
+
+    def _delete(self, batch: list[str]) -> None:
+        """Delete some files, and leave those in *batch* that nobody knows about."""
+        for key, error in self.files.rm_files(tuple(batch)):
+            batch.remove(key)
+            if error is None:
+                self.tell(key)
+            elif not isinstance(error, FileNotFound):
+                self.errors[key] = error
+
+
+def keys_below(listings: Sequence[Listing]) -> list[str]:
+    """The keys of all files below some folders.
+
+    All are listed before one is deleted, so that a listing which breaks off deletes
+    nothing.
+
+    :raises InvalidName: if a folder is the store itself.
+    :raises FileNotFound: if there is not one file.
+    """
+    for listing in listings:
+        if not listing.prefix.strip("/"):
+            raise InvalidName(
+                "That would delete every file of the store. Pass the name of a folder;"
+                " for all of them, the names in ls(recursive=False).folders."
+            )
+    keys = [file.key for listing in listings for file in listing]
+    folders = [listing.prefix for listing in listings]
+    if folders and not keys and not any(each.unreachable for each in listings):
+        raise FileNotFound(f"There is no file below {some(folders)}.", folders[0])
+    return keys
+
+
+def check_reached(listings: Sequence[Listing]) -> None:
+    """:raises StoreError: if folders have names that no operation can delete."""
+    entries = [entry for listing in listings for entry in listing.unreachable]
+    if entries:
+        raise StoreError(
+            f"{len(entries):,} names are still there, because no operation can reach"
+            f" them: {some(entry.name for entry in entries)}. Everything else is"
+            " deleted. Delete them with the storage's own tools.",
+            entries[0].name,
+        )
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of some names, for a message."""
+    quoted = [naming.quoted(name) for name in names]
+    more = f" and {len(quoted) - NAMED:,} more" if len(quoted) > NAMED else ""
+    return f"{', '.join(quoted[:NAMED])}{more}"
