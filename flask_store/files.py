@@ -71,6 +71,7 @@ class FileStore(t.Protocol):
     def response(
         self,
         name: str,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
@@ -301,6 +302,7 @@ class FileWrapper:
 
     def response(
         self,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
@@ -322,7 +324,10 @@ class FileWrapper:
             the storage fails (502 or 503). Flask answers with it.
         """
         return self.provider.response(
-            self._name, as_attachment, download_name, cache_control
+            self._name,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            cache_control=cache_control,
         )
 
     @property

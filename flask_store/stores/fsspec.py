@@ -1027,6 +1027,7 @@ class FsspecStore(BaseStore):
     def response(
         self,
         name: naming.Name,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,

@@ -118,6 +118,15 @@ def test_wrong_arguments(arguments: dict[str, t.Any], error: type[Exception]) ->
         file.response(**arguments)
 
 
+def test_name_without_its_word() -> None:
+    """Alone, a name would be taken for as_attachment."""
+    app = make_app()
+    Store(app)
+    file: t.Any = save(app)
+    with app.test_request_context(), pytest.raises(TypeError, match="positional"):
+        file.response("b.txt")
+
+
 @pytest.mark.parametrize("serve", ["auto", "proxy", "off"])
 def test_response_needs_no_route(serve: str) -> None:
     """A view serves a store that the application serves, and one that it does not."""
