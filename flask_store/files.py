@@ -17,7 +17,7 @@ from .exceptions import StoreError
 from .uploads.reading import Readable
 
 if t.TYPE_CHECKING:
-    from werkzeug.wrappers import Response
+    from flask import Response
 
     from .background.upload import Upload
     from .dialects import Dialect
@@ -72,6 +72,7 @@ class FileStore(t.Protocol):
     def response(
         self,
         name: str,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
@@ -305,6 +306,7 @@ class FileWrapper(Readable):
 
     def response(
         self,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
@@ -326,7 +328,10 @@ class FileWrapper(Readable):
             the storage fails (502 or 503). Flask answers with it.
         """
         return self.provider.response(
-            self._name, as_attachment, download_name, cache_control
+            self._name,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            cache_control=cache_control,
         )
 
     @property

@@ -69,8 +69,8 @@ from .filesystem import StoreFileSystem
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
+    from flask import Response
     from fsspec import AbstractFileSystem
-    from werkzeug.wrappers import Response
 
     from ..background import Background
     from ..background.entries import Entry
@@ -1102,6 +1102,16 @@ class FsspecStore(BaseStore):
             )
         if method not in t.get_args(links.Method):
             raise ValueError(f"method is {method!r}; it must be 'GET' or 'HEAD'.")
+        if version_id is not None and not (isinstance(version_id, str) and version_id):
+            raise ValueError(
+                f"version_id is {version_id!r}; it must be text, as the storage calls"
+                " the version."
+            )
+        # A client may have sent them, and not all that is text fits into a link.
+        if download_as:
+            download_as = naming.clean(download_as)
+        if download_name:
+            download_name = naming.clean(download_name)
         key = self.key(name)
         link = None
         if self.serve != "proxy":
@@ -1171,6 +1181,7 @@ class FsspecStore(BaseStore):
     def response(
         self,
         name: naming.Name,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,

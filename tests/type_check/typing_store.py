@@ -20,7 +20,6 @@ from flask import jsonify
 from flask import request
 from flask import Response
 from werkzeug.datastructures import FileStorage
-from werkzeug.wrappers import Response as AnyResponse
 
 import flask_store
 from flask_store import current_store
@@ -78,7 +77,7 @@ t.assert_type(may_see(store.Provider().file("a")), bool | Response)
 
 
 @app.get("/mine/<name>")
-def mine(name: str) -> AnyResponse:
+def mine(name: str) -> Response:
     """A file, after a look at who asks."""
     return store.Provider().file(name).response(as_attachment=True)
 
@@ -135,6 +134,7 @@ def choose_folders() -> list[FsspecStore]:
         store.Provider(folder_of),
         store.Provider(lambda upload: f"{datetime.now():%Y/%m}"),
         store.Provider().at(folder_of),
+        store.at(folder_of),
         store.Provider(lambda: "avatars"),  # type: ignore[arg-type]
         store.Provider(lambda upload: 5),  # type: ignore[arg-type]
     ]
