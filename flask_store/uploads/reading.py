@@ -50,7 +50,7 @@ class Readable:
         """
         if self._opened is None and (size is None or size < 0):
             return self._read_all()
-        return self._file().read(size)
+        return self._file().read(-1 if size is None else size)
 
     def readall(self) -> bytes:
         """What follows the position, for what wraps the file in a buffer."""
