@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import typing as t
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Draft(io.BufferedIOBase, t.BinaryIO):
         self._key = key
         self._save = save
         self._bytes = StreamedUpload((store,))
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._stored: FileWrapper | None = None
 
     @property
@@ -126,9 +127,11 @@ class Draft(io.BufferedIOBase, t.BinaryIO):
         self._check_open()
         try:
             return call(*args)
-        except (OSError, StoreError) as exc:
-            # A library may go on after an error. The file is not whole then.
-            self._error = exc
+        except BaseException as exc:
+            # A library may go on after an error, also after one that interrupted the
+            # write, such as a timeout. The file is not whole then.
+            if not _is_misuse(exc):
+                self._error = exc
             raise
 
     def _check_open(self) -> None:
@@ -138,11 +141,14 @@ class Draft(io.BufferedIOBase, t.BinaryIO):
     # -- the end -------------------------------------------------------------
 
     def publish(self) -> FileWrapper:
-        """Store the file, whole or not at all.
+        """Store the file, whole or not at all. The end of the block does so, too, and
+        changes nothing about a file that is stored.
 
         :raises StoreError: if a write has failed before, or the storage fails; nothing
             is stored then.
         """
+        if self._stored is not None:
+            return self._stored
         try:
             Draft.close(self)
             if self._error is not None:
@@ -165,7 +171,8 @@ class Draft(io.BufferedIOBase, t.BinaryIO):
         return self._bytes.closed
 
     def discard(self) -> None:
-        """Forget what was written. After :meth:`publish` this changes nothing."""
+        """Forget what was written. The end of the block stores nothing then. After
+        :meth:`publish` this changes nothing."""
         with suppress(OSError, StoreError):  # what the disk did not take is not wanted
             super().close()
         self._bytes.close()
@@ -192,3 +199,11 @@ class TextDraft(io.TextIOWrapper):
         :raises StoreError: if it is not stored.
         """
         return self._draft.file
+
+
+def _is_misuse(error: BaseException) -> bool:
+    """Whether an error says that a call has wrong arguments, and so has changed
+    nothing. A library may look by one whether there is so much to seek back."""
+    if isinstance(error, OSError):
+        return error.errno == errno.EINVAL
+    return isinstance(error, ValueError | TypeError)

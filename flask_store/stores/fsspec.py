@@ -139,7 +139,7 @@ class FsspecStore(BaseStore):
         self.incoming: Files = self.dialect
         #: The filesystems that somebody uses, by their thread and destination.
         self._filesystems: weakref.WeakValueDictionary[
-            tuple[int, str], StoreFileSystem
+            tuple[threading.Thread, str], StoreFileSystem
         ] = weakref.WeakValueDictionary()
         self.longest_key = self.dialect.longest_key
         self.register_route = not self.dialect.has_addresses
@@ -204,8 +204,9 @@ class FsspecStore(BaseStore):
         """The store as a filesystem of fsspec, whose paths are keys. It keeps the
         promises of the store for the libraries that write through it."""
         # The same one while somebody uses it, because it has the transaction. As
-        # fsspec's own instances, threads do not share it.
-        key = threading.get_ident(), self.destination
+        # fsspec's own instances, threads do not share it. A new thread may have the
+        # number of one that has ended.
+        key = threading.current_thread(), self.destination
         found = self._filesystems.get(key)
         if found is None:
             found = self._filesystems[key] = StoreFileSystem(self)
@@ -545,7 +546,8 @@ class FsspecStore(BaseStore):
         except BaseException:
             draft.discard()
             raise
-        draft.publish()
+        if not draft.discarded:
+            draft.publish()
 
     def _new(
         self,

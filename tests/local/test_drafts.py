@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import typing as t
+import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -26,6 +27,7 @@ from flask_store.stores.drafts import Draft
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.testing import Hangup
 from flask_store.uploads.disk import Unnamed
+from flask_store.uploads.multipart import StreamedUpload
 from tests.support.servers import _free_ports
 
 #: More than a draft keeps in memory.
@@ -98,6 +100,60 @@ def test_closing_in_the_block_changes_nothing(store: FsspecStore) -> None:
         text.write("whole")
         text.close()
     assert text.file.read() == b"whole"
+
+
+def test_the_block_may_decide_early(store: FsspecStore) -> None:
+    """Its end changes nothing about a draft that is stored or forgotten already."""
+    with store.create("a.bin") as out:
+        out.write(b"whole")
+        stored = out.publish()
+        assert names(store) == ["a.bin"]
+    assert out.file == stored == out.publish()
+    assert names(store) == ["a.bin"]
+    with store.create("b.bin") as out:
+        out.write(b"not wanted")
+        out.discard()
+    with pytest.raises(StoreError, match="not stored"):
+        _ = out.file
+    assert names(store) == ["a.bin"]
+
+
+def test_looking_back_too_far_is_no_failed_write(store: FsspecStore) -> None:
+    """zipfile looks so for the end of an archive that may be there."""
+    with store.create("a.zip") as out:
+        out.fileno()  # of a file that is no longer in memory
+        with zipfile.ZipFile(out, "a") as archive:
+            archive.writestr("a.txt", "x")
+    with zipfile.ZipFile(out.file) as archive:
+        assert archive.read("a.txt") == b"x"
+
+
+class Interrupted(BaseException):
+    """What a timeout of gevent or a signal raises in the middle of a call."""
+
+
+@pytest.mark.parametrize("error", [MemoryError, Interrupted])
+def test_interrupted_write(
+    store: FsspecStore, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever cuts a write off, the file is not whole, also for a library that goes
+    on."""
+    write = StreamedUpload.write
+
+    def cut_off(self: StreamedUpload, data: memoryview) -> int:
+        write(self, data[:2])
+        raise error
+
+    with (  # noqa: PT012
+        pytest.raises(StoreError, match="a write has failed"),
+        store.create("a.bin") as out,
+    ):
+        out.write(b"one ")
+        with monkeypatch.context() as patch, pytest.raises(error):
+            patch.setattr(StreamedUpload, "write", cut_off)
+            out.write(b"two ")
+        out.write(b"three")
+    assert names(store) == []
 
 
 @pytest.mark.parametrize("size", [100, LARGE])
