@@ -128,8 +128,11 @@ class WrittenFile(Draft):
 
     def commit(self) -> None:
         """Store the file, at the end of a transaction. One whose own block ended with
-        an error is not stored."""
-        if not self.discarded:
+        an error is not stored, nor is one that nobody has closed: what wraps it may
+        still have bytes of it."""
+        if not self.closed:
+            self.abandon()
+        elif not self.discarded:
             self.publish()
 
     def __exit__(self, kind: t.Any, *exc_info: t.Any) -> None:
@@ -140,6 +143,11 @@ class WrittenFile(Draft):
 
     def __del__(self) -> None:
         # The one of io would close it, and that would store it.
+        self.abandon()
+
+    def _dealloc_warn(self, wrapper: object) -> None:
+        # What io calls on a file when the garbage collector has found what wraps it,
+        # such as a TextIOWrapper, before that closes it.
         self.abandon()
 
     def abandon(self) -> None:
@@ -556,14 +564,18 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         :param recursive: whether to delete all files of a folder, too.
         :raises InvalidName: for the root, which would be the whole store.
         """
-        for found in self.expand_path(path):
-            if not found:
-                raise InvalidName(
-                    "rm() does not delete the root, which has all files. Delete what is"
-                    " in it: rm(fs.ls('', detail=False), recursive=True)."
-                )
-            names = self.find(found, maxdepth) if recursive else [found]
-            self.store.delete(*names or [found])
+        paths = self.expand_path(path)
+        if "" in paths:
+            raise InvalidName(
+                "rm() does not delete the root, which has all files. Delete what is"
+                " in it: rm(fs.ls('', detail=False), recursive=True)."
+            )
+        # A pattern may match a folder and what is in it.
+        names: dict[str, None] = {}
+        for found in paths:
+            below = self.find(found, maxdepth) if recursive else []
+            names.update(dict.fromkeys(below or [found]))
+        self.store.delete(*names)
 
     # -- folders -------------------------------------------------------------
 

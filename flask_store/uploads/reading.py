@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import typing as t
 import weakref
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ class Readable:
     reads with a size or seeks, the value has a position, as an open file has: every
     method goes on there, and :meth:`read` gives what follows it. :meth:`close` forgets
     the position. ``for line in file``, and each file that :meth:`open` returns, have a
-    position of their own: use these for two readers at once, or in threads. Copies and
-    pickles begin at the start.
+    position of their own: use these for two readers at once, or in threads. Copies,
+    pickles and a process that forks begin at the start.
     """
 
     #: As a file that is open has it.
@@ -29,6 +30,8 @@ class Readable:
     _opened: t.IO[bytes] | None = None
     #: Closes it, also when this value is gone.
     _closing: weakref.finalize[..., Readable] | None = None
+    #: The process that has moved it.
+    _process: int = 0
 
     def open(self) -> t.IO[bytes]:
         """The file, for reading, with a position of its own."""
@@ -48,7 +51,7 @@ class Readable:
             moves; none at the end of the file.
         :raises FileNotFound: if the file is not there.
         """
-        if self._opened is None and (size is None or size < 0):
+        if self._position is None and (size is None or size < 0):
             return self._read_all()
         return self._file().read(-1 if size is None else size)
 
@@ -81,7 +84,8 @@ class Readable:
 
     def tell(self) -> int:
         """The position."""
-        return 0 if self._opened is None else self._opened.tell()
+        file = self._position
+        return 0 if file is None else file.tell()
 
     def readable(self) -> bool:
         """Always ``True``."""
@@ -112,17 +116,25 @@ class Readable:
     def _value(self) -> dict[str, t.Any]:
         """The attributes without the position, for copies and pickles."""
         state = dict(vars(self))
-        for name in ("_opened", "_closing"):
+        for name in ("_opened", "_closing", "_process"):
             state.pop(name, None)
         return state
 
+    @property
+    def _position(self) -> t.IO[bytes] | None:
+        """The file that has the position of this process."""
+        # The processes of a fork share the one that was open, and would move it.
+        return self._opened if self._process == os.getpid() else None
+
     def _file(self) -> t.IO[bytes]:
-        if self._opened is None:
-            self._opened = self.open()
-            self._closing = weakref.finalize(self, _close, self._opened)
+        file = self._position
+        if file is None:
+            file = self._opened = self.open()
+            self._process = os.getpid()
+            self._closing = weakref.finalize(self, _close, file)
             # What is open at exit is closed before, and not by a process that forked.
             self._closing.atexit = False
-        return self._opened
+        return file
 
 
 def _close(file: t.IO[bytes]) -> None:

@@ -210,6 +210,27 @@ def test_writer_that_is_dropped(fs: StoreFileSystem, mode: str) -> None:
     assert not fs.exists("new.txt")
 
 
+@pytest.mark.parametrize("size", [4, 100_000])
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_wrapper_that_is_dropped(fs: StoreFileSystem, size: int) -> None:
+    """The garbage collector closes what a wrapper wraps. That is nobody's end of the
+    file."""
+    for wrap in (
+        io.TextIOWrapper,
+        lambda file: io.TextIOWrapper(io.BufferedWriter(file)),
+    ):
+        file = wrap(fs.open("new.txt", "wb"))
+        file.write("x" * size)
+        with pytest.warns(ResourceWarning, match="'new.txt' was not closed"):
+            del file
+            gc.collect()
+        assert not fs.exists("new.txt")
+        with wrap(fs.open("whole.txt", "wb")) as file:
+            file.write("x" * size)
+        assert fs.cat_file("whole.txt") == b"x" * size
+        fs.rm_file("whole.txt")
+
+
 def test_exclusive(fs: StoreFileSystem) -> None:
     """At once for who looks, and in one step with the writing for who comes first."""
     for use in (
@@ -316,6 +337,30 @@ def test_transaction(store: FsspecStore, fs: StoreFileSystem) -> None:
     assert fs.exists("5.txt")
 
 
+@pytest.mark.parametrize("mode", ["w", "wb"])
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_open_at_the_end_of_a_transaction(fs: StoreFileSystem, mode: str) -> None:
+    """It is not whole: text waits in its buffer."""
+    with pytest.warns(ResourceWarning, match="'new.txt' was not closed"):  # noqa: PT031
+        with fs.transaction:
+            fs.pipe_file("1.txt", b"1")
+            file = fs.open("new.txt", mode)
+            file.write("torn" if mode == "w" else b"torn")
+    assert fs.exists("1.txt")
+    assert not fs.exists("new.txt")
+    assert file.closed
+
+
+def test_next_thread_has_no_transaction_of_an_ended_one(store: FsspecStore) -> None:
+    """It may have its number."""
+    seen = []
+    for _ in range(5):
+        thread = threading.Thread(target=lambda: seen.append(store.fs))
+        thread.start()
+        thread.join()
+    assert len({id(fs) for fs in seen}) == 5
+
+
 def test_threads_have_transactions_of_their_own(store: FsspecStore) -> None:
     """What another thread writes is not held back."""
     with store.fs.transaction, concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -363,6 +408,9 @@ def test_deleting(fs: StoreFileSystem) -> None:
     assert fs.find("") == []
     fs.pipe({"a/b": b"", "c": b""})
     fs.rm(fs.ls("", detail=False), recursive=True)
+    assert fs.find("") == []
+    fs.pipe({"a/b": b"", "a/c/d": b"", "e": b""})
+    fs.rm("**", recursive=True)  # the folders, and what is in them
     assert fs.find("") == []
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import os
 import pathlib
 import pickle
 import typing as t
+from contextlib import suppress
 
 import pytest
 from flask import Flask
@@ -116,6 +118,27 @@ def test_it_stays_a_value(f: FileWrapper) -> None:
     if store.uri.startswith("file"):
         again = pickle.loads(pickle.dumps(f))
         assert (again.tell(), again.read(4)) == (0, b"line")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_fork(f: FileWrapper) -> None:
+    """The child begins at the start, and does not move the position of the parent."""
+    f.read(10)
+    mine, its = os.pipe()
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            whole = f.tell() == 0 and f.read() == DATA
+            f.seek(5000)
+            os.write(its, b"good" if whole and f.read(5) == DATA[5000:5005] else b"bad")
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(its)
+    with open(mine, "rb") as pipe:
+        assert pipe.read() == b"good"
+    assert f.tell() == 10
+    f.seek(9000, io.SEEK_CUR)  # more than a buffer
+    assert f.read() == DATA[9010:]
 
 
 def test_what_is_left_open_is_closed(f: FileWrapper) -> None:
