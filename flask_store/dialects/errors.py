@@ -28,8 +28,9 @@ from .statuses import error_class
 NOT_A_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 TOO_MANY_FILES = (
-    "Too many files are open to get at {}. Close what open() has given, or raise the"
-    " limit of the process (ulimit -n). It is no fault of {}."
+    "Too many files are open to get at {}. Close what open() has given, and the files"
+    " that were read in parts (f.close()), or raise the limit of the process"
+    " (ulimit -n). It is no fault of {}."
 )
 #: Parts of the names that HTTP clients and SDKs give to the errors of a connection.
 _LOST = re.compile(r"Timeout|Connect|Disconnect|Transport|Payload|Incomplete")

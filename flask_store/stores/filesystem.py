@@ -245,11 +245,19 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if not path:
             return _folder(path)
         try:
-            return _described(self.store.stat(path))
+            return self._file_info(path)
         except FileNotFoundError:
             if not self._is_folder(path):
                 raise
             return _folder(path)
+
+    def _file_info(self, path: str) -> dict[str, t.Any]:
+        """The info of a file.
+
+        :raises FileNotFound: if there is none.
+        """
+        # The store tells the whole key, and paths are relative to the destination.
+        return {**_described(self.store.stat(path)), "name": path}
 
     def exists(self, path: str, **options: t.Any) -> bool:
         """Whether there is a file or a folder.
@@ -284,7 +292,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
             if self._is_folder(inner.name)
         ]
         if path and not infos:
-            infos = [_described(self.store.stat(path))]
+            infos = [self._file_info(path)]
         infos.sort(key=lambda info: str(info["name"]))
         return infos if detail else [info["name"] for info in infos]
 
@@ -313,7 +321,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 found[stat.name] = _described(stat)
         if path and not found:
             try:
-                found[path] = _described(self.store.stat(path))
+                found[path] = self._file_info(path)
             except FileNotFoundError:
                 pass
         return dict(sorted(found.items())) if detail else sorted(found)
@@ -570,11 +578,18 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 "rm() does not delete the root, which has all files. Delete what is"
                 " in it: rm(fs.ls('', detail=False), recursive=True)."
             )
-        # A pattern may match a folder and what is in it.
+        if not recursive:
+            for found in paths:
+                self.store.delete(found)
+            return
+        # A pattern may match a folder and what is in it, and a bucket may have a file
+        # of the same name as a folder.
         names: dict[str, None] = {}
         for found in paths:
-            below = self.find(found, maxdepth) if recursive else []
-            names.update(dict.fromkeys(below or [found]))
+            below = self.find(found, maxdepth)
+            names.update(dict.fromkeys(below))
+            if not below or self.store.exists(found):
+                names[found] = None
         self.store.delete(*names)
 
     # -- folders -------------------------------------------------------------

@@ -468,6 +468,9 @@ def test_destination(store: FsspecStore) -> None:
     assert store.read("users/7/a.txt") == b"x"
     assert fs.find("") == ["a.txt"]
     assert fs.ls("", detail=False) == ["a.txt"]
+    assert fs.info("a.txt")["name"] == "a.txt"
+    assert fs.ls("a.txt", detail=False) == ["a.txt"]
+    assert fs.find("a.txt", detail=True)["a.txt"]["name"] == "a.txt"
     fs.mv("a.txt", "b/c.txt")
     assert store.fs.find("") == ["users/7/b/c.txt"]
     with pytest.raises(InvalidName):

@@ -96,6 +96,13 @@ class TestS3(ServerSuite):
             secret=seaweedfs_server.secret_key,
         )
 
+    def test_file_and_folder_of_one_name(self, store: FsspecStore) -> None:
+        """A bucket may have both. Both are deleted, and nothing else."""
+        store.fs.pipe({"a": b"1", "a/b": b"2", "ab": b"3"})
+        store.fs.rm("a", recursive=True)
+        assert store.fs.find("") == ["ab"]
+        assert not store.fs.exists("a")
+
 
 @pytest.fixture(scope="module")
 def sftp_place() -> t.Iterator[Place]:
