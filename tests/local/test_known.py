@@ -347,6 +347,27 @@ def test_wildcards_in_names_are_letters(store: Counted) -> None:
         assert (list(folder), folder.folders) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "pattern, matching",
+    [
+        ("*/x[!a]y", ["k/x[y", "k/xby"]),
+        ("*/x[+-9]y", []),
+        ("**/x[!z-a]y", ["k/x[y", "k/xby"]),
+        ("*/x[[]y", ["k/x[y"]),
+        ("*/[]]", ["k/]"]),
+        ("k*/*[xy]y", []),
+        ("*/x/[^y]", ["k/x/y"]),
+    ],
+)
+def test_no_set_of_a_pattern_matches_a_slash(
+    store: Counted, pattern: str, matching: list[str]
+) -> None:
+    """As in a shell: what is between two slashes is matched by itself."""
+    for name in ("k/x/y", "k/xby", "k/x[y", "k/]"):
+        store.put(name, b"")
+    assert sorted(f.name for f in store.glob(pattern)) == matching
+
+
 def test_glob_refuses_what_is_no_pattern_of_a_name(store: Counted) -> None:
     """With the way to write one."""
     for pattern in ("", "/etc/*", "2026/", "a**/b", "***/x"):
