@@ -172,8 +172,11 @@ class Sync:
                 yield from _spread(pool, surplus_tasks)
 
     def _check_places(self) -> None:
-        places = [f"{s.uri}/{s.destination}".rstrip("/") for s in self._stores]
-        first, second = (f"{place}/" for place in places)
+        folders = [f"/{s.destination}".rstrip("/") for s in self._stores]
+        places = [f"{s.uri}{f}" for s, f in zip(self._stores, folders, strict=True)]
+        first, second = (
+            f"{s.dialect.place}{f}/" for s, f in zip(self._stores, folders, strict=True)
+        )
         if first.startswith(second) or second.startswith(first):
             raise ValueError(f"One is inside of the other: {places[0]}, {places[1]}.")
 

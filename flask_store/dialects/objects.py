@@ -590,7 +590,7 @@ class ObjectDialect(Dialect):
         folder = self.absolute_path(prefix) if prefix else self._prefix
         return f"{folder}/" if folder else ""
 
-    def is_one_file(self, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
         return old == new  # an ETag is one of the content
 
     # -- deleting ------------------------------------------------------------

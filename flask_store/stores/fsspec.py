@@ -579,6 +579,8 @@ class FsspecStore(BaseStore):
         _store_of(old)._delete(old.key, hold)
         if original.linked:
             self.dialect.touch(new.key)
+            if not new._is_partial:  # a receiver of the signal has asked before that
+                new._found = None
 
     def _move_back(self, original: Original, new: FileWrapper) -> None:
         """Give a file its old name again, if that is still free."""
@@ -594,8 +596,10 @@ class FsspecStore(BaseStore):
         theirs, mine = old.provider.dialect, self.dialect
         if after.version != copied.version or type(theirs) is not type(mine):
             return False
+        if after.token != copied.token:
+            return False  # an ETag of the content is the same on every server
         with self.dialect.explained(old.key):
-            return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
+            return mine.is_one_file(theirs.path(old.key), mine.path(new.key), theirs)
 
     def _wrapped(self, source: AnyName) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.
@@ -669,7 +673,7 @@ class FsspecStore(BaseStore):
         """
         if not isinstance(name, FileWrapper):
             return naming.check(name, self.destination)
-        if getattr(name.provider, "uri", None) != self.uri:
+        if name._place != self.dialect.place:
             raise ValueError(
                 f"{name!r} is no file of {self!r}. Use the methods of the file, or"
                 " copy() it into this store."
@@ -890,7 +894,7 @@ class FsspecStore(BaseStore):
     def identity(self) -> str:
         """What sets this store apart in whatever an application signs for it: where
         it is served, and where its files are. Applications may share a key."""
-        return f"{self.url_prefix if self.serves else ''} {self.uri}"
+        return f"{self.url_prefix if self.serves else ''} {self.dialect.place}"
 
     @property
     def upload_prefix(self) -> str | None:

@@ -152,3 +152,18 @@ def test_move_to_another_store(tmp_path: pathlib.Path) -> None:
     f = one.save(b"precious", "a.txt")
     assert two.move(f, "a.txt").read() == b"precious"
     assert not f.exists()
+
+
+def test_date_of_a_move_that_a_receiver_has_asked_about(tmp_path: pathlib.Path) -> None:
+    """The file gets its date after the signal, and does not tell the old one."""
+    store = FsspecStore.from_url(f"{tmp_path}/store")
+    store.put("a.txt", b"precious")
+    os.utime(tmp_path / "store" / "a.txt", (1, 1))
+
+    def ask(sender: object, file: FileWrapper) -> None:
+        assert file.etag
+
+    with file_saved.connected_to(ask):
+        moved = store.move("a.txt", "b.txt")
+    found = store.stat("b.txt")
+    assert (moved.etag, moved.modified) == (found.etag, found.modified)

@@ -130,6 +130,10 @@ class AzureDialect(ObjectDialect):
         mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, limits.attempt)}
         return Location("abfs", root, {**mine, **options}, limits)
 
+    @property
+    def place(self) -> str:
+        return f"{_endpoint(self.location.options)} {self.uri}"
+
     def connect(self) -> fsspec.AbstractFileSystem:
         options = {"loop": ioloop.get_loop(), **self.location.options}
         fs = adlfs.AzureBlobFileSystem(skip_instance_cache=True, **options)
