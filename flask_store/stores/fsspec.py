@@ -406,19 +406,26 @@ class FsspecStore(BaseStore):
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
             is free, with ``on_conflict="error"``.
+        :raises VersionGone: if a file of a store is replaced twice meanwhile, or is not
+            the version *like*; nothing is stored then.
         :raises WrongType: if *content_type* is none.
         """
-        key = self.key(key)
+        whole = self.key(key)
         opened: AbstractContextManager[Source]
         if isinstance(file, FileWrapper):
-            like = file.stat() if like is None else like
+            if like is None:
+                put = partial(self.put, key, file, on_conflict, content_type)
+                put = partial(put, cache_control=cache_control, metadata=metadata)
+                with suppress(VersionGone):  # as copy() does
+                    return put(like=file.stat())
+                return put(like=file.stat())
             opened = self._original(file, like)
         else:
             opened = open_source(file)
         with opened as source:
             if like is not None:
                 source.properties = like.properties
-                content_type = content_type or _type_of_copy(like, key)
+                content_type = content_type or _type_of_copy(like, whole)
             if cache_control is not None or metadata is not None:
                 source.properties = self._described(
                     source.properties, cache_control, metadata
@@ -427,7 +434,7 @@ class FsspecStore(BaseStore):
             store = partial(self._store, files, files.stage)
             if isinstance(source, Original):
                 store = partial(self._store_original, files)
-            return store(source, key, on_conflict, content_type)
+            return store(source, whole, on_conflict, content_type)
 
     def _described(
         self,
@@ -822,6 +829,9 @@ class FsspecStore(BaseStore):
 
     @t.overload
     def ls(self, prefix: naming.Name, recursive: t.Literal[False]) -> FolderListing: ...
+
+    @t.overload
+    def ls(self, prefix: naming.Name = "", recursive: bool = True) -> Listing: ...
 
     def ls(
         self, prefix: naming.Name = "", recursive: bool = True

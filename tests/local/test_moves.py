@@ -14,6 +14,7 @@ from flask_store.dialects import Stat
 from flask_store.dialects.memory import MemoryDialect
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
+from flask_store.exceptions import VersionGone
 from flask_store.files import FileWrapper
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
@@ -167,3 +168,31 @@ def test_date_of_a_move_that_a_receiver_has_asked_about(tmp_path: pathlib.Path) 
         moved = store.move("a.txt", "b.txt")
     found = store.stat("b.txt")
     assert (moved.etag, moved.modified) == (found.etag, found.modified)
+
+
+@pytest.mark.parametrize("verb", ["copy", "put"])
+def test_file_that_is_replaced_once_while_it_is_copied(
+    store: FsspecStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """As one that waits for its upload is, when it arrives. The copy begins anew."""
+    at = store.at("folder")
+    f = store.put("a.txt", b"one")
+    real, replacing = FileWrapper.stat, [b"another", b"the third"]
+
+    def stat(self: FileWrapper) -> Stat:
+        found = real(self)
+        if replacing:
+            store.put("a.txt", replacing.pop(0), "overwrite")
+        return found
+
+    monkeypatch.setattr(FileWrapper, "stat", stat)
+
+    def make() -> FileWrapper:
+        return at.copy(f, "b.txt") if verb == "copy" else at.put("b.txt", f)
+
+    with pytest.raises(VersionGone):
+        make()
+    assert [found.key for found in store.ls()] == ["a.txt"]
+    replacing.append(b"the fourth")
+    made = make()
+    assert (made.key, made.read()) == ("folder/b.txt", b"the fourth")
