@@ -308,14 +308,16 @@ class Dialect:
         """What sets the store's root apart from every other one, to be compared, and
         not for people. The URI need not name the server, and two users of one server
         may have two folders of one name. It has no secret."""
-        options = self.location.options
-        names = WHERE if self.is_known else sorted(options)
         said = [
-            f"{name}={options[name]}"
-            for name in names
-            if isinstance(options.get(name), str | int) and not is_secret(name)
+            f"{name}={value}"
+            for name, value in sorted(self.location.options.items())
+            if value and (name in WHERE or self._may_say_where(name, value))
         ]
         return " ".join([*said, self.uri])
+
+    def _may_say_where(self, name: str, value: object) -> bool:
+        """Whether an option of a third party's filesystem may name the server."""
+        return not self.is_known and isinstance(value, str) and not is_secret(name)
 
     def uri_of(self, key: str) -> str:
         """A file as an fsspec URL, without any secret.

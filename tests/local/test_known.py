@@ -378,6 +378,14 @@ def test_glob_refuses_what_is_no_pattern_of_a_name(store: Counted) -> None:
             list(store.glob(pattern))
 
 
+@pytest.mark.parametrize("index", ["a.txt", 1.5, None])
+def test_index_of_a_listing_is_a_number(store: Counted, index: t.Any) -> None:
+    """As that of a list."""
+    store.put("a.txt", b"")
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        store.ls()[index]
+
+
 def test_listing_is_like_a_list_as_far_as_it_can(store: Counted) -> None:
     """What would list everything is an error that says how to do so."""
     for number in range(5):
