@@ -23,6 +23,7 @@ from flask_store import FileWrapper
 from flask_store import Store
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import InvalidName
+from flask_store.signals import file_deleted
 from flask_store.stores import BaseStore
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
@@ -376,6 +377,20 @@ def test_glob_refuses_what_is_no_pattern_of_a_name(store: Counted) -> None:
     for pattern in ("../*", "a/../*"):
         with pytest.raises(InvalidName):
             list(store.glob(pattern))
+
+
+def test_error_of_a_receiver_is_not_one_of_the_storage(store: Counted) -> None:
+    """As when one file is deleted, it is raised as it is and says nothing of others."""
+    for name in ("a.txt", "b.txt"):
+        store.put(name, b"")
+
+    def delete_preview(sender: object, file: FileWrapper) -> None:
+        store.delete(f"previews/{file.key}")
+
+    with file_deleted.connected_to(delete_preview):
+        with pytest.raises(FileNotFound, match=r"no file 'previews/a\.txt'") as caught:
+            store.delete("a.txt", "b.txt")
+    assert caught.value.errors == {}
 
 
 @pytest.mark.parametrize("index", ["a.txt", 1.5, None])
