@@ -243,6 +243,11 @@ def test_one_store_under_two_addresses(kind: t.Any) -> None:
             moved = store.move(same.file("a.txt"), "a.txt", on_conflict)
             assert moved.read() == b"precious"
             store.move(moved, "a.txt", "overwrite")
+        with contextlib.closing(Journal(None)) as journal:
+            run = Sync(store, same, journal, delete=True).run()
+            assert [(f.name, f.status) for f in run] == [("a.txt", "present")]
+            with pytest.raises(ValueError, match="inside of the other"):
+                list(Sync(store.at("in"), same, journal, delete=True).run())
         assert [f.name for f in store.ls()] == ["a.txt"]
 
 
