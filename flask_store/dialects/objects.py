@@ -591,7 +591,9 @@ class ObjectDialect(Dialect):
         return f"{folder}/" if folder else ""
 
     def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
-        return old == new  # an ETag is one of the content
+        # Nobody can tell, without tokens. Some servers keep objects on a disk that
+        # ignores case.
+        return naming.folded(old) == naming.folded(new)
 
     # -- deleting ------------------------------------------------------------
 

@@ -575,7 +575,7 @@ class FsspecStore(BaseStore):
                 f" {before.size}. Nothing was deleted. Delete the copy, and try again.",
                 old.key,
             )
-        if not original.linked and self._is_one_file(old, after, new, copied):
+        if not original.linked and self._is_one_file(old, original, after, new, copied):
             return
         if after.version != before.version:
             raise StoreError(
@@ -598,13 +598,21 @@ class FsspecStore(BaseStore):
             theirs.put_file(staged, key, moved.found.content_type, mode)
 
     def _is_one_file(
-        self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
+        self,
+        old: FileWrapper,
+        original: Original,
+        after: Stat,
+        new: FileWrapper,
+        copied: Stat,
     ) -> bool:
         theirs, mine = old.provider.dialect, self.dialect
         if after.version != copied.version or type(theirs) is not type(mine):
             return False
+        # The ETag of an object may be one of the content. Its token is one of a save.
         if after.token != copied.token:
-            return False  # an ETag of the content is the same on every server
+            return False
+        if after.token != original.found.token:
+            return True  # the old name has what has just been saved under the new one
         with self.dialect.explained(old.key):
             return mine.is_one_file(theirs.path(old.key), mine.path(new.key), theirs)
 

@@ -251,6 +251,33 @@ def test_one_store_under_two_addresses(kind: t.Any) -> None:
         assert [f.name for f in store.ls()] == ["a.txt"]
 
 
+@pytest.mark.parametrize("keeps_metadata", [True, False])
+def test_server_that_ignores_case(
+    moto_server: S3Server,
+    moto_bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_metadata: bool,
+) -> None:
+    """As one does that keeps objects on such a disk. The only copy stays."""
+    real_name, real_stat = S3Dialect.absolute_path, S3Dialect.described
+
+    def described(self: S3Dialect, *args: t.Any, **options: t.Any) -> Stat:
+        found = real_stat(self, *args, **options)
+        return found if keeps_metadata else found.keeping(None)
+
+    def absolute_path(self: S3Dialect, key: str) -> str:
+        return real_name(self, key).lower()
+
+    monkeypatch.setattr(S3Dialect, "absolute_path", absolute_path)
+    monkeypatch.setattr(S3Dialect, "described", described)
+    store = S3Store.from_config(settings(moto_server, moto_bucket))
+    store.put("photo.jpg", DATA)
+    assert store.move("photo.jpg", "Photo.JPG", "overwrite").read() == DATA
+    assert store.read("photo.jpg") == DATA
+    assert store.move("photo.jpg", "other.jpg", "overwrite").read() == DATA
+    assert not store.exists("photo.jpg")
+
+
 # -- the local disk ----------------------------------------------------------
 
 
