@@ -4,8 +4,9 @@ The map of the package; each file has one reason to change:
 
 - ``extension.py``: ``Store``, the Flask half: settings, routes, and the verbs of the
   current application's store.
-- ``stores/``: the contract (``BaseStore``), every operation (``FsspecStore``), and
-  the settings of ``LocalStore`` and ``S3Store``.
+- ``stores/``: the contract (``BaseStore``), every operation (``FsspecStore``), a file
+  that is being written, the store as a filesystem of fsspec, and the settings of
+  ``LocalStore`` and ``S3Store``.
 - ``dialects/``: what one protocol guarantees, and how it does it.
 - ``uploads/``: what can be saved, as one stream; a file on disk before it has its name;
   requests whose files arrive on the disk of a store.

@@ -35,8 +35,8 @@ if t.TYPE_CHECKING:
     # From Python 3.13 on, the one of typing has a default, too (PEP 696).
     from typing_extensions import TypeVar
 
-    from .naming import Name
     from .stores import BaseStore
+    from .stores import Destination
     from .stores.fsspec import FsspecStore
 
     ProviderT_co = TypeVar("ProviderT_co", default=FsspecStore, covariant=True)
@@ -51,6 +51,9 @@ T = t.TypeVar("T")
 LOCAL_PROVIDER = "flask_store.stores.local.LocalStore"
 #: The class of the store when STORE_PATH is a URL.
 URL_PROVIDER = "flask_store.stores.fsspec.FsspecStore"
+
+#: An argument that was left out. ``None`` is one that was given.
+_UNSET: t.Final = object()
 
 #: The key in ``app.extensions`` of the defaults that were put into ``app.config``.
 DEFAULTS = "flask_store.defaults"
@@ -84,7 +87,7 @@ class Verb(t.Generic[T]):
         if extension is None:
             return self
         store = extension._class._bound
-        if not hasattr(type(store), self._name):
+        if not hasattr(type(store), self._name) and self._name not in vars(store):
             raise AttributeError(
                 f"{extension!r} stores its files with {type(store).__name__!r}, the"
                 f" class in STORE_PROVIDER, which has no {self._name!r}. Add it to the"
@@ -141,6 +144,7 @@ class Store(t.Generic[ProviderT_co]):
 
     save = Verb(lambda store: store.save)
     put = Verb(lambda store: store.put)
+    create = Verb(lambda store: store.create)
     copy = Verb(lambda store: store.copy)
     move = Verb(lambda store: store.move)
     delete = Verb(lambda store: store.delete)
@@ -173,16 +177,19 @@ class Store(t.Generic[ProviderT_co]):
     absolute_path = Verb(lambda store: store.absolute_path)
     uri = Verb(lambda store: store.uri)
     storage_options = Verb(lambda store: store.storage_options)
+    object_store_options = Verb(lambda store: store.object_store_options)
+    fs = Verb(lambda store: store.fs)
     raw_fs = Verb(lambda store: store.raw_fs)
 
     pending = Verb(lambda store: store.pending)
     sweep = Verb(lambda store: store.sweep)
 
-    def at(self, destination: Name | None) -> ProviderT_co:
+    def at(self, destination: Destination | None) -> ProviderT_co:
         """The current application's store, with a folder: its keys are relative to
         this folder.
 
-        :param destination: the folder; ``None`` is the whole store.
+        :param destination: the folder, or a function that gets what ``save`` is given,
+            and returns the folder for it; ``None`` is the whole store.
         :raises InvalidName: if the folder is not in the store.
         :raises RuntimeError: if it is not clear which application's store is meant.
         """
@@ -239,7 +246,7 @@ class Store(t.Generic[ProviderT_co]):
             store._mount = Mount(app.config["APPLICATION_ROOT"])
         self._refuse_shared_route(app, store)
         if self._authorization.check is not None:
-            _refuse_other_ways(store)
+            _refuse_other_ways(app, store)
         replaced = self._providers.get(app)
         self._providers[app] = bound
         self.register_route(app)
@@ -351,9 +358,7 @@ class Store(t.Generic[ProviderT_co]):
         self, /, *, denied: t.Literal[403, 404]
     ) -> t.Callable[[CheckT], CheckT]: ...
 
-    def authorize(
-        self, check: CheckT | None = None, /, *, denied: int = 403
-    ) -> CheckT | t.Callable[[CheckT], CheckT]:
+    def authorize(self, check: t.Any = _UNSET, /, *, denied: int = 403) -> t.Any:
         """Let a function decide who may read the files of this store by its route::
 
             @store.authorize
@@ -374,7 +379,7 @@ class Store(t.Generic[ProviderT_co]):
         :raises NotConfiguredError: if this store has such a function, or if its files
             can be read in another way than by its route. ``init_app`` raises it, too.
         """
-        if check is None:
+        if check is _UNSET:
             return t.cast(
                 "t.Callable[[CheckT], CheckT]", partial(self.authorize, denied=denied)
             )
@@ -382,7 +387,7 @@ class Store(t.Generic[ProviderT_co]):
         for app, provider in self._providers.items():
             with self._named_as_set(app):
                 if provider._bound is not None:
-                    _refuse_other_ways(provider._bound)
+                    _refuse_other_ways(app, provider._bound)
         return check
 
     def errorhandler(self, app: Flask | Blueprint) -> None:
@@ -394,7 +399,14 @@ class Store(t.Generic[ProviderT_co]):
         registers for a class of errors, or for a status, is used instead.
 
         :param app: the application, or a blueprint for the views of it alone.
+        :raises TypeError: if it is neither.
         """
+        if not isinstance(app, Flask | Blueprint):
+            raise TypeError(
+                f"errorhandler() takes an application or a blueprint, not {app!r}. It"
+                " is no decorator: call store.errorhandler(app), and register a handler"
+                " of your own by @app.errorhandler(StoreError)."
+            )
         app.register_error_handler(StoreError, refusals.handle)
 
     @property
@@ -506,7 +518,7 @@ def _has_route(store: BaseStore) -> bool:
     )
 
 
-def _refuse_other_ways(store: BaseStore) -> None:
+def _refuse_other_ways(app: Flask, store: BaseStore) -> None:
     """:raises NotConfiguredError: if the files can be read without a request that
     ``authorize`` decides on."""
     if not store.serves or not _has_route(store):
@@ -523,6 +535,9 @@ def _refuse_other_ways(store: BaseStore) -> None:
             " authorize() would never be asked. Remove one of them. signed_url() makes"
             " links in any case."
         )
+    from .http import routes
+
+    routes.refuse_static(app, t.cast("FsspecStore", store))
 
 
 def _show_defaults(

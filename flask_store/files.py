@@ -14,9 +14,10 @@ from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 
 from . import naming
 from .exceptions import StoreError
+from .uploads.reading import Readable
 
 if t.TYPE_CHECKING:
-    from werkzeug.wrappers import Response
+    from flask import Response
 
     from .background.upload import Upload
     from .dialects import Dialect
@@ -71,6 +72,7 @@ class FileStore(t.Protocol):
     def response(
         self,
         name: str,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
@@ -90,11 +92,14 @@ class Owner(t.Protocol):
     def at(self, destination: str | None) -> t.Self: ...
 
 
-class FileWrapper:
+class FileWrapper(Readable):
     """A stored file. Making one does no I/O and does not need the file to exist.
 
     ``str(f)`` is what belongs into a database; ``store.file(...)`` gives the
     file back. Two wrappers of one file are equal.
+
+    Libraries take it where they take a file that is open for reading: see
+    :class:`~flask_store.uploads.reading.Readable`.
 
     :param filename: the file's name in the store's destination.
     :param provider: the store that has it.
@@ -187,7 +192,7 @@ class FileWrapper:
     def __getstate__(self) -> dict[str, t.Any]:
         """What a pickle has of the file: its key, and the name of the application's
         store or, of a store without an application, its settings."""
-        state = dict(vars(self))
+        state = self._value()
         # It goes on in this process alone; another one asks its own store.
         state["_upload"] = None
         reference = getattr(state.get("provider"), "_reference", None)
@@ -201,7 +206,7 @@ class FileWrapper:
 
     def __copy__(self) -> t.Self:
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
+        vars(twin).update(self._value())
         return twin
 
     def __deepcopy__(self, memo: t.Any) -> t.Self:
@@ -301,6 +306,7 @@ class FileWrapper:
 
     def response(
         self,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,
@@ -322,7 +328,10 @@ class FileWrapper:
             the storage fails (502 or 503). Flask answers with it.
         """
         return self.provider.response(
-            self._name, as_attachment, download_name, cache_control
+            self._name,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            cache_control=cache_control,
         )
 
     @property
@@ -348,11 +357,7 @@ class FileWrapper:
         file: t.IO[bytes] | t.IO[str] = self.provider.open(self._name, mode)
         return file
 
-    def read(self) -> bytes:
-        """The whole content.
-
-        :raises FileNotFound: if it is not there.
-        """
+    def _read_all(self) -> bytes:
         return self.provider.read(self._name)
 
     def stream(self, start: int = 0, stop: int | None = None) -> t.Iterator[bytes]:

@@ -84,9 +84,10 @@ _TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
 _TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
-#: registered names begin with a letter, so that a number of seconds does not match.
-_DIRECTIVE = r"[a-z][a-z0-9-]*(=([a-z0-9.-]+|\"[^\"]*\"))?"
-_DIRECTIVES = rf"(?i){_DIRECTIVE}(\s*,\s*{_DIRECTIVE})*"
+#: registered names begin with a letter, so that a number of seconds does not match. A
+#: client may have sent it: it is one line of ASCII, as every header.
+_DIRECTIVE = r"[a-z][a-z0-9-]*(=([a-z0-9.-]+|\"[ !#-~]*\"))?"
+_DIRECTIVES = rf"(?ai){_DIRECTIVE}([ \t]*,[ \t]*{_DIRECTIVE})*"
 
 
 # -- kinds ---------------------------------------------------------------------------

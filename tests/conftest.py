@@ -65,7 +65,7 @@ S3_FIXTURES = {"seaweedfs_server", "moto_server", "seaweedfs_bucket", "moto_buck
 #: second client of S3, which has the same tests as the first one.
 FAR = {
     *("test_azure", "abfs", "azure", "azure_app", "azurite"),
-    *("test_sftp", "sftp", "sftp_app", "sftp+sshfs", "sftp+paramiko"),
+    *("test_sftp", "sftp", "sftp_app", "sftp_place", "sftp+sshfs", "sftp+paramiko"),
     *("test_smb", "smb", "smb_app"),
     *("nginx_site", "s3fs"),
     *("postgresql", "psycopg", "asyncpg", "mariadb"),

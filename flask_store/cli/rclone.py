@@ -9,6 +9,15 @@ import click
 from .. import naming
 from ..stores.fsspec import FsspecStore
 
+#: How objects are stored, and who pays, by the names of botocore and of rclone.
+OPTIONS = {
+    "ACL": "acl",
+    "RequestPayer": "requester_pays",
+    "SSEKMSKeyId": "sse_kms_key_id",
+    "ServerSideEncryption": "server_side_encryption",
+    "StorageClass": "storage_class",
+}
+
 
 def rclone(
     source: FsspecStore, target: FsspecStore, *, overwrite: bool, delete: bool
@@ -53,11 +62,20 @@ def _remote(name: str, store: FsspecStore) -> list[str]:
     lines = ["type = s3", f"provider = {'Other' if endpoint else 'AWS'}"]
     lines += [f"endpoint = {endpoint}"] if endpoint else []
     lines += [f"region = {region}"] if region else []
+    stored_with = options.get("s3_additional_kwargs", {})
+    lines += [
+        f"{OPTIONS[name]} = {'true' if name == 'RequestPayer' else value}"
+        for name, value in stored_with.items()
+        if name in OPTIONS
+    ]
     # Do not make the bucket, nor look for it: the keys may not have the permission.
     lines += ["env_auth = true", "no_check_bucket = true"]
     prefix = f"RCLONE_CONFIG_{name.upper()}"
     note = f"# The keys: {prefix}_ACCESS_KEY_ID and {prefix}_SECRET_ACCESS_KEY in the"
-    return [note, "# environment, or those that the AWS tools use.", *lines]
+    notes = [note, "# environment, or those that the AWS tools use."]
+    if others := sorted(stored_with.keys() - OPTIONS.keys()):
+        notes.append(f"# rclone has no option for: {', '.join(others)}.")
+    return [*notes, *lines]
 
 
 def _path(name: str, store: FsspecStore) -> str:

@@ -12,6 +12,7 @@ import contextvars
 import functools
 import inspect
 import os
+import sys
 import typing as t
 from collections.abc import Callable
 from collections.abc import Coroutine
@@ -176,8 +177,11 @@ def run(
     Other greenlets run while one waits. An exception that ends the wait, such as that
     of ``kill()``, ``gevent.Timeout`` or Ctrl-C, cancels the coroutine.
 
-    :raises RuntimeError: on the loop's own thread, which would wait for itself.
+    :raises RuntimeError: on the loop's own thread, which would wait for itself; and
+        when Python exits, because the thread of the loop does not run any more.
     """
+    if sys.is_finalizing():
+        raise RuntimeError("A store cannot be used when Python exits.")
     if asyncio._get_running_loop() is loop:
         raise RuntimeError("A store cannot be used from its own event loop.")
     with flag() as finished:

@@ -330,7 +330,22 @@ class Dialect:
         """The same, whether fsspec reads it as it is meant or not."""
         return f"{self.uri}/{key}"
 
+    def object_store_options(self) -> dict[str, str]:
+        """The place and the credentials, as the Rust crate ``object_store`` calls them:
+        ``aws_*``, ``azure_*`` and ``google_*``.
+
+        :raises NotConfiguredError: if the crate does not know the storage, or has no
+            words for the settings.
+        """
+        raise NotConfiguredError(
+            f"Libraries on object_store, such as polars and obstore, cannot reach"
+            f" {self.uri}. Give them store.fs, or a file: pl.read_parquet(file)."
+        )
+
     # -- writing -------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """:raises StoreDenied: if nothing can be stored."""
 
     def check_properties(self, properties: Properties) -> None:
         """Check what a caller wants to be stored with a file, before anything is.

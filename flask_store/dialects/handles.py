@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import typing as t
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -64,6 +67,7 @@ class HandleFile(ReadOnlyFile):
         self.size = size
         self._check = check
         self._position = 0
+        _close_at_exit(self)
 
     def tell(self) -> int:
         self.check_open()
@@ -100,3 +104,28 @@ class HandleFile(ReadOnlyFile):
             super().close()
             with suppress(Exception):  # the connection may be broken
                 self._file.close()
+
+
+# The garbage collector of a process that exits closes files when the threads do not run
+# any more by which some libraries ask their server. It would wait for ever.
+_open: weakref.WeakSet[HandleFile] = weakref.WeakSet()
+
+
+def _close_at_exit(file: HandleFile) -> None:
+    """Close a file when the process exits, unless it is closed before."""
+    if not _open:
+        # Again for the first of several files: what is registered last is called
+        # first, and the file is to be closed before its connection.
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+    _open.add(file)
+
+
+def _close_all() -> None:
+    for file in list(_open):
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    # The files are the parent's.
+    os.register_at_fork(after_in_child=_open.clear)

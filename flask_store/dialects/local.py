@@ -140,6 +140,9 @@ class LocalDialect(Dialect):
             raise no_url(key)
         return url
 
+    def object_store_options(self) -> dict[str, str]:
+        return {}  # a path says it all
+
     def path(self, key: str, *, follow: bool = True) -> str:
         # Every operation looks again, when it opens the folders.
         self._check_root()

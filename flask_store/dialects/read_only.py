@@ -25,6 +25,9 @@ class ReadOnlyDialect(Dialect):
         """:raises StoreDenied: always."""
         raise StoreDenied(f"{self.uri} is read-only: {self.reason}")
 
+    def check_writable(self) -> None:
+        self.refuse()
+
     def stage(self, source: Source) -> t.NoReturn:
         self.refuse()
 

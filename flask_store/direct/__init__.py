@@ -101,10 +101,11 @@ def presign(
     kept: Properties,
 ) -> DirectUpload:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.presign_upload`."""
-    if max_size < 1:
-        raise ValueError(f"max_size is {max_size!r}; it must be at least 1 byte.")
-    if expires < 1:
-        raise ValueError(f"expires is {expires!r}; it must be at least 1 second.")
+    if not isinstance(max_size, int) or max_size < 1:
+        raise ValueError(
+            f"max_size is {max_size!r}; it must be a number of bytes, 1 at least."
+        )
+    links.check_seconds(expires)
     limit = store.longest_key
     name = naming.clean(filename, store.destination, limit)
     key = naming.unique(store.key(name), limit)
@@ -114,7 +115,7 @@ def presign(
         id=shortuuid.uuid(),
         content_type=essence(content_type or media_types.content_type(key)),
         max_size=max_size,
-        expires=int(time.time()) + expires,
+        expires=int(time.time() + expires),
         properties=kept.as_json(),
     )
     with store.dialect.explained(key):

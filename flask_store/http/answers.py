@@ -22,9 +22,11 @@ from werkzeug.wsgi import wrap_file
 from .. import naming
 from ..dialects.bodies import BLOCK
 from ..dialects.bodies import FilePart
+from ..exceptions import BadLink
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
 from ..exceptions import VersionGone
+from ..uploads.properties import checked_directives
 from . import caching
 from . import conditions
 from . import links
@@ -153,6 +155,8 @@ def answer(
     try:
         # A good signature is a permission by itself, and one that is there is checked.
         if store.signed_urls or "signature" in said:
+            if not store.signed_urls and not links.can_sign():
+                raise BadLink(links.REFUSED, key)
             until = links.check(store.identity, key, said)
         elif private:
             denial = authorization.denial(store.file(key))
@@ -174,9 +178,13 @@ def view(
     as_attachment: bool,
     download_name: str | None,
     cache_control: str | None,
-) -> AnyResponse:
+) -> Response:
     """The response of a view of the application, to whatever request there is."""
-    name = download_name or _original(key)
+    name = _original(key)
+    if download_name:  # what is wrong with it is not that of the URL
+        name = naming.text(download_name, "file name")
+    if cache_control is not None:
+        cache_control = checked_directives(cache_control)
     terms = Terms(name, as_attachment, True, None, cache_control)
     # To mypy, the class has the hash of its instances, which is none.
     kind = _class_of_view(current_app.response_class)  # type: ignore[arg-type]
@@ -186,7 +194,7 @@ def view(
         raise refusals.of_file(exc) from exc
 
 
-def respond(store: Served, key: str, kind: type[Response], terms: Terms) -> AnyResponse:
+def respond(store: Served, key: str, kind: type[Response], terms: Terms) -> Response:
     """A response with a file, or a redirect to it.
 
     :raises StoreError: if there is none.

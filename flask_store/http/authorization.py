@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..exceptions import NotConfiguredError
+from . import caching
 from . import refusals
 
 if t.TYPE_CHECKING:
@@ -70,11 +71,7 @@ class Authorization:
         if self.check is None:
             return None
 
-        @after_this_request
-        def no_store(response: AnyResponse) -> AnyResponse:
-            response.headers.setdefault("Cache-Control", "no-store")
-            return response
-
+        after_this_request(_keep_private)
         said = current_app.ensure_sync(self.check)(file)
         if said is True:
             return None
@@ -88,3 +85,12 @@ class Authorization:
             f"{self.check!r} returned {said!r} for {file!r}, of which nothing was sent."
             " It must return True, False, a response or an HTTPException."
         )
+
+
+def _keep_private(response: AnyResponse) -> AnyResponse:
+    """Let no shared cache keep what was decided for one client."""
+    said = response.headers.get("Cache-Control", "no-store")
+    if not caching.is_private(said):
+        said = caching.made_private(said)
+    response.headers["Cache-Control"] = said
+    return response

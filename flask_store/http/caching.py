@@ -61,6 +61,7 @@ def made_private(said: str, longest: int | None = None) -> str:
 
 
 def is_private(said: str) -> bool:
-    """Whether a ``Cache-Control`` keeps a response out of shared caches."""
-    directives = {name.lower() for name in parse_dict_header(said)}
-    return not directives.isdisjoint({"private", "no-store"})
+    """Whether a ``Cache-Control`` keeps a response out of shared caches. ``private``
+    with the names of headers keeps out these headers alone."""
+    directives = {name.lower(): v for name, v in parse_dict_header(said).items()}
+    return "no-store" in directives or directives.get("private", "") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import math
 import time
 import typing as t
 from collections.abc import Mapping
@@ -58,12 +59,23 @@ def period(expires: float, now: float | None = None) -> Period:
     :param now: in POSIX seconds; by default the current time.
     :raises ValueError: if *expires* is less than a second.
     """
-    if expires < 1:
-        raise ValueError(f"expires is {expires!r}; it must be at least 1 second.")
+    check_seconds(expires)
     step = max(1, int(expires) // 4)
     moment = int(time.time() if now is None else now)
     start = dt.datetime.fromtimestamp(moment - moment % step, dt.UTC)
     return Period(start, int(expires) + step)
+
+
+def check_seconds(expires: float) -> None:
+    """Check for how long a link, or a form, is to be good.
+
+    :raises ValueError: if it is no number of seconds, or less than one.
+    """
+    known = isinstance(expires, int | float) and math.isfinite(expires)
+    if not known or expires < 1:
+        raise ValueError(
+            f"expires is {expires!r}; it must be a number of seconds, 1 at least."
+        )
 
 
 def query(
@@ -115,6 +127,9 @@ def read_token(store: str, token: str) -> dict[str, t.Any]:
 
     :raises BadLink: if the token is expired, or was made for anything else.
     """
+    # A view may pass on what a client has sent as JSON, whatever that is.
+    if not isinstance(token, str) or not token.isascii():
+        raise BadLink(REFUSED)
     try:
         claims = _tokens(store).loads(token)
     except BadData:
@@ -143,17 +158,22 @@ def _text(key: str, said: Mapping[str, str]) -> bytes:
     return json.dumps([key, said], sort_keys=True).encode()
 
 
+def can_sign() -> bool:
+    """Whether the application has a key, so that somebody may have a link of it."""
+    return bool(current_app and current_app.config.get("SECRET_KEY"))
+
+
 def _secrets() -> list[str]:
     """The application's keys, the one that signs at the end, as itsdangerous has it.
 
     :raises NotConfiguredError: if there are none.
     """
-    config: Mapping[str, t.Any] = current_app.config if current_app else {}
-    if not config.get("SECRET_KEY"):
+    if not can_sign():
         raise NotConfiguredError(
             "A signed link needs the application's SECRET_KEY, and"
             f" {'it is not set' if current_app else 'there is no application'}. Set"
             " SECRET_KEY to a long random value, and make links in a view or in 'with"
             " app.app_context():'."
         )
+    config = current_app.config
     return [*reversed(config.get("SECRET_KEY_FALLBACKS") or ()), config["SECRET_KEY"]]

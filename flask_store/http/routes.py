@@ -38,6 +38,8 @@ def register(
 
     if store.serves:
         _refuse_own_folders(app, store)
+        if store.signed_urls:
+            refuse_static(app, store)
         _add(app, store, store.url_prefix, f"flask_{name}.file", file, "GET")
     if store.upload_prefix is not None:
         endpoint = f"flask_{name}.upload"
@@ -58,6 +60,25 @@ def _refuse_own_folders(app: Flask, store: FsspecStore) -> None:
                 " be served. Set STORE_PATH to a folder that holds nothing but uploads."
                 " Or set STORE_SERVE to 'off': then the files are stored there and not"
                 " served."
+            )
+
+
+def refuse_static(app: Flask, store: FsspecStore) -> None:
+    """Refuse a store of private files where Flask has public ones.
+
+    :raises NotConfiguredError: if the store lies in a folder of static files.
+    """
+    if store.dialect.location.protocol != "file":
+        return
+    root = os.path.realpath(store.dialect.root)
+    for scaffold in (app, *app.blueprints.values()):
+        folder = os.path.realpath(scaffold.static_folder or os.devnull)
+        if root == folder or root.startswith(os.path.join(folder, "")):
+            raise NotConfiguredError(
+                f"STORE_PATH {store.dialect.root!r} lies in {folder!r}, a folder of"
+                " static files, which everybody may read. The files of this store are"
+                " for signed links, or for whom authorize() permits to read them. Set"
+                " STORE_PATH to a folder of its own."
             )
 
 

@@ -7,7 +7,9 @@ import io
 import logging
 import operator
 import os
+import threading
 import typing as t
+import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -61,11 +63,14 @@ from . import BaseStore
 from . import deletion
 from . import Destination
 from .application import sender
+from .drafts import Draft
+from .drafts import TextDraft
+from .filesystem import StoreFileSystem
 from .opened import OpenedFile
 
 if t.TYPE_CHECKING:
+    from flask import Response
     from fsspec import AbstractFileSystem
-    from werkzeug.wrappers import Response
 
     from ..background import Background
     from ..background.entries import Entry
@@ -132,6 +137,10 @@ class FsspecStore(BaseStore):
         #: What the verbs of the store call, and what they call for a new file.
         self.files: Files = self.dialect
         self.incoming: Files = self.dialect
+        #: The filesystems that somebody uses, by their thread and destination.
+        self._filesystems: weakref.WeakValueDictionary[
+            tuple[int, str], StoreFileSystem
+        ] = weakref.WeakValueDictionary()
         self.longest_key = self.dialect.longest_key
         self.register_route = not self.dialect.has_addresses
         super().configure(config)
@@ -191,9 +200,21 @@ class FsspecStore(BaseStore):
         return t.cast(str, config["STORE_PATH"])
 
     @property
+    def fs(self) -> StoreFileSystem:
+        """The store as a filesystem of fsspec, whose paths are keys. It keeps the
+        promises of the store for the libraries that write through it."""
+        # The same one while somebody uses it, because it has the transaction. As
+        # fsspec's own instances, threads do not share it.
+        key = threading.get_ident(), self.destination
+        found = self._filesystems.get(key)
+        if found is None:
+            found = self._filesystems[key] = StoreFileSystem(self)
+        return found
+
+    @property
     def raw_fs(self) -> AbstractFileSystem:
-        """The filesystem of fsspec itself, of this process. What you write through it
-        has none of the store's promises."""
+        """The filesystem of the storage, as fsspec has it. It does not keep the
+        promises of the store. See :attr:`fs`."""
         self.dialect.check_connection()
         return self.dialect.fs
 
@@ -210,6 +231,18 @@ class FsspecStore(BaseStore):
         It holds the credentials. Its repr has the names of the options only.
         """
         return Options(self.dialect.location.options)
+
+    @property
+    def object_store_options(self) -> dict[str, str]:
+        """The same for libraries that are built on the Rust crate ``object_store``,
+        such as polars (``pl.scan_parquet``), deltalake, lance and obstore.
+
+        It holds the credentials. Its repr has the names of the options only. The keys
+        of a role are those of this moment, and expire.
+
+        :raises NotConfiguredError: if these libraries cannot reach the storage.
+        """
+        return Options(self.dialect.object_store_options())
 
     # -- saving --------------------------------------------------------------
 
@@ -447,6 +480,127 @@ class FsspecStore(BaseStore):
         if found != properties:
             self.dialect.check_properties(found)
         return found
+
+    @t.overload
+    def create(
+        self,
+        key: naming.Name,
+        mode: t.Literal["wb"] = "wb",
+        on_conflict: OnConflict | None = None,
+        content_type: str | None = None,
+        *,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[Draft]: ...
+
+    @t.overload
+    def create(
+        self,
+        key: naming.Name,
+        mode: t.Literal["w"],
+        on_conflict: OnConflict | None = None,
+        content_type: str | None = None,
+        *,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[TextDraft]: ...
+
+    @contextmanager
+    def create(
+        self,
+        key: naming.Name,
+        mode: t.Literal["w", "wb"] = "wb",
+        on_conflict: OnConflict | None = None,
+        content_type: str | None = None,
+        *,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Iterator[t.Any]:
+        """Write a file, in a ``with`` block::
+
+            with store.create("2026/table.parquet") as out:
+                df.to_parquet(out)
+            out.file  # the stored file
+
+        When the block ends, the file is stored, whole. If it ends with an error, or the
+        process dies, nothing is stored. Closing ``out`` within the block changes
+        nothing about that. Libraries may also seek, read and truncate. The signal is
+        that of :meth:`save`.
+
+        :param key: the key, as for :meth:`put`. It is checked and not cleaned, and may
+            have folders.
+        :param mode: ``"wb"``, or ``"w"`` for text in UTF-8.
+        :param on_conflict: as for :meth:`save`.
+        :param content_type: by default what the extension of the key says.
+        :param cache_control: as for :meth:`save`.
+        :param metadata: as for :meth:`save`.
+        :raises FileExists: at the end of the block, with ``on_conflict="error"``.
+        :raises StoreFull: if the disk that gets the file is full.
+        :raises StoreError: if the storage fails; nothing is stored then.
+        """
+        if mode not in ("w", "wb"):
+            raise ValueError(
+                f"mode is {mode!r}; create() writes: 'wb' or 'w'. What becomes of a"
+                " file that is there, on_conflict says."
+            )
+        new = self._new(key, on_conflict, content_type, cache_control, metadata)
+        draft = Draft(self, *new)
+        try:
+            out = draft if mode == "wb" else TextDraft(draft)
+            yield out
+            out.close()
+        except BaseException:
+            draft.discard()
+            raise
+        draft.publish()
+
+    def _new(
+        self,
+        key: naming.Name,
+        on_conflict: OnConflict | None,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> tuple[str, partial[FileWrapper]]:
+        """The key of a new file, and what saves it. What can be refused without its
+        bytes is refused here.
+
+        :raises StoreDenied: if the store is read-only.
+        """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
+        if on_conflict not in CONFLICTS:
+            raise _not_known(on_conflict)
+        key = self.key(key)
+        kind = _checked_type(content_type, key) if content_type else None
+        self.dialect.check_writable()
+        properties = self._described(NO_PROPERTIES, cache_control, metadata)
+        return key, partial(
+            self._save_new,
+            key=key,
+            on_conflict=on_conflict,
+            content_type=kind,
+            properties=properties,
+        )
+
+    def _save_new(
+        self, source: Source, *, properties: Properties, **how: t.Any
+    ) -> FileWrapper:
+        """Store what was written, with the properties that were given before."""
+        source.properties = properties
+        return self._save(source, **how)
+
+    def _write(
+        self,
+        key: naming.Name,
+        file: Upload,
+        on_conflict: OnConflict,
+        callback: Callback = NO_CALLBACK,
+    ) -> FileWrapper:
+        """Store a file as :meth:`create` does, of what can be saved."""
+        _, save = self._new(key, on_conflict)
+        with open_source(file) as source:
+            source.report_to(callback)
+            return save(source)
 
     def copy(
         self,
@@ -970,6 +1124,16 @@ class FsspecStore(BaseStore):
             )
         if method not in t.get_args(links.Method):
             raise ValueError(f"method is {method!r}; it must be 'GET' or 'HEAD'.")
+        if version_id is not None and not (isinstance(version_id, str) and version_id):
+            raise ValueError(
+                f"version_id is {version_id!r}; it must be text, as the storage calls"
+                " the version."
+            )
+        # A client may have sent them, and not all that is text fits into a link.
+        if download_as:
+            download_as = naming.clean(download_as)
+        if download_name:
+            download_name = naming.clean(download_name)
         key = self.key(name)
         link = None
         if self.serve != "proxy":
@@ -1039,6 +1203,7 @@ class FsspecStore(BaseStore):
     def response(
         self,
         name: naming.Name,
+        *,
         as_attachment: bool = False,
         download_name: str | None = None,
         cache_control: str | None = None,

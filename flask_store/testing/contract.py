@@ -263,6 +263,58 @@ class StoreContract:
         for name, data in stored:
             assert store.file(name).read() == data
 
+    @holds(Promise.CONTENT)
+    def test_create_stores_the_bytes(self, store: FsspecStore) -> None:
+        """What a block has written is there when the block ends, and not before."""
+        with store.create("2026/a.bin") as out:
+            out.write(b"x" * 600_000)
+            out.seek(0)
+            out.write(b"begin")
+            assert list(store.ls()) == []
+        assert self.named(out.file.filename, "a.bin")
+        assert out.file.read() == b"begin" + b"x" * 599_995
+        with store.create("2026/a.txt", "w") as text:
+            text.write("\u00e4")
+        assert text.file.read() == "\u00e4".encode()
+        assert self.leftovers(store) == []
+
+    @holds(Promise.ALL_OR_NOTHING)
+    @pytest.mark.parametrize("size", [10, 4_000_000])
+    def test_create_that_breaks_leaves_nothing(
+        self, store: FsspecStore, size: int
+    ) -> None:
+        """A block that ends with an error stores nothing, wherever it is."""
+        with pytest.raises(Hangup), store.create("a.bin") as out:
+            out.write(b"x" * size)
+            raise Hangup
+        assert list(store.ls()) == []
+        assert self.leftovers(store) == []
+
+    @holds(Promise.ALL_OR_NOTHING)
+    def test_filesystem(self, store: FsspecStore) -> None:
+        """Libraries that write through the filesystem of the store write whole files,
+        and see those that the store has."""
+        fs = store.fs
+        with pytest.raises(Hangup), fs.open("x/a.bin", "wb") as file:
+            file.write(b"torn")
+            raise Hangup
+        with fs.open("x/a.bin", "wb") as file:
+            file.write(b"first")
+        fs.pipe_file("x/a.bin", b"second")
+        assert fs.find("") == ["x/a.bin"]
+        assert fs.ls("", detail=False) == ["x"]
+        assert fs.cat_file("x/a.bin", 1, 3) == b"ec"
+        with fs.open("x/a.bin") as file:
+            assert (file.size, file.read()) == (6, b"second")
+        if self.exclusive:
+            with pytest.raises(FileExists):
+                fs.pipe_file("x/a.bin", b"third", mode="create")
+        fs.mv("x/a.bin", "y.bin")
+        assert fs.find("") == ["y.bin"]
+        fs.rm("y.bin")
+        assert not fs.exists("y.bin")
+        assert self.leftovers(store) == []
+
     # -- names ---------------------------------------------------------------
 
     @holds(Promise.NOTHING_ESCAPES)

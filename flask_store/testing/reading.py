@@ -136,6 +136,29 @@ class ReaderContract:
         check_refused(store, names(store.ls()))
 
     @holds(Promise.CONTENT)
+    def test_filesystem(self, store: FsspecStore) -> None:
+        """Libraries read through the filesystem of the store, and write nothing."""
+        fs = store.fs
+        assert fs.find("") == sorted(FILES)
+        assert fs.ls("folder/below", detail=False) == ["folder/below/t.txt"]
+        assert (fs.isdir("folder"), fs.isfile("a.txt")) == (True, True)
+        assert fs.cat_file("folder/r.bin", 5, 10) == FILES["folder/r.bin"][5:10]
+        with fs.open("a.txt") as file:
+            assert (file.size, file.read()) == (4, b"data")
+        f = store.file("folder/below/t.txt")
+        f.seek(5)
+        assert f.read() == "fünf\n".encode()
+        with pytest.raises(StoreDenied), store.create("new.txt"):
+            pass
+        for use in (
+            lambda: fs.open("new.txt", "wb"),
+            lambda: fs.pipe_file("a.txt", b"x"),
+            lambda: fs.rm("a.txt"),
+        ):
+            with pytest.raises(StoreDenied):
+                use()
+
+    @holds(Promise.CONTENT)
     def test_route(self, config: dict[str, t.Any]) -> None:
         """The application serves the files, ranges and conditions included, by the
         route and by a view of its own."""

@@ -17,11 +17,19 @@ from werkzeug.wsgi import LimitedStream
 from .. import naming
 from ..exceptions import NoFile
 from .multipart import check_length
+from .reading import Readable
 from .source import Source
 
 #: What has the bytes of a file, and perhaps a name.
 Content: t.TypeAlias = (
-    FileStorage | str | os.PathLike[str] | bytes | bytearray | memoryview | t.IO[bytes]
+    FileStorage
+    | Readable
+    | str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | t.IO[bytes]
 )
 #: The same with the name that counts for it: ``(b"...", "me.jpg")``.
 Named: t.TypeAlias = tuple[Content, naming.Name]
@@ -57,6 +65,11 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     if isinstance(file, str | os.PathLike):
         with _open_path(file) as opened:
             yield Source(opened, os.path.basename(opened.name))
+        return
+    if isinstance(file, Readable):
+        # Its own position stays where it is.
+        with file.open() as stored:
+            yield Source(stored, os.path.basename(stored.name))
         return
     if isinstance(file, tuple):
         content, given_name = _checked_pair(file)

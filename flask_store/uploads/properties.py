@@ -89,7 +89,7 @@ class Properties:
         """
         found = self
         if cache_control is not None:
-            found = replace(found, cache_control=_checked_directives(cache_control))
+            found = replace(found, cache_control=checked_directives(cache_control))
         if metadata is not None:
             found = replace(found, metadata=_checked_metadata(metadata))
         return found
@@ -157,7 +157,7 @@ def _plain(value: object) -> str | None:
     return value if isinstance(value, str) and _PLAIN.match(value) else None
 
 
-def _checked_directives(value: str) -> str:
+def checked_directives(value: str) -> str:
     """A ``Cache-Control`` that a caller gives.
 
     :raises InvalidProperty: if it is none.

@@ -22,6 +22,7 @@ from .disk import Unnamed
 from .multipart import pieces
 from .properties import NO_PROPERTIES
 from .properties import Properties
+from .reading import Readable
 
 #: How much is read at a time, and kept in memory of a stream that cannot rewind.
 CHUNK = 1024 * 1024
@@ -260,7 +261,7 @@ class Source:
     @property
     def _any_thread(self) -> bool:
         """Whether the thread of an event loop may read the stream."""
-        if isinstance(self.stream, AbstractBufferedFile | StoredFile):
+        if isinstance(self.stream, AbstractBufferedFile | StoredFile | Readable):
             return False
         stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
         # Any other one may belong to the greenlets of the thread that made it.

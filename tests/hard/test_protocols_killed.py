@@ -29,6 +29,8 @@ from tests.support.server_contract import worker
 
 #: How many processes each row loses in one run.
 KILLS = rounds(20)
+#: How many it loses that write a draft.
+DRAFTS = rounds(3)
 
 
 def killed(process: subprocess.Popen[str], relay: Relay | None) -> bool:
@@ -110,3 +112,17 @@ class TestKilled(EachRow):
         record_property("shown", f"{kills}, {len(found)} swept")
         assert store.file("warm.txt").read() == b"x"
         store.save(upload(b"still works"))
+
+    def test_kill_of_a_draft(self, place: Place, row: str) -> None:
+        """A process that is killed in the block of create() leaves nothing that
+        anybody sees."""
+        shared(place)
+        url = new(place)
+        store = FsspecStore.from_url(url, **place.options)
+        with worker("drafts", url, place) as process:
+            for _ in range(DRAFTS):
+                assert killed(process, None)
+                assert list(store.ls()) == []
+        # Where there are files without a name, nothing is left at all.
+        on_disk = row in ("file", "dir::file")
+        assert bool(swept(store)) == (on_disk and stages(row, place))

@@ -327,6 +327,33 @@ def test_killed_and_started_again(
     assert {found.name: found.etag for found in store.ls()} == expected
 
 
+def test_print_rclone_with_settings(tmp_path: pathlib.Path) -> None:
+    """rclone stores objects as the settings say, as far as it can."""
+    settings = {
+        "STORE_S3_SSE": "aws:kms",
+        "STORE_S3_SSE_KMS_KEY_ID": "alias/uploads",
+        "STORE_S3_STORAGE_CLASS": "STANDARD_IA",
+        "STORE_S3_REQUESTER_PAYS": True,
+        "STORE_S3_ACL": "private",
+        "STORE_S3_TAGS": {"kind": "upload"},
+    }
+    config = {
+        "STORE_PATH": str(tmp_path / "source"),
+        "TARGET_STORE_PATH": "s3://photos",
+    }
+    config |= {f"TARGET_{key}": value for key, value in settings.items()}
+    shell = two_stores(tmp_path, config)
+    printed = shell.says("sync", "default", "target", "--print-rclone")
+    assert {
+        "acl = private",
+        "requester_pays = true",
+        "server_side_encryption = aws:kms",
+        "sse_kms_key_id = alias/uploads",
+        "storage_class = STANDARD_IA",
+        "# rclone has no option for: Tagging.",
+    } <= {*printed.splitlines()}
+
+
 def test_print_rclone(
     tmp_path: pathlib.Path, seaweedfs_server: S3Server, seaweedfs_bucket: str
 ) -> None:

@@ -162,3 +162,11 @@ def test_errors_of_the_store() -> None:
         for _ in range(2)
     ]
     assert statuses == [200, 409]
+
+
+@pytest.mark.parametrize("wrong", [None, lambda error: ("Oh.", 500), StoreError])
+def test_no_application(wrong: t.Any) -> None:
+    """It is no decorator, as that of Flask is, and says so."""
+    store: Store = Store()
+    with pytest.raises(TypeError, match=r"store.errorhandler\(app\)"):
+        store.errorhandler(wrong)

@@ -26,6 +26,7 @@ from werkzeug.exceptions import Unauthorized
 
 from flask_store import FileWrapper
 from flask_store import Store
+from flask_store.exceptions import InvalidName
 from flask_store.exceptions import NotConfiguredError
 from flask_store.http import caching
 from flask_store.http.refusals import RETRY_AFTER
@@ -93,6 +94,37 @@ def test_disposition(arguments: dict[str, t.Any], name: str, disposition: str) -
     assert headers["Content-Disposition"] == disposition
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"cache_control": 3600}, TypeError),
+        ({"cache_control": "max-age 60"}, ValueError),
+        ({"cache_control": "no-cache\r\nX: y"}, ValueError),
+        ({"cache_control": ""}, ValueError),
+        ({"download_name": 5}, InvalidName),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, t.Any], error: type[Exception]) -> None:
+    """The caller is told what is wrong, and not the client that there is no file."""
+    app = make_app()
+    Store(app)
+    file = save(app)
+    with (
+        app.test_request_context(),
+        pytest.raises(error, match="cache_control|file name"),
+    ):
+        file.response(**arguments)
+
+
+def test_name_without_its_word() -> None:
+    """Alone, a name would be taken for as_attachment."""
+    app = make_app()
+    Store(app)
+    file: t.Any = save(app)
+    with app.test_request_context(), pytest.raises(TypeError, match="positional"):
+        file.response("b.txt")
 
 
 @pytest.mark.parametrize("serve", ["auto", "proxy", "off"])
@@ -316,6 +348,25 @@ def test_answer_of_its_own(answer: t.Any) -> None:
     assert "Set-Cookie" in reply.headers
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (None, "no-store"),
+        ("public, max-age=60", "private, max-age=60"),
+        ("max-age=60", "private, max-age=60"),
+        ("private, max-age=60", "private, max-age=60"),
+    ],
+)
+def test_answer_of_its_own_is_private(said: str | None, kept: str) -> None:
+    """What the function answers is for one client, at the URL of the file."""
+    headers = {} if said is None else {"Cache-Control": said}
+    for answer in (
+        lambda file: Response("Log in.", headers=headers),
+        lambda file: abort(Response("Log in.", headers=headers)),
+    ):
+        assert get(authorized(answer)).headers["Cache-Control"] == kept
+
+
 @pytest.mark.parametrize("said", [None, 1, 0, "yes", "", [], object()])
 def test_anything_else_is_an_error(said: object) -> None:
     """A function without a return, or with a truth that is none, lets nobody read."""
@@ -485,7 +536,7 @@ def test_one_function_decides() -> None:
         store.authorize(lambda file: False)
 
 
-@pytest.mark.parametrize("wrong", [404, "may_read", object()])
+@pytest.mark.parametrize("wrong", [404, "may_read", object(), None])
 def test_no_function(wrong: t.Any) -> None:
     """A status in place of the function is a slip, and the error says how it is
     written."""
@@ -541,6 +592,31 @@ def test_other_ways_to_the_files(
     if first:
         assert app.config == before
         assert "store" not in app.extensions
+
+
+@pytest.mark.parametrize("way", ["signed", "before", "after", "blueprint"])
+def test_folder_of_static_files(way: str, tmp_path: pathlib.Path) -> None:
+    """Flask would send the files to everybody, by a route of its own."""
+    static = tmp_path / "static"
+    app = Flask(
+        "app", root_path=str(tmp_path), instance_path=str(tmp_path / "instance")
+    )
+    app.config.update(SECRET_KEY="k", STORE_PATH=static / "uploads")
+    store: Store = Store()
+    if way == "blueprint":
+        app.static_folder = None
+        pages = Blueprint("pages", __name__, static_folder=static, url_prefix="/pages")
+        app.register_blueprint(pages)
+    if way == "signed":
+        app.config["STORE_SIGNED_URLS"] = True
+    elif way != "after":
+        store.authorize(lambda file: True)
+    with pytest.raises(NotConfiguredError, match="a folder of static files"):
+        store.init_app(app)
+        assert way == "after"  # a store of public files may be there
+        store.authorize(lambda file: True)
+    app.config["STORE_PATH"] = tmp_path / "staticky"
+    store.init_app(app)
 
 
 def test_error_names_the_setting_of_a_named_store() -> None:
@@ -749,6 +825,7 @@ def test_cache_control(
         ("public", False),
         ("max-age=5", False),
         ("no-cache", False),
+        ('private="Set-Cookie", max-age=5', False),
         ("", False),
     ],
 )

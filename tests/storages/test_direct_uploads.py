@@ -297,7 +297,7 @@ def test_expired(store: FsspecStore, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [({"max_size": 0}, "at least 1 byte"), ({"max_size": 1, "expires": 0}, "second")],
+    [({"max_size": 0}, "number of bytes"), ({"max_size": 1, "expires": 0}, "second")],
 )
 def test_impossible(store: FsspecStore, more: dict[str, t.Any], words: str) -> None:
     """A form for nothing, or for no time, is a mistake of the caller."""

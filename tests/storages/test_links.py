@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import pathlib
 import typing as t
 import urllib.parse
+import uuid
 
 import pytest
 import requests
@@ -258,10 +260,65 @@ def test_nobody_serves(tmp_path: pathlib.Path) -> None:
         store.file("a.txt").signed_url()
 
 
-def test_expires_must_be_a_time(store: FsspecStore) -> None:
-    """A link for no time is a mistake of the caller."""
-    with pytest.raises(ValueError, match="at least 1 second"):
-        store.file("a.txt").signed_url(expires=0)
+@pytest.mark.parametrize(
+    "expires", [0, -1, math.nan, math.inf, "60", dt.timedelta(minutes=1)]
+)
+def test_expires_must_be_a_time(store: FsspecStore, expires: t.Any) -> None:
+    """A link for no time, or for what is no number of seconds, is a mistake of the
+    caller."""
+    with pytest.raises(ValueError, match="number of seconds"):
+        store.file("a.txt").signed_url(expires=expires)
+
+
+@pytest.mark.parametrize("argument", ["download_as", "download_name"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (pathlib.PurePath("dir/b.txt"), 'filename="b.txt"'),
+        ("\udc80b.txt", 'filename="b.txt"'),
+        ("\ud800", 'filename="'),
+        ("", 'filename="a.txt"'),
+    ],
+)
+def test_any_name_makes_a_link(
+    client: FlaskClient, store: FsspecStore, argument: str, name: t.Any, said: str
+) -> None:
+    """A client may send any text as a name, by JSON half a character, too."""
+    link = store.save(b"x", "a.txt").signed_url(**{argument: name})
+    reply = client.get(link)
+    assert reply.status_code == 200
+    assert said in reply.headers["Content-Disposition"]
+
+
+def test_signature_without_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    """Where nobody can sign, every signature is wrong. That is no fault of the
+    settings, unless they ask for signatures."""
+    app = Flask(__name__)
+    app.config["STORE_PATH"] = f"memory://{uuid.uuid4()}"
+    Store(app).save(b"x", "a.txt")
+    client = app.test_client()
+    assert client.get("/flaskstore/a.txt?signature=x&expires=1").status_code == 403
+    assert not caplog.records
+    app.config["STORE_SIGNED_URLS"] = True
+    t.cast(Store, app.extensions["store"]).init_app(app)
+    assert client.get("/flaskstore/a.txt?signature=x&expires=1").status_code == 502
+
+
+@pytest.mark.parametrize("token", [None, "", "x", "\ud800", "ü", 5, ["x"], {}])
+def test_token_that_is_none(store: FsspecStore, token: t.Any) -> None:
+    """A view passes on what a client has sent, as JSON, too."""
+    with pytest.raises(BadLink):
+        store.confirm(token)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_size": 0}, {"max_size": "5"}, {"max_size": 5, "expires": "60"}],
+)
+def test_limits_of_a_form_are_numbers(store: FsspecStore, wrong: t.Any) -> None:
+    """They may come from settings, as text."""
+    with pytest.raises(ValueError, match="1 at least"):
+        store.presign_upload("a.txt", **wrong)
 
 
 def test_name_alone(client: FlaskClient, store: FsspecStore) -> None:
@@ -294,6 +351,15 @@ def test_link_of_the_application_is_for_both_methods(
         f.signed_url(method=t.cast(t.Any, "PUT"))
     with pytest.raises(ValueError, match="one name"):
         f.signed_url(download_as="a", download_name="b")
+
+
+@pytest.mark.parametrize("version", ["", 5, b"5"])
+def test_version_that_is_none(version: t.Any) -> None:
+    """A link to no version would be one to whatever the file is now."""
+    keys = {"STORE_S3_ACCESS_KEY": "k", "STORE_S3_SECRET_KEY": "s"}
+    s3 = S3Store.from_config({"STORE_S3_BUCKET": "b", **keys})
+    with pytest.raises(ValueError, match="version_id"):
+        s3.signed_url("a.txt", version_id=version)
 
 
 def test_version_where_there_are_none(store: FsspecStore) -> None:

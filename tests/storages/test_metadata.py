@@ -227,6 +227,10 @@ def bare(kind: type[ObjectDialect]) -> ObjectDialect:
         ({"cache_control": "3600"}, "such as 'no-cache'"),
         ({"cache_control": "no-cache\r\nX-B: y"}, "such as 'no-cache'"),
         ({"cache_control": "max-age=ä"}, "such as 'no-cache'"),
+        ({"cache_control": 'private="a\r\nX-B: y"'}, "such as 'no-cache'"),
+        ({"cache_control": 'private="ä"'}, "such as 'no-cache'"),
+        ({"cache_control": "public,\r\n no-cache"}, "such as 'no-cache'"),
+        ({"cache_control": "ma\N{KELVIN SIGN}-age=1"}, "such as 'no-cache'"),
         ({"cache_control": "x" * 300}, "more than 255 characters"),
     ],
 )

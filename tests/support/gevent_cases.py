@@ -61,22 +61,30 @@ def every_operation(store: FsspecStore, app: Flask) -> dict[str, bool]:
     data = os.urandom(300_000)
     f = store.at("a folder").save(data, "photo.jpg")
     again = store.at("a folder").save(data, "photo.jpg")
-    done = {"save": f != again}
+    with store.create("a folder/made.bin") as out:
+        out.write(data)
+        out.write(data)
+    made, fs = out.file, store.at("a folder").fs
+    done = {"save": f != again and made.read() == 2 * data}
     done["read"] = f.read() == data and f.open().read() == data and f.size == len(data)
+    done["read"] &= (
+        f.read(5) == data[:5] and fs.cat_file(made.filename, 1, 5) == data[1:5]
+    )
     app.add_url_rule("/view", view_func=f.response)
     with app.test_client() as client:
         replies = [client.get(url) for url in (f"/{f.relative_url()}", "/view")]
         done["serve"] = all(reply.data == data for reply in replies)
         for reply in replies:
             reply.close()
-    for saved in (f, again):  # the list is the storage's
+    for saved in (f, again, made):  # the list is the storage's
         assert saved.upload is None or saved.upload.wait(30)
     found = {stat.name for stat in store.ls()}
-    done["list"] = {str(f), str(again)} <= found
+    done["list"] = {str(f), str(again)} <= found and fs.exists(made.filename)
     done["sign"] = all(data == got for got in signed(store, app, str(f)))
     f.delete()
     done["delete"] = not f.exists() and again.exists()
     again.delete()
+    fs.rm_file(made.filename)
     return done
 
 

@@ -53,7 +53,7 @@ def add_logins(app: Flask, **where: str) -> Store:
     @flask_login.login_required
     def view(key: str) -> Response:
         file = t.cast(Store, app.extensions["store"]).Provider().file(key)
-        return t.cast(Response, file.response())
+        return file.response()
 
     return members
 

@@ -76,6 +76,21 @@ def growth(store: FsspecStore, size: int, kind: str) -> int:
     return grown
 
 
+def growth_of_draft(store: FsspecStore, size: int) -> int:
+    """The same, of a file that is written into create()."""
+    with store.create("warm.bin") as out:
+        out.write(bytes(3 * 1024**2))
+    block = bytes(1024**2)
+    before = reset_peak()
+    with store.create("large.bin") as out:
+        for _ in range(size // len(block)):
+            out.write(block)
+    grown = resident("VmHWM") - before
+    assert out.file.size == size
+    out.file.delete()
+    return grown
+
+
 if __name__ == "__main__":
     config, size, kind = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     cls = S3Store if "STORE_S3_BUCKET" in config else LocalStore

@@ -21,6 +21,7 @@ import fsspec
 from flask_store.stores.fsspec import FsspecStore
 
 from .memory_peak import growth
+from .memory_peak import growth_of_draft
 
 NAMES = [f"name-{number}.txt" for number in range(5)]
 THREADS = 16
@@ -167,6 +168,23 @@ def wander(store: FsspecStore) -> t.NoReturn:
 
 
 def nursery(store: FsspecStore) -> None:
+    """Fork children that each save a large file."""
+    rear(store, lambda: store.save(Slow(b"k" * SIZE), filename="big.bin"))
+
+
+def drafts(store: FsspecStore) -> None:
+    """Fork children that each write a large file, and never end the block."""
+
+    def write() -> None:
+        with store.create("big.bin") as out:
+            out.write(b"k" * SIZE)
+            say("begun")
+            signal.pause()
+
+    rear(store, write)
+
+
+def rear(store: FsspecStore, save: t.Callable[[], object]) -> None:
     """For each line of the input, fork a child that saves a large file and exits.
 
     It has its number and then the save's steps printed, and at last how it ended.
@@ -177,7 +195,7 @@ def nursery(store: FsspecStore) -> None:
         child = os.fork()
         if not child:
             say(os.getpid())
-            store.save(Slow(b"k" * SIZE), filename="big.bin")
+            save()
             say("saved")
             os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -215,13 +233,22 @@ def hold(store: FsspecStore) -> None:
 
 
 def peak(store: FsspecStore) -> None:
-    """Save a large file that can be read only once."""
+    """Save a large file that can be read only once, and write one in a block."""
     say(growth(store, LARGE, "pipe"))
+    say(growth_of_draft(store, LARGE))
+
+
+def leave(store: FsspecStore) -> None:
+    """Exit while files are open."""
+    f = store.save(b"x" * PART, filename="left.bin")
+    opened = store.open(f.filename)
+    assert f.read(5) == opened.read(5) == b"x" * 5
+    sys.modules[__name__].__dict__.update(f=f, opened=opened)
 
 
 if __name__ == "__main__":
     what, url, options = sys.argv[1:]
-    works = race, race_copies, movers, nursery, fork, peak
+    works = race, race_copies, movers, nursery, drafts, fork, peak, leave
     {work.__name__: work for work in works}[what](
         FsspecStore.from_url(url, **json.loads(options))
     )

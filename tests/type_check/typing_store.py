@@ -6,9 +6,12 @@ complain of one that is none.
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import pathlib
 import typing as t
+import zipfile
 from datetime import datetime
 from datetime import timedelta
 
@@ -17,7 +20,6 @@ from flask import jsonify
 from flask import request
 from flask import Response
 from werkzeug.datastructures import FileStorage
-from werkzeug.wrappers import Response as AnyResponse
 
 import flask_store
 from flask_store import current_store
@@ -40,6 +42,7 @@ from flask_store.signals import file_saved
 from flask_store.signals import upload_failed
 from flask_store.signals import upload_finished
 from flask_store.stores import Upload
+from flask_store.stores.drafts import Draft
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.fsspec import OnConflict
 from flask_store.stores.local import LocalStore
@@ -76,7 +79,7 @@ t.assert_type(may_see(store.Provider().file("a")), bool | Response)
 
 
 @app.get("/mine/<name>")
-def mine(name: str) -> AnyResponse:
+def mine(name: str) -> Response:
     """A file, after a look at who asks."""
     return store.Provider().file(name).response(as_attachment=True)
 
@@ -133,6 +136,7 @@ def choose_folders() -> list[FsspecStore]:
         store.Provider(folder_of),
         store.Provider(lambda upload: f"{datetime.now():%Y/%m}"),
         store.Provider().at(folder_of),
+        store.at(folder_of),
         store.Provider(lambda: "avatars"),  # type: ignore[arg-type]
         store.Provider(lambda upload: 5),  # type: ignore[arg-type]
     ]
@@ -234,7 +238,7 @@ def use_store(mode: t.Literal["r", "rb"], f: FileWrapper) -> int:
         t.assert_type(found, FileWrapper)
     t.assert_type(store.ls()[0], FileWrapper)
     t.assert_type(store.glob("*.csv")[:2], list[FileWrapper])
-    t.assert_type(store.ls(recursive=len(found.name) > 3), Listing)
+    t.assert_type(store.ls(recursive=f.size > 3), Listing)
     folder = store.ls("avatars", recursive=False)
     t.assert_type(folder, FolderListing)
     t.assert_type(folder.folders[0].folders[0].name, str)
@@ -373,3 +377,28 @@ def wrong(f: FileWrapper, path: pathlib.Path) -> None:
     store.from_url("uploads")  # type: ignore[attr-defined]
     for _ in store:  # type: ignore[misc]
         pass
+
+
+# -- files as data ---------------------------------------------------------------------
+
+
+def as_data(stored: FsspecStore, file: FileWrapper) -> FileWrapper:
+    """What libraries get, typed as they ask for it."""
+    with stored.create("2026/a.zip", on_conflict="error", content_type="a/b") as out:
+        t.assert_type(out, Draft)
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("a", b"b")
+    with stored.create("2026/a.csv", mode="w") as text:
+        csv.writer(text).writerow([1])
+    stored.create("a", "ab")  # type: ignore
+    t.assert_type(file.read(), bytes)
+    t.assert_type(file.read(10), bytes)
+    t.assert_type(file.seek(1), int)
+    t.assert_type(json.load(file), t.Any)
+    for line in file:
+        t.assert_type(line, bytes)
+    stored.save(file)
+    t.assert_type(stored.object_store_options, dict[str, str])
+    t.assert_type(stored.fs.fsid, str)
+    t.assert_type(text.file, FileWrapper)
+    return out.file

@@ -290,6 +290,18 @@ def test_class_of_ones_own_has_its_verbs(make: Make) -> None:
     assert not hasattr(store, "storage_options")
 
 
+def test_attribute_that_a_class_sets_in_configure(make: Make) -> None:
+    """A setting is read there, so that the class itself has no such attribute."""
+
+    class Named(Shelf):
+        def configure(self, config: t.Any) -> None:
+            super().configure(config)
+            self.uri = "shelf://left"
+
+    store: Store[t.Any] = Store(make(STORE_PROVIDER=Named))
+    assert store.uri == "shelf://left"
+
+
 def test_error_in_a_verb_is_its_own(make: Make) -> None:
     """An attribute is looked up at the class: a property is not asked twice."""
 

@@ -54,6 +54,7 @@ from ..statuses import refusal
 from ..statuses import UNABLE
 from ..tls import Trust
 from ..tries import Tries
+from . import object_store
 from .http import download
 from .http import prepare
 
@@ -133,6 +134,11 @@ class AzureDialect(ObjectDialect):
     @property
     def place(self) -> str:
         return f"{_endpoint(self.location.options)} {self.uri}"
+
+    def object_store_options(self) -> dict[str, str]:
+        return object_store.options(
+            self.location.options, _endpoint(self.location.options)
+        )
 
     def connect(self) -> fsspec.AbstractFileSystem:
         options = {"loop": ioloop.get_loop(), **self.location.options}

@@ -50,6 +50,7 @@ from ..statuses import refusal
 from ..statuses import UNABLE
 from ..tls import Trust
 from ..tries import counting
+from . import object_store
 from .http import Client
 from .http import Headers
 from .http import Refused
@@ -138,6 +139,9 @@ class GCSDialect(ObjectDialect):
             # gcsfs would ask a server about it, by a URL that errors and logs show.
             options["token"] = Credentials(token)
         return options
+
+    def object_store_options(self) -> dict[str, str]:
+        return object_store.options(self.location.options)
 
     def connect(self) -> fsspec.AbstractFileSystem:
         options = self.connect_options()

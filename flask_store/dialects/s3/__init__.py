@@ -51,6 +51,7 @@ from ..objects import TOKEN
 from ..statuses import UNABLE
 from ..statuses import UNKNOWN
 from ..tls import Trust
+from . import object_store
 from . import signing
 from .account import S3Account
 from .account import split_root
@@ -175,6 +176,11 @@ class S3Dialect(ObjectDialect):
 
             fs.session = limit_redirects(with_shared_loader(AioSession(**fs.kwargs)))
         return fs
+
+    def object_store_options(self) -> dict[str, str]:
+        return object_store.options(
+            self.account, self.location.options, self.conditional
+        )
 
     # -- who makes a request -------------------------------------------------
 
