@@ -224,6 +224,7 @@ def test_stores_that_look_alike(lookalikes: list[FsspecStore]) -> None:
             ("c.txt", "copied")
         ]
     assert one.identity != two.identity
+    assert one.fs != two.fs
 
 
 @pytest.mark.slow
