@@ -13,6 +13,7 @@ from .. import naming
 from ..dialects import Dialect
 from ..dialects import Files
 from ..dialects import PAGE
+from ..dialects.errors import NoAnswer
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
 from ..exceptions import StoreError
@@ -48,7 +49,9 @@ class Deletion:
         for key, error in self._outcomes(unique):
             if error is None:
                 self.tell(key)  # what a receiver raises is no error of the storage
-            elif not isinstance(error, FileNotFound):
+            elif isinstance(error, FileNotFound):
+                self._check_absent(key)
+            else:
                 self.errors[key] = error
         if self.errors:
             key, first = next(iter(self.errors.items()))
@@ -59,6 +62,18 @@ class Deletion:
             )
             error.errors = self.errors
             raise error from first
+
+    def _check_absent(self, key: str) -> None:
+        """Look for a file that was not there to be deleted: not every 404 is the
+        answer of the storage."""
+        try:
+            with self.dialect.explained(key):
+                self.files.info(key)
+                raise NoAnswer("it has not found the file, which is still there")
+        except FileNotFound:
+            pass
+        except StoreError as exc:
+            self.errors[key] = exc
 
     def _outcomes(self, keys: list[str]) -> Iterator[tuple[str, StoreError | None]]:
         """What comes of the files that the storage has been asked about. The others are
