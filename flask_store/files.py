@@ -505,5 +505,11 @@ class FileWrapper(Readable):
 
     @property
     def _identity(self) -> tuple[object, str]:
-        # A provider of one's own need not have a URI; its class is the store's own.
-        return getattr(self.provider, "uri", type(self.provider)), self.key
+        return self._place, self.key
+
+    @property
+    def _place(self) -> object:
+        """What sets the root of its store apart from those of all others."""
+        # A provider of one's own need not have a dialect; its class is the store's own.
+        dialect = getattr(self.provider, "dialect", None)
+        return type(self.provider) if dialect is None else dialect.place

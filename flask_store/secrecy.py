@@ -67,13 +67,18 @@ def without_logins(text: str) -> str:
     return re.sub(_QUERY, r"\1***", re.sub(_LOGIN_TO_HIDE, "", text))
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting or an option of this name has a secret value."""
+    return re.search(_SECRET, name) is not None
+
+
 def secrets_in(options: Mapping[t.Any, t.Any]) -> Iterator[str]:
     """The secret values of settings or options, recognized by their names."""
     for name, value in options.items():
         if name == "connection_string" and isinstance(value, str):
             # "Configure Azure Storage connection strings": only some parts are secret.
             yield from secrets_in(dict(p.partition("=")[::2] for p in value.split(";")))
-        elif re.search(_SECRET, str(name)):
+        elif is_secret(str(name)):
             yield from _texts(value)
         elif isinstance(value, Mapping):
             yield from secrets_in(value)

@@ -77,7 +77,7 @@ class Background:
         self.limit: int = config["STORE_SPOOL_UPLOADS"]
         self.drain: float = config["STORE_SPOOL_DRAIN"]
         folder = _folder(stored, config["STORE_SPOOL_PATH"])
-        self.spool = Spool(folder, config["STORE_SPOOL_QUOTA"], stored.uri)
+        self.spool = Spool(folder, config["STORE_SPOOL_QUOTA"], stored.place)
         self._workers: dict[tuple[int, bool], Worker] = {}
         _backgrounds.add(self)
 

@@ -36,7 +36,7 @@ class Spool:
 
     :param folder: ``STORE_SPOOL_PATH``.
     :param quota: the bytes that all uploads in the folder may take together.
-    :param store: the store's URI; a folder may hold the boxes of several stores.
+    :param store: the store's place; a folder may hold the boxes of several stores.
     """
 
     def __init__(self, folder: str, quota: int, store: str) -> None:

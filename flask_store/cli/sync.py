@@ -103,7 +103,7 @@ def _run(run: engine.Sync) -> engine.Summary:
 
 
 def _journal(*stores: FsspecStore) -> str:
-    places = "\n".join(f"{store.uri}/{store.destination}" for store in stores)
+    places = "\n".join(f"{store.dialect.place}/{store.destination}" for store in stores)
     name = hashlib.sha256(places.encode()).hexdigest()[:16]
     return os.path.join(current_app.instance_path, "flask-store-sync", f"{name}.jsonl")
 

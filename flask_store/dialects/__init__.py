@@ -38,6 +38,7 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreDenied
 from ..exceptions import StoreError
 from ..exceptions import StoreUnavailable
+from ..secrecy import is_secret
 from ..secrecy import Options
 from ..uploads.disk import Unnamed
 from ..uploads.properties import Properties
@@ -95,6 +96,9 @@ NO_CHAIN = (
     " 'zip::s3://bucket/archive.zip', 'zip:///folder/archive.zip' or"
     " 'simplecache::s3://bucket/folder', or the URL of the storage itself."
 )
+
+#: The options that say which server a filesystem asks, and for whom.
+WHERE = ("endpoint_url", "base_url", "host", "port", "username")
 
 IS_FOLDER = "{} is a folder, which no file replaces. Choose another name."
 
@@ -298,6 +302,22 @@ class Dialect:
     def uri(self) -> str:
         """The store's root as an fsspec URL, without any secret."""
         return self.location.uri
+
+    @property
+    def place(self) -> str:
+        """What sets the store's root apart from every other one, to be compared, and
+        not for people. The URI need not name the server, and two users of one server
+        may have two folders of one name. It has no secret."""
+        said = [
+            f"{name}={value}"
+            for name, value in sorted(self.location.options.items())
+            if value and (name in WHERE or self._may_say_where(name, value))
+        ]
+        return " ".join([*said, self.uri])
+
+    def _may_say_where(self, name: str, value: object) -> bool:
+        """Whether an option of a third party's filesystem may name the server."""
+        return not self.is_known and isinstance(value, str) and not is_secret(name)
 
     def uri_of(self, key: str) -> str:
         """A file as an fsspec URL, without any secret.
@@ -814,7 +834,7 @@ class Dialect:
             else:
                 yield key, None
 
-    def is_one_file(self, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
         """Whether two paths mean one file. Asked when both look alike, before one of
         them is deleted.
 
@@ -823,18 +843,22 @@ class Dialect:
         private folder beside *new*: is it seen beside *old* under the other name? The
         file in question is not touched.
 
-        :param old: what is to be deleted; perhaps the path of another server.
-        :param new: what is on this one.
+        :param old: what is to be deleted.
+        :param new: the path of this dialect.
+        :param theirs: the dialect, of the same class, of the old path. Its server may
+            be another one, or this one under another address.
         """
         folder, _, name = new.rpartition("/")
         old_folder, _, old_name = old.rpartition("/")
-        if old == new or naming.folded(name) != naming.folded(old_name):
-            return old == new
+        if old == new and self.place == theirs.place:
+            return True
+        if naming.folded(name) != naming.folded(old_name):
+            return False
         private = f"{naming.STAGING}/{shortuuid.uuid()}"
         mark = f"{folder}/{private}/{name}"
         try:
             self._mark(mark)
-            return self._is_there(f"{old_folder}/{private}/{old_name}")
+            return theirs._is_there(f"{old_folder}/{private}/{old_name}")
         finally:
             with suppress(Exception):
                 self._remove(mark)

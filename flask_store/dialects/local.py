@@ -499,7 +499,7 @@ class LocalDialect(Dialect):
             key,
         )
 
-    def is_one_file(self, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
         return os.path.samefile(old, new)
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:

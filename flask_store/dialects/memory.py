@@ -80,7 +80,7 @@ class MemoryDialect(Dialect):
         data = self.fs.cat_file(self.path(key))
         return t.cast("t.IO[bytes]", HandleFile(io.BytesIO(data), len(data)))
 
-    def is_one_file(self, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
         return old == new
 
     def first_page(self, prefix: str) -> tuple[list[Stat | Unreachable], bool]:

@@ -590,8 +590,10 @@ class ObjectDialect(Dialect):
         folder = self.absolute_path(prefix) if prefix else self._prefix
         return f"{folder}/" if folder else ""
 
-    def is_one_file(self, old: str, new: str) -> bool:
-        return old == new  # an ETag is one of the content
+    def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
+        # Nobody can tell, without tokens. Some servers keep objects on a disk that
+        # ignores case.
+        return naming.folded(old) == naming.folded(new)
 
     # -- deleting ------------------------------------------------------------
 

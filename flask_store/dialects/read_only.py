@@ -31,6 +31,9 @@ class ReadOnlyDialect(Dialect):
     def stage(self, source: Source) -> t.NoReturn:
         self.refuse()
 
+    def hold(self, key: str) -> t.NoReturn:
+        self.refuse()  # before a move copies what it cannot delete
+
     def rm_file(self, key: str) -> None:
         self.refuse()
 

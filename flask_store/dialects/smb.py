@@ -32,6 +32,7 @@ from ..exceptions import StoreFull
 from ..exceptions import StoreUnavailable
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
+from . import Dialect
 from . import Limits
 from . import Location
 from . import NOT_A_FILE
@@ -315,22 +316,22 @@ class SMBDialect(HandleDialect):
         modified = EPOCH + dt.timedelta(microseconds=ticks // 10)
         return _file_info(sizes["end_of_file"].get_value(), modified)
 
-    def is_one_file(self, old: str, new: str) -> bool:
+    def is_one_file(self, old: str, new: str, theirs: Dialect) -> bool:
         # Windows and Samba have numbers for their files; other servers send 0.
         try:
             with _builtin(old):
                 old_status = smbclient.stat(
-                    self.fs.unc(old), **self.fs.smbclient_options
+                    theirs.fs.unc(old), **theirs.fs.smbclient_options
                 )
         except NOT_A_FILE:
-            return False  # the old one is on another server
+            return False
         new_status = smbclient.stat(self.fs.unc(new), **self.fs.smbclient_options)
         if old_status.st_ino and new_status.st_ino:
             return (old_status.st_dev, old_status.st_ino) == (
                 new_status.st_dev,
                 new_status.st_ino,
             )
-        return super().is_one_file(old, new)
+        return super().is_one_file(old, new, theirs)
 
     def _is_silent(self, exc: BaseException) -> bool:
         return timed_out(exc) or super()._is_silent(exc)

@@ -97,7 +97,7 @@ class StoredFile(TypeDecorator[FileWrapper]):
 
     def _check_store(self, file: FileWrapper) -> None:
         store = self.current_store
-        if file.provider.uri != store.uri:
+        if file._place != store.dialect.place:
             raise ValueError(
                 f"{file!r} is of another store than the column's, {store!r}. Assign"
                 " file.open(), which is saved there."

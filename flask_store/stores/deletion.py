@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
@@ -12,6 +13,7 @@ from .. import naming
 from ..dialects import Dialect
 from ..dialects import Files
 from ..dialects import PAGE
+from ..dialects.errors import NoAnswer
 from ..exceptions import FileNotFound
 from ..exceptions import InvalidName
 from ..exceptions import StoreError
@@ -44,16 +46,13 @@ class Deletion:
         :raises StoreError: if one or more are still there; its ``errors`` has them.
         """
         unique = list(dict.fromkeys(keys))
-        for start in range(0, len(unique), PAGE):
-            batch = unique[start : start + PAGE]
-            try:
-                with self.dialect.explained(batch[0]):
-                    self._delete(batch)
-            except StoreError as exc:
-                # The storage does not answer, and would be asked in vain.
-                left = [*batch, *unique[start + PAGE :]]
-                self.errors |= dict.fromkeys(left, exc)
-                break
+        for key, error in self._outcomes(unique):
+            if error is None:
+                self.tell(key)  # what a receiver raises is no error of the storage
+            elif isinstance(error, FileNotFound):
+                self._check_absent(key)
+            else:
+                self.errors[key] = error
         if self.errors:
             key, first = next(iter(self.errors.items()))
             error = type(first)(
@@ -64,14 +63,32 @@ class Deletion:
             error.errors = self.errors
             raise error from first
 
-    def _delete(self, batch: list[str]) -> None:
-        """Delete some files, and leave those in *batch* that nobody knows about."""
-        for key, error in self.files.rm_files(tuple(batch)):
-            batch.remove(key)
-            if error is None:
-                self.tell(key)
-            elif not isinstance(error, FileNotFound):
-                self.errors[key] = error
+    def _check_absent(self, key: str) -> None:
+        """Look for a file that was not there to be deleted: not every 404 is the
+        answer of the storage."""
+        try:
+            with self.dialect.explained(key):
+                self.files.info(key)
+                raise NoAnswer("it has not found the file, which is still there")
+        except FileNotFound:
+            pass
+        except StoreError as exc:
+            self.errors[key] = exc
+
+    def _outcomes(self, keys: list[str]) -> Iterator[tuple[str, StoreError | None]]:
+        """What comes of the files that the storage has been asked about. The others are
+        in :attr:`errors`."""
+        left = dict.fromkeys(keys)
+        try:
+            for start in range(0, len(keys), PAGE):
+                batch = keys[start : start + PAGE]
+                with self.dialect.explained(batch[0]):
+                    for key, error in self.files.rm_files(batch):
+                        del left[key]
+                        yield key, error
+        except StoreError as exc:
+            # The storage does not answer, and would be asked in vain.
+            self.errors |= dict.fromkeys(left, exc)
 
 
 def keys_below(listings: Sequence[Listing]) -> list[str]:

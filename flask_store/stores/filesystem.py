@@ -208,8 +208,8 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     @property
     def fsid(self) -> str:
-        """The address of the store, and the destination."""
-        return f"{self.protocol}:{self.store.uri}:{self.store.destination}"
+        """The place of the store, also of its server and user, and the destination."""
+        return f"{self.protocol}:{self.store.dialect.place}:{self.store.destination}"
 
     @property
     def _fs_token(self) -> str:

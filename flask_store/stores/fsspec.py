@@ -440,19 +440,26 @@ class FsspecStore(BaseStore):
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
             is free, with ``on_conflict="error"``.
+        :raises VersionGone: if a file of a store is replaced twice meanwhile, or is not
+            the version *like*; nothing is stored then.
         :raises WrongType: if *content_type* is none.
         """
-        key = self.key(key)
+        whole = self.key(key)
         opened: AbstractContextManager[Source]
         if isinstance(file, FileWrapper):
-            like = file.stat() if like is None else like
+            if like is None:
+                put = partial(self.put, key, file, on_conflict, content_type)
+                put = partial(put, cache_control=cache_control, metadata=metadata)
+                with suppress(VersionGone):  # as copy() does
+                    return put(like=file.stat())
+                return put(like=file.stat())
             opened = self._original(file, like)
         else:
             opened = open_source(file)
         with opened as source:
             if like is not None:
                 source.properties = like.properties
-                content_type = content_type or _type_of_copy(like, key)
+                content_type = content_type or _type_of_copy(like, whole)
             if cache_control is not None or metadata is not None:
                 source.properties = self._described(
                     source.properties, cache_control, metadata
@@ -461,7 +468,7 @@ class FsspecStore(BaseStore):
             store = partial(self._store, files, files.stage)
             if isinstance(source, Original):
                 store = partial(self._store_original, files)
-            return store(source, key, on_conflict, content_type)
+            return store(source, whole, on_conflict, content_type)
 
     def _described(
         self,
@@ -724,7 +731,7 @@ class FsspecStore(BaseStore):
                 f" {before.size}. Nothing was deleted. Delete the copy, and try again.",
                 old.key,
             )
-        if not original.linked and self._is_one_file(old, after, new, copied):
+        if not original.linked and self._is_one_file(old, original, after, new, copied):
             return
         if after.version != before.version:
             raise StoreError(
@@ -735,6 +742,8 @@ class FsspecStore(BaseStore):
         _store_of(old)._delete(old.key, hold)
         if original.linked:
             self.dialect.touch(new.key)
+            if not new._is_partial:  # a receiver of the signal has asked before that
+                new._found = None
 
     def _move_back(self, original: Original, new: FileWrapper) -> None:
         """Give a file its old name again, if that is still free."""
@@ -745,13 +754,23 @@ class FsspecStore(BaseStore):
             theirs.put_file(staged, key, moved.found.content_type, mode)
 
     def _is_one_file(
-        self, old: FileWrapper, after: Stat, new: FileWrapper, copied: Stat
+        self,
+        old: FileWrapper,
+        original: Original,
+        after: Stat,
+        new: FileWrapper,
+        copied: Stat,
     ) -> bool:
         theirs, mine = old.provider.dialect, self.dialect
         if after.version != copied.version or type(theirs) is not type(mine):
             return False
+        # The ETag of an object may be one of the content. Its token is one of a save.
+        if after.token != copied.token:
+            return False
+        if after.token != original.found.token:
+            return True  # the old name has what has just been saved under the new one
         with self.dialect.explained(old.key):
-            return mine.is_one_file(theirs.path(old.key), mine.path(new.key))
+            return mine.is_one_file(theirs.path(old.key), mine.path(new.key), theirs)
 
     def _wrapped(self, source: AnyName) -> FileWrapper:
         # A FileWrapper knows its whole key; a name is relative to the destination.
@@ -825,7 +844,7 @@ class FsspecStore(BaseStore):
         """
         if not isinstance(name, FileWrapper):
             return naming.check(name, self.destination)
-        if getattr(name.provider, "uri", None) != self.uri:
+        if name._place != self.dialect.place:
             raise ValueError(
                 f"{name!r} is no file of {self!r}. Use the methods of the file, or"
                 " copy() it into this store."
@@ -975,6 +994,9 @@ class FsspecStore(BaseStore):
     @t.overload
     def ls(self, prefix: naming.Name, recursive: t.Literal[False]) -> FolderListing: ...
 
+    @t.overload
+    def ls(self, prefix: naming.Name = "", recursive: bool = True) -> Listing: ...
+
     def ls(
         self, prefix: naming.Name = "", recursive: bool = True
     ) -> Listing | FolderListing:
@@ -1046,7 +1068,7 @@ class FsspecStore(BaseStore):
     def identity(self) -> str:
         """What sets this store apart in whatever an application signs for it: where
         it is served, and where its files are. Applications may share a key."""
-        return f"{self.url_prefix if self.serves else ''} {self.uri}"
+        return f"{self.url_prefix if self.serves else ''} {self.dialect.place}"
 
     @property
     def upload_prefix(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -150,6 +151,7 @@ class Listing:
                 return list(itertools.islice(self, index.start, index.stop, index.step))
             except ValueError:
                 raise TypeError(_FROM_THE_END) from None
+        index = operator.index(index)
         if index < 0:
             raise TypeError(_FROM_THE_END)
         for file in itertools.islice(self, index, index + 1):

@@ -13,6 +13,10 @@ from ..naming import quoted
 
 #: What makes a pattern of a name.
 WILDCARDS = re.compile(r"[*?[]")
+#: What fsspec makes of a set of characters, such as ``[!a]``, in a regular expression;
+#: and, so that it is not taken for one, an escaped character.
+_SET = re.compile(r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\.(?![+*])", re.DOTALL)
+_NO_SLASH = "[^/]"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Pattern:
                 " to the store's destination, such as '2026/**/*.csv'."
             )
         try:
-            regex = re.compile(glob_translate(self.text))
+            regex = re.compile(_SET.sub(_without_slash, glob_translate(self.text)))
         except ValueError as exc:
             raise InvalidName(
                 f"{quoted(self.text)} is no pattern: {exc}. Write '**' as a whole part,"
@@ -63,3 +67,13 @@ class Pattern:
     def matches(self, name: str) -> bool:
         """Whether a name matches."""
         return self._regex.match(name) is not None
+
+
+def _without_slash(match: re.Match[str]) -> str:
+    """A set that matches no slash, as those of a shell (POSIX.1-2017, "Shell Command
+    Language", section 2.13.3). Those of fsspec match one if they are negated."""
+    found = match[0]
+    if found == ".":  # what fsspec makes of a set without a character, such as [!b-a]
+        return _NO_SLASH
+    is_set = found.startswith("[") and found != _NO_SLASH
+    return f"(?!/){found}" if is_set else found

@@ -23,6 +23,7 @@ from flask_store import FileWrapper
 from flask_store import Store
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import InvalidName
+from flask_store.signals import file_deleted
 from flask_store.stores import BaseStore
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.local import LocalStore
@@ -347,6 +348,27 @@ def test_wildcards_in_names_are_letters(store: Counted) -> None:
         assert (list(folder), folder.folders) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "pattern, matching",
+    [
+        ("*/x[!a]y", ["k/x[y", "k/xby"]),
+        ("*/x[+-9]y", []),
+        ("**/x[!z-a]y", ["k/x[y", "k/xby"]),
+        ("*/x[[]y", ["k/x[y"]),
+        ("*/[]]", ["k/]"]),
+        ("k*/*[xy]y", []),
+        ("*/x/[^y]", ["k/x/y"]),
+    ],
+)
+def test_no_set_of_a_pattern_matches_a_slash(
+    store: Counted, pattern: str, matching: list[str]
+) -> None:
+    """As in a shell: what is between two slashes is matched by itself."""
+    for name in ("k/x/y", "k/xby", "k/x[y", "k/]"):
+        store.put(name, b"")
+    assert sorted(f.name for f in store.glob(pattern)) == matching
+
+
 def test_glob_refuses_what_is_no_pattern_of_a_name(store: Counted) -> None:
     """With the way to write one."""
     for pattern in ("", "/etc/*", "2026/", "a**/b", "***/x"):
@@ -355,6 +377,28 @@ def test_glob_refuses_what_is_no_pattern_of_a_name(store: Counted) -> None:
     for pattern in ("../*", "a/../*"):
         with pytest.raises(InvalidName):
             list(store.glob(pattern))
+
+
+def test_error_of_a_receiver_is_not_one_of_the_storage(store: Counted) -> None:
+    """As when one file is deleted, it is raised as it is and says nothing of others."""
+    for name in ("a.txt", "b.txt"):
+        store.put(name, b"")
+
+    def delete_preview(sender: object, file: FileWrapper) -> None:
+        store.delete(f"previews/{file.key}")
+
+    with file_deleted.connected_to(delete_preview):
+        with pytest.raises(FileNotFound, match=r"no file 'previews/a\.txt'") as caught:
+            store.delete("a.txt", "b.txt")
+    assert caught.value.errors == {}
+
+
+@pytest.mark.parametrize("index", ["a.txt", 1.5, None])
+def test_index_of_a_listing_is_a_number(store: Counted, index: t.Any) -> None:
+    """As that of a list."""
+    store.put("a.txt", b"")
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        store.ls()[index]
 
 
 def test_listing_is_like_a_list_as_far_as_it_can(store: Counted) -> None:

@@ -158,3 +158,21 @@ def test_listing_that_breaks_off_is_an_error(
     (tmp_path / "to" / "backup.txt").write_bytes(b"kept")
     shell("sync", "default", "target", "--delete", code=1)
     assert (tmp_path / "to" / "backup.txt").exists()
+
+
+def test_file_that_is_missing_to_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several files, a missing one is no error; one that is still there is."""
+    store = FsspecStore.from_url("memory://one-answer")
+    kept, gone = store.save(b"1", "kept.txt"), store.save(b"2", "gone.txt")
+    remove = store.dialect.rm_file
+
+    def rm_file(key: str) -> None:
+        if key == kept.key:
+            raise FileNotFoundError(key)
+        remove(key)
+
+    monkeypatch.setattr(store.dialect, "rm_file", rm_file)
+    with pytest.raises(StoreUnavailable, match="still there") as info:
+        store.delete("kept.txt", "gone.txt", "never.txt")
+    assert info.value.errors.keys() == {"kept.txt"}
+    assert kept.exists() and not gone.exists()

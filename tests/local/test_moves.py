@@ -14,6 +14,7 @@ from flask_store.dialects import Stat
 from flask_store.dialects.memory import MemoryDialect
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
+from flask_store.exceptions import VersionGone
 from flask_store.files import FileWrapper
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
@@ -152,3 +153,46 @@ def test_move_to_another_store(tmp_path: pathlib.Path) -> None:
     f = one.save(b"precious", "a.txt")
     assert two.move(f, "a.txt").read() == b"precious"
     assert not f.exists()
+
+
+def test_date_of_a_move_that_a_receiver_has_asked_about(tmp_path: pathlib.Path) -> None:
+    """The file gets its date after the signal, and does not tell the old one."""
+    store = FsspecStore.from_url(f"{tmp_path}/store")
+    store.put("a.txt", b"precious")
+    os.utime(tmp_path / "store" / "a.txt", (1, 1))
+
+    def ask(sender: object, file: FileWrapper) -> None:
+        assert file.etag
+
+    with file_saved.connected_to(ask):
+        moved = store.move("a.txt", "b.txt")
+    found = store.stat("b.txt")
+    assert (moved.etag, moved.modified) == (found.etag, found.modified)
+
+
+@pytest.mark.parametrize("verb", ["copy", "put"])
+def test_file_that_is_replaced_once_while_it_is_copied(
+    store: FsspecStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """As one that waits for its upload is, when it arrives. The copy begins anew."""
+    at = store.at("folder")
+    f = store.put("a.txt", b"one")
+    real, replacing = FileWrapper.stat, [b"another", b"the third"]
+
+    def stat(self: FileWrapper) -> Stat:
+        found = real(self)
+        if replacing:
+            store.put("a.txt", replacing.pop(0), "overwrite")
+        return found
+
+    monkeypatch.setattr(FileWrapper, "stat", stat)
+
+    def make() -> FileWrapper:
+        return at.copy(f, "b.txt") if verb == "copy" else at.put("b.txt", f)
+
+    with pytest.raises(VersionGone):
+        make()
+    assert [found.key for found in store.ls()] == ["a.txt"]
+    replacing.append(b"the fourth")
+    made = make()
+    assert (made.key, made.read()) == ("folder/b.txt", b"the fourth")

@@ -330,3 +330,15 @@ def test_path_with_colons_is_a_path(tmp_path: pathlib.Path) -> None:
     store = FsspecStore.from_url(f"{tmp_path}/a::b")
     store.save(b"x", "a.txt")
     assert (tmp_path / "a::b" / "a.txt").read_bytes() == b"x"
+
+
+def test_file_of_an_archive_is_not_moved(tmp_path: pathlib.Path) -> None:
+    """What cannot be deleted is not copied either, and there is no signal."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "precious")
+    source = FsspecStore.from_url(f"zip://{tmp_path}/a.zip")
+    target = FsspecStore.from_url(tmp_path / "uploads")
+    with pytest.raises(StoreDenied, match="read-only"):
+        target.move(source.file("a.txt"), "a.txt")
+    assert list(target.ls()) == []
+    assert target.copy(source.file("a.txt"), "a.txt").read() == b"precious"

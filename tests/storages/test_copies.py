@@ -9,6 +9,7 @@ import io
 import os
 import pathlib
 import stat
+import tempfile
 import typing as t
 import uuid
 
@@ -35,6 +36,8 @@ from flask_store.signals import file_deleted
 from flask_store.signals import file_saved
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from flask_store.sync import Journal
+from flask_store.sync import Sync
 from flask_store.uploads.properties import Properties
 from flask_store.uploads.source import Source
 from tests.storages.test_s3 import settings
@@ -42,6 +45,8 @@ from tests.support.fake_s3 import Answer
 from tests.support.fake_s3 import error
 from tests.support.fake_s3 import FakeS3
 from tests.support.fake_s3 import Request
+from tests.support.ftp_server import DummyAuthorizer
+from tests.support.ftp_server import serving
 from tests.support.gcs_server import fake_gcs
 from tests.support.protocol_servers import ftp
 from tests.support.protocol_servers import Place
@@ -49,6 +54,7 @@ from tests.support.protocol_servers import webdav
 from tests.support.proxy import Proxy
 from tests.support.rewriting_proxy import Between
 from tests.support.server_contract import started
+from tests.support.servers import moto
 from tests.support.servers import S3Server
 from tests.support.servers import serve
 from tests.support.sftp_server import ssh_server
@@ -143,6 +149,134 @@ def test_one_storage(pair: str) -> None:
     one, two = (FsspecStore.from_config(config).dialect for config in configs)
     assert one.shares(two) == two.shares(one) == shared
     assert one.shares(one)
+
+
+@contextlib.contextmanager
+def two_buckets() -> t.Iterator[list[dict[str, t.Any]]]:
+    """One name of a bucket on two servers."""
+    with started(moto) as one, started(moto) as two:  # type: ignore[arg-type]
+        bucket = one.make_bucket()
+        two.client(two.admin).create_bucket(Bucket=bucket)
+        yield [settings(server, bucket) for server in (one, two)]
+
+
+@contextlib.contextmanager
+def two_folders() -> t.Iterator[list[dict[str, t.Any]]]:
+    """One name of a folder on two servers of WebDAV, whose URIs name no server."""
+    with started(webdav) as one, started(webdav) as two:
+        yield [{"STORE_PATH": f"{place.url}/uploads"} for place in (one, two)]
+
+
+@contextlib.contextmanager
+def two_homes() -> t.Iterator[list[dict[str, t.Any]]]:
+    """The folders of two users of one server, each of whom sees the own one as the
+    root."""
+    users = DummyAuthorizer()
+    with contextlib.ExitStack() as stack:
+        for user in ("one", "two"):
+            home = stack.enter_context(tempfile.TemporaryDirectory())
+            users.add_user(user, "secret", home, perm="elradfmwMT")
+        url = stack.enter_context(serving(pathlib.Path(home), authorizer=users))
+        yield [
+            {"STORE_PATH": f"{url.replace('me', user)}/uploads"}
+            for user in ("one", "two")
+        ]
+
+
+@pytest.fixture(
+    params=[two_buckets, two_folders, two_homes],
+    ids=["two buckets", "two folders", "two homes"],
+)
+def lookalikes(request: pytest.FixtureRequest) -> t.Iterator[list[FsspecStore]]:
+    """Two stores with one URI, of other servers or users."""
+    with request.param() as configs:
+        stores = [
+            (S3Store if "STORE_S3_BUCKET" in config else FsspecStore).from_config(
+                config
+            )
+            for config in configs
+        ]
+        assert len({store.uri for store in stores}) == 1
+        yield stores
+
+
+@pytest.mark.slow
+def test_stores_that_look_alike(lookalikes: list[FsspecStore]) -> None:
+    """A file of one of them is not taken for the file of the same key in the other."""
+    one, two = lookalikes
+    f = one.put("a.txt", b"one", "overwrite")
+    other = two.put("a.txt", b"two", "overwrite")
+    assert f != other
+    for use in (two.delete, two.read, two.stat, lambda f: two.delete(f, f)):
+        with pytest.raises(ValueError, match="no file of"):
+            use(f)
+    assert (f.read(), other.read()) == (b"one", b"two")
+    assert two.move(f, "a.txt", "overwrite").read() == b"one"
+    assert not f.exists()
+    for on_conflict in ("rename", "overwrite"):  # nobody has it yet, and somebody does
+        one.put("b.txt", b"same", "overwrite")
+        assert two.move(one.file("b.txt"), "b.txt", on_conflict).read() == b"same"
+        assert not one.exists("b.txt")
+    one.put("c.txt", b"three", "overwrite")
+    with contextlib.closing(Journal(None)) as journal:
+        outcomes = Sync(one, two, journal, overwrite=True).run()
+        assert [(found.name, found.status) for found in outcomes] == [
+            ("c.txt", "copied")
+        ]
+    assert one.identity != two.identity
+    assert one.fs != two.fs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [two_buckets, two_folders])
+def test_one_store_under_two_addresses(kind: t.Any) -> None:
+    """Nobody can tell by the address that two files are one. It is not deleted."""
+    with kind() as configs:
+        config = configs[0]
+        cls = S3Store if "STORE_S3_BUCKET" in config else FsspecStore
+        alias = {
+            name: value.replace("127.0.0.1", "localhost")
+            for name, value in config.items()
+        }
+        store, same = cls.from_config(config), cls.from_config(alias)
+        store.put("a.txt", b"precious")
+        for on_conflict in ("overwrite", "rename"):
+            moved = store.move(same.file("a.txt"), "a.txt", on_conflict)
+            assert moved.read() == b"precious"
+            store.move(moved, "a.txt", "overwrite")
+        with contextlib.closing(Journal(None)) as journal:
+            run = Sync(store, same, journal, delete=True).run()
+            assert [(f.name, f.status) for f in run] == [("a.txt", "present")]
+            with pytest.raises(ValueError, match="inside of the other"):
+                list(Sync(store.at("in"), same, journal, delete=True).run())
+        assert [f.name for f in store.ls()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("keeps_metadata", [True, False])
+def test_server_that_ignores_case(
+    moto_server: S3Server,
+    moto_bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_metadata: bool,
+) -> None:
+    """As one does that keeps objects on such a disk. The only copy stays."""
+    real_name, real_stat = S3Dialect.absolute_path, S3Dialect.described
+
+    def described(self: S3Dialect, *args: t.Any, **options: t.Any) -> Stat:
+        found = real_stat(self, *args, **options)
+        return found if keeps_metadata else found.keeping(None)
+
+    def absolute_path(self: S3Dialect, key: str) -> str:
+        return real_name(self, key).lower()
+
+    monkeypatch.setattr(S3Dialect, "absolute_path", absolute_path)
+    monkeypatch.setattr(S3Dialect, "described", described)
+    store = S3Store.from_config(settings(moto_server, moto_bucket))
+    store.put("photo.jpg", DATA)
+    assert store.move("photo.jpg", "Photo.JPG", "overwrite").read() == DATA
+    assert store.read("photo.jpg") == DATA
+    assert store.move("photo.jpg", "other.jpg", "overwrite").read() == DATA
+    assert not store.exists("photo.jpg")
 
 
 # -- the local disk ----------------------------------------------------------

@@ -112,6 +112,18 @@ def test_many_are_deleted_by_one_request(bench: Bench) -> None:
     assert [f.name for f in store.ls()] == ["g*h/i.txt"]
 
 
+def test_names_that_no_xml_has(bench: Bench) -> None:
+    """They do not keep the others from being deleted, and are deleted one by one."""
+    store, odd = bench.store, ("b/\uffff.txt", "b/\ufffe/x", "b/<&>\"'+%2B \u2028]]>")
+    for name in odd:
+        store.put(name, b"")
+    used = bench.requests(lambda: store.delete("b", recursive=True))
+    assert sorted(used) == ["DELETE"] * 2 + ["GET"] + ["HEAD"] * 2 + ["POST"]
+    store.put(odd[0], b"")
+    assert bench.requests(lambda: store.delete(odd[0], odd[0])) == ["HEAD", "DELETE"]
+    assert [f.name for f in store.ls()] == ["a.txt", "f.txt", "g*h/i.txt"]
+
+
 @pytest.mark.slow
 def test_refusal_of_one_of_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 says for each object what came of it."""

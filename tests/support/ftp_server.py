@@ -11,7 +11,7 @@ import warnings
 with warnings.catch_warnings():
     # Its modules are those of Python 3.11, where they are deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.authorizers import DummyAuthorizer as DummyAuthorizer
     from pyftpdlib.filesystems import AbstractedFS as AbstractedFS
     from pyftpdlib.handlers import FTPHandler
     from pyftpdlib.servers import ThreadedFTPServer

@@ -48,6 +48,8 @@ from flask_store.stores.fsspec import OnConflict
 from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3GeventStore
 from flask_store.stores.s3 import S3Store
+from flask_store.views.listing import FolderListing
+from flask_store.views.listing import Listing
 
 app = Flask(__name__)
 app.config["STORE_DOMAIN"] = "http://127.0.0.1:5000"
@@ -236,7 +238,9 @@ def use_store(mode: t.Literal["r", "rb"], f: FileWrapper) -> int:
         t.assert_type(found, FileWrapper)
     t.assert_type(store.ls()[0], FileWrapper)
     t.assert_type(store.glob("*.csv")[:2], list[FileWrapper])
+    t.assert_type(store.ls(recursive=f.size > 3), Listing)
     folder = store.ls("avatars", recursive=False)
+    t.assert_type(folder, FolderListing)
     t.assert_type(folder.folders[0].folders[0].name, str)
     t.assert_type(len(folder), int)
     t.assert_type(f.to_dict(), dict[str, t.Any])

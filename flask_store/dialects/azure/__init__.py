@@ -131,6 +131,10 @@ class AzureDialect(ObjectDialect):
         mine = {"use_listings_cache": False, **dict.fromkeys(LIMITS, limits.attempt)}
         return Location("abfs", root, {**mine, **options}, limits)
 
+    @property
+    def place(self) -> str:
+        return f"{_endpoint(self.location.options)} {self.uri}"
+
     def object_store_options(self) -> dict[str, str]:
         return object_store.options(
             self.location.options, _endpoint(self.location.options)

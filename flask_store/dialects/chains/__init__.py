@@ -57,6 +57,10 @@ class ChainedDialect(ReadOnlyDialect):
         self.settings = inner.settings
 
     @property
+    def place(self) -> str:
+        return f"{self.inner.place} {self.uri}"
+
+    @property
     def trust(self) -> Trust:
         return self.inner.trust
 

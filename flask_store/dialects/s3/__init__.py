@@ -7,6 +7,7 @@ import datetime as dt
 import importlib.util
 import io
 import logging
+import re
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -94,6 +95,9 @@ COPIED_PART_SIZE = 512 * 1024**2
 #: The same page allows 10,000 parts, and 5 MiB as the least size of one.
 PART_SIZE = 64 * 1024**2
 MAX_PARTS = 10_000
+#: What a key may have and the XML of a request may not (Extensible Markup Language 1.0,
+#: section 2.2). No store takes a key with the other ones.
+UNSAYABLE = re.compile("[\ufffe\uffff]")
 
 
 class S3Dialect(ObjectDialect):
@@ -490,6 +494,12 @@ class S3Dialect(ObjectDialect):
 
     def rm_files(self, keys: Sequence[str]) -> Iterator[tuple[str, StoreError | None]]:
         names = {self.absolute_path(key): key for key in keys}
+        unsayable = [key for name, key in names.items() if UNSAYABLE.search(name)]
+        if unsayable:
+            yield from super().rm_files(unsayable)
+            names = {n: key for n, key in names.items() if not UNSAYABLE.search(n)}
+        if not names:
+            return
         reply = self.loop.call_slow(
             "delete_objects",
             Bucket=self.bucket,
