@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import sys
 import typing as t
 import warnings
 from collections.abc import Callable
@@ -38,6 +40,8 @@ from .drafts import Draft
 
 if t.TYPE_CHECKING:
     import datetime as dt
+
+logger = logging.getLogger(__name__)
 
 #: What fsspec calls a way to write, and what the store calls it.
 CONFLICTS: t.Final = {"overwrite": "overwrite", "create": "error"}
@@ -103,7 +107,9 @@ class ReadFile(StoredFile):
 class WrittenFile(Draft):
     """A file that is stored when it is closed, whole.
 
-    Nothing is stored if its ``with`` block ends with an error, or if nobody closes it.
+    Nothing is stored if its ``with`` block ends with an error, if nobody closes it, or
+    if it is closed because of an error: :meth:`close` is called while an exception is
+    handled that was none when the file was opened.
 
     :param autocommit: whether to store it when it is closed. In a transaction of
         fsspec, :meth:`commit` stores it.
@@ -117,10 +123,24 @@ class WrittenFile(Draft):
         autocommit: bool,
     ) -> None:
         self.autocommit = autocommit
+        self._handled = sys.exception()
         super().__init__(store, key, save)
 
     def close(self) -> None:
         """Store the file, unless a transaction is to do that."""
+        # A library that cleans up after an error calls no __exit__.
+        error = sys.exception()
+        if self.closed or error is None or error is self._handled:
+            self._end()
+            return
+        logger.warning(
+            "%s is not stored, because it was closed while %s was handled.",
+            quoted(self.name),
+            type(error).__name__,
+        )
+        self.discard()
+
+    def _end(self) -> None:
         if not self.closed:
             super().close()
             if self.autocommit:
@@ -137,7 +157,7 @@ class WrittenFile(Draft):
 
     def __exit__(self, kind: t.Any, *exc_info: t.Any) -> None:
         if kind is None:
-            self.close()
+            self._end()
         else:
             self.discard()
 
@@ -176,7 +196,9 @@ class WrittenText(io.TextIOWrapper):
     def __exit__(self, kind: t.Any, *exc_info: t.Any) -> None:
         if kind is not None:
             self._file.discard()
-        self.close()
+        elif not self.closed:
+            self.flush()
+            self._file._end()
 
     def __del__(self) -> None:
         self._file.abandon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import gc
 import io
 import multiprocessing
@@ -229,6 +230,58 @@ def test_wrapper_that_is_dropped(fs: StoreFileSystem, size: int) -> None:
             file.write("x" * size)
         assert fs.cat_file("whole.txt") == b"x" * size
         fs.rm_file("whole.txt")
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_closed_because_of_an_error(
+    store: FsspecStore,
+    fs: StoreFileSystem,
+    mode: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As by fsspec.open(), pandas and pyarrow, which call no __exit__."""
+    data: t.Any = "torn" if mode == "w" else b"torn"
+    with (
+        pytest.raises(Hangup),
+        fsspec.open("flaskstore://a.txt", mode, store=store) as file,
+    ):
+        file.write(data)
+        raise Hangup
+    assert fs.cat_file("a.txt") == b"a.txt"
+    assert "'a.txt' is not stored, because it was closed while Hangup" in caplog.text
+    fs2 = store.fs
+    with (
+        pytest.raises(Hangup),
+        fs2.transaction,
+        contextlib.closing(fs2.open("b", mode)),
+    ):
+        raise Hangup
+    assert not fs.exists("b")
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_written_because_of_an_error(fs: StoreFileSystem, mode: str) -> None:
+    """What somebody writes in place of what has failed is whole."""
+    data: t.Any = "x" if mode == "w" else b"x"
+
+    def steps() -> t.Iterator[None]:
+        with fs.open("later.txt", mode) as file:
+            file.write(data)
+            yield
+
+    begun = steps()
+    next(begun)
+    try:
+        raise Hangup
+    except Hangup:
+        with fs.open("block.txt", mode) as file:
+            file.write(data)
+        file = fs.open("closed.txt", mode)
+        file.write(data)
+        file.close()
+        assert next(begun, "end") == "end"
+    for path in ("block.txt", "closed.txt", "later.txt"):
+        assert fs.cat_file(path) == b"x"
 
 
 def test_exclusive(fs: StoreFileSystem) -> None:

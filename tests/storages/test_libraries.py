@@ -269,8 +269,15 @@ def test_zarr(store: FsspecStore) -> None:
     assert store.exists("a.zarr/c/1/1")
 
 
+class Unprintable:
+    """What no table takes."""
+
+    def __str__(self) -> str:
+        raise KeyError
+
+
 def test_library_that_closes_after_an_error(store: FsspecStore) -> None:
-    """Nobody can tell that from the end of a file, as docs say."""
+    """It stores nothing, neither by create() nor by the filesystem."""
     schema = pyarrow.schema([("a", pyarrow.int64())])
     with pytest.raises(KeyError), store.create("safe.parquet") as out:
         with pyarrow.parquet.ParquetWriter(out, schema):
@@ -279,7 +286,12 @@ def test_library_that_closes_after_an_error(store: FsspecStore) -> None:
     with pytest.raises(KeyError):
         with pyarrow.parquet.ParquetWriter("torn.parquet", schema, filesystem=store.fs):
             raise KeyError
-    assert store.exists("torn.parquet")
+    assert not store.exists("torn.parquet")
+    frame = pandas.DataFrame({"a": ["x", Unprintable()]})
+    store.put("a.csv", b"good")
+    with pytest.raises(KeyError):
+        frame.to_csv("flaskstore://a.csv", storage_options={"store": store})
+    assert store.read("a.csv") == b"good"
 
 
 # -- libraries on object_store -------------------------------------------------
