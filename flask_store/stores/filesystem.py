@@ -348,6 +348,24 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 pass
         return dict(sorted(found.items())) if detail else sorted(found)
 
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: t.Any = "omit",
+        **options: t.Any,
+    ) -> Iterator[t.Any]:
+        """The folders from one on, each with the folders and the files in it.
+
+        :param on_error: ``"omit"`` leaves out a folder that is not there; otherwise as
+            fsspec has it.
+        :raises StoreUnavailable: if the storage does not answer.
+        """
+        on_error = _raise_unless_missing if on_error == "omit" else on_error
+        walk = super().walk(path, maxdepth, topdown, on_error, **options)
+        return t.cast("Iterator[t.Any]", walk)
+
     def du(
         self,
         path: str,
@@ -658,6 +676,12 @@ def _described(stat: Described) -> dict[str, t.Any]:
         "ETag": stat.etag,
         "ContentType": stat.content_type,
     }
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    # fsspec takes every error for an empty folder.
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _folder(name: str) -> dict[str, t.Any]:

@@ -137,6 +137,7 @@ def test_silence_is_no_answer(
     fs: StoreFileSystem, store: FsspecStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unlike fsspec, a storage that does not answer is not a file that is missing."""
+    assert list(fs.walk("no")) == []
 
     def info(self: object, key: str) -> None:
         raise StoreUnavailable("down", key)
@@ -145,6 +146,14 @@ def test_silence_is_no_answer(
     for look in (fs.exists, fs.isfile, fs.isdir):
         with pytest.raises(StoreUnavailable):
             look("a.txt")
+
+    def ls(*args: object) -> None:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(StoreFileSystem, "_listing", ls)
+    for search in (fs.walk, fs.find, fs.ls, fs.glob, fs.du):
+        with pytest.raises(StoreUnavailable):
+            list(search("x"))
 
 
 # -- reading -----------------------------------------------------------------
