@@ -176,7 +176,7 @@ ROWS = {
         protocols.samba,
         "Samba",
         "smbprotocol",
-        "rename without ReplaceIfExists",
+        "link without ReplaceIfExists",
         "test_smb::TestSMB",
         stages=True,
         trips=Trips(7, 1, 4),
