@@ -22,6 +22,7 @@ from .measure import parsed
 from .measure import Table
 from .s3 import bucket
 from .s3_contenders import client
+from .s3_contenders import s3_filesystem
 from .s3_contenders import Settings
 
 #: The bytes of the file.
@@ -35,17 +36,8 @@ Verb = Callable[[str, str], object]
 def contenders(settings: Settings) -> dict[str, Verb]:
     """Those who copy and move. Only Flask-Store refuses a name that is taken; fsspec
     and django-storages have no word for a move that S3 knows."""
-    import s3fs
-
     boto3, name = client(settings), settings["STORE_S3_BUCKET"]
-    fs = s3fs.S3FileSystem(
-        endpoint_url=settings["STORE_S3_ENDPOINT_URL"],
-        key=settings["STORE_S3_ACCESS_KEY"],
-        secret=settings["STORE_S3_SECRET_KEY"],
-        client_kwargs={"region_name": settings["STORE_S3_REGION"]},
-        use_listings_cache=False,
-        skip_instance_cache=True,
-    )
+    fs = s3_filesystem(settings)
     store = S3Store.from_config(settings)
 
     def copy_object(old: str, new: str) -> None:

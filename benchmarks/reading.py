@@ -32,6 +32,7 @@ from .measure import size
 from .s3 import bucket
 from .s3 import latency
 from .s3_contenders import client
+from .s3_contenders import s3_filesystem
 from .s3_contenders import Settings
 
 #: How many readings one figure is the mean of, by the size of the file.
@@ -51,17 +52,8 @@ def drained(file: t.IO[bytes]) -> int:
 
 def contenders(store: S3Store, settings: Settings, folder: str) -> dict[str, Read]:
     """Those who read; each is given the name of an object."""
-    import s3fs
-
     boto3, name = client(settings), settings["STORE_S3_BUCKET"]
-    fs = s3fs.S3FileSystem(
-        endpoint_url=settings["STORE_S3_ENDPOINT_URL"],
-        key=settings["STORE_S3_ACCESS_KEY"],
-        secret=settings["STORE_S3_SECRET_KEY"],
-        client_kwargs={"region_name": settings["STORE_S3_REGION"]},
-        use_listings_cache=False,
-        skip_instance_cache=True,
-    )
+    fs = s3_filesystem(settings)
 
     def streamed(key: str) -> int:
         body = boto3.get_object(Bucket=name, Key=key)["Body"]

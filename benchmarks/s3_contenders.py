@@ -40,6 +40,20 @@ def client(settings: Settings) -> t.Any:
     )
 
 
+def s3_filesystem(settings: Settings) -> t.Any:
+    """A filesystem of s3fs that keeps no listings."""
+    import s3fs
+
+    return s3fs.S3FileSystem(
+        endpoint_url=settings["STORE_S3_ENDPOINT_URL"],
+        key=settings["STORE_S3_ACCESS_KEY"],
+        secret=settings["STORE_S3_SECRET_KEY"],
+        client_kwargs={"region_name": settings["STORE_S3_REGION"]},
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
+
+
 def boto3_upload(settings: Settings) -> Put:
     """What most applications call. It takes a name whether it is free or not."""
     s3, bucket = client(settings), settings["STORE_S3_BUCKET"]
@@ -129,16 +143,7 @@ def obstore_create(settings: Settings) -> Put:
 
 def s3fs_put(settings: Settings) -> Put:
     """s3fs, which wants a path."""
-    import s3fs
-
-    fs = s3fs.S3FileSystem(
-        endpoint_url=settings["STORE_S3_ENDPOINT_URL"],
-        key=settings["STORE_S3_ACCESS_KEY"],
-        secret=settings["STORE_S3_SECRET_KEY"],
-        client_kwargs={"region_name": settings["STORE_S3_REGION"]},
-        skip_instance_cache=True,
-    )
-    bucket = settings["STORE_S3_BUCKET"]
+    fs, bucket = s3_filesystem(settings), settings["STORE_S3_BUCKET"]
     return lambda file, key: fs.put_file(_path(file), f"{bucket}/{key}")
 
 

@@ -292,6 +292,7 @@ class FsspecStore(BaseStore):
         :raises WrongType: if the content type is none; Flask answers with 415.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
+        # As _conflict(), without a call: most requests of an application come here.
         on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
@@ -343,6 +344,16 @@ class FsspecStore(BaseStore):
                     stored.delete()
             raise
         return stored
+
+    def _conflict(self, on_conflict: OnConflict | None) -> OnConflict:
+        """What to do with a name that is taken: what a caller says, or the setting.
+
+        :raises ValueError: if it is none of the three.
+        """
+        on_conflict = self.on_conflict if on_conflict is None else on_conflict
+        if on_conflict not in CONFLICTS:
+            raise _not_known(on_conflict)
+        return on_conflict
 
     def upload(self, name: AnyName) -> BackgroundUpload | None:
         """The upload of a file that this process still has to do."""
@@ -569,9 +580,7 @@ class FsspecStore(BaseStore):
 
         :raises StoreDenied: if the store is read-only.
         """
-        on_conflict = self.on_conflict if on_conflict is None else on_conflict
-        if on_conflict not in CONFLICTS:
-            raise _not_known(on_conflict)
+        on_conflict = self._conflict(on_conflict)
         key = self.key(key)
         kind = _checked_type(content_type, key) if content_type else None
         self.dialect.check_writable()
@@ -621,9 +630,7 @@ class FsspecStore(BaseStore):
         :raises VersionGone: if the file is replaced twice meanwhile; nothing is stored
             then.
         """
-        on_conflict = self.on_conflict if on_conflict is None else on_conflict
-        if on_conflict not in CONFLICTS:
-            raise _not_known(on_conflict)
+        on_conflict = self._conflict(on_conflict)
         old, target = self._wrapped(source), self.key(target)
         # A file that waited for its upload is another version as soon as it is stored.
         with suppress(VersionGone):
@@ -699,9 +706,7 @@ class FsspecStore(BaseStore):
         :raises StoreError: if the copy is not whole, or the file is replaced
             meanwhile; nothing is deleted then.
         """
-        on_conflict = self.on_conflict if on_conflict is None else on_conflict
-        if on_conflict not in CONFLICTS:
-            raise _not_known(on_conflict)
+        on_conflict = self._conflict(on_conflict)
         old, target = self._wrapped(source), self.key(target)
         if on_conflict == "overwrite" and old == FileWrapper._of_key(target, self):
             old.stat()

@@ -54,16 +54,40 @@ def say(value: t.Any) -> None:
     sys.stdout.flush()
 
 
+def wait_for_parent() -> None:
+    """Say that everything is ready, and return when the parent says that it begins."""
+    say("ready")
+    sys.stdin.readline()
+
+
+def begin_together(
+    threads: int, work: t.Callable[[int], None], wait: t.Callable[[], None]
+) -> None:
+    """Do some work in each of many threads, which all begin at the same moment.
+
+    :param work: is called with the number of its thread.
+    :param wait: returns when they may begin.
+    """
+    start = threading.Barrier(threads + 1)
+
+    def run(number: int) -> None:
+        start.wait()
+        work(number)
+
+    running = [threading.Thread(target=run, args=(n,)) for n in range(threads)]
+    for thread in running:
+        thread.start()
+    wait()
+    start.wait()
+    for thread in running:
+        thread.join()
+
+
 def race(store: FsspecStore) -> None:
     """Save five names in each of 16 threads, below each folder that the parent names,
     as soon as it says so."""
     for folder in iter(sys.stdin.readline, ""):
-
-        def wait() -> None:
-            say("ready")
-            sys.stdin.readline()
-
-        say(contend(store.at(folder.strip()), THREADS, wait))
+        say(contend(store.at(folder.strip()), THREADS, wait_for_parent))
 
 
 def contend(
@@ -74,11 +98,9 @@ def contend(
     :param wait: returns when they may begin.
     :return: for each file its name and its content, or an error's text.
     """
-    start = threading.Barrier(threads + 1)
     done: list[tuple[str, str] | str] = []
 
     def save(number: int) -> None:
-        start.wait()
         for name in NAMES:
             data = f"{os.getpid()} {number} {name}"
             try:
@@ -87,13 +109,7 @@ def contend(
             except Exception as exc:
                 done.append(f"{type(exc).__name__}: {exc} ({exc.__cause__!r})")
 
-    running = [threading.Thread(target=save, args=(n,)) for n in range(threads)]
-    for thread in running:
-        thread.start()
-    wait()
-    start.wait()
-    for thread in running:
-        thread.join()
+    begin_together(threads, save, wait)
     return done
 
 
@@ -101,12 +117,7 @@ def race_copies(store: FsspecStore) -> None:
     """Copy and move files of one's own onto one name, in each of some threads, below
     each folder that the parent names, as soon as it says so."""
     for folder in iter(sys.stdin.readline, ""):
-
-        def wait() -> None:
-            say("ready")
-            sys.stdin.readline()
-
-        say(contend_copies(store.at(folder.strip()), COPIERS, wait))
+        say(contend_copies(store.at(folder.strip()), COPIERS, wait_for_parent))
 
 
 def contend_copies(
@@ -118,14 +129,12 @@ def contend_copies(
     :return: for each thread the old name, the name of the copy, that of the moved file
         and the content, or an error's text.
     """
-    start = threading.Barrier(threads + 1)
     done: list[list[str] | str] = []
+    for number in range(threads):
+        store.put(_old(number), _content(number), "overwrite")
 
-    def work(number: int) -> None:
-        data = f"{os.getpid()} {number}"
-        old = f"old-{os.getpid()}-{number}.txt"
-        store.put(old, data.encode(), "overwrite")
-        start.wait()
+    def copy_and_move(number: int) -> None:
+        old, data = _old(number), _content(number).decode()
         try:
             names = [store.copy(old, "new.txt").filename]
             names.append(store.move(old, "new.txt").filename)
@@ -133,14 +142,18 @@ def contend_copies(
         except Exception as exc:
             done.append(f"{type(exc).__name__}: {exc} ({exc.__cause__!r})")
 
-    running = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
-    for thread in running:
-        thread.start()
-    wait()
-    start.wait()
-    for thread in running:
-        thread.join()
+    begin_together(threads, copy_and_move, wait)
     return done
+
+
+def _old(number: int) -> str:
+    """The name of the file that a thread of this process copies."""
+    return f"old-{os.getpid()}-{number}.txt"
+
+
+def _content(number: int) -> bytes:
+    """What is in it."""
+    return f"{os.getpid()} {number}".encode()
 
 
 def movers(store: FsspecStore) -> None:
