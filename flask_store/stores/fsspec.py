@@ -1235,14 +1235,9 @@ class FsspecStore(BaseStore):
 
     def waits(self, name: naming.Name) -> bool:
         """Whether a file waits on this host for its upload in the background."""
-        if self.background is None:
-            return False
         key = self.key(name)
         with self.dialect.explained(key):
-            waiting = self.background.find(key)
-        if waiting is not None:
-            waiting[1].close()
-        return waiting is not None
+            return self.files.stored_by(key) is None
 
     def presign_upload(
         self,
