@@ -16,6 +16,7 @@ import pytest
 
 from flask_store.background import worker
 from flask_store.background.holding import Held
+from flask_store.background.upload import Upload
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
@@ -51,6 +52,7 @@ class Owner:
         self.mode = "ok"
         self.tried = threading.Event()
         self.blocked = threading.Event()
+        self.uploads: list[Upload] = []
         self._free = threading.Event()
         self._send = self.background.send
         self.background.send = self.send  # type: ignore[method-assign]
@@ -92,10 +94,11 @@ class Owner:
         modes = {"running": "hold", "failed once": "away", "parked": "denied"}
         self.mode = modes.get(state, "lost" if state == "answer lost" else "ok")
         f = self.store.save(OLD, name)
-        assert f.upload is not None
+        upload = f.upload
+        assert upload is not None
+        self.uploads.append(upload)
         if state != "waiting":
             assert self.tried.wait(20)
-        upload = f.upload
         if state == "parked":
             wait_for(lambda: upload.state in ("parked", "running"))
         elif state in ("failed once", "answer lost"):
@@ -103,11 +106,14 @@ class Owner:
         return str(f)
 
     def finish(self) -> None:
-        """Let everything go its way, and wait until nothing is left to do."""
+        """Let everything go its way, and wait until nothing is left to do. An upload
+        learns of its end after its files have left the spool."""
         self.mode = "ok"
         self._free.set()
         spool = {"STORE_SPOOL_PATH": self.background.spool.folder}
         wait_for(lambda: not spooled(spool))
+        for upload in self.uploads:
+            upload.wait(20)
 
 
 @contextlib.contextmanager
