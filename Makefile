@@ -32,7 +32,7 @@ test: .venv/test
 # The tests that make test leaves out. Faults and kills have time limits, which a machine
 # that is too busy would reach.
 test-rest: JOBS = 3
-test-rest: .venv/test
+test-rest: .venv/test .venv/npm/installed
 	$(PYTEST) -m "$(REST)"
 
 test-all: test test-rest
@@ -89,6 +89,13 @@ clean:
 
 .venv/test: .venv/uv setup.cfg
 	$(UV) -e '.[bench,test]'
+	touch $@
+
+# The scripts of others that are tried in Node.js and in a browser.
+.venv/npm/installed: .venv/uv tests/node/package.json
+	mkdir -p .venv/npm
+	cp tests/node/package.json .venv/npm
+	npm install --prefix .venv/npm --silent --no-audit --no-fund --no-package-lock
 	touch $@
 
 .venv/dev: .venv/uv setup.cfg

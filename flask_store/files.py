@@ -34,6 +34,8 @@ class FileStore(t.Protocol):
 
     dialect: Dialect
     longest_key: int
+    resumable: bool
+    resumable_expires: float
 
     @property
     def destination(self) -> str: ...

@@ -559,6 +559,14 @@ _ROWS = [
         "The location from which nginx sends the files.",
         check_location,
     ),
+    Setting("STORE_RESUMABLE", SWITCH, False, "Whether uploads can be resumed."),
+    Setting(
+        "STORE_RESUMABLE_EXPIRES",
+        DURATION,
+        24 * 3600,
+        "How long a resumable upload may take.",
+        check_second_or_more,
+    ),
     Setting("STORE_BACKGROUND", SWITCH, False, "Whether to upload in the background."),
     Setting(
         "STORE_SPOOL_PATH",

@@ -25,6 +25,7 @@ class Claim:
     :param max_size: in bytes.
     :param expires: the last moment, in POSIX seconds.
     :param form: whether the storage itself takes the form, and not the application.
+    :param resumable: whether the upload may arrive in several requests.
     :param properties: what is stored beside the file, as :meth:`.Properties.as_json`
         has it.
     """
@@ -36,6 +37,7 @@ class Claim:
     max_size: int
     expires: int
     form: bool = False
+    resumable: bool = False
     properties: dict[str, t.Any] | None = None
 
     @property

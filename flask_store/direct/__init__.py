@@ -49,6 +49,8 @@ if t.TYPE_CHECKING:
     from ..files import FileStore
     from ..files import FileWrapper
 
+#: How long the token of an upload in one request is good, in seconds.
+EXPIRES = 3600
 #: How often an upload is looked at that changes while it is confirmed.
 TRIES = 3
 
@@ -81,6 +83,9 @@ class DirectUpload:
     :param max_size: in bytes.
     :param method: always ``"POST"``.
     :param headers: further headers of the request.
+    :param resumable: where a tus client creates the upload, if it can be resumed.
+    :param parts: where a client gets the signatures for a multipart upload, if the
+        storage takes parts from browsers.
     """
 
     url: str
@@ -90,6 +95,8 @@ class DirectUpload:
     max_size: int
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)
+    resumable: str | None = field(default=None, repr=False)
+    parts: str | None = field(default=None, repr=False)
 
 
 def presign(
@@ -97,14 +104,18 @@ def presign(
     filename: naming.Name,
     content_type: str | None,
     max_size: int,
-    expires: int,
+    expires: int | None,
     kept: Properties,
+    resumable: bool | None,
 ) -> DirectUpload:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.presign_upload`."""
     if not isinstance(max_size, int) or max_size < 1:
         raise ValueError(
             f"max_size is {max_size!r}; it must be a number of bytes, 1 at least."
         )
+    resumable = store.resumable if resumable is None else resumable
+    if expires is None:
+        expires = int(store.resumable_expires) if resumable else EXPIRES
     links.check_seconds(expires)
     limit = store.longest_key
     name = naming.clean(filename, store.destination, limit)
@@ -116,17 +127,19 @@ def presign(
         content_type=essence(content_type or media_types.content_type(key)),
         max_size=max_size,
         expires=int(time.time() + expires),
+        resumable=resumable,
         properties=kept.as_json(),
     )
     with store.dialect.explained(key):
         form = store.dialect.upload_form(claim)
     claim = replace(claim, form=form is not None)
     token = links.make_token(store.identity, vars(claim))
-    if form is None:
-        # In the address, so that it is known before the form is read.
-        url = f"{store.upload_url(key)}?token={token}"
-        form = url, {"Content-Type": claim.content_type}
-    return DirectUpload(form[0], key, token, form[1], max_size)
+    # In the address, so that it is known before the body is read.
+    ours = f"{store.upload_url(key)}?token={token}" if resumable or not form else ""
+    url, fields = form or (ours, {"Content-Type": claim.content_type})
+    return DirectUpload(
+        url, key, token, fields, max_size, resumable=ours if resumable else None
+    )
 
 
 def read(store: FileStore, token: str) -> Claim:

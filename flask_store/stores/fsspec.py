@@ -147,6 +147,20 @@ class FsspecStore(BaseStore):
         self.url_prefix = self.url_prefix or self.dialect.prefix
         self._check_serving()
         self.streams_uploads: bool = config["STORE_STREAM_UPLOADS"]
+        #: Whether presign_upload() allows an upload to be resumed.
+        self.resumable: bool = config["STORE_RESUMABLE"]
+        #: For how long, in seconds.
+        self.resumable_expires: float = config["STORE_RESUMABLE_EXPIRES"]
+        if self.resumable and self.upload_prefix is None:
+            raise NotConfiguredError(
+                "STORE_RESUMABLE is set, but the application takes no uploads for"
+                f" {self.uri}: "
+                + (
+                    "the storage is read-only. Remove STORE_RESUMABLE."
+                    if self.dialect.read_only
+                    else "STORE_SERVE is 'off'. Set it to 'auto' or 'proxy'."
+                )
+            )
         #: What save(), copy() and move() do with a name that is taken.
         self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
@@ -1079,7 +1093,9 @@ class FsspecStore(BaseStore):
     def upload_prefix(self) -> str | None:
         """Below which address the application takes direct uploads, or ``None`` if
         nobody needs it to, or it must not."""
-        if self.serve == "off" or self.dialect.takes_forms or self.dialect.read_only:
+        if self.serve == "off" or self.dialect.read_only:
+            return None
+        if self.dialect.takes_forms and not self.resumable:
             return None
         return self.url_prefix if self.serves else self._served_at
 
@@ -1245,7 +1261,8 @@ class FsspecStore(BaseStore):
         content_type: str | None = None,
         *,
         max_size: int,
-        expires: int = 3600,
+        expires: int | None = None,
+        resumable: bool | None = None,
         folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -1255,7 +1272,11 @@ class FsspecStore(BaseStore):
         :param filename: as the client calls it; the key gets a UUID.
         :param content_type: by default what the name's extension says.
         :param max_size: in bytes.
-        :param expires: in seconds, until when the upload has to be confirmed.
+        :param expires: in seconds, until when the upload has to be confirmed. By
+            default it is an hour, and ``STORE_RESUMABLE_EXPIRES`` for an upload that
+            can be resumed.
+        :param resumable: whether the browser may send the file in several requests, and
+            go on after an interruption. By default ``STORE_RESUMABLE`` says so.
         :param folder: the folder to store it in, as for :meth:`save`.
         :param cache_control: as for :meth:`save`. The browser can read it, and cannot
             change it.
@@ -1267,7 +1288,9 @@ class FsspecStore(BaseStore):
 
         store = self.at(naming.clean_destination(folder, self.destination))
         kept = self._described(NO_PROPERTIES, cache_control, metadata)
-        return direct.presign(store, filename, content_type, max_size, expires, kept)
+        return direct.presign(
+            store, filename, content_type, max_size, expires, kept, resumable
+        )
 
     def confirm(self, token: str, folder: naming.Name | None = None) -> FileWrapper:
         """Take over a file that a browser has sent, and publish it. This works once.
