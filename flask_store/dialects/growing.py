@@ -20,7 +20,6 @@ if sys.platform != "win32":
     import fcntl
 
 if t.TYPE_CHECKING:
-    from . import Dialect
     from .claims import Claim
 
 
@@ -57,7 +56,7 @@ class Growing(t.Protocol):
         :raises Raced: if it does not end there, here or at the end of the block.
         """
 
-    def complete(self, dialect: Dialect, claim: Claim) -> str:
+    def complete(self, claim: Claim) -> str:
         """Make one private file of it.
 
         :return: its key.
@@ -105,7 +104,7 @@ class GrowingFile:
         finally:
             os.close(descriptor)
 
-    def complete(self, dialect: Dialect, claim: Claim) -> str:
+    def complete(self, claim: Claim) -> str:
         descriptor = self._open(True)
         try:
             if self._durable:

@@ -82,7 +82,7 @@ class Pieces:
             raise Raced from exc
         self._sizes.append(piece.size)
 
-    def complete(self, dialect: Dialect, claim: Claim) -> str:
+    def complete(self, claim: Claim) -> str:
         source = Source(
             t.cast("t.IO[bytes]", io.BufferedReader(Streamed(self._read()), CHUNK)),
             None,
@@ -91,7 +91,7 @@ class Pieces:
         source.properties = claim.kept
         # Another process may have done so just now.
         with suppress(FileExistsError):
-            marks.put(dialect, source, claim.staged, claim.content_type)
+            marks.put(self._dialect, source, claim.staged, claim.content_type)
         return claim.staged
 
     def remove(self) -> None:

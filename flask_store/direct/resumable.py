@@ -199,7 +199,7 @@ def whole(store: FileStore, claim: Claim) -> Stat | None:
     with dialect.explained(claim.key):
         if not begun.progress().is_whole:
             return None
-        return dialect.info(begun.growing.complete(dialect, claim))
+        return dialect.info(begun.growing.complete(claim))
 
 
 def forget(store: FileStore, claim: Claim) -> None:
