@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from contextlib import suppress
 
 from ..concurrency.greenlets import offload
+from ..media_types import UNKNOWN
 from ..uploads.disk import BINARY
 from ..uploads.disk import sync_name
 from ..uploads.modes import Modes
 from .folders import hold
+from .records import Stat
 
 if sys.platform != "win32":
     import fcntl
-
-if t.TYPE_CHECKING:
-    from .claims import Claim
 
 
 class Raced(Exception):
@@ -56,11 +55,9 @@ class Growing(t.Protocol):
         :raises Raced: if it does not end there, here or at the end of the block.
         """
 
-    def complete(self, claim: Claim) -> str:
-        """Make one private file of it.
-
-        :return: its key.
-        """
+    def parts(self) -> list[Stat]:
+        """The private files that it consists of, in their order. Nobody changes them
+        once it is whole."""
 
     def remove(self) -> None:
         """Remove it, as far as it is there."""
@@ -104,14 +101,15 @@ class GrowingFile:
         finally:
             os.close(descriptor)
 
-    def complete(self, claim: Claim) -> str:
+    def parts(self) -> list[Stat]:
         descriptor = self._open(True)
         try:
             if self._durable:
                 offload(os.fsync, descriptor)
+            size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
-        return self._key
+        return [Stat(self._key, size, None, None, UNKNOWN)]
 
     def remove(self) -> None:
         with suppress(FileNotFoundError), hold(self._root, self._key) as place:

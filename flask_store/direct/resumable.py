@@ -90,9 +90,8 @@ def check(dialect: Dialect) -> None:
 
     :raises NotConfiguredError: if it cannot.
     """
-    with dialect.stage(Source(io.BytesIO(), None)) as staged:
-        if dialect.exclusive(staged):
-            return
+    if dialect.creates():
+        return
     raise NotConfiguredError(
         f"{dialect.uri} cannot create a file only if there is none, so that two"
         " requests for one upload could replace each other's bytes. Do not set"
@@ -189,8 +188,8 @@ def end(store: FileStore, claim: Claim) -> None:
         begun.growing.remove()
 
 
-def whole(store: FileStore, claim: Claim) -> Stat | None:
-    """The private file that an upload has become; ``None`` if it is not whole."""
+def arrived(store: FileStore, claim: Claim) -> list[Stat] | None:
+    """The private files that an upload consists of; ``None`` if it is not whole."""
     try:
         begun = _begun(store, claim)
     except FileNotFound:
@@ -199,7 +198,9 @@ def whole(store: FileStore, claim: Claim) -> Stat | None:
     with dialect.explained(claim.key):
         if not begun.progress().is_whole:
             return None
-        return dialect.info(begun.growing.complete(claim))
+        parts = begun.growing.parts()
+        # A single one gets the key as it is, for which the storage wants its version.
+        return [dialect.info(parts[0].name)] if len(parts) == 1 else parts
 
 
 def forget(store: FileStore, claim: Claim) -> None:
