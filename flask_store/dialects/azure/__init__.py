@@ -54,6 +54,7 @@ from ..objects import runs
 from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
+from ..statuses import MISSING
 from ..statuses import refusal
 from ..statuses import UNABLE
 from ..statuses import UNKNOWN
@@ -339,6 +340,8 @@ class AzureDialect(ObjectDialect):
                 AT_ONCE,
             )
         except azure.HttpResponseError as exc:
+            if exc.status_code in MISSING:
+                raise FileNotFoundError(target) from exc
             if exc.status_code not in UNABLE:
                 raise
             self._reads_links = exc.status_code not in UNKNOWN

@@ -435,9 +435,7 @@ class S3Dialect(ObjectDialect):
             return [etags[number] for number in sorted(etags)]
 
         with self._copying(target):
-            self._in_parts(
-                target, about, send, **({"IfNoneMatch": "*"} if new else {})
-            )
+            self._in_parts(target, about, send, **({"IfNoneMatch": "*"} if new else {}))
 
     def _tags(self, place: Mapping[str, str]) -> dict[str, str]:
         """The tags of an object, for a copy in parts, which does not take them over."""
