@@ -90,7 +90,11 @@ class GrowingFile:
 
     @contextmanager
     def writer(self, position: int) -> Iterator[FileWriter]:
-        descriptor = self._open(position == 0)
+        new = os.O_CREAT if position == 0 else 0
+        try:
+            descriptor = self._open(os.O_RDWR | new)
+        except FileNotFoundError as exc:
+            raise Raced from exc  # it was published, or ended
         try:
             writer = FileWriter(descriptor, position)
             try:
@@ -102,26 +106,28 @@ class GrowingFile:
             os.close(descriptor)
 
     def parts(self) -> list[Stat]:
-        descriptor = self._open(True)
+        try:
+            descriptor = self._open(os.O_RDWR)
+        except FileNotFoundError:
+            return []
         try:
             if self._durable:
                 offload(os.fsync, descriptor)
             size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
-        return [Stat(self._key, size, None, None, UNKNOWN)]
+        return [Stat(self._key, size, None, None, UNKNOWN)] if size else []
 
     def remove(self) -> None:
         with suppress(FileNotFoundError), hold(self._root, self._key) as place:
             os.remove(place.name, dir_fd=place.folder)
 
-    def _open(self, may_be_new: bool) -> int:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | BINARY
-        with hold(
-            self._root, self._key, make=self._modes, durable=self._durable
-        ) as place:
+    def _open(self, flags: int) -> int:
+        flags |= getattr(os, "O_NOFOLLOW", 0) | BINARY
+        make = self._modes if flags & os.O_CREAT else None
+        with hold(self._root, self._key, make=make, durable=self._durable) as place:
             descriptor = self._modes.open(place.name, flags, place.folder)
-            if self._durable and may_be_new:
+            if self._durable and flags & os.O_CREAT:
                 sync_name(place.path, place.folder)
         return descriptor
 
@@ -137,7 +143,9 @@ class FileWriter:
         # Nothing in here lets other greenlets run, which would wait for the lock.
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
-            if os.fstat(self._descriptor).st_size != self.position:
+            found = os.fstat(self._descriptor)
+            # One without a name was ended.
+            if found.st_size != self.position or not found.st_nlink:
                 raise Raced
             view = memoryview(data)
             while view:

@@ -110,9 +110,9 @@ class ObjectDialect(Dialect):
     What :meth:`head`, :meth:`fetch` and :meth:`pages` tell of an object is a
     :class:`Stat` that :meth:`described` makes. Where the storage can do more, a child
     also defines :meth:`copy` and :meth:`can_copy`, :meth:`concatenate` and
-    :meth:`can_join`, :meth:`.Dialect.sign` and :meth:`form`. A storage that cannot create exclusively says so by
-    :meth:`.Dialect.exclusive`. One whose 404 may mean a missing bucket defines
-    :meth:`has_bucket`.
+    :meth:`can_join`, :meth:`.Dialect.sign` and :meth:`form`. A storage that cannot
+    create exclusively says so by :meth:`.Dialect.exclusive`. One whose 404 may mean a
+    missing bucket defines :meth:`has_bucket`.
 
     A verb raises :exc:`FileNotFoundError` for an object that is not there, what
     :meth:`no_bucket` gives if there is no bucket, and :exc:`.NoAnswer` for an answer

@@ -304,7 +304,8 @@ class SMBDialect(HandleDialect):
 
     def _copy_on_server(self, olds: Sequence[str], new: str) -> None:
         fs, position = self.fs, 0
-        options = {**fs.smbclient_options, "share_access": "r", "buffering": 0}
+        # Another one may copy the same files, or remove them, at this moment.
+        options = {**fs.smbclient_options, "share_access": "rwd", "buffering": 0}
         try:
             with smbclient.open_file(fs.unc(new), mode="wb", **options) as target:
                 for old in olds:

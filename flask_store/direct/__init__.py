@@ -224,6 +224,8 @@ def _publish(store: FileStore, claim: Claim) -> None:
             break
         parts = resumed.arrived(store, claim) if staged is None else [staged]
         if parts is None:
+            if _is_there(store, claim.key):  # by another one, just now
+                break
             raise FileNotFound(MISSING.format(naming.quoted(claim.key)), claim.key)
         _check_size(claim, sum(part.size for part in parts))
         if claim.form and staged:  # what came through the application was checked there

@@ -22,6 +22,9 @@ if t.TYPE_CHECKING:
 #: How many bytes a piece has at least, unless the client breaks off. A process that is
 #: killed loses as many. Amazon S3 copies no smaller parts than 5 MiB.
 PIECE_SIZE = 8 * 1024**2
+#: Up to how many bytes it has the hundredth part of a larger file, so that there are
+#: not many to be joined. So much disk an upload takes where the application runs.
+LARGE_PIECE = 64 * 1024**2
 #: How many pieces a file has, unless the client breaks off.
 USUAL_PIECES = 1000
 #: How many it has at most. Each request looks at the sizes of all of them.
@@ -50,7 +53,7 @@ class Pieces:
         self._dialect = dialect
         self._name = name
         #: How many bytes a piece has at least, unless the client breaks off.
-        self.full = max(PIECE_SIZE, -(-length // USUAL_PIECES))
+        self.full = piece_size(length)
         self._parts: list[Stat] = []
 
     def size(self) -> int:
@@ -106,6 +109,15 @@ class Pieces:
         beginning = f"{self._name.rpartition('/')[2]}."
         for name, size in self._dialect.private(beginning):
             yield name[len(beginning) :], size
+
+
+def piece_size(length: int) -> int:
+    """How many bytes a piece has at least, unless the client breaks off.
+
+    :param length: of the file, in bytes.
+    """
+    usual = min(LARGE_PIECE, length // 100)
+    return max(PIECE_SIZE, usual, -(-length // USUAL_PIECES))
 
 
 class PieceWriter:

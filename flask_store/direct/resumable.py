@@ -192,15 +192,16 @@ def arrived(store: FileStore, claim: Claim) -> list[Stat] | None:
     """The private files that an upload consists of; ``None`` if it is not whole."""
     try:
         begun = _begun(store, claim)
-    except FileNotFound:
+        with store.dialect.explained(claim.key):
+            parts = begun.growing.parts()
+            if sum(part.size for part in parts) != begun.length:
+                return None
+            if len(parts) == 1:
+                # It gets the key as it is, for which the storage wants its version.
+                parts = [store.dialect.info(parts[0].name)]
+    except FileNotFound:  # another one may have published it
         return None
-    dialect = store.dialect
-    with dialect.explained(claim.key):
-        if not begun.progress().is_whole:
-            return None
-        parts = begun.growing.parts()
-        # A single one gets the key as it is, for which the storage wants its version.
-        return [dialect.info(parts[0].name)] if len(parts) == 1 else parts
+    return parts
 
 
 def forget(store: FileStore, claim: Claim) -> None:
