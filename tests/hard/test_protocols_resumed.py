@@ -36,6 +36,7 @@ from tests.support.resuming_worker import blocks
 from tests.support.resuming_worker import confirm
 from tests.support.resuming_worker import make_app
 from tests.support.resuming_worker import provider
+from tests.support.resuming_worker import Worker
 from tests.support.resuming_worker import worker
 from tests.support.rounds import rounds
 from tests.support.server_contract import behind
@@ -103,6 +104,14 @@ class Upload:
         return [name for name in found if ".confirmed" not in name]
 
 
+class Others(t.NamedTuple):
+    """Two other processes, and the URL of a store of theirs."""
+
+    url: str
+    one: Worker
+    two: Worker
+
+
 def trips(relay: Relay | None) -> int:
     """How often something has waited for the server."""
     return relay.trips if relay else 0
@@ -126,18 +135,22 @@ def counted(place: Place) -> t.Iterator[tuple[Relay | None, Place]]:
         yield relay, behind(relay, place)
 
 
-def alone(place: Place, row: str) -> None:
-    """Leave out what takes a server that keeps its promises whoever asks it.
-
-    What a process on disk is killed in are system calls: tests/hard/test_calls.py.
-    """
-    served(place)
-    if protocol_rows.ROWS[row].no_race:
-        pytest.skip(protocol_rows.ROWS[row].no_race)
-
-
 class TestResumed(EachRow):
     """The state is in the storage."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def others(cls, row: str, place: Place) -> t.Iterator[Others]:
+        """Two other processes with a store of this row.
+
+        What a process on disk is killed in are system calls: tests/hard/test_calls.py.
+        """
+        served(place)
+        if protocol_rows.ROWS[row].no_race:
+            pytest.skip(protocol_rows.ROWS[row].no_race)
+        url = new(place)
+        with worker(url, place) as one, worker(url, place) as two:
+            yield Others(url, one, two)
 
     @pytest.fixture(autouse=True)
     @staticmethod
@@ -290,10 +303,13 @@ class TestResumed(EachRow):
         # Nobody knows of what came late, until its time is over.
         assert len(upload.left()) == 1
 
-    def test_raced_writers(self, place: Place) -> None:
+    def test_raced_writers(
+        self, place: Place, row: str, request: pytest.FixtureRequest
+    ) -> None:
         """Of all who append at one position one wins, and the others are told so."""
-        url = new(place)
-        upload = Upload(place, url, 2 * SMALL)
+        shared = place.port and not protocol_rows.ROWS[row].no_race
+        others = request.getfixturevalue("others") if shared else None
+        upload = Upload(place, others.url if others else new(place), 2 * SMALL)
         assert upload.append(0, b"-" * SMALL) == SMALL
         said: dict[str, int | str] = {}
 
@@ -301,24 +317,19 @@ class TestResumed(EachRow):
             letter = chr(ord("a") + number)
             said[letter] = upload.append(SMALL, letter.encode() * SMALL)
 
-        with contextlib.ExitStack() as stack:
-            workers = []
-            if place.port:
-                workers = [stack.enter_context(worker(url, place)) for _ in "YZ"]
+        workers = [others.one, others.two] if others else []
 
-            def wait() -> None:
-                for letter, process in zip("YZ", workers, strict=False):
-                    order = SMALL, letter, SMALL
-                    process.tell(
-                        {"token": upload.token, "append": order, "waits": True}
-                    )
-                    assert process.hear() == "ready"
-                for process in workers:
-                    process.tell("go")
-
-            begin_together(THREADS, write, wait)
+        def wait() -> None:
             for letter, process in zip("YZ", workers, strict=False):
-                said[letter] = process.done()["said"]
+                part = SMALL, letter, SMALL
+                process.tell({"token": upload.token, "append": part, "waits": True})
+                assert process.hear() == "ready"
+            for process in workers:
+                process.tell("go")
+
+        begin_together(THREADS, write, wait)
+        for letter, process in zip("YZ", workers, strict=False):
+            said[letter] = process.done()["said"]
         assert Counter(said.values()) == {2 * SMALL: 1, "wrong offset": len(said) - 1}
         (winner,) = (letter for letter in said if said[letter] == 2 * SMALL)
         assert upload.confirm() == b"-" * SMALL + winner.encode() * SMALL
@@ -375,70 +386,60 @@ class TestResumed(EachRow):
         assert upload.confirm() == expected
         assert upload.left() == []
 
-    def test_process_that_sleeps(self, place: Place, row: str) -> None:
+    def test_process_that_sleeps(self, place: Place, others: Others) -> None:
         """A process is stopped in the middle of a request to the server, another one
         goes on, and the first one wakes up."""
-        alone(place, row)
-        url = new(place)
-        with worker(url, place) as process:
-            sends = self.sends_of_append(place, url, process)
-            for _ in range(STOPS):
-                upload = Upload(place, url, 2 * SMALL)
-                assert upload.append(0, b"-" * SMALL) == SMALL
-                process.tell(
-                    {
-                        "token": upload.token,
-                        "append": (SMALL, "s", SMALL),
-                        "number": random.randint(1, sends),
-                        "signal": signal.SIGSTOP,
-                    }
-                )
-                stopped = process.hear()
-                mine: int | str = "nothing"
-                if stopped == "stopped":
-                    mine = upload.append(SMALL, b"o" * SMALL)
-                    process.tell("go")
-                    theirs = process.done()["said"]
-                else:  # it needed fewer requests this time
-                    assert process.hear() == {"ended": 0}
-                    theirs = stopped["said"]
-                winner = {(2 * SMALL, "wrong offset"): b"o"}.get((mine, theirs), b"s")
-                assert (mine, theirs) != ("wrong offset", "wrong offset")
-                assert (mine, theirs) != (2 * SMALL, 2 * SMALL)
-                assert upload.confirm() == b"-" * SMALL + winner * SMALL
-                # What the server was about to take has no name.
-                upload.left()
+        url, process = others.url, others.one
+        sends = self.sends_of_append(place, url, process)
+        for _ in range(STOPS):
+            upload = Upload(place, url, 2 * SMALL)
+            assert upload.append(0, b"-" * SMALL) == SMALL
+            process.tell(
+                {
+                    "token": upload.token,
+                    "append": (SMALL, "s", SMALL),
+                    "number": random.randint(1, sends),
+                    "signal": signal.SIGSTOP,
+                }
+            )
+            mine: int | str = "nothing"
+            if process.hear_if("stopped"):
+                mine = upload.append(SMALL, b"o" * SMALL)
+                process.tell("go")
+            theirs = process.done()["said"]
+            assert [mine, theirs].count(2 * SMALL) == 1
+            winner = b"o" if mine == 2 * SMALL else b"s"
+            assert upload.confirm() == b"-" * SMALL + winner * SMALL
+            # What the server was about to take has no name.
+            upload.left()
 
-    def test_killed_writer(self, place: Place, row: str) -> None:
+    def test_killed_writer(self, place: Place, others: Others) -> None:
         """Whatever request a process was killed in, the upload goes on from where the
         storage says, without a hole."""
-        alone(place, row)
-        url = new(place)
-        with worker(url, place) as process:
-            sends = self.sends_of_append(place, url, process)
-            for _ in range(KILLS):
-                upload = Upload(place, url, 2 * SMALL)
-                assert upload.append(0, b"-" * SMALL) == SMALL
-                number = random.randint(1, max(sends, 1))
-                order = SMALL, "k", SMALL
-                process.tell({"token": upload.token, "append": order, "number": number})
-                process.done()
-                # The server may go on with what it has, and be done a moment later.
-                while (offset := upload.offset()) < 2 * SMALL:
-                    assert offset >= SMALL
-                    upload.append(offset, b"r" * (2 * SMALL - offset))
-                arrived = upload.confirm()
-                rest = arrived[SMALL:]
-                assert arrived[:SMALL] == b"-" * SMALL
-                assert rest.lstrip(b"k").lstrip(b"r") == b""
-                assert len(rest) == SMALL
-                upload.left()
+        url, process = others.url, others.one
+        sends = self.sends_of_append(place, url, process)
+        for _ in range(KILLS):
+            upload = Upload(place, url, 2 * SMALL)
+            assert upload.append(0, b"-" * SMALL) == SMALL
+            number = random.randint(1, max(sends, 1))
+            order = SMALL, "k", SMALL
+            process.tell({"token": upload.token, "append": order, "number": number})
+            process.done()
+            # The server may go on with what it has, and be done a moment later.
+            while (offset := upload.offset()) < 2 * SMALL:
+                assert offset >= SMALL
+                upload.append(offset, b"r" * (2 * SMALL - offset))
+            arrived = upload.confirm()
+            rest = arrived[SMALL:]
+            assert arrived[:SMALL] == b"-" * SMALL
+            assert rest.lstrip(b"k").lstrip(b"r") == b""
+            assert len(rest) == SMALL
+            upload.left()
 
-    def test_killed_confirm(self, place: Place, row: str) -> None:
+    def test_killed_confirm(self, place: Place, others: Others) -> None:
         """Whatever request a process was killed in while it joined and published, the
         next confirm publishes the whole, and sweep removes what is left."""
-        alone(place, row)
-        url = new(place)
+        url, process = others.url, others.one
         data = b"a" * SMALL + b"b" * SMALL
 
         def arrived() -> Upload:
@@ -447,23 +448,22 @@ class TestResumed(EachRow):
             assert upload.append(SMALL, b"b" * SMALL) == len(data)
             return upload
 
-        with worker(url, place) as process:
+        upload = arrived()
+        process.tell({"token": upload.token})
+        done = process.done()
+        assert done["said"] == upload.form.key
+        for _ in range(KILLS):
             upload = arrived()
-            process.tell({"token": upload.token})
-            done = process.done()
-            assert done["said"] == upload.form.key
-            for _ in range(KILLS):
-                upload = arrived()
-                number = random.randint(1, max(done["sends"], 1))
-                process.tell({"token": upload.token, "number": number})
-                process.done()
-                assert upload.confirm() == data
-                upload.left()
+            number = random.randint(1, max(done["sends"], 1))
+            process.tell({"token": upload.token, "number": number})
+            process.done()
+            assert upload.confirm() == data
+            upload.left()
         found = {f.size for f in upload.store.ls()}
         assert found == {len(data)}
 
     @staticmethod
-    def sends_of_append(place: Place, url: str, process: t.Any) -> int:
+    def sends_of_append(place: Place, url: str, process: Worker) -> int:
         """How many requests it takes a child to append."""
         upload = Upload(place, url, SMALL)
         process.tell({"token": upload.token, "append": (0, "k", SMALL)})

@@ -70,6 +70,8 @@ def append(store: FsspecStore, claim: Claim, offset: int, data: bytes) -> int | 
         return resumable.append(store, claim, offset, blocks(data)).offset
     except WrongOffset:
         return "wrong offset"
+    except StoreError as exc:
+        return f"{type(exc).__name__}: {exc}"
 
 
 def confirm(store: FsspecStore, token: str) -> str:
@@ -168,6 +170,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._heard: list[t.Any] = []
         # Whoever waits for its next line then finds that there is none.
         self._timer = threading.Timer(PATIENCE, self._process.kill)
         self._timer.start()
@@ -181,7 +184,16 @@ class Worker:
     def hear(self) -> t.Any:
         """The next thing that it says."""
         assert self._process.stdout
+        if self._heard:
+            return self._heard.pop()
         return json.loads(self._process.stdout.readline())
+
+    def hear_if(self, word: str) -> bool:
+        """Whether this is the next thing that it says. If not, it is still to come."""
+        said = self.hear()
+        if said != word:
+            self._heard.append(said)
+        return bool(said == word)
 
     def done(self) -> t.Any:
         """What a child said at its end; ``None`` if it was killed."""
