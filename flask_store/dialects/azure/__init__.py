@@ -286,7 +286,8 @@ class AzureDialect(ObjectDialect):
         token: str,
         new: bool,
     ) -> None:
-        least = -(-joined.size // (MAX_BLOCKS - 1))
+        many = len(joined.parts) > MAX_BLOCKS
+        least = -(-joined.size // (MAX_BLOCKS - 1)) if many else 0
         blocks = list(enumerate(runs(joined.parts, least)))
         links = {
             number: self._signed(self.absolute_path(run[0].name))
