@@ -59,6 +59,18 @@ class Claim:
         return f"{naming.STAGING}/{self.id}.{self.expires}.{kind}"
 
 
+def is_over(name: str, modified: dt.datetime | None, before: dt.datetime) -> bool:
+    """Whether nobody needs what has been private since before a moment: no process
+    that still writes it, and no token that is still good.
+
+    :param name: of a private file, without its folder.
+    :param modified: the date of it. Without one, it may still be being written.
+    """
+    if modified is None:
+        return False
+    return max(modified, good_until(name) or modified) < before
+
+
 def good_until(name: str) -> dt.datetime | None:
     """Until when a private file has to stay; ``None`` if it is no upload's.
 

@@ -138,7 +138,13 @@ def presign(
     ours = f"{store.upload_url(key)}?token={token}" if resumable or not form else ""
     url, fields = form or (ours, {"Content-Type": claim.content_type})
     return DirectUpload(
-        url, key, token, fields, max_size, resumable=ours if resumable else None
+        url,
+        key,
+        token,
+        fields,
+        max_size,
+        resumable=ours if resumable else None,
+        parts=ours if resumable and store.dialect.takes_parts else None,
     )
 
 
@@ -148,13 +154,11 @@ def read(store: FileStore, token: str) -> Claim:
 
 
 def check_unused(store: FileStore, claim: Claim) -> None:
-    """Look whether an upload may come through the application, before it is read.
+    """Look whether an upload may still come, before anything of it is read or signed.
 
-    :raises BadLink: if it has arrived already, or the storage itself takes it.
+    :raises BadLink: if it has arrived already.
     :raises AlreadyConfirmed: if it was confirmed.
     """
-    if claim.form:
-        raise BadLink(links.REFUSED, claim.key)
     if _is_there(store, claim.mark):
         raise _confirmed(store, claim)
     if _is_there(store, claim.staged):

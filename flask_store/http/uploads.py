@@ -14,6 +14,7 @@ from .. import direct
 from ..exceptions import BadLink
 from ..exceptions import NoLength
 from ..exceptions import StoreError
+from . import parts
 from . import refusals
 from .links import REFUSED
 
@@ -37,6 +38,10 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         claim = direct.read(store, token)
         if claim.key != key:
             raise BadLink(REFUSED, key)
+        if request.is_json:
+            return parts.take(store, claim, kind)
+        if claim.form:
+            raise BadLink(REFUSED, key)  # the storage itself takes it
         # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length is None:
             raise NoLength(NO_LENGTH)
