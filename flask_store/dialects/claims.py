@@ -26,6 +26,7 @@ class Claim:
     :param expires: the last moment, in POSIX seconds.
     :param form: whether the storage itself takes the form, and not the application.
     :param resumable: whether the upload may arrive in several requests.
+    :param parts: whether the storage itself may take it in parts.
     :param properties: what is stored beside the file, as :meth:`.Properties.as_json`
         has it.
     """
@@ -38,6 +39,7 @@ class Claim:
     expires: int
     form: bool = False
     resumable: bool = False
+    parts: bool = False
     properties: dict[str, t.Any] | None = None
 
     @property

@@ -119,7 +119,7 @@ def sign(store: FileStore, claim: Claim, said: object) -> dict[str, t.Any]:
     :raises TooLarge: if the upload is larger than agreed. Then it is aborted.
     :raises ClientError: if it is not understood.
     """
-    if not claim.resumable or not store.dialect.takes_parts:
+    if not claim.parts or not store.dialect.takes_parts:
         raise BadLink(NO_PARTS, claim.key)
     request = Request.read(said, claim.key)
     seconds = min(EXPIRES, claim.expires - int(time.time()))
@@ -173,4 +173,5 @@ def _check_size(parts: Parts, claim: Claim, upload_id: str) -> None:
     """:raises TooLarge: if the parts are larger than agreed. They are removed."""
     if parts.size(upload_id) > claim.max_size:
         parts.abort(upload_id)
+        _known.discard((claim.id, upload_id))
         raise too_large(claim)
