@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
+import json
+import re
 import typing as t
+from urllib.parse import parse_qsl
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 from flask import Response
-from playwright.sync_api import expect
 from playwright.sync_api import Page
+from playwright.sync_api import Request
 from playwright.sync_api import Route
 
 from flask_store.stores.fsspec import FsspecStore
@@ -91,10 +95,10 @@ class Site:
         parts = ("async function post(", "import AwsS3")
         script = "".join(documented("uploaders.rst", "javascript", p) for p in parts)
         script = bundle(f"{script}\nObject.assign(window, {{uppy, post, known}});")
-        page = "<!doctype html><meta charset=utf-8><script type=module src=/uppy.js>"
+        page = "<!doctype html><script type=module src=/u.js></script>"
         app.add_url_rule("/", "page", lambda: page)
         app.add_url_rule(
-            "/uppy.js", "script", lambda: Response(script, mimetype="text/javascript")
+            "/u.js", "script", lambda: Response(script, mimetype="text/javascript")
         )
         wsgi_app = app.wsgi_app
 
@@ -145,9 +149,13 @@ def tab(site: Site) -> t.Iterator[Page]:
 
 
 @pytest.fixture
-def page(tab: Page) -> Page:
-    """The page anew, without what it has kept."""
+def page(site: Site, tab: Page) -> Page:
+    """The page anew, without what it has kept, and an empty bucket."""
     tab.evaluate("localStorage.clear()")
+    site.store.sweep(dt.timedelta(days=-2))
+    for found in site.store.ls():
+        site.store.delete(found.name)
+    assert site.unfinished() == []
     return reloaded(tab)
 
 
@@ -162,3 +170,169 @@ def reloaded(page: Page) -> Page:
 def sent(page: Page) -> t.Iterator[list[str]]:
     """What the page sends to S3: the method and the part, or the kind of request."""
     requests: list[str] = []
+
+    def note(request: Request) -> None:
+        query = dict(parse_qsl(urlsplit(request.url).query, keep_blank_values=True))
+        if request.method != "OPTIONS" and not request.url.startswith(origin):
+            part = query.get("partNumber", "")
+            requests.append(f"{request.method} {part}".rstrip())
+
+    origin = page.url
+    page.on("request", note)
+    yield requests
+    page.remove_listener("request", note)
+
+
+def upload(page: Page, size: int) -> str:
+    """Upload a file; return its address, or what Uppy has to say."""
+    return str(page.evaluate(UPLOAD, size))
+
+
+def sha256(data: bytes) -> str:
+    """The digest of what is stored."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_parts(site: Site, page: Page, sent: list[str]) -> None:
+    """Every byte arrives, in parts, under the agreed type; the application sees
+    signatures alone, and nothing is left."""
+    site.received = 0
+    site.asked.clear()
+    assert not upload(page, MAX_SIZE).startswith("refused")
+    assert sent == ["POST", "PUT 1", "PUT 2", "PUT 3", "PUT 4", "POST"]
+    # Two views, and a signature for each request.
+    assert site.asked == ["POST"] * 8
+    assert site.received < 8 * 1000
+    (f,) = (site.store.file(found.name) for found in site.store.ls())
+    assert f.filename.startswith("фильм 1_") and f.filename.endswith(".mp4")
+    assert (f.content_type, f.size) == ("video/mp4", MAX_SIZE)
+    assert sha256(f.read()) == digest(MAX_SIZE)
+    assert site.unfinished() == []
+    assert page.evaluate("localStorage.length") == 0
+
+
+@contextlib.contextmanager
+def stopped(page: Page, part: int) -> t.Iterator[Route]:
+    """Begin to upload a file, up to a part that does not arrive while the block runs;
+    yield the request."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    wanted = re.compile(f"partNumber={part}&")
+    page.route(wanted, hold)
+    page.evaluate(f"(size) => {{ window.result = ({UPLOAD})(size); }}", MAX_SIZE)
+    while not held:  # Playwright calls the function while it waits for something
+        page.evaluate("0")
+    yield held[0]
+    page.unroute(wanted)
+
+
+def test_reload_in_the_middle(site: Site, page: Page, sent: list[str]) -> None:
+    """Who comes back with the same file goes on with the part that is missing."""
+    with stopped(page, 3):
+        reloaded(page)
+    assert sent == ["POST", "PUT 1", "PUT 2", "PUT 3"]
+    sent.clear()
+    assert not upload(page, MAX_SIZE).startswith("refused")
+    assert sent == ["GET", "PUT 3", "PUT 4", "POST"]
+    (f,) = (site.store.file(found.name) for found in site.store.ls())
+    assert sha256(f.read()) == digest(MAX_SIZE)
+
+
+def test_network_is_away(site: Site, page: Page, sent: list[str]) -> None:
+    """When it is back, the upload goes on by itself."""
+    with stopped(page, 3) as route:
+        page.context.set_offline(True)
+        route.abort("internetdisconnected")
+        assert "refused" in page.evaluate("window.result")
+    sent.clear()
+    page.evaluate(
+        """() => {
+            window.result = new Promise((resolve) => uppy.once("complete", resolve));
+        }"""
+    )
+    page.context.set_offline(False)
+    page.evaluate("window.result")
+    assert sent == ["GET", "PUT 3", "PUT 4", "POST"]
+    (f,) = (site.store.file(found.name) for found in site.store.ls())
+    assert sha256(f.read()) == digest(MAX_SIZE)
+
+
+def test_too_large(site: Site, page: Page, sent: list[str]) -> None:
+    """One byte more than agreed: the parts are not joined, and removed."""
+    words = f"refused: The file is larger than the {MAX_SIZE} bytes that were agreed."
+    assert upload(page, MAX_SIZE + 1) == words
+    assert sent == ["POST", "PUT 1", "PUT 2", "PUT 3", "PUT 4"]
+    assert site.unfinished() == []
+    assert list(site.store.ls()) == []
+    assert page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.parametrize("size", [0, 3, 5 * MIB])
+def test_small_file(site: Site, page: Page, sent: list[str], size: int) -> None:
+    """It goes to S3 as a form."""
+    assert not upload(page, size).startswith("refused")
+    assert sent == ["POST"]
+    (f,) = (site.store.file(found.name) for found in site.store.ls())
+    assert sha256(f.read()) == digest(size)
+
+
+def is_deletion(reply: t.Any) -> bool:
+    """Whether a response is one to DELETE."""
+    return bool(reply.request.method == "DELETE")
+
+
+def test_cancelled(site: Site, page: Page, sent: list[str]) -> None:
+    """A file that is removed in the middle leaves nothing."""
+    with stopped(page, 2), page.expect_response(is_deletion) as deletion:
+        page.evaluate("uppy.removeFile(uppy.getFiles()[0].id)")
+    assert deletion.value.status == 204
+    assert sent == ["POST", "PUT 1", "PUT 2", "DELETE"]
+    assert site.unfinished() == []
+    assert page.evaluate("localStorage.length") == 0
+
+
+#: Asks with one token for another key, and for the upload of another token.
+FOREIGN = """
+    async () => {
+        const view = () => post("/uploads/new", {name: "a.mp4"});
+        const [mine, other] = [await view(), await view()];
+        const {url, headers} = await post(other.parts, {method: "POST"});
+        const text = await (await fetch(url, {method: "POST", headers})).text();
+        const uploadId = text.match(/<UploadId>(.*?)</)[1];
+        const asked = [{method: "POST", key: other.key},
+                       {method: "PUT", uploadId, partNumber: 1},
+                       {method: "GET", uploadId},
+                       {method: "POST", uploadId},
+                       {method: "DELETE", uploadId}];
+        const said = asked.map((each) =>
+            post(mine.parts, each).catch((error) => error.status));
+        return Promise.all(said);
+    }
+"""
+
+
+def test_foreign_key_and_upload(site: Site, page: Page) -> None:
+    """Neither is signed."""
+    assert page.evaluate(FOREIGN) == [403] * 5
+    assert len(site.unfinished()) == 1
+    site.store.sweep(dt.timedelta(hours=-25))
+
+
+def test_nobody_comes_back(site: Site, page: Page, sent: list[str]) -> None:
+    """0 parts are left after a sweep, when the token has expired. Who comes back still
+    later begins anew."""
+    with stopped(page, 3):
+        reloaded(page)
+    site.store.sweep(dt.timedelta(hours=-23))
+    assert len(site.unfinished()) == 1
+    site.store.sweep(dt.timedelta(hours=-25))
+    assert site.unfinished() == []
+    sent.clear()
+    assert upload(page, MAX_SIZE).startswith("refused: S3 returned 404")
+    page.evaluate("uppy.retryAll()")
+    assert sent == ["GET", "POST", "PUT 1", "PUT 2", "PUT 3", "PUT 4", "POST"]
+    (f,) = (site.store.file(found.name) for found in site.store.ls())
+    assert sha256(f.read()) == digest(MAX_SIZE)
