@@ -32,7 +32,11 @@ def take(store: FsspecStore, claim: Claim, kind: type[Response]) -> Response:
         raise NoLength(NO_LENGTH)
     if request.content_length > LONGEST:
         raise TooLarge(f"The request is longer than {LONGEST} bytes.")
-    signed = parts.sign(store, claim, request.get_json(silent=True))
+    try:
+        said = request.get_json(silent=True)
+    except RecursionError:  # lists in lists, too deep for json
+        said = None
+    signed = parts.sign(store, claim, said)
     reply = kind(current_app.json.dumps(signed), mimetype="application/json")
     reply.headers["Cache-Control"] = "no-store"
     return reply

@@ -158,7 +158,7 @@ class Additions:
 
     @property
     def demanded(self) -> dict[str, str]:
-        """The same as headers, without who pays."""
+        """What :attr:`fields` has, as headers, and without who pays."""
         return {
             HEADERS[name]: _text(self._given[name])
             for name in (*FIELDS, "ACL", "Tagging")
