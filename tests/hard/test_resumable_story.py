@@ -23,6 +23,9 @@ from flask_store.stores.fsspec import FsspecStore
 from tests.conftest import missing
 from tests.servers.test_killed_workers import children
 from tests.support.browser import module
+from tests.support.memory_peak import reset_peak
+from tests.support.memory_peak import resident
+from tests.support.memory_peak import sparse_file
 from tests.support.protocol_rows import ROWS
 from tests.support.protocol_servers import Place
 from tests.support.relay import Relay
@@ -234,6 +237,43 @@ def test_upload_goes_on(
     assert hosts.confirmed(upload) == digest_of(big)
     if what == "cut":
         assert sent <= MOST
+
+
+def test_memory(hosts: Hosts, figures: t.Callable[[str], None]) -> None:
+    """A worker that takes a large upload grows by no more than one of small ones, and
+    so does the one that publishes it."""
+    size = rounds(128) * MIB
+    warm_up(hosts)
+    workers = [pid for server in hosts.servers for pid in children(server.process.pid)]
+    before = {worker: reset_peak(worker) for worker in workers}
+    upload = hosts.new("large.bin", size)
+    url = f"{hosts.url}{upload['resumable']}"
+    headers = {**TUS, "Upload-Length": str(size)}
+    assert requests.post(url, headers=headers, timeout=60).status_code == 201
+    with sparse_file(size) as file:
+        headers = {**TUS, "Upload-Offset": "0", "Content-Type": BYTES}
+        reply = requests.patch(url, file, headers=headers, timeout=300)
+    assert reply.headers["Upload-Offset"] == str(size)
+    said = {"token": upload["token"]}
+    done = requests.post(f"{hosts.servers[0].url}/done", json=said, timeout=300)
+    assert done.json()["size"] == size
+    grown = max(resident("VmHWM", worker) - peak for worker, peak in before.items())
+    figures(
+        f"resumable, {hosts.store.uri.partition(':')[0]}, {size // MIB} MiB:"
+        f" +{grown / MIB:.1f} MiB of memory"
+    )
+    assert grown <= 32 * MIB
+
+
+def warm_up(hosts: Hosts) -> None:
+    """Let every worker take some uploads, which imports what it needs."""
+    for server in hosts.servers * 6:
+        upload = hosts.new("small.bin", 3)
+        url = f"{server.url}{upload['resumable']}"
+        headers = {**TUS, "Upload-Length": "3", "Content-Type": BYTES}
+        requests.post(url, b"abc", headers=headers, timeout=60).raise_for_status()
+        said = {"token": upload["token"]}
+        requests.post(f"{server.url}/done", json=said, timeout=60).raise_for_status()
 
 
 @pytest.mark.parametrize("chunk", ["", str(MIB)])
