@@ -75,8 +75,7 @@ const form = {
     for (const name in fields) body.append(name, fields[name]);
     body.append("file", upload.file);
     const progress = (sent, all) => upload.at((upload.file.size * sent) / all);
-    const post = () => upload.request(method, url, { headers, body, progress });
-    return upload.insist(post, { done: 403 });
+    return upload.insist(() => upload.request(method, url, { headers, body, progress }));
   },
   drop() {},
 };
@@ -86,7 +85,7 @@ const tus = {
   headers: { "Tus-Resumable": "1.0.0" },
 
   send(upload) {
-    return upload.insist(() => this.rest(upload), { busy: BUSY });
+    return upload.insist(() => this.rest(upload), BUSY);
   },
 
   async rest(upload) {
@@ -111,16 +110,14 @@ const tus = {
   async create(upload) {
     const { resumable } = upload.progress.token;
     const headers = { ...this.headers, "Upload-Length": upload.file.size };
-    // The answer may get lost.
-    upload.keep({ location: absolute(resumable) });
     const xhr = await upload.request("POST", resumable, { headers, whole: true });
     upload.keep({ location: absolute(xhr.getResponseHeader("Location")) });
   },
 
   drop(upload) {
     const { location } = upload.progress;
-    const remove = () => upload.request("DELETE", location, this);
-    return location && upload.insist(remove, { busy: BUSY });
+    const remove = () => upload.request("DELETE", location, { headers: this.headers });
+    return location && upload.insist(remove, BUSY);
   },
 };
 
@@ -132,7 +129,7 @@ const parts = {
     return upload.insist(async () => {
       const { url, headers } = await upload.post(token.parts, wanted);
       return upload.request(method, url, { headers, ...options });
-    }, options);
+    });
   },
 
   async send(upload) {
@@ -178,13 +175,13 @@ const parts = {
       ({ number, tag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${tag}</ETag></Part>`,
     );
     const body = `<CompleteMultipartUpload>${tags.join("")}</CompleteMultipartUpload>`;
-    const xhr = await this.call(upload, "POST", { body, done: 404 });
+    const xhr = await this.call(upload, "POST", { body });
     // S3 says 200 before it knows.
-    if (xhr?.responseText.includes("<Error")) throw failure(xhr);
+    if (xhr.responseText.includes("<Error")) throw failure(xhr);
   },
 
   drop(upload) {
-    return upload.progress.uploadId && this.call(upload, "DELETE", { done: 404 });
+    return upload.progress.uploadId && this.call(upload, "DELETE");
   },
 };
 
@@ -269,15 +266,16 @@ class Upload {
   /** Send it and let the application confirm it. */
   async run() {
     this.aborter = new AbortController();
-    this.progress = JSON.parse(memory[this.key] ?? null) ?? this.progress;
-    const { token } = this.progress;
+    this.broken = false;
+    this.progress = JSON.parse(memory[this.key] ?? "{}");
+    this.known = this.progress.token;
     try {
       const answer = await this.send();
       this.forget();
       this.show("stored");
       this.fire("stored", { answer });
     } catch (error) {
-      if (this.state !== "cancelled") this.fail(error, token);
+      if (this.state !== "cancelled") this.fail(error);
     }
     this.aborter.abort();
     this.uploader.next();
@@ -295,17 +293,22 @@ class Upload {
       throw Object.assign(new Error(fill(texts.large, sizes)), { code: 413 });
     }
     this.way = inParts && file.size > PART ? parts : resumable ? tus : form;
-    if (!progress.sent) await this.way.send(this);
+    try {
+      if (!progress.sent) await this.way.send(this);
+    } catch (error) {
+      // It may have arrived before, and the answer got lost: confirming tells.
+      if (error.code !== 403 || !(this.known || this.broken)) throw error;
+    }
     this.keep({ sent: true });
     this.show("storing");
     return this.post(confirm, { token });
   }
 
-  fail(error, token) {
+  fail(error) {
     const refused = error.code >= 400 && error.code < 500;
     if (refused) this.forget();
     // The token of an earlier try may have expired: begin anew.
-    if (refused && token) return this.show("waiting");
+    if (refused && this.known) return this.show("waiting");
     this.show("failed", error.message);
     this.uploader.tell(`${this.path}: ${error.message}`);
     this.fire("failed", { error });
@@ -369,17 +372,15 @@ class Upload {
   /**
    * Try until it succeeds, with pauses that become longer.
    *
-   * @param {number[]} [options.busy] further statuses after which it may succeed
-   * @param {number} [options.done] what a second try says if the first one has succeeded
+   * @param {number[]} busy further statuses after which it may succeed
    */
-  async insist(work, { busy = [], done } = {}) {
-    for (let tries = 0; ; tries++) {
+  async insist(work, busy = []) {
+    for (;;) {
       this.aborter.signal.throwIfAborted();
       try {
         return await work();
       } catch (error) {
         const { code } = error;
-        if (tries && code === done) return;
         // A full disk (507) stays full.
         const passes = [0, 429, ...busy].includes(code) || (code > 499 && code !== 507);
         if (!passes || this.breaks >= (this.uploader.dataset.retries ?? 8)) throw error;
@@ -392,6 +393,7 @@ class Upload {
   pause() {
     const { signal } = this.aborter;
     const seconds = Math.min(30, 2 ** this.breaks) * (0.5 + Math.random() / 2);
+    this.broken = true;
     this.show(this.state, this.texts.broken);
     return new Promise((resolve) => {
       if (navigator.onLine) setTimeout(resolve, 1e3 * seconds, this.breaks++);
