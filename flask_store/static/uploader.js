@@ -13,15 +13,14 @@ const TEXTS = {
 };
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 const PREFIX = "store-uploader";
-const WEEK = 7 * 24 * 3600e3;
+const WEEK = 604800e3;
 const TUS = { "Tus-Resumable": "1.0.0" };
 /** Another request of tus works on the upload. */
 const BUSY = [409, 423];
 /** S3 takes no part below 5 MiB but the last, and lists 1000. */
 const PART = 8 * 2 ** 20;
 const PARTS = 1000;
-/** How many milliseconds a connection may send nothing. */
-const STALL = 60e3;
+const MINUTE = 60e3;
 
 const absolute = (url) => new URL(url, document.baseURI).href;
 const make = (parent, tag, properties) =>
@@ -177,7 +176,7 @@ class Upload {
   constructor(uploader, file, path) {
     const { dataset, texts } = uploader;
     const item = document.createElement("li");
-    const name = make(item, "span", { textContent: path, title: path });
+    make(item, "span", { textContent: path, title: path });
     const note = make(item, "span");
     const bar = make(item, "progress", { max: file.size || 1, ariaLabel: path });
     const button = (textContent, onclick) =>
@@ -185,7 +184,7 @@ class Upload {
     this.retryButton = button(texts.retry, () => this.wait());
     this.cancelButton = button(texts.cancel, () => this.cancel());
     this.key = [PREFIX, absolute(dataset.sign), path, file.size, file.lastModified].join(" ");
-    Object.assign(this, { uploader, dataset, texts, file, path, item, name, note, bar });
+    Object.assign(this, { uploader, dataset, texts, file, path, item, note, bar });
     this.show("waiting");
   }
 
@@ -205,7 +204,7 @@ class Upload {
     const { file } = this;
     this.bar.value = sent;
     this.show("sending", `${size(sent)} / ${size(file.size)}`);
-    this.fire("progress", { loaded: sent, total: file.size });
+    this.fire("progress", { loaded: sent });
   }
 
   /** The server has so many bytes. */
@@ -262,10 +261,10 @@ class Upload {
     const { name, type } = file;
     this.reach(0);
     progress.token ??= await this.post(sign, { name, type, size: file.size, path });
-    const { token, max_size, resumable, parts: inParts } = progress.token;
+    const { token, max_size, resumable, parts: signed } = progress.token;
     if (file.size > max_size)
       throw failure({ status: 413 }, `${texts.large} ${size(max_size)}`);
-    this.way = inParts && file.size > PART ? parts : resumable ? tus : form;
+    this.way = signed && file.size > PART ? parts : resumable ? tus : form;
     try {
       if (!progress.sent) await this.way.send(this);
     } catch (error) {
@@ -320,7 +319,8 @@ class Upload {
       if (progress)
         xhr.upload.onprogress = ({ loaded, total }) => {
           clearTimeout(stall);
-          if (loaded < total) stall = setTimeout(abort, STALL);
+          // A connection may break and say nothing.
+          if (loaded < total) stall = setTimeout(abort, MINUTE);
           progress(loaded, total);
         };
       xhr.onloadend = () => {
@@ -354,8 +354,8 @@ class Upload {
         const { code } = error;
         // A full disk (507) stays full.
         const passes = [0, 429, ...busy].includes(code) || (code > 499 && code !== 507);
-        const often = navigator.onLine && this.breaks >= (this.dataset.retries ?? 8);
-        if (!passes || often) throw error;
+        const { retries = 8 } = this.dataset;
+        if (!passes || (navigator.onLine && this.breaks >= retries)) throw error;
       }
       const { signal } = this.aborter;
       const seconds = Math.min(30, 2 ** this.breaks) * (0.5 + Math.random() / 2);
@@ -426,13 +426,12 @@ export class StoreUploader extends HTMLElement {
   }
 
   async drop(event) {
-    const { files, items } = event.dataTransfer;
+    if (!this.hasAttribute("dragging")) return;
     this.removeAttribute("dragging");
-    if (!files.length) return;
     event.preventDefault();
     // The items are gone after the first await.
-    const entries = Array.from(items, (item) => item.webkitGetAsEntry());
-    for (const entry of entries)
+    const entries = Array.from(event.dataTransfer.items, (item) => item.webkitGetAsEntry());
+    for (const entry of entries.filter(Boolean))
       for await (const [file, path] of walk(entry)) this.take(file, path);
   }
 
@@ -465,18 +464,17 @@ export class StoreUploader extends HTMLElement {
 
   next() {
     const busy = () => this.count("sending", "storing");
+    const { parallel = 3 } = this.dataset;
     for (const upload of this.uploads)
-      if (upload.state === "waiting" && busy() < (this.dataset.parallel ?? 3))
-        upload.ended = upload.run();
+      if (upload.state === "waiting" && busy() < parallel) upload.ended = upload.run();
     if (!busy()) this.tell();
   }
 
   tell() {
-    const { stored } = this.texts;
-    const failed = this.uploads.findLast(({ state }) => state === "failed");
-    const said = failed ? `${failed.path}: ${failed.note.textContent}` : "";
-    const { length } = this.uploads;
-    this.status.textContent = `${stored}: ${this.count("stored")} / ${length} ${said}`;
+    const { status, texts, uploads } = this;
+    const failed = uploads.findLast(({ state }) => state === "failed");
+    status.textContent = `${texts.stored}: ${this.count("stored")} / ${uploads.length}`;
+    if (failed) status.textContent += `. ${failed.path}: ${failed.note.textContent}`;
   }
 
   /** Let a keyboard go on near a button that goes. */
