@@ -85,19 +85,20 @@ class Begun:
         return Progress(min(self.growing.size(), self.length), self.length)
 
 
-def check(dialect: Dialect) -> None:
-    """Look whether a storage can tell two writers apart.
-
-    :raises NotConfiguredError: if it cannot.
-    """
+def is_safe(dialect: Dialect) -> bool:
+    """Whether a storage can tell two writers apart."""
     with dialect.stage(Source(io.BytesIO(), None)) as staged:
-        if dialect.exclusive(staged):
-            return
-    raise NotConfiguredError(
-        f"{dialect.uri} cannot create a file only if there is none, so that two"
-        " requests for one upload could replace each other's bytes. Do not set"
-        " STORE_RESUMABLE, nor pass resumable=True, for this store."
-    )
+        return dialect.exclusive(staged)
+
+
+def check(dialect: Dialect) -> None:
+    """:raises NotConfiguredError: if a storage cannot tell two writers apart."""
+    if not is_safe(dialect):
+        raise NotConfiguredError(
+            f"{dialect.uri} cannot create a file only if there is none, so that two"
+            " requests for one upload could replace each other's bytes. Do not set"
+            " STORE_RESUMABLE, nor pass resumable=True, for this store."
+        )
 
 
 def begin(store: FileStore, claim: Claim, length: int) -> Progress:

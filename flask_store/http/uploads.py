@@ -14,6 +14,7 @@ from .. import direct
 from ..exceptions import BadLink
 from ..exceptions import NoLength
 from ..exceptions import StoreError
+from . import parts
 from . import refusals
 from .links import REFUSED
 
@@ -36,6 +37,10 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
     try:
         claim = direct.read(store, token)
         if claim.key != key:
+            raise BadLink(REFUSED, key)
+        if request.is_json:
+            return parts.take(store, claim, kind)
+        if claim.form:  # which the storage itself takes
             raise BadLink(REFUSED, key)
         # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length is None:

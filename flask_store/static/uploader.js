@@ -109,7 +109,7 @@ const tus = {
 const parts = {
   call(upload, method, options) {
     const { token, uploadId } = upload.progress;
-    const wanted = { method, key: token.key, uploadId, partNumber: options?.number };
+    const wanted = { method, uploadId, partNumber: options?.number };
     return upload.insist(async () => {
       const { url, headers } = await upload.post(token.parts, wanted);
       return upload.request(method, url, { headers, ...options });
@@ -181,7 +181,7 @@ class Upload {
     const bar = make(item, "progress", { max: file.size || 1, ariaLabel: path });
     const button = (textContent, onclick) =>
       make(item, "button", { textContent, onclick, ariaLabel: `${textContent} ${path}` });
-    this.retryButton = button(texts.retry, () => this.wait());
+    this.retryButton = button(texts.retry, () => this.retry());
     this.cancelButton = button(texts.cancel, () => this.cancel());
     this.key = [PREFIX, absolute(dataset.sign), path, file.size, file.lastModified].join(" ");
     Object.assign(this, { uploader, dataset, texts, file, path, item, note, bar });
@@ -232,7 +232,7 @@ class Upload {
     return this.uploader.dispatchEvent(new CustomEvent(`upload-${type}`, init));
   }
 
-  wait() {
+  retry() {
     this.show("waiting");
     this.uploader.next();
   }
