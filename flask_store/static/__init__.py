@@ -64,7 +64,7 @@ class Asset:
     @property
     def url(self) -> str:
         """The address at the current application."""
-        values = {"version": self.version, "name": self.name}
+        values: dict[str, t.Any] = {"version": self.version, "name": self.name}
         if current_app.url_map.host_matching:
             values[HOST] = request.host
         return url_for("store_uploader.asset", **values)
@@ -113,12 +113,12 @@ def store_uploader(*, style: bool = True, **attributes: object) -> Markup:
         Content-Security-Policy. ``_`` in a name stands for ``-``. ``None`` and
         ``False`` leave an attribute out, and ``True`` gives it no value.
     """
-    shown = _attributes(SCRIPT, attributes)
-    tags = Markup('<script type="module" src="{}"{}></script>').format(SCRIPT.url, shown)
+    script = Markup('<script type="module" src="{}"{}></script>')
+    tags = [script.format(SCRIPT.url, _attributes(SCRIPT, attributes))]
     if style:
-        shown = _attributes(STYLE, attributes)
-        tags = Markup('<link rel="stylesheet" href="{}"{}>').format(STYLE.url, shown) + tags
-    return tags
+        link = Markup('<link rel="stylesheet" href="{}"{}>')
+        tags.insert(0, link.format(STYLE.url, _attributes(STYLE, attributes)))
+    return Markup("\n").join(tags)
 
 
 def _attributes(asset: Asset, given: dict[str, object]) -> Markup:
