@@ -165,8 +165,8 @@ def test_parts_cancelled(site: Sites, bucket: Bucket) -> None:
 
 
 def test_parts_broken(site: Sites, bucket: Bucket) -> None:
-    """A part whose connection breaks is sent again. When S3 has joined the parts and its
-    answer gets lost, nothing is sent again."""
+    """A part whose connection breaks is sent again. Nothing is when S3 has joined the
+    parts and its answer gets lost."""
     here = site(bucket.config, connect_to(bucket))
     lost: list[str] = []
 
