@@ -12,14 +12,13 @@ const TEXTS = {
   retry: "Try again",
 };
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
-const PREFIX = "store-uploader";
+const NAME = "store-uploader";
 const WEEK = 604800e3;
 const TUS = { "Tus-Resumable": "1.0.0" };
-/** Another request of tus works on the upload. */
+/** Another request of tus is at work. */
 const BUSY = [409, 423];
 /** S3 takes no part below 5 MiB but the last, and lists 1000. */
 const PART = 8 * 2 ** 20;
-const PARTS = 1000;
 const MINUTE = 60e3;
 
 const absolute = (url) => new URL(url, document.baseURI).href;
@@ -33,7 +32,7 @@ function size(bytes, power = 0) {
   return bytes.toLocaleString(document.documentElement.lang || [], style);
 }
 
-/** What the application says in JSON, S3 in XML, a proxy in HTML. */
+/** The application says why in JSON, S3 in XML, a proxy in HTML. */
 function failure({ responseText, status }, text) {
   try {
     text = JSON.parse(responseText).description ?? text;
@@ -49,7 +48,7 @@ let memory = {};
 try {
   memory = localStorage;
   for (const key of Object.keys(memory))
-    if (key.startsWith(PREFIX) && JSON.parse(memory[key]).since < Date.now() - WEEK)
+    if (key.startsWith(NAME) && JSON.parse(memory[key]).since < Date.now() - WEEK)
       delete memory[key];
 } catch {}
 
@@ -118,7 +117,7 @@ const parts = {
 
   async send(upload) {
     const { file, progress } = upload;
-    const step = Math.max(PART, Math.ceil(file.size / PARTS));
+    const step = Math.max(PART, Math.ceil(file.size / 1000));
     if (!progress.uploadId) {
       const { responseXML } = await this.call(upload, "POST", { whole: true });
       upload.keep({ uploadId: responseXML.querySelector("UploadId").textContent });
@@ -141,7 +140,7 @@ const parts = {
       }
     };
     await Promise.all([some(), some(), some()]);
-    // Of another origin, a page may not read the ETag of an answer.
+    // Elsewhere, a page may not read ETags of another origin.
     const tags = (await this.list(upload)).map(
       ({ number, tag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${tag}</ETag></Part>`,
     );
@@ -172,18 +171,20 @@ class Upload {
   safe = 0;
   breaks = 0;
 
-  /** @param {string} path the name of the file, with its folders */
+  /** @param {string} path the name, with its folders */
   constructor(uploader, file, path) {
     const { dataset, texts } = uploader;
     const item = document.createElement("li");
     make(item, "span", { textContent: path, title: path });
     const note = make(item, "span");
     const bar = make(item, "progress", { max: file.size || 1, ariaLabel: path });
-    const button = (textContent, onclick) =>
-      make(item, "button", { textContent, onclick, ariaLabel: `${textContent} ${path}` });
+    const button = (textContent, onclick) => {
+      const ariaLabel = `${textContent} ${path}`;
+      return make(item, "button", { type: "button", textContent, ariaLabel, onclick });
+    };
     this.retryButton = button(texts.retry, () => this.retry());
     this.cancelButton = button(texts.cancel, () => this.cancel());
-    this.key = [PREFIX, absolute(dataset.sign), path, file.size, file.lastModified].join(" ");
+    this.key = [NAME, absolute(dataset.sign), path, file.size, file.lastModified].join(" ");
     Object.assign(this, { uploader, dataset, texts, file, path, item, note, bar });
     this.show("waiting");
   }
@@ -201,9 +202,8 @@ class Upload {
 
   /** Show how many bytes have been sent. */
   at(sent) {
-    const { file } = this;
     this.bar.value = sent;
-    this.show("sending", `${size(sent)} / ${size(file.size)}`);
+    this.show("sending", `${size(sent)} / ${size(this.file.size)}`);
     this.fire("progress", { loaded: sent });
   }
 
@@ -227,8 +227,7 @@ class Upload {
   }
 
   fire(type, more) {
-    const detail = { upload: this, ...more };
-    const init = { bubbles: true, cancelable: true, detail };
+    const init = { bubbles: true, cancelable: true, detail: { upload: this, ...more } };
     return this.uploader.dispatchEvent(new CustomEvent(`upload-${type}`, init));
   }
 
@@ -267,20 +266,22 @@ class Upload {
     this.way = signed && file.size > PART ? parts : resumable ? tus : form;
     try {
       if (!progress.sent) await this.way.send(this);
+      this.keep({ sent: true });
     } catch (error) {
       // It may have arrived: confirming tells.
       if (error.code !== 403 || !this.doubtful) throw error;
     }
-    this.keep({ sent: true });
     this.show("storing");
     return this.post(confirm, { token });
   }
 
   fail(error) {
-    const refused = error.code >= 400 && error.code < 500;
+    // 400 and 401 are about whoever asks.
+    const refused = error.code > 401 && error.code < 500;
+    const { sent } = this.progress;
     if (refused) this.forget();
     // It may have expired: begin anew.
-    if (refused && this.doubtful) return this.show("waiting");
+    if (refused && this.doubtful && !sent) return this.show("waiting");
     this.show("failed", error.message);
     this.uploader.tell();
     this.fire("failed", { error });
@@ -291,9 +292,9 @@ class Upload {
     const { item, uploader } = this;
     this.state = "cancelled";
     this.aborter?.abort();
-    uploader.uploads = uploader.uploads.filter((other) => other !== this);
     uploader.keepFocus(item, true);
     item.remove();
+    uploader.uploads = uploader.uploads.filter((other) => other !== this);
     uploader.tell();
     this.fire("cancelled");
     await this.ended;
@@ -304,8 +305,8 @@ class Upload {
     this.forget();
   }
 
-  /** One request, by XMLHttpRequest: fetch() does not tell how much has been sent. */
-  request(method, url, { headers, body, progress, whole } = {}) {
+  /** One request. fetch() does not tell how much is sent. */
+  request(method, url, { headers, body, progress, whole }) {
     return new Promise((resolve, reject) => {
       const { signal } = this.aborter;
       signal.throwIfAborted();
@@ -321,7 +322,7 @@ class Upload {
           clearTimeout(stall);
           // A connection may break and say nothing.
           if (loaded < total) stall = setTimeout(abort, MINUTE);
-          progress(loaded, total);
+          progress(loaded);
         };
       xhr.onloadend = () => {
         if (xhr.status > 199 && xhr.status < 300) resolve(xhr);
@@ -336,8 +337,8 @@ class Upload {
   /** Send JSON to a view of the application, and get its JSON. */
   async post(url, data) {
     const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify(data);
-    const xhr = await this.insist(() => this.request("POST", url, { headers, body }));
+    const options = { headers, body: JSON.stringify(data) };
+    const xhr = await this.insist(() => this.request("POST", url, options));
     try {
       return JSON.parse(xhr.responseText);
     } catch {
@@ -361,8 +362,9 @@ class Upload {
       const seconds = Math.min(30, 2 ** this.breaks) * (0.5 + Math.random() / 2);
       this.doubtful = true;
       this.show(this.state, this.texts.broken);
+      if (navigator.onLine) this.breaks++;
       await new Promise((resolve) => {
-        if (navigator.onLine) setTimeout(resolve, 1000 * seconds, this.breaks++);
+        setTimeout(resolve, navigator.onLine ? 1000 * seconds : MINUTE);
         addEventListener("online", resolve, { signal });
         signal.addEventListener("abort", resolve);
       });
@@ -370,7 +372,7 @@ class Upload {
   }
 }
 
-/** The files in what was dropped, with their paths. */
+/** The files in what was dropped, and their paths. */
 async function* walk(entry) {
   const ask = (from, verb) => new Promise((...ends) => from[verb](...ends));
   if (entry.isFile) yield [await ask(entry, "file"), entry.fullPath.slice(1)];
@@ -381,7 +383,7 @@ async function* walk(entry) {
   }
 }
 
-export class StoreUploader extends HTMLElement {
+class StoreUploader extends HTMLElement {
   uploads = [];
 
   connectedCallback() {
@@ -411,6 +413,7 @@ export class StoreUploader extends HTMLElement {
   }
 
   change({ target }) {
+    if (!target.files) return;
     this.add(target.files);
     target.value = "";
   }
@@ -435,15 +438,12 @@ export class StoreUploader extends HTMLElement {
       for await (const [file, path] of walk(entry)) this.take(file, path);
   }
 
-  paste(event) {
-    const { clipboardData, target } = event;
-    const writing = target.closest("input:not([type=file]), textarea, [contenteditable]");
-    if (!clipboardData.files.length || writing) return;
-    event.preventDefault();
-    this.add(clipboardData.files);
+  paste({ clipboardData, target }) {
+    if (!target.closest("input:not([type=file]), textarea, [contenteditable]"))
+      this.add(clipboardData.files);
   }
 
-  /** @param {Iterable<File>} files to upload */
+  /** @param {Iterable<File>} files */
   add(files) {
     for (const file of [...files]) this.take(file, file.webkitRelativePath || file.name);
   }
@@ -459,7 +459,7 @@ export class StoreUploader extends HTMLElement {
   }
 
   count(...states) {
-    return this.uploads.filter((upload) => states.includes(upload.state)).length;
+    return this.uploads.filter(({ state }) => states.includes(state)).length;
   }
 
   next() {
@@ -482,7 +482,7 @@ export class StoreUploader extends HTMLElement {
     const { activeElement } = document;
     if (!item.contains(activeElement) || !(gone || activeElement.hidden)) return;
     const near = gone ? item.nextElementSibling ?? item.previousElementSibling : item;
-    (near?.querySelector("button:not([hidden])") ?? this.input).focus();
+    (near?.querySelector("button:not([hidden])") ?? this.input)?.focus();
   }
 
   /** The header that Flask-WTF asks for. */
@@ -492,4 +492,4 @@ export class StoreUploader extends HTMLElement {
   }
 }
 
-customElements.define("store-uploader", StoreUploader);
+customElements.define(NAME, StoreUploader);

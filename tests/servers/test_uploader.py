@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from flask import request
 from flask import Response
 from flask_wtf.csrf import CSRFProtect
 from playwright.sync_api import Browser
@@ -334,6 +335,46 @@ def test_lost_answer(site: Sites, config: dict[str, t.Any], kind: str) -> None:
     assert here.wire.requests.count("POST /photos/new") == 1
 
 
+def test_confirmed_before(site: Sites) -> None:
+    """If the application does not take a confirmed file a second time, its words are
+    shown. The file is not sent again by itself."""
+
+    def confirm(app: Flask) -> None:
+        store = app.extensions["store"]
+
+        def once() -> str:
+            return str(store.confirm(request.get_json()["token"]).key)
+
+        app.view_functions["add_photo"] = once
+
+    here = site(change=confirm)
+    here.wire.hold("POST /photos", after=1)
+    here.pick("a.bin")
+    here.wire.wait()
+    here.wire.lost = "POST /photos"
+    here.wire.release()
+    here.expect_state("failed")
+    expect(here.item("a.bin")).to_contain_text("confirmed already")
+    assert here.stored() == {"a.bin": DATA}
+
+
+def test_login_has_ended(site: Sites) -> None:
+    """What has arrived waits until somebody has logged in again."""
+    here = site(FORM)
+    here.wire.hold("POST /photos", after=1)
+    here.pick("a.bin")
+    here.wire.wait()
+    here.wire.faults["POST /photos"] = 1, 401
+    here.wire.release()
+    here.expect_state("failed")
+    here.page.reload()
+    before = here.wire.bytes
+    here.pick("a.bin")
+    here.expect_state("stored")
+    assert here.wire.bytes == before
+    assert here.stored() == {"a.bin": DATA}
+
+
 def test_no_answer(site: Sites) -> None:
     """When nothing helps, the page says so, and *try again* goes on."""
     here = site(attributes="data-retries=0")
@@ -432,6 +473,21 @@ def test_application_decides(site: Sites) -> None:
     link = here.page.get_by_role("link", name="a.txt")
     address = here.url + str(link.get_attribute("href"))
     assert here.page.request.get(address).body() == DATA
+
+
+def test_other_fields(site: Sites) -> None:
+    """The form may have other fields, which stay as they are."""
+    here = site()
+    here.page.evaluate(
+        """
+        const field = Object.assign(document.createElement("input"), {id: "title"});
+        document.querySelector("store-uploader form").append(field);
+        """
+    )
+    here.page.fill("#title", "Holidays")
+    here.page.keyboard.press("Tab")
+    expect(here.page.locator("#title")).to_have_value("Holidays")
+    assert here.wrong == []
 
 
 def test_same_file_twice(site: Sites) -> None:

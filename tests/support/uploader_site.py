@@ -86,17 +86,17 @@ class Wire:
     ) -> t.Iterable[bytes]:
         kind = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         self.requests.append(kind)
-        for fault, (count, status) in self.faults.items():
-            if count and kind.startswith(fault):
-                self.faults[fault] = count - 1, status
-                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                return Response("<p>Later.</p>", status)(environ, start_response)
         if self.holding is not None and kind.startswith(self.holding[0]):
             held, after = self.holding
             self.holding = held, after - 1
             if after <= 0:
                 self.held.release()
                 assert self.go_on.wait(60)
+        for fault, (count, status) in self.faults.items():
+            if count and kind.startswith(fault):
+                self.faults[fault] = count - 1, status
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                return Response("<p>Later.</p>", status)(environ, start_response)
         if "/flaskstore" in kind:
             environ["wsgi.input"] = Counted(environ["wsgi.input"], self)
         if self.lost and kind.startswith(self.lost):
