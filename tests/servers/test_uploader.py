@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import pathlib
 import typing as t
-from collections.abc import Iterator
 
 import pytest
 from flask import Flask
 from flask import request
 from flask import Response
 from flask_wtf.csrf import CSRFProtect
-from playwright.sync_api import Browser
 from playwright.sync_api import expect
 from playwright.sync_api import Page
 from playwright.sync_api import Request
@@ -21,40 +19,19 @@ from flask_store.exceptions import StoreFull
 from flask_store.exceptions import TooLarge
 from flask_store.exceptions import WrongType
 from flask_store.static import SCRIPT
-from tests.conftest import missing
-from tests.support.browser import browser
 from tests.support.browser import module
-from tests.support.servers import NotInstalledError
 from tests.support.uploader_site import CHUNK
 from tests.support.uploader_site import DATA
 from tests.support.uploader_site import Sites
-from tests.support.uploader_site import sites
 
 FORM = {"STORE_RESUMABLE": False}
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
-    try:
-        with browser() as started:
-            yield started
-    except NotInstalledError as error:
-        missing(str(error))
-
-
-@pytest.fixture
-def site(chromium: Browser, tmp_path: pathlib.Path) -> Iterator[Sites]:
-    """Opens pages of applications."""
-    with sites(chromium, tmp_path) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("config", [FORM, {}], ids=["form", "tus"])
-def test_several_files(site: Sites, config: dict[str, t.Any]) -> None:
+def test_several_files(sites: Sites, config: dict[str, t.Any]) -> None:
     """Each arrives, byte for byte, under a strict policy, and the application hears of
     it."""
-    here = site(config)
+    here = sites(config)
     here.pick("a.jpg", "фото 1.jpg", "empty.txt", "d.bin")
     here.expect_state("stored", 4)
     names = {"a.jpg", "фото 1.jpg", "empty.txt", "d.bin"}
@@ -69,9 +46,9 @@ def test_several_files(site: Sites, config: dict[str, t.Any]) -> None:
     assert here.wrong == []
 
 
-def test_chunks(site: Sites) -> None:
+def test_chunks(sites: Sites) -> None:
     """Behind a proxy that keeps whole bodies, each request can be small."""
-    here = site(attributes=f"data-chunk={CHUNK}")
+    here = sites(attributes=f"data-chunk={CHUNK}")
     here.pick("a.bin")
     here.expect_state("stored")
     patches = [each for each in here.wire.requests if each.startswith("PATCH")]
@@ -79,9 +56,9 @@ def test_chunks(site: Sites) -> None:
     assert here.stored() == {"a.bin": DATA}
 
 
-def test_few_at_once(site: Sites) -> None:
+def test_few_at_once(sites: Sites) -> None:
     """Three files are on their way, and the others wait."""
-    here = site()
+    here = sites()
     here.wire.hold("POST /photos/new")
     here.pick(*(f"{n}.txt" for n in range(5)))
     here.wire.wait(3)
@@ -106,9 +83,9 @@ def drag(page: Page, files: list[pathlib.Path], drop: bool = True) -> None:
     session.detach()
 
 
-def test_drop(site: Sites) -> None:
+def test_drop(sites: Sites) -> None:
     """Files and whole folders are dropped, and the application hears their paths."""
-    here = site()
+    here = sites()
     asked: list[str] = []
 
     def listen(request: Request) -> None:
@@ -126,9 +103,9 @@ def test_drop(site: Sites) -> None:
     expect(here.page.locator("[dragging]")).to_have_count(0)
 
 
-def test_drop_on_the_page(site: Sites) -> None:
+def test_drop_on_the_page(sites: Sites) -> None:
     """All of the page may take what is dropped."""
-    here = site(attributes="data-drop=page")
+    here = sites(attributes="data-drop=page")
     drag(here.page, [here.file("a.txt")], drop=False)
     expect(here.page.locator("store-uploader[dragging]")).to_have_count(1)
     drag(here.page, [here.file("a.txt")])
@@ -146,9 +123,9 @@ PASTE = """
 """
 
 
-def test_paste(site: Sites) -> None:
+def test_paste(sites: Sites) -> None:
     """A picture in the clipboard is a file, unless somebody is writing."""
-    here = site()
+    here = sites()
     here.page.evaluate("document.body.append(document.createElement('textarea'))")
     here.page.evaluate(PASTE, "textarea")
     here.page.evaluate(PASTE, "body")
@@ -156,9 +133,9 @@ def test_paste(site: Sites) -> None:
     assert here.stored() == {"image.png": b"pixels"}
 
 
-def test_keyboard(site: Sites) -> None:
+def test_keyboard(sites: Sites) -> None:
     """Everything works by the keyboard, and the focus stays near what has gone."""
-    here = site()
+    here = sites()
     page = here.page
     here.wire.hold("PATCH")
     # Playwright takes dialogs over while somebody listens, and not at once.
@@ -185,9 +162,9 @@ def test_keyboard(site: Sites) -> None:
     here.wire.release()
 
 
-def test_offline(site: Sites) -> None:
+def test_offline(sites: Sites) -> None:
     """While the browser is offline, an upload waits, and then goes on where it was."""
-    here = site(attributes=f"data-chunk={CHUNK} data-retries=0")
+    here = sites(attributes=f"data-chunk={CHUNK} data-retries=0")
     here.wire.hold("PATCH", after=2)
     here.pick("a.bin")
     here.wire.wait()
@@ -201,10 +178,10 @@ def test_offline(site: Sites) -> None:
     assert here.wire.bytes <= 1.05 * len(DATA) + CHUNK
 
 
-def test_reload(site: Sites) -> None:
+def test_reload(sites: Sites) -> None:
     """After a reload, the same file goes on where it was, and its bytes are sent once.
     Nothing is kept in the browser afterwards, and never anything of the file."""
-    here = site(attributes=f"data-chunk={CHUNK}")
+    here = sites(attributes=f"data-chunk={CHUNK}")
     here.wire.hold("PATCH", after=3)
     here.pick("a.bin")
     here.wire.wait()
@@ -222,9 +199,9 @@ def test_reload(site: Sites) -> None:
     assert here.page.evaluate("localStorage.length") == 0
 
 
-def test_reload_before_confirm(site: Sites) -> None:
+def test_reload_before_confirm(sites: Sites) -> None:
     """A form that has arrived is not sent again."""
-    here = site(FORM)
+    here = sites(FORM)
     here.wire.hold("POST /photos", after=1)  # the first one is /photos/new
     here.pick("a.bin")
     here.wire.wait()
@@ -248,9 +225,9 @@ for (const [key, value] of Object.entries(localStorage)) {
 """
 
 
-def test_expired(site: Sites) -> None:
+def test_expired(sites: Sites) -> None:
     """What a reload remembers may be good no more: the upload begins anew."""
-    here = site(attributes=f"data-chunk={CHUNK}")
+    here = sites(attributes=f"data-chunk={CHUNK}")
     here.wire.hold("PATCH", after=1)
     here.pick("a.bin")
     here.wire.wait()
@@ -263,9 +240,9 @@ def test_expired(site: Sites) -> None:
     assert here.stored() == {"a.bin": DATA}
 
 
-def test_cancel(site: Sites) -> None:
+def test_cancel(sites: Sites) -> None:
     """What was cancelled leaves nothing in the store, the page and the browser."""
-    here = site(attributes=f"data-chunk={CHUNK}")
+    here = sites(attributes=f"data-chunk={CHUNK}")
     here.wire.hold("PATCH", after=1)
     here.pick("a.bin")
     here.wire.wait()
@@ -281,9 +258,9 @@ def test_cancel(site: Sites) -> None:
     assert here.stored() == {}
 
 
-def test_cancel_form(site: Sites) -> None:
+def test_cancel_form(sites: Sites) -> None:
     """The same for a form, whose rest is not sent any more."""
-    here = site(FORM)
+    here = sites(FORM)
     here.wire.hold("POST /flaskstore/")
     # More than the connection keeps.
     here.pick("a.bin", data=DATA * 100)
@@ -301,9 +278,9 @@ def test_cancel_form(site: Sites) -> None:
     "kind",
     ["POST /photos/new", "POST /flaskstore-resumable", "PATCH", "POST /photos"],
 )
-def test_retry(site: Sites, kind: str) -> None:
+def test_retry(sites: Sites, kind: str) -> None:
     """An error of the server is not the end, wherever it comes."""
-    here = site()
+    here = sites()
     here.wire.faults[kind] = 1, 503
     here.pick("a.bin")
     here.expect_state("stored")
@@ -321,9 +298,9 @@ def test_retry(site: Sites, kind: str) -> None:
         ({}, "POST /photos"),
     ],
 )
-def test_lost_answer(site: Sites, config: dict[str, t.Any], kind: str) -> None:
+def test_lost_answer(sites: Sites, config: dict[str, t.Any], kind: str) -> None:
     """What has arrived while the answer got lost is not sent again."""
-    here = site(config)
+    here = sites(config)
     here.wire.hold(kind, after=1 if kind == "POST /photos" else 0)
     here.pick("a.bin")
     here.wire.wait()
@@ -335,7 +312,7 @@ def test_lost_answer(site: Sites, config: dict[str, t.Any], kind: str) -> None:
     assert here.wire.requests.count("POST /photos/new") == 1
 
 
-def test_confirmed_before(site: Sites) -> None:
+def test_confirmed_before(sites: Sites) -> None:
     """If the application does not take a confirmed file a second time, its words are
     shown. The file is not sent again by itself."""
 
@@ -347,7 +324,7 @@ def test_confirmed_before(site: Sites) -> None:
 
         app.view_functions["add_photo"] = once
 
-    here = site(change=confirm)
+    here = sites(change=confirm)
     here.wire.hold("POST /photos", after=1)
     here.pick("a.bin")
     here.wire.wait()
@@ -358,9 +335,9 @@ def test_confirmed_before(site: Sites) -> None:
     assert here.stored() == {"a.bin": DATA}
 
 
-def test_login_has_ended(site: Sites) -> None:
+def test_login_has_ended(sites: Sites) -> None:
     """What has arrived waits until somebody has logged in again."""
-    here = site(FORM)
+    here = sites(FORM)
     here.wire.hold("POST /photos", after=1)
     here.pick("a.bin")
     here.wire.wait()
@@ -375,9 +352,9 @@ def test_login_has_ended(site: Sites) -> None:
     assert here.stored() == {"a.bin": DATA}
 
 
-def test_no_answer(site: Sites) -> None:
+def test_no_answer(sites: Sites) -> None:
     """When nothing helps, the page says so, and *try again* goes on."""
-    here = site(attributes="data-retries=0")
+    here = sites(attributes="data-retries=0")
     here.wire.faults["PATCH"] = 1, 502
     here.pick("a.bin")
     here.expect_state("failed")
@@ -396,7 +373,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("code", REFUSALS)
-def test_refused(site: Sites, code: int) -> None:
+def test_refused(sites: Sites, code: int) -> None:
     """What the application refuses is not tried again by itself. Its words are beside
     the file."""
     error, words = REFUSALS[code]
@@ -407,7 +384,7 @@ def test_refused(site: Sites, code: int) -> None:
 
         app.view_functions["new_photo"] = view
 
-    here = site(change=refuse)
+    here = sites(change=refuse)
     here.pick("a.bin")
     here.expect_state("failed")
     expect(here.item("a.bin")).to_contain_text(words)
@@ -423,9 +400,9 @@ def test_refused(site: Sites, code: int) -> None:
     expect(here.page.locator(".store-uploads > li")).to_have_count(0)
 
 
-def test_too_large(site: Sites) -> None:
+def test_too_large(sites: Sites) -> None:
     """A file that is too large is not sent at all."""
-    here = site()
+    here = sites()
     here.page.route(
         "**/photos/new",
         lambda route: route.fulfill(json={**route.fetch().json(), "max_size": 200_000}),
@@ -437,23 +414,23 @@ def test_too_large(site: Sites) -> None:
     assert not any("flaskstore-" in each for each in here.wire.requests)
 
 
-def test_unreadable_answer(site: Sites) -> None:
+def test_unreadable_answer(sites: Sites) -> None:
     """A page where JSON is expected, as after the end of a login, is an error."""
 
     def log_out(app: Flask) -> None:
         app.view_functions["add_photo"] = lambda: "<p>Log in."
 
-    here = site(change=log_out)
+    here = sites(change=log_out)
     here.pick("a.bin")
     here.expect_state("failed")
     expect(here.item("a.bin")).to_contain_text("Log in.")
 
 
-def test_application_decides(site: Sites) -> None:
+def test_application_decides(sites: Sites) -> None:
     """An application may take no file, have a place of its own for the list, and texts
     of its own. What it does with an item is its own thing."""
     texts = """data-texts='{"stored": "Fertig"}'"""
-    here = site(attributes=f"data-list=mine {texts}", before="<ul id=mine></ul>")
+    here = sites(attributes=f"data-list=mine {texts}", before="<ul id=mine></ul>")
     here.page.evaluate(
         """
         document.addEventListener("upload-added", (event) => {
@@ -475,9 +452,9 @@ def test_application_decides(site: Sites) -> None:
     assert here.page.request.get(address).body() == DATA
 
 
-def test_other_fields(site: Sites) -> None:
+def test_other_fields(sites: Sites) -> None:
     """The form may have other fields, which stay as they are."""
-    here = site()
+    here = sites()
     here.page.evaluate(
         """
         const field = Object.assign(document.createElement("input"), {id: "title"});
@@ -490,9 +467,9 @@ def test_other_fields(site: Sites) -> None:
     assert here.wrong == []
 
 
-def test_same_file_twice(site: Sites) -> None:
+def test_same_file_twice(sites: Sites) -> None:
     """A file that is on its way already is not sent a second time."""
-    here = site()
+    here = sites()
     here.wire.hold("PATCH")
     here.pick("a.txt")
     here.pick("a.txt")
@@ -505,9 +482,9 @@ def test_same_file_twice(site: Sites) -> None:
     assert len(list(here.store.ls())) == 2
 
 
-def test_removed_element(site: Sites) -> None:
+def test_removed_element(sites: Sites) -> None:
     """An element that is taken out of the page hears nothing any more."""
-    here = site(attributes="data-drop=page")
+    here = sites(attributes="data-drop=page")
     here.page.evaluate("document.querySelector('store-uploader').remove()")
     here.page.evaluate(PASTE, "body")
     assert here.heard("added") == []
@@ -522,17 +499,17 @@ def test_removed_element(site: Sites) -> None:
     ],
     ids=["meta", "field"],
 )
-def test_csrf(site: Sites, config: dict[str, t.Any], before: str) -> None:
+def test_csrf(sites: Sites, config: dict[str, t.Any], before: str) -> None:
     """Every request to an application that checks tokens has one."""
-    here = site(config, CSRFProtect, before=before)
+    here = sites(config, CSRFProtect, before=before)
     here.pick("a.txt")
     here.expect_state("stored")
     assert here.wrong == []
 
 
-def test_without_javascript(site: Sites) -> None:
+def test_without_javascript(sites: Sites) -> None:
     """Then it is a form with a button."""
-    here = site(java_script_enabled=False)
+    here = sites(java_script_enabled=False)
     here.pick("a.txt", "b.txt")
     hint = here.page.locator(".store-uploader-hint")
     expect(hint).to_be_hidden()
@@ -557,10 +534,10 @@ axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes[0].h
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_accessible(site: Sites, look: str) -> None:
+def test_accessible(sites: Sites, look: str) -> None:
     """axe finds nothing in any state; no target on a phone is smaller than 44 px."""
     scheme = '<meta name="color-scheme" content="light dark">'
-    here = site(before=scheme, attributes="data-parallel=1", **LOOKS[look])
+    here = sites(before=scheme, attributes="data-parallel=1", **LOOKS[look])
     axe = module("axe-core/axe.min.js").read_text()
     here.wire.faults["POST /photos/new"] = 1, 415
     here.wire.hold("PATCH", after=1)

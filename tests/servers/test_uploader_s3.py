@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import re
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterator
 
 import pytest
 from flask import Flask
 from flask import Response
-from playwright.sync_api import Browser
 from playwright.sync_api import Route
 
-from tests.conftest import missing
 from tests.storages.test_s3 import settings
-from tests.support.browser import browser
 from tests.support.documented import documented
-from tests.support.servers import NotInstalledError
 from tests.support.servers import S3Server
 from tests.support.uploader_site import DATA
 from tests.support.uploader_site import POLICY
 from tests.support.uploader_site import Site
 from tests.support.uploader_site import Sites
-from tests.support.uploader_site import sites
 
 MIB = 1024**2
 #: Two parts and a third one of a few bytes.
@@ -51,23 +44,6 @@ class Bucket(t.NamedTuple):
         asked = {"Bucket": self.name, "Key": upload["Key"]}
         found = client.list_parts(**asked, UploadId=upload["UploadId"])
         return [part["Size"] for part in found.get("Parts") or ()]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
-    try:
-        with browser() as started:
-            yield started
-    except NotInstalledError as error:
-        missing(str(error))
-
-
-@pytest.fixture
-def site(chromium: Browser, tmp_path: pathlib.Path) -> Iterator[Sites]:
-    """Opens pages of applications."""
-    with sites(chromium, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -101,10 +77,10 @@ def connect_to(bucket: Bucket) -> Callable[[Flask], None]:
     return change
 
 
-def test_parts(site: Sites, bucket: Bucket) -> None:
+def test_parts(sites: Sites, bucket: Bucket) -> None:
     """A large file goes straight to S3, and a small one by tus, under a strict
     policy."""
-    here = site(bucket.config, connect_to(bucket))
+    here = sites(bucket.config, connect_to(bucket))
     here.pick("film.mp4", data=LARGE)
     here.pick("small.txt")
     here.expect_state("stored", 2)
@@ -138,9 +114,9 @@ def begin_parts(here: Site, bucket: Bucket) -> None:
     assert sum(bucket.parts()) == 16 * MIB
 
 
-def test_parts_after_a_reload(site: Sites, bucket: Bucket) -> None:
+def test_parts_after_a_reload(sites: Sites, bucket: Bucket) -> None:
     """The parts that S3 has are not sent again."""
-    here = site(bucket.config, connect_to(bucket))
+    here = sites(bucket.config, connect_to(bucket))
     begin_parts(here, bucket)
     here.page.reload()
     here.wire.release()
@@ -153,9 +129,9 @@ def test_parts_after_a_reload(site: Sites, bucket: Bucket) -> None:
     assert here.stored() == {"film.mp4": LARGE}
 
 
-def test_parts_cancelled(site: Sites, bucket: Bucket) -> None:
+def test_parts_cancelled(sites: Sites, bucket: Bucket) -> None:
     """The parts are removed at S3."""
-    here = site(bucket.config, connect_to(bucket))
+    here = sites(bucket.config, connect_to(bucket))
     begin_parts(here, bucket)
     with here.page.expect_response(lambda answer: answer.request.method == "DELETE"):
         here.page.get_by_role("button", name="Cancel film.mp4").click()
@@ -164,10 +140,10 @@ def test_parts_cancelled(site: Sites, bucket: Bucket) -> None:
     here.page.wait_for_function("localStorage.length === 0")
 
 
-def test_parts_broken(site: Sites, bucket: Bucket) -> None:
+def test_parts_broken(sites: Sites, bucket: Bucket) -> None:
     """A part whose connection breaks is sent again. Nothing is when S3 has joined the
     parts and its answer gets lost."""
-    here = site(bucket.config, connect_to(bucket))
+    here = sites(bucket.config, connect_to(bucket))
     lost: list[str] = []
 
     def lose(route: Route) -> None:

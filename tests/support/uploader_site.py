@@ -8,7 +8,6 @@ import re
 import threading
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterator
 
 from flask import Flask
 from flask import Response
@@ -256,10 +255,3 @@ def strict(response: Response) -> Response:
     """Give a response the policy, unless it has one."""
     response.headers.setdefault("Content-Security-Policy", POLICY)
     return response
-
-
-@contextlib.contextmanager
-def sites(browser: Browser, root: pathlib.Path) -> Iterator[Sites]:
-    """What opens pages, and closes them all at the end."""
-    with contextlib.ExitStack() as stack:
-        yield Sites(browser, root, stack)
