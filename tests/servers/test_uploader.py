@@ -268,7 +268,7 @@ def test_cancel_form(sites: Sites) -> None:
     here.page.get_by_role("button", name="Cancel a.bin").click()
     expect(here.page.locator(".store-uploads > li")).to_have_count(0)
     here.wire.release()
-    assert here.wire.ended.acquire(timeout=20)
+    assert here.wire.ended.acquire(timeout=60)
     assert here.private() == []
     assert here.stored() == {}
     assert here.page.evaluate("localStorage.length") == 0
