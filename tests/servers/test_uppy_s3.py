@@ -80,7 +80,7 @@ class Site:
             self.store = t.cast("FsspecStore", store)
 
     def _make_app(self) -> Flask:
-        code = documented("uploaders.rst", "python", "presign_upload(")
+        code = documented("uploaders.rst", "python", 'Flask("films")')
         for old, new in (
             ('STORE_PATH="s3://films"', "**config"),
             ("max_size=50 * 1024**3", f"max_size={MAX_SIZE}"),
