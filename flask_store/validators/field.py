@@ -192,6 +192,8 @@ class UploadField(FileField):
         self.data = upload
         self.raw_data = [upload]
         self._ticket = ticket
+        if has_request_context():
+            after_this_request(self._end)
 
     def post_validate(self, form: BaseForm, validation_stopped: bool) -> None:
         """Use the token up, if the file has passed the validators.
@@ -205,13 +207,14 @@ class UploadField(FileField):
         if not keeping.use(self._current_store, ticket):
             raise self._used(ticket.claim)
         self._is_used = True
-        if has_request_context():
-            after_this_request(self._discard)
 
-    def _discard(self, response: Response) -> Response:
-        """Remove the private file after the view, unless the page shows it again."""
+    def _end(self, response: Response) -> Response:
+        """Close the private file after the view. If its token was used up, remove it,
+        unless the page has another token."""
         self._may_keep = False
-        if self._ticket is not None and self._kept is None:
+        if isinstance(self.data, FileStorage):
+            self.data.close()
+        if self._ticket is not None and self._is_used and self._kept is None:
             keeping.discard(self._current_store, self._ticket.claim)
         return response
 
