@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import partial
 
 import shortuuid
 from werkzeug.datastructures import FileStorage
@@ -148,10 +149,11 @@ class PrivateFile(Readable):
         self._name = name
 
     def open(self) -> t.IO[bytes]:
-        with self._dialect.explained(self._name):
+        # Without a reference to this value, which closes the file when it is gone.
+        explained = partial(self._dialect.explained, self._name)
+        with explained():
             file = self._dialect.open(self._found.name)
-        explained = self._dialect.explained
-        return StoredFile(OpenedFile(file, self._name, lambda: explained(self._name)))
+        return StoredFile(OpenedFile(file, self._name, explained))
 
     def _read_all(self) -> bytes:
         with self.open() as file:
