@@ -63,11 +63,11 @@ class KeptFile:
 
 
 class UploadInput(FileInput):
-    """The input of an :class:`UploadField` and, if a file is kept, a checkbox that
-    sends it. The user clears the checkbox to send no file."""
+    """The input of an :class:`UploadField` and, if a file is kept, a checkbox below
+    it that sends it. The user clears the checkbox to send no file."""
 
     CHECKBOX = Markup(
-        '<label class="kept-file"><input type="checkbox" name="{}" value="{}" checked>'
+        '<br><label class="kept-file"><input type="checkbox" name="{}" value="{}" checked>'
         " <bdi>{}</bdi> ({})</label>"
     )
 
@@ -80,7 +80,7 @@ class UploadInput(FileInput):
         checkbox = self.CHECKBOX.format(
             file.input_name, file.token, visible(file.name), human(file.size)
         )
-        return super().__call__(field, **kwargs) + " " + checkbox
+        return super().__call__(field, **kwargs) + checkbox
 
 
 class UploadField(FileField):
