@@ -67,7 +67,8 @@ class UploadInput(FileInput):
     it that sends it. The user clears the checkbox to send no file."""
 
     CHECKBOX = Markup(
-        '<br><label class="kept-file"><input type="checkbox" name="{}" value="{}" checked>'
+        '<br><label class="kept-file">'
+        '<input type="checkbox" name="{}" value="{}" checked>'
         " <bdi>{}</bdi> ({})</label>"
     )
 
@@ -118,12 +119,12 @@ class UploadField(FileField):
         self,
         label: str | None = None,
         validators: t.Any = None,
-        *,
+        *args: t.Any,
         store: Store[t.Any] | FsspecStore | None = None,
         expires: int = EXPIRES,
         **kwargs: t.Any,
     ) -> None:
-        super().__init__(label, validators, **kwargs)
+        super().__init__(label, validators, *args, **kwargs)
         if store is not None and not isinstance(store, Store | FsspecStore):
             raise TypeError(
                 f"store is {store!r}, which is no store. Pass the Store of the"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import io
 import pathlib
 import re
@@ -36,6 +37,7 @@ from flask_store.sqla import StoredFile
 from flask_store.stores import fsspec as fsspec_store
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.validators import FileType
+from flask_store.validators import keeping
 from flask_store.validators import UploadField
 from tests.support.kept_files import EMAIL
 from tests.support.kept_files import files
@@ -164,6 +166,17 @@ def test_validators_read_the_private_file(visitor: Visitor, store: FsspecStore) 
     visitor.send(email="a@b")
     assert "is not what its extension says" in visitor.page.text
     assert visitor.kept == {} and files(store) == {}
+
+
+def test_private_file_that_nobody_closes(app: Flask, store: FsspecStore) -> None:
+    """It is closed when the form is gone. Some servers do not remove an open file."""
+    claim = keeping.put(store, FileStorage(io.BytesIO(PNG), "me.png"), 60)
+    upload = keeping.upload(store, claim, "photo")
+    assert upload is not None and upload.read(4) == PNG[:4]
+    opened = upload.stream._opened
+    del upload
+    gc.collect()
+    assert opened.closed
 
 
 # -- what the user does otherwise -------------------------------------------------
