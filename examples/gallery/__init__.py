@@ -33,6 +33,7 @@ from flask import Response
 from flask import url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import SecurityError
 
 from flask_store import FileWrapper
 from flask_store import Store
@@ -137,12 +138,14 @@ def restrict(response: Response) -> Response:
 
 def refused(error: HTTPException) -> ResponseReturnValue:
     """Say what is wrong, in JSON or on a page with a way on."""
-    if error.response is not None:  # the store has written JSON, or Flask redirects
+    # Flask redirects, the store has written JSON, or the host is none of ours.
+    if error.response is not None or isinstance(error, SecurityError):
         return error
-    if request.is_json:
-        return {"description": error.description}, error.code or 500
-    waiting = waiting_files() if (error.code or 500) >= 500 else []
-    return render_template("error.html", error=error, files=waiting), error.code or 500
+    code = error.code or 500
+    if request.accept_mimetypes.best == "application/json":
+        return {"description": error.description}, code
+    files = waiting_files() if code >= 500 else []
+    return render_template("error.html", error=error, files=files), code
 
 
 # -- the pages ---------------------------------------------------------------
