@@ -187,8 +187,8 @@ def _answer(
 ) -> AnyResponse:
     response = kind("", status)
     response.headers["Upload-Offset"] = str(progress.offset)
-    if not progress.is_whole:
-        response.headers["Upload-Expires"] = http_date(claim.expires)
+    # Also when all bytes are there: until then the upload has to be confirmed.
+    response.headers["Upload-Expires"] = http_date(claim.expires)
     return response
 
 
