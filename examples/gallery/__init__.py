@@ -37,6 +37,8 @@ from werkzeug.exceptions import SecurityError
 
 from flask_store import FileWrapper
 from flask_store import Store
+from flask_store.exceptions import AlreadyConfirmed
+from flask_store.static import uploader
 
 #: How many files a page shows: full rows of two, three, four and six cards.
 PER_PAGE = 48
@@ -87,6 +89,7 @@ def create_app(config: Mapping[str, t.Any] | None = None) -> Flask:
     app.before_request(refuse_other_sites)
     app.after_request(restrict)
     app.register_blueprint(pages)
+    app.register_blueprint(uploader)
     return app
 
 
@@ -126,7 +129,7 @@ def restrict(response: Response) -> Response:
     ours = " ".join(["'self'", *sorted(origins)])
     response.headers.setdefault(
         "Content-Security-Policy",
-        f"default-src 'none'; connect-src {ours}; img-src {ours}; media-src {ours};"
+        f"default-src 'none'; connect-src {ours}; img-src {ours} blob:; media-src {ours};"
         " script-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none';"
         " frame-ancestors 'none'",
     )
@@ -190,13 +193,13 @@ def download(key: str) -> Response:
 
 @pages.get("/files/<path:key>/link")
 def link(key: str) -> str:
-    """A form that asks for how long the link is to be good, and then the link."""
+    """A link that is good for some time, and a form for another time."""
     f = store.file(key)
-    expires = request.args.get("expires", type=int)
-    url = None
-    if expires in EXPIRIES:
-        signed = f.signed_url(expires, download_name=f.download_name)
-        url = urljoin(request.host_url, signed)
+    expires = request.args.get("expires", 3600, int)
+    if expires not in EXPIRIES:
+        abort(400, "Choose one of the times for which a link can be good.")
+    signed = f.signed_url(expires, download_name=f.download_name)
+    url = urljoin(request.host_url, signed)
     return render_template("link.html", f=f, url=url, expires=expires, choice=EXPIRIES)
 
 
@@ -242,5 +245,8 @@ def new_upload() -> Response:
 @pages.post("/uploads/confirm")
 def confirm() -> ResponseReturnValue:
     """What the uploader calls when a file has arrived. The page gets its card."""
-    f = store.confirm(request.get_json()["token"])
-    return {"key": f.key, "html": render_template("card.html", f=f)}
+    try:
+        f = store.confirm(request.get_json()["token"])
+    except AlreadyConfirmed as error:  # the answer to an earlier request was lost
+        f = error.file
+    return {"html": render_template("card.html", f=f)}

@@ -1,0 +1,103 @@
+/**
+ * What the gallery does beside uploading, which is uploader.js: questions in a dialog,
+ * copying, and pages that change without a reload, which would cut off uploads. All of it
+ * works by links and forms where there is no JavaScript.
+ */
+
+const dialog = document.querySelector("dialog");
+const cards = document.getElementById("cards");
+
+/** Another page of the gallery, as a document. */
+async function load(url, options) {
+  const reply = await fetch(url, options);
+  return new DOMParser().parseFromString(await reply.text(), "text/html");
+}
+
+/** Let parts of this page say what those of another page say. */
+function take(page, ...names) {
+  for (const name of names) {
+    const part = `[data-part=${name}]`;
+    const found = page.querySelector(part);
+    document.querySelector(part).replaceChildren(...(found?.childNodes ?? []));
+  }
+}
+
+/** The card of a file. */
+const find = (page, key) => page.querySelector(`.card[data-key="${CSS.escape(key)}"]`);
+
+const refresh = async () => take(await load(location.href), "summary", "empty", "pager");
+
+// -- questions about one file ---------------------------------------------------
+
+function ask(page) {
+  dialog.replaceChildren(page.querySelector("main"));
+  for (const button of dialog.querySelectorAll("[data-copy]")) button.hidden = false;
+  if (!dialog.open) dialog.showModal();
+  dialog.querySelector("button:not([hidden])")?.focus();
+}
+
+document.addEventListener("click", async (event) => {
+  const target = event.target.closest("a, button");
+  if (target?.matches("[data-dialog]")) {
+    event.preventDefault();
+    ask(await load(target.href));
+  } else if (dialog.contains(target) && target.matches("[data-close]")) {
+    event.preventDefault();
+    dialog.close();
+  } else if (target?.matches("[data-copy]")) {
+    const input = document.getElementById(target.dataset.copy);
+    input.select();
+    await navigator.clipboard.writeText(input.value);
+    target.textContent = "Copied";
+  }
+});
+
+dialog.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { action, method, dataset } = event.target;
+  const data = new FormData(event.target);
+  if (method === "get") return ask(await load(`${action}?${new URLSearchParams(data)}`));
+  const page = await load(action, { method, body: data });
+  if (page.getElementById("question")) return ask(page); // it says what went wrong
+  dialog.close();
+  take(page, "messages");
+  const card = find(document, dataset.deletes);
+  (card?.nextElementSibling ?? card?.previousElementSibling)?.querySelector("h3 a").focus();
+  card?.remove();
+  await refresh();
+});
+
+// -- uploads --------------------------------------------------------------------
+
+/** The card of a file on its way begins as the one that the file will have. */
+document.addEventListener("upload-added", ({ detail: { upload } }) => {
+  const { file, item } = upload;
+  const shown = document.createElement("div");
+  shown.className = "shown";
+  if (/^image\/(avif|bmp|gif|jpeg|png|webp)$/.test(file.type)) {
+    const image = new Image();
+    image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
+    image.alt = "";
+    image.src = URL.createObjectURL(file);
+    shown.append(image);
+  }
+  item.prepend(shown);
+});
+
+document.addEventListener("upload-stored", ({ detail: { upload, answer } }) => {
+  const page = new DOMParser().parseFromString(answer.html, "text/html");
+  cards.prepend(page.querySelector(".card"));
+  upload.item.remove();
+  refresh();
+});
+
+/** Files that the application has yet to send to the store, until they are there. */
+setInterval(async () => {
+  const waiting = cards.querySelectorAll(".card:has(.state)");
+  if (!waiting.length) return;
+  const page = await load(location.href);
+  for (const card of waiting) {
+    const now = find(page, card.dataset.key);
+    if (now) card.replaceWith(now);
+  }
+}, 2000);
