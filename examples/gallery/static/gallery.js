@@ -80,6 +80,9 @@ document.addEventListener("upload-added", ({ detail: { upload } }) => {
     image.alt = "";
     image.src = URL.createObjectURL(file);
     shown.append(image);
+  } else {
+    shown.innerHTML = '<p class="tile"><strong></strong></p>';
+    shown.querySelector("strong").textContent = file.name.match(/[^.]*$/)[0];
   }
   item.prepend(shown);
 });
