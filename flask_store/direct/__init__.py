@@ -155,13 +155,11 @@ def read(store: FileStore, token: str) -> Claim:
 
 
 def check_unused(store: FileStore, claim: Claim) -> None:
-    """Look whether an upload may come through the application, before it is read.
+    """Look whether an upload may still come, before it is read.
 
-    :raises BadLink: if it has arrived already, or the storage itself takes it.
+    :raises BadLink: if it has arrived already.
     :raises AlreadyConfirmed: if it was confirmed.
     """
-    if claim.form:
-        raise BadLink(links.REFUSED, claim.key)
     if _is_there(store, claim.mark):
         raise _confirmed(store, claim)
     if _is_there(store, claim.staged):
