@@ -10,33 +10,37 @@ import math
 import pathlib
 import random
 import sys
-import tempfile
 import typing as t
 
 from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFilter
-from playwright.sync_api import Browser
-from playwright.sync_api import Page
 
 DOCS = pathlib.Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "examples")]
 
-from gallery import create_app  # noqa: E402
-from gallery import store  # noqa: E402
-
-from tests.support.browser import browser  # noqa: E402
-from tests.support.servers import serve  # noqa: E402
 
 #: Of each landscape: the sky above and at the horizon, the sun, the hills far and near.
 LANDSCAPES = {
-    "Morning above the lake.jpg": ("#7fb2d9", "#fde8c8", "#fff6df", "#8fb3bd", "#1d4b57"),
+    "Morning above the lake.jpg": (
+        "#7fb2d9",
+        "#fde8c8",
+        "#fff6df",
+        "#8fb3bd",
+        "#1d4b57",
+    ),
     "Last light.jpg": ("#3b2a66", "#f58b51", "#ffd98a", "#8e4f7d", "#2a1a3f"),
     "Fog in the valley.jpg": ("#cdd8dc", "#f1f3f0", "#ffffff", "#b8c7c9", "#50676b"),
     "Desert.jpg": ("#4fa3c7", "#fbd9a5", "#fff3c9", "#e4a765", "#8a3d22"),
     "Night walk.jpg": ("#0b1430", "#2c4a78", "#e9efff", "#1f355c", "#060b1c"),
     "Moss.jpg": ("#a7d0c4", "#eef6df", "#fffde9", "#84b38b", "#1c4a33"),
-    "Fjord, from the ferry.jpg": ("#5d8fb8", "#dcebf0", "#ffffff", "#6c93a8", "#12314a"),
+    "Fjord, from the ferry.jpg": (
+        "#5d8fb8",
+        "#dcebf0",
+        "#ffffff",
+        "#6c93a8",
+        "#12314a",
+    ),
 }
 
 
@@ -51,7 +55,12 @@ def landscape(colours: t.Sequence[str], seed: int) -> bytes:
     glow = Image.new("L", image.size)
     x, y, radius = chance.randint(220, 740), chance.randint(150, 300), 52
     for size, light in ((5, 40), (3, 60), (1, 255)):
-        box = (x - radius * size, y - radius * size, x + radius * size, y + radius * size)
+        box = (
+            x - radius * size,
+            y - radius * size,
+            x + radius * size,
+            y + radius * size,
+        )
         ImageDraw.Draw(glow).ellipse(box, light)
         glow = glow.filter(ImageFilter.GaussianBlur(30 if size > 1 else 1.5))
     image.paste(Image.new("RGB", image.size, sun), mask=glow)
@@ -79,6 +88,4 @@ def _rgb(text: str) -> tuple[int, ...]:
 
 
 def _mix(one: tuple[int, ...], other: tuple[int, ...], part: float) -> tuple[int, ...]:
-    return tuple(
-        round(a + (b - a) * part) for a, b in zip(one, other, strict=True)
-    )
+    return tuple(round(a + (b - a) * part) for a, b in zip(one, other, strict=True))

@@ -98,7 +98,10 @@ def secret_key(folder: pathlib.Path) -> str:
     the same one, and what was signed is still good after a restart."""
     path = folder / "secret_key"
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder) as file, suppress(FileExistsError):
+    with (
+        tempfile.NamedTemporaryFile("w", dir=folder) as file,
+        suppress(FileExistsError),
+    ):
         file.write(secrets.token_hex())
         file.flush()
         os.link(file.name, path)
@@ -125,7 +128,9 @@ def refuse_other_sites() -> None:
 def restrict(response: Response) -> Response:
     """Let a page load what is ours. Responses with a file have stricter headers."""
     settings = (current_app.config.get(name) or "" for name in ADDRESSES)
-    origins = {f"{url.scheme}://{url.netloc}" for url in map(urlsplit, settings) if url[1]}
+    origins = {
+        f"{url.scheme}://{url.netloc}" for url in map(urlsplit, settings) if url[1]
+    }
     ours = " ".join(["'self'", *sorted(origins)])
     response.headers.setdefault(
         "Content-Security-Policy",
