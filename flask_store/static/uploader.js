@@ -319,7 +319,7 @@ class Upload {
     const { item, uploader } = this;
     this.state = "cancelled";
     this.aborter?.abort();
-    uploader.remove(this);
+    uploader.leave(this);
     this.fire("cancelled");
     await this.ended;
     this.aborter = new AbortController();
@@ -383,7 +383,8 @@ class Upload {
         const { code } = error;
         // A full disk (507) stays full.
         const passes = [0, 429, ...busy].includes(code) || (code > 499 && code !== 507);
-        if (!passes || this.breaks >= (this.uploader.dataset.retries ?? 8)) throw error;
+        const often = this.breaks >= (this.uploader.dataset.retries ?? 8);
+        if (!passes || (often && navigator.onLine)) throw error;
         await this.pause();
       }
     }
@@ -493,7 +494,7 @@ export class StoreUploader extends HTMLElement {
     this.tell();
   }
 
-  remove(upload) {
+  leave(upload) {
     this.uploads = this.uploads.filter((other) => other !== upload);
     this.keepFocus(upload.item, true);
     upload.item.remove();

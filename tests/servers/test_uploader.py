@@ -68,9 +68,13 @@ class Wire:
         self.bytes = 0
         #: How many of the next requests of this kind have this status.
         self.faults: dict[str, tuple[int, int]] = {}
+        #: The kind of request whose next answer gets lost.
+        self.lost = ""
         #: The kind of request that is held, and after how many of them.
         self.holding: tuple[str, int] | None = None
         self.held = threading.Semaphore(0)
+        #: One for each request that the application has seen to its end.
+        self.ended = threading.Semaphore(0)
         self.go_on = threading.Event()
         app.wsgi_app = self  # type: ignore[method-assign, assignment]
 
@@ -107,7 +111,15 @@ class Wire:
                 assert self.go_on.wait(60)
         if "/flaskstore" in kind:
             environ["wsgi.input"] = Counted(environ["wsgi.input"], self)
-        return self.app(environ, start_response)
+        if self.lost and kind.startswith(self.lost):
+            self.lost = ""
+            Response.from_app(self.app, environ)
+            return Response(status=502)(environ, start_response)
+        try:
+            return self.app(environ, start_response)
+        finally:
+            if self.go_on.is_set() and self.holding is None:
+                self.ended.release()
 
 
 class Counted:
@@ -181,8 +193,11 @@ class Site(t.NamedTuple):
         ]
 
 
-def example(**config: t.Any) -> Flask:
-    """The application of the documentation, with other settings."""
+def example(config: dict[str, t.Any], element: str = "<store-uploader") -> Flask:
+    """The application of the documentation, with other settings.
+
+    :param element: how the element begins in the page.
+    """
     text = (ROOT / "docs/uploaders.rst").read_text()
     blocks = re.findall(
         r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text, re.MULTILINE
@@ -191,6 +206,7 @@ def example(**config: t.Any) -> Flask:
     ending = "    )\n    store = Store(app)"
     assert ending in code
     code = code.replace(ending, f"    )\n    app.config.update(config)\n{ending[6:]}")
+    code = code.replace("<store-uploader", element)
     namespace: dict[str, t.Any] = {"__name__": __name__, "config": config}
     exec(textwrap.dedent(code), namespace)
     return t.cast(Flask, namespace["app"])
@@ -218,19 +234,18 @@ def site(chromium: Browser, tmp_path: pathlib.Path) -> Iterator[Make]:
             config: dict[str, t.Any] | None = None,
             change: Callable[[Flask], None] = lambda app: None,
             attributes: str = "",
+            before: str = "",
             **options: t.Any,
         ) -> Site:
-            app = example(**{"STORE_PATH": str(tmp_path / "store"), **(config or {})})
-            page = app.view_functions["photos"]
+            element = f"{before}<store-uploader {attributes}"
+            path = str(tmp_path / "store")
+            app = example({"STORE_PATH": path, **(config or {})}, element)
 
             @app.after_request
             def strict(response: Response) -> Response:
                 response.headers["Content-Security-Policy"] = POLICY
                 return response
 
-            app.view_functions["photos"] = lambda: page().replace(
-                "<store-uploader", f"<store-uploader {attributes}"
-            )
             app.add_url_rule("/favicon.ico", view_func=lambda: Response(status=204))
             change(app)
             wire = Wire(app)
@@ -431,8 +446,6 @@ def test_reload(site: Make) -> None:
 def test_reload_before_confirm(site: Make) -> None:
     """A form that has arrived is not sent again."""
     here = site(FORM)
-    here.wire.hold("POST /photos")
-    here.wire.faults["POST /photos"] = 0, 503
     here.wire.hold("POST /photos", after=1)  # the first one is /photos/new
     here.pick("a.bin")
     here.wire.wait()
@@ -464,24 +477,275 @@ def test_expired(site: Make) -> None:
     assert here.stored() == {"a.bin": DATA}
 
 
-@pytest.mark.parametrize("config", [FORM, {}], ids=["form", "tus"])
-def test_cancel(site: Make, config: dict[str, t.Any]) -> None:
+def test_cancel(site: Make) -> None:
     """What was cancelled leaves nothing in the store, the page and the browser."""
-    here = site(config, attributes=f"data-chunk={CHUNK}")
-    held = "PATCH" if not config else "POST /photos"
-    here.wire.hold(held, after=1)
+    here = site(attributes=f"data-chunk={CHUNK}")
+    here.wire.hold("PATCH", after=1)
     here.pick("a.bin")
     here.wire.wait()
-    if config:
-        here.wire.release()
-        return
     assert here.private() != []
     with here.page.expect_response(lambda answer: answer.request.method == "DELETE"):
         here.page.get_by_role("button", name="Cancel a.bin").click()
         here.wire.release()
     expect(here.page.locator(".store-upload")).to_have_count(0)
-    assert here.heard("cancelled", "stored", "failed")[0]["type"] == "cancelled"
-    assert len(here.heard("cancelled", "stored", "failed")) == 1
+    (only,) = here.heard("cancelled", "stored", "failed")
+    assert only["type"] == "cancelled"
     here.page.wait_for_function("localStorage.length === 0")
     assert here.private() == []
     assert here.stored() == {}
+
+
+def test_cancel_form(site: Make) -> None:
+    """The same for a form, whose rest is not sent any more."""
+    here = site(FORM)
+    here.wire.hold("POST /flaskstore/")
+    # More than the connection keeps.
+    here.pick("a.bin", data=DATA * 100)
+    here.wire.wait()
+    here.page.get_by_role("button", name="Cancel a.bin").click()
+    expect(here.page.locator(".store-upload")).to_have_count(0)
+    here.wire.release()
+    assert here.wire.ended.acquire(timeout=20)
+    assert here.private() == []
+    assert here.stored() == {}
+    assert here.page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["POST /photos/new", "POST /flaskstore-resumable", "PATCH", "POST /photos"],
+)
+def test_retry(site: Make, kind: str) -> None:
+    """An error of the server is not the end, wherever it comes."""
+    here = site()
+    here.wire.faults[kind] = 1, 503
+    here.pick("a.bin")
+    here.expect_state("stored")
+    assert here.stored() == {"a.bin": DATA}
+    assert here.heard("failed") == []
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (FORM, "POST /flaskstore/"),
+        (FORM, "POST /photos"),
+        ({}, "POST /flaskstore-resumable/"),
+        ({}, "PATCH"),
+        ({}, "POST /photos"),
+    ],
+)
+def test_lost_answer(site: Make, config: dict[str, t.Any], kind: str) -> None:
+    """What has arrived while the answer got lost is not sent again."""
+    here = site(config)
+    here.wire.hold(kind, after=1 if kind == "POST /photos" else 0)
+    here.pick("a.bin")
+    here.wire.wait()
+    here.wire.lost = kind
+    here.wire.release()
+    here.expect_state("stored")
+    assert here.stored() == {"a.bin": DATA}
+    assert here.private() == []
+    assert here.wire.requests.count("POST /photos/new") == 1
+
+
+def test_no_answer(site: Make) -> None:
+    """When nothing helps, the page says so, and *try again* goes on."""
+    here = site(attributes="data-retries=0")
+    here.wire.faults["PATCH"] = 1, 502
+    here.pick("a.bin")
+    here.expect_state("failed")
+    expect(here.item("a.bin")).to_contain_text("Later.")
+    here.page.get_by_role("button", name="Try again a.bin").click()
+    here.expect_state("stored")
+    assert here.wire.requests.count("POST /photos/new") == 1
+    assert here.stored() == {"a.bin": DATA}
+
+
+REFUSALS = {
+    413: (TooLarge("Pictures have 1 MB at most. Choose a smaller one."), "1 MB at most"),
+    415: (WrongType("Only JPEG is taken here. Save it as JPEG."), "Save it as JPEG"),
+    507: (StoreFull("full"), "The storage is full"),
+}
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_refused(site: Make, code: int) -> None:
+    """What the application refuses is not tried again by itself. Its words are beside
+    the file."""
+    error, words = REFUSALS[code]
+
+    def refuse(app: Flask) -> None:
+        def view() -> Response:
+            raise error
+
+        app.view_functions["new_photo"] = view
+
+    here = site(change=refuse)
+    here.pick("a.bin")
+    here.expect_state("failed")
+    expect(here.item("a.bin")).to_contain_text(words)
+    expect(here.page.get_by_role("status")).to_contain_text(words)
+    (heard,) = here.heard("failed")
+    assert heard["code"] == code and words in heard["said"]
+    assert here.wire.requests.count("POST /photos/new") == 1
+    here.page.get_by_role("button", name="Try again a.bin").focus()
+    here.page.keyboard.press("Enter")
+    here.expect_state("failed")
+    expect(here.page.get_by_role("button", name="Try again a.bin")).to_be_visible()
+    here.page.get_by_role("button", name="Cancel a.bin").click()
+    expect(here.page.locator(".store-upload")).to_have_count(0)
+
+
+def test_too_large(site: Make) -> None:
+    """A file that is too large is not sent at all."""
+    here = site(attributes="lang=en")
+    here.page.route(
+        "**/photos/new",
+        lambda route: route.fulfill(
+            json={**route.fetch().json(), "max_size": 200_000}
+        ),
+    )
+    here.pick("a.bin")
+    here.expect_state("failed")
+    said = "The file has 300 kB, and the limit is 200 kB. Choose a smaller file."
+    expect(here.item("a.bin")).to_contain_text(said)
+    assert not any("flaskstore-" in each for each in here.wire.requests)
+
+
+def test_unreadable_answer(site: Make) -> None:
+    """A page where JSON is expected, as after the end of a login, is an error."""
+    here = site(change=lambda app: app.view_functions.update(add_photo=lambda: "<p>Log in."))
+    here.pick("a.bin")
+    here.expect_state("failed")
+    expect(here.item("a.bin")).to_contain_text("Log in.")
+
+
+def test_application_decides(site: Make) -> None:
+    """An application may take no file, have a place of its own for the list, and texts
+    of its own. What it does with an item is its own thing."""
+    texts = """data-texts='{"stored": "Fertig", "status": "{stored} von {all}"}'"""
+    here = site(attributes=f"data-list=mine {texts}", before="<ul id=mine></ul>")
+    here.page.evaluate(
+        """
+        document.addEventListener("upload-added", (event) => {
+            if (event.detail.upload.file.name === "no.txt") event.preventDefault();
+        });
+        document.addEventListener("upload-stored", ({detail: {upload, answer}}) => {
+            const link = Object.assign(document.createElement("a"), {href: answer.url});
+            link.textContent = upload.path;
+            upload.item.replaceChildren(link);
+        });
+        """
+    )
+    here.pick("a.txt", "no.txt")
+    expect(here.page.locator("#mine li")).to_have_count(1)
+    here.expect_state("stored")
+    expect(here.page.get_by_role("status")).to_have_text("1 von 1")
+    link = here.page.get_by_role("link", name="a.txt")
+    address = here.url + str(link.get_attribute("href"))
+    assert here.page.request.get(address).body() == DATA
+
+
+def test_same_file_twice(site: Make) -> None:
+    """A file that is on its way already is not sent a second time."""
+    here = site()
+    here.wire.hold("PATCH")
+    here.pick("a.txt")
+    here.pick("a.txt")
+    here.wire.wait()
+    expect(here.page.locator(".store-upload")).to_have_count(1)
+    here.wire.release()
+    here.expect_state("stored")
+    here.pick("a.txt")
+    here.expect_state("stored", 2)
+    assert len(list(here.store.ls())) == 2
+
+
+def test_removed_element(site: Make) -> None:
+    """An element that is taken out of the page hears nothing any more."""
+    here = site(attributes="data-drop=page")
+    here.page.evaluate("document.querySelector('store-uploader').remove()")
+    here.page.evaluate(PASTE, "body")
+    assert here.heard("added") == []
+    assert here.wrong == []
+
+
+def protected(app: Flask) -> None:
+    """As Flask-WTF protects an application."""
+    from flask_wtf.csrf import CSRFProtect
+
+    CSRFProtect(app)
+
+
+@pytest.mark.parametrize("config", [FORM, {}], ids=["form", "tus"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        '<meta name="csrf-token" content="{{ csrf_token() }}">',
+        '<input type="hidden" name="csrf_token" value="{{ csrf_token() }}">',
+    ],
+    ids=["meta", "field"],
+)
+def test_csrf(site: Make, config: dict[str, t.Any], before: str) -> None:
+    """Every request to an application that checks tokens has one."""
+    here = site(config, protected, before=before)
+    here.pick("a.txt")
+    here.expect_state("stored")
+    assert here.wrong == []
+
+
+def test_without_javascript(site: Make) -> None:
+    """Then it is a form with a button."""
+    here = site(java_script_enabled=False)
+    here.pick("a.txt", "b.txt")
+    hint = here.page.locator(".store-uploader-hint")
+    expect(hint).to_be_hidden()
+    with here.page.expect_navigation():
+        here.page.get_by_role("button", name="Upload").click()
+    assert here.stored() == dict.fromkeys(["a.txt", "b.txt"], DATA)
+
+
+LOOKS: dict[str, dict[str, t.Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {
+        "viewport": {"width": 360, "height": 740},
+        "has_touch": True,
+        "is_mobile": True,
+    },
+}
+AXE = "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes[0].html]))"
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_accessible(site: Make, look: str) -> None:
+    """axe finds nothing in any state; no target on a phone is smaller than 44 px."""
+    scheme = '<meta name="color-scheme" content="light dark">'
+    here = site(before=scheme, attributes="data-parallel=1", **LOOKS[look])
+    axe = module("axe-core/axe.min.js").read_text()
+    here.wire.faults["POST /photos/new"] = 1, 415
+    here.wire.hold("PATCH", after=1)
+    here.pick("wrong.txt", "a.txt", f"{'long' * 50}.txt", "waits.txt")
+    here.expect_state("failed")
+    here.expect_state("stored")
+    here.expect_state("sending")
+    here.expect_state("waiting")
+    here.page.evaluate(axe)
+    # axe takes a page without a background for a white one.
+    here.page.evaluate("document.documentElement.style.background = 'Canvas'")
+    assert here.page.evaluate(AXE) == []
+    drag(here.page, [here.file("b.txt")], drop=False)
+    assert here.page.evaluate(AXE) == []
+    if look == "phone":
+        targets = here.page.locator("label, button:visible").all()
+        boxes = [target.bounding_box() for target in targets]
+        assert len(boxes) >= 4
+        assert all(b and b["height"] >= 44 and b["width"] >= 44 for b in boxes), boxes
+        wide = "document.documentElement.scrollWidth > innerWidth"
+        assert not here.page.evaluate(wide)
+
+
+def test_size() -> None:
+    """It stays small, with all its comments."""
+    assert len(gzip.compress(SCRIPT.content, 9)) < 6_000
