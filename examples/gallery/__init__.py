@@ -8,7 +8,6 @@ variable of the environment that begins with ``STORE_`` is a setting of the stor
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import os
 import pathlib
@@ -48,10 +47,13 @@ PER_PAGE = 48
 LISTED = 10_000
 #: For how many seconds a link may be good.
 EXPIRIES = {600: "10 minutes", 3600: "an hour", 86_400: "a day", 604_800: "a week"}
-
-#: The settings of which a page loads files, or to which it sends them.
+#: What a page may load: what is ours, and files of the addresses in these settings.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src {0};"
+    " img-src {0} blob:; media-src {0}; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
 ADDRESSES = "STORE_DOMAIN", "STORE_S3_ENDPOINT_URL", "STORE_S3_PUBLIC_ENDPOINT_URL"
-LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 store = Store()
 pages = Blueprint("gallery", __name__)
@@ -98,13 +100,11 @@ def secret_key(folder: pathlib.Path) -> str:
     the same one, and what was signed is still good after a restart."""
     path = folder / "secret_key"
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.NamedTemporaryFile("w", dir=folder) as file,
-        suppress(FileExistsError),
-    ):
-        file.write(secrets.token_hex())
-        file.flush()
-        os.link(file.name, path)
+    with tempfile.NamedTemporaryFile("w", dir=folder) as new:
+        new.write(secrets.token_hex())
+        new.flush()
+        with suppress(FileExistsError):
+            os.link(new.name, path)
     return path.read_text()
 
 
@@ -119,41 +119,33 @@ def refuse_other_sites() -> None:
     such header, need nothing either. An application with a login that has to support
     browsers from before 2020 needs a token in each form.
     """
-    origin = request.headers.get("Origin", request.host_url).rstrip("/")
-    safe = request.method in ("GET", "HEAD", "OPTIONS")
-    if not safe and origin != request.host_url.rstrip("/"):
-        abort(403, "This page is of another site.")
+    origin = request.headers.get("Origin", request.host_url)
+    reads = request.method in ("GET", "HEAD", "OPTIONS")
+    if not reads and urlsplit(origin).netloc != request.host:
+        abort(403, "This is a form of another site. Use the one in the gallery.")
 
 
 def restrict(response: Response) -> Response:
     """Let a page load what is ours. Responses with a file have stricter headers."""
-    settings = (current_app.config.get(name) or "" for name in ADDRESSES)
-    origins = {
-        f"{url.scheme}://{url.netloc}" for url in map(urlsplit, settings) if url[1]
-    }
-    ours = " ".join(["'self'", *sorted(origins)])
-    response.headers.setdefault(
-        "Content-Security-Policy",
-        f"default-src 'none'; connect-src {ours}; img-src {ours} blob:; media-src {ours};"
-        " script-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none';"
-        " frame-ancestors 'none'",
-    )
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    urls = [urlsplit(current_app.config.get(name) or "") for name in ADDRESSES]
+    ours = ["'self'", *{f"{url.scheme}://{url.netloc}" for url in urls if url.netloc}]
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", POLICY.format(" ".join(ours)))
+    headers.setdefault("X-Content-Type-Options", "nosniff")
     # With "no-referrer", a form would be sent with "Origin: null".
-    response.headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("Referrer-Policy", "same-origin")
     return response
 
 
 def refused(error: HTTPException) -> ResponseReturnValue:
     """Say what is wrong, in JSON or on a page with a way on."""
-    # Flask redirects, the store has written JSON, or the host is none of ours.
+    # It has its response, such as a redirect, or the host is none of ours.
     if error.response is not None or isinstance(error, SecurityError):
         return error
     code = error.code or 500
     if request.accept_mimetypes.best == "application/json":
         return {"description": error.description}, code
-    files = waiting_files() if code >= 500 else []
-    return render_template("error.html", error=error, files=files), code
+    return render_template("error.html", error=error, files=waiting_files()), code
 
 
 # -- the pages ---------------------------------------------------------------
@@ -171,21 +163,20 @@ def index() -> str:
     word = request.args.get("q", "").strip()
     number = max(1, request.args.get("page", 1, int))
     listing = iter(store.ls())
-    listed = list(itertools.islice(listing, LISTED))
-    found = {f.key: f for f in [*listed, *waiting_files()]}
+    found = {f.key: f for f in itertools.islice(listing, LISTED)}
+    found |= {f.key: f for f in waiting_files()}
     files = [f for f in found.values() if word.lower() in f.download_name.lower()]
-    files.sort(key=lambda f: f.modified or LONG_AGO, reverse=True)
+    files.sort(key=lambda f: f.modified.timestamp() if f.modified else 0, reverse=True)
     start = (number - 1) * PER_PAGE
     return render_template(
         "index.html",
         files=files[start : start + PER_PAGE],
-        word=word,
-        number=number,
-        start=start,
-        last=max(1, -(-len(files) // PER_PAGE)),
         total=len(files),
-        more=next(listing, None) is not None,
-        listed=LISTED,
+        start=start,
+        number=number,
+        last=-(-len(files) // PER_PAGE),
+        word=word,
+        limit=LISTED if next(listing, None) else None,
         uri=store.uri,
     )
 

@@ -91,7 +91,7 @@ document.addEventListener("upload-stored", ({ detail: { upload, answer } }) => {
   const page = new DOMParser().parseFromString(answer.html, "text/html");
   cards.prepend(page.querySelector(".card"));
   upload.item.remove();
-  refresh();
+  if (!document.querySelector("#sending > :not([data-state=failed])")) refresh();
 });
 
 /** Files that the application has yet to send to the store, until they are there. */
