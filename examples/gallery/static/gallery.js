@@ -27,6 +27,12 @@ const find = (page, key) => page.querySelector(`.card[data-key="${CSS.escape(key
 
 const refresh = async () => take(await load(location.href), "summary", "empty", "pager");
 
+/** What the browser cannot show leaves the tile below it. */
+const leave = ({ target }) => target.matches?.(".shown > :not(p)") && target.remove();
+document.addEventListener("error", leave, true);
+for (const target of document.querySelectorAll(".shown > :not(p)"))
+  if (target.error || (target.complete && !target.naturalWidth)) leave({ target });
+
 // -- questions about one file ---------------------------------------------------
 
 function ask(page) {
