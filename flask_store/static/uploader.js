@@ -1,51 +1,39 @@
-/**
- * <store-uploader> sends the files of the form in it to a store of Flask-Store, and goes
- * on after a break or a reload. See "Uploaders" in the documentation.
- */
+/** A form whose files go to a store, and go on after a break or a reload. */
 
 /** What people read. data-texts replaces some of it. */
 const TEXTS = {
   waiting: "Waiting",
-  sending: "{sent} of {size}",
   storing: "Finishing",
   stored: "Uploaded",
   broken: "Waiting for the connection",
-  odd: "The server does not answer as it should. Check your connection, then try again.",
-  large: "The file has {size}, and the limit is {limit}. Choose a smaller file.",
+  odd: "The server does not answer. Check your connection, then try again.",
+  large: "The file is too large. Choose a smaller one. The limit:",
   cancel: "Cancel",
   retry: "Try again",
-  status: "{stored} of {all} uploaded",
 };
+const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 const PREFIX = "store-uploader";
-const WEEK = 7 * 24 * 3600e3;
-/** Statuses of tus while another request works on the upload. */
+const WEEK = 604800e3;
+const TUS = { "Tus-Resumable": "1.0.0" };
+/** Another request of tus works on the upload. */
 const BUSY = [409, 423];
 /** S3 takes no part below 5 MiB but the last, and lists 1000. */
 const PART = 8 * 2 ** 20;
 const PARTS = 1000;
-/** How long a connection may send nothing, in milliseconds. */
-const STALL = 60e3;
+const MINUTE = 60e3;
 
-const fill = (text, values) => text.replace(/{(\w+)}/g, (_, name) => values[name]);
 const absolute = (url) => new URL(url, document.baseURI).href;
-const total = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const make = (parent, tag, properties) =>
-  parent.appendChild(Object.assign(document.createElement(tag), properties));
+  Object.assign(parent.appendChild(document.createElement(tag)), properties);
 
 /** A number of bytes in the language of the page. */
-function size(bytes) {
-  const power = Math.min(3, Math.floor(Math.log10(bytes || 1) / 3));
-  return (bytes / 1e3 ** power).toLocaleString(document.documentElement.lang || undefined, {
-    style: "unit",
-    unit: ["byte", "kilobyte", "megabyte", "gigabyte"][power],
-    maximumFractionDigits: 1,
-  });
+function size(bytes, power = 0) {
+  if (bytes >= 1000 && UNITS[power + 1]) return size(bytes / 1000, power + 1);
+  const style = { style: "unit", unit: UNITS[power], maximumFractionDigits: 1 };
+  return bytes.toLocaleString(document.documentElement.lang || [], style);
 }
 
-/**
- * Why an upload stopped, as the application says it in JSON, S3 in XML, a proxy in HTML.
- * The code is the status, 0 without an answer.
- */
+/** What the application says in JSON, S3 in XML, a proxy in HTML. */
 function failure({ responseText, status }, text) {
   try {
     text = JSON.parse(responseText).description ?? text;
@@ -56,7 +44,7 @@ function failure({ responseText, status }, text) {
   return Object.assign(new Error(text), { code: status });
 }
 
-/** What a reload has to know of each upload, if the browser keeps anything. */
+/** What a reload has to know, if the browser keeps anything. */
 let memory = {};
 try {
   memory = localStorage;
@@ -65,58 +53,54 @@ try {
       delete memory[key];
 } catch {}
 
-// A way has send(upload), which ends when all has arrived, and drop(upload), which leaves
-// nothing of it at the server.
+// Each way of sending ends send() when all has arrived. drop() leaves nothing of it.
 
 const form = {
   send(upload) {
+    const { file } = upload;
     const { url, method, headers, fields } = upload.progress.token;
     const body = new FormData();
     for (const name in fields) body.append(name, fields[name]);
-    body.append("file", upload.file);
-    const progress = (sent, all) => upload.at((upload.file.size * sent) / all);
+    body.append("file", file);
+    const progress = (sent) => upload.at(Math.min(sent, file.size));
     return upload.insist(() => upload.request(method, url, { headers, body, progress }));
   },
-  drop() {},
 };
 
-/** tus 1.0. */
 const tus = {
-  headers: { "Tus-Resumable": "1.0.0" },
-
   send(upload) {
     return upload.insist(() => this.rest(upload), BUSY);
   },
 
   async rest(upload) {
-    const { file, progress, uploader } = upload;
-    const { headers } = this;
-    const type = "application/offset+octet-stream";
+    const { dataset, file, progress } = upload;
     const at = (xhr) => upload.reach(+xhr.getResponseHeader("Upload-Offset"));
     let offset = 0;
-    if (!progress.location) await this.create(upload);
-    else offset = at(await upload.request("HEAD", progress.location, { headers }));
+    if (progress.location)
+      offset = at(await upload.request("HEAD", progress.location, { headers: TUS }));
+    else {
+      const headers = { ...TUS, "Upload-Length": file.size };
+      const options = { headers, whole: true };
+      const xhr = await upload.request("POST", progress.token.resumable, options);
+      upload.keep({ location: absolute(xhr.getResponseHeader("Location")) });
+    }
     while (offset < file.size) {
-      const body = file.slice(offset, offset + (+uploader.dataset.chunk || file.size));
       const xhr = await upload.request("PATCH", progress.location, {
-        headers: { ...headers, "Upload-Offset": offset, "Content-Type": type },
-        body,
+        headers: {
+          ...TUS,
+          "Content-Type": "application/offset+octet-stream",
+          "Upload-Offset": offset,
+        },
+        body: file.slice(offset, offset + (+dataset.chunk || file.size)),
         progress: (sent) => upload.at(offset + sent),
       });
       offset = at(xhr);
     }
   },
 
-  async create(upload) {
-    const { resumable } = upload.progress.token;
-    const headers = { ...this.headers, "Upload-Length": upload.file.size };
-    const xhr = await upload.request("POST", resumable, { headers, whole: true });
-    upload.keep({ location: absolute(xhr.getResponseHeader("Location")) });
-  },
-
   drop(upload) {
     const { location } = upload.progress;
-    const remove = () => upload.request("DELETE", location, { headers: this.headers });
+    const remove = () => upload.request("DELETE", location, { headers: TUS });
     return location && upload.insist(remove, BUSY);
   },
 };
@@ -140,25 +124,31 @@ const parts = {
       upload.keep({ uploadId: responseXML.querySelector("UploadId").textContent });
     }
     const there = await this.list(upload);
-    upload.reach(total(there.map((part) => part.size)));
+    upload.at(there.reduce((sum, part) => sum + part.size, 0));
     const missing = [];
     for (let number = 1; (number - 1) * step < file.size; number++)
       if (!there.some((part) => part.number === number)) missing.push(number);
-    const flying = {};
     const some = async () => {
       for (let number; (number = missing.shift()); ) {
         const body = file.slice((number - 1) * step, number * step);
+        let before = 0;
         const progress = (sent) => {
-          flying[number] = sent;
-          upload.at(upload.safe + total(Object.values(flying)));
+          upload.at(upload.bar.value + sent - before);
+          before = sent;
         };
         await this.call(upload, "PUT", { number, body, progress });
-        delete flying[number];
-        upload.reach(upload.safe + body.size);
+        upload.breaks = 0;
       }
     };
     await Promise.all([some(), some(), some()]);
-    await this.complete(upload);
+    // Of another origin, a page may not read the ETag of an answer.
+    const tags = (await this.list(upload)).map(
+      ({ number, tag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${tag}</ETag></Part>`,
+    );
+    const body = `<CompleteMultipartUpload>${tags.join("")}</CompleteMultipartUpload>`;
+    const xhr = await this.call(upload, "POST", { body });
+    // S3 says 200 before it knows.
+    if (xhr.responseText.includes("<Error")) throw failure(xhr);
   },
 
   async list(upload) {
@@ -169,17 +159,6 @@ const parts = {
     });
   },
 
-  /** By the listing: a page may not read the ETag of an answer of another origin. */
-  async complete(upload) {
-    const tags = (await this.list(upload)).map(
-      ({ number, tag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${tag}</ETag></Part>`,
-    );
-    const body = `<CompleteMultipartUpload>${tags.join("")}</CompleteMultipartUpload>`;
-    const xhr = await this.call(upload, "POST", { body });
-    // S3 says 200 before it knows.
-    if (xhr.responseText.includes("<Error")) throw failure(xhr);
-  },
-
   drop(upload) {
     return upload.progress.uploadId && this.call(upload, "DELETE");
   },
@@ -187,30 +166,26 @@ const parts = {
 
 /** One file on its way, and its item in the list. */
 class Upload {
-  /** What a reload has to know: token, location (tus), uploadId (S3), sent. */
+  /** token, location (tus), uploadId (S3), sent: whether all has arrived */
   progress = {};
-  /** How many bytes the server has, and how often it broke since there were more. */
+  /** How many bytes the server has, and how often it broke since then. */
   safe = 0;
   breaks = 0;
 
-  /** @param {string} path the name of the file, with the folders that were dropped */
+  /** @param {string} path the name of the file, with its folders */
   constructor(uploader, file, path) {
     const { dataset, texts } = uploader;
-    Object.assign(this, { uploader, file, path, texts });
+    const item = document.createElement("li");
+    make(item, "span", { textContent: path, title: path });
+    const note = make(item, "span");
+    const bar = make(item, "progress", { max: file.size || 1, ariaLabel: path });
+    const button = (textContent, onclick) =>
+      make(item, "button", { textContent, onclick, ariaLabel: `${textContent} ${path}` });
+    this.retryButton = button(texts.retry, () => this.wait());
+    this.cancelButton = button(texts.cancel, () => this.cancel());
     this.key = [PREFIX, absolute(dataset.sign), path, file.size, file.lastModified].join(" ");
-    this.item = document.createElement("li");
-    this.item.className = "store-upload";
-    make(this.item, "span", { className: "store-upload-name", textContent: path, title: path });
-    this.note = make(this.item, "span", { className: "store-upload-note" });
-    this.bar = make(this.item, "progress", { max: file.size || 1, ariaLabel: path });
-    this.retryButton = this.button(texts.retry, () => this.wait());
-    this.cancelButton = this.button(texts.cancel, () => this.cancel());
+    Object.assign(this, { uploader, dataset, texts, file, path, item, note, bar });
     this.show("waiting");
-  }
-
-  button(textContent, onclick) {
-    const ariaLabel = `${textContent} ${this.path}`;
-    return make(this.item, "button", { type: "button", textContent, ariaLabel, onclick });
   }
 
   show(state, note = this.texts[state]) {
@@ -226,10 +201,10 @@ class Upload {
 
   /** Show how many bytes have been sent. */
   at(sent) {
-    const { file, texts } = this;
+    const { file } = this;
     this.bar.value = sent;
-    this.show("sending", fill(texts.sending, { sent: size(sent), size: size(file.size) }));
-    this.fire("progress", { loaded: sent, total: file.size });
+    this.show("sending", `${size(sent)} / ${size(file.size)}`);
+    this.fire("progress", { loaded: sent });
   }
 
   /** The server has so many bytes. */
@@ -258,7 +233,6 @@ class Upload {
   }
 
   wait() {
-    this.breaks = 0;
     this.show("waiting");
     this.uploader.next();
   }
@@ -266,9 +240,9 @@ class Upload {
   /** Send it and let the application confirm it. */
   async run() {
     this.aborter = new AbortController();
-    this.broken = false;
+    this.breaks = 0;
     this.progress = JSON.parse(memory[this.key] ?? "{}");
-    this.known = this.progress.token;
+    this.doubtful = this.progress.token;
     try {
       const answer = await this.send();
       this.forget();
@@ -283,21 +257,19 @@ class Upload {
 
   async send() {
     const { file, path, progress, texts } = this;
-    const { sign, confirm } = this.uploader.dataset;
+    const { sign, confirm } = this.dataset;
     const { name, type } = file;
-    this.at(0);
+    this.reach(0);
     progress.token ??= await this.post(sign, { name, type, size: file.size, path });
-    const { token, max_size, resumable, parts: inParts } = progress.token;
-    if (file.size > max_size) {
-      const sizes = { size: size(file.size), limit: size(max_size) };
-      throw Object.assign(new Error(fill(texts.large, sizes)), { code: 413 });
-    }
-    this.way = inParts && file.size > PART ? parts : resumable ? tus : form;
+    const { token, max_size, resumable, parts: signed } = progress.token;
+    if (file.size > max_size)
+      throw failure({ status: 413 }, `${texts.large} ${size(max_size)}`);
+    this.way = signed && file.size > PART ? parts : resumable ? tus : form;
     try {
       if (!progress.sent) await this.way.send(this);
     } catch (error) {
-      // It may have arrived before, and the answer got lost: confirming tells.
-      if (error.code !== 403 || !(this.known || this.broken)) throw error;
+      // It may have arrived: confirming tells.
+      if (error.code !== 403 || !this.doubtful) throw error;
     }
     this.keep({ sent: true });
     this.show("storing");
@@ -307,24 +279,27 @@ class Upload {
   fail(error) {
     const refused = error.code >= 400 && error.code < 500;
     if (refused) this.forget();
-    // The token of an earlier try may have expired: begin anew.
-    if (refused && this.known) return this.show("waiting");
+    // It may have expired: begin anew.
+    if (refused && this.doubtful) return this.show("waiting");
     this.show("failed", error.message);
-    this.uploader.tell(`${this.path}: ${error.message}`);
+    this.uploader.tell();
     this.fire("failed", { error });
   }
 
-  /** Stop, and leave nothing of it in the page, the browser and the server. */
+  /** Stop, and leave nothing of it anywhere. */
   async cancel() {
     const { item, uploader } = this;
     this.state = "cancelled";
     this.aborter?.abort();
-    uploader.leave(this);
+    uploader.uploads = uploader.uploads.filter((other) => other !== this);
+    uploader.keepFocus(item, true);
+    item.remove();
+    uploader.tell();
     this.fire("cancelled");
     await this.ended;
     this.aborter = new AbortController();
     try {
-      await this.way?.drop(this);
+      await this.way?.drop?.(this);
     } catch {}
     this.forget();
   }
@@ -333,6 +308,7 @@ class Upload {
   request(method, url, { headers, body, progress, whole } = {}) {
     return new Promise((resolve, reject) => {
       const { signal } = this.aborter;
+      signal.throwIfAborted();
       const xhr = new XMLHttpRequest();
       const abort = () => xhr.abort();
       let stall;
@@ -343,12 +319,12 @@ class Upload {
       if (progress)
         xhr.upload.onprogress = ({ loaded, total }) => {
           clearTimeout(stall);
-          if (loaded < total) stall = setTimeout(abort, STALL);
+          // A connection may break and say nothing.
+          if (loaded < total) stall = setTimeout(abort, MINUTE);
           progress(loaded, total);
         };
       xhr.onloadend = () => {
-        clearTimeout(stall);
-        if (xhr.status && xhr.status < 300) resolve(xhr);
+        if (xhr.status > 199 && xhr.status < 300) resolve(xhr);
         else reject(failure(xhr, this.texts.odd));
       };
       addEventListener("offline", abort, { signal });
@@ -369,42 +345,32 @@ class Upload {
     }
   }
 
-  /**
-   * Try until it succeeds, with pauses that become longer.
-   *
-   * @param {number[]} busy further statuses after which it may succeed
-   */
+  /** Try until it succeeds or fails for good. */
   async insist(work, busy = []) {
     for (;;) {
-      this.aborter.signal.throwIfAborted();
       try {
         return await work();
       } catch (error) {
         const { code } = error;
         // A full disk (507) stays full.
         const passes = [0, 429, ...busy].includes(code) || (code > 499 && code !== 507);
-        const often = this.breaks >= (this.uploader.dataset.retries ?? 8);
-        if (!passes || (often && navigator.onLine)) throw error;
-        await this.pause();
+        const { retries = 8 } = this.dataset;
+        if (!passes || (navigator.onLine && this.breaks >= retries)) throw error;
       }
+      const { signal } = this.aborter;
+      const seconds = Math.min(30, 2 ** this.breaks) * (0.5 + Math.random() / 2);
+      this.doubtful = true;
+      this.show(this.state, this.texts.broken);
+      await new Promise((resolve) => {
+        if (navigator.onLine) setTimeout(resolve, 1000 * seconds, this.breaks++);
+        addEventListener("online", resolve, { signal });
+        signal.addEventListener("abort", resolve);
+      });
     }
-  }
-
-  /** Wait for some seconds, or for the network. */
-  pause() {
-    const { signal } = this.aborter;
-    const seconds = Math.min(30, 2 ** this.breaks) * (0.5 + Math.random() / 2);
-    this.broken = true;
-    this.show(this.state, this.texts.broken);
-    return new Promise((resolve) => {
-      if (navigator.onLine) setTimeout(resolve, 1e3 * seconds, this.breaks++);
-      addEventListener("online", resolve, { signal });
-      signal.addEventListener("abort", resolve);
-    });
   }
 }
 
-/** All files of a file or a folder that was dropped, with their paths. */
+/** The files in what was dropped, with their paths. */
 async function* walk(entry) {
   const ask = (from, verb) => new Promise((...ends) => from[verb](...ends));
   if (entry.isFile) yield [await ask(entry, "file"), entry.fullPath.slice(1)];
@@ -416,7 +382,6 @@ async function* walk(entry) {
 }
 
 export class StoreUploader extends HTMLElement {
-  /** @type {Upload[]} */
   uploads = [];
 
   connectedCallback() {
@@ -461,20 +426,19 @@ export class StoreUploader extends HTMLElement {
   }
 
   async drop(event) {
-    const { files, items } = event.dataTransfer;
+    if (!this.hasAttribute("dragging")) return;
     this.removeAttribute("dragging");
-    if (!files.length) return;
     event.preventDefault();
     // The items are gone after the first await.
-    const entries = Array.from(items, (item) => item.webkitGetAsEntry());
-    for (const entry of entries)
+    const entries = Array.from(event.dataTransfer.items, (item) => item.webkitGetAsEntry());
+    for (const entry of entries.filter(Boolean))
       for await (const [file, path] of walk(entry)) this.take(file, path);
   }
 
   paste(event) {
     const { clipboardData, target } = event;
     const writing = target.closest("input:not([type=file]), textarea, [contenteditable]");
-    if (!clipboardData.files.length || writing || event.defaultPrevented) return;
+    if (!clipboardData.files.length || writing) return;
     event.preventDefault();
     this.add(clipboardData.files);
   }
@@ -486,18 +450,11 @@ export class StoreUploader extends HTMLElement {
 
   take(file, path) {
     const upload = new Upload(this, file, path);
-    const same = this.uploads.find((other) => other.key === upload.key);
-    if ((same && same.state !== "stored") || !upload.fire("added")) return;
+    const begun = ({ key, state }) => key === upload.key && state !== "stored";
+    if (this.uploads.some(begun) || !upload.fire("added")) return;
     this.uploads.push(upload);
     this.list.append(upload.item);
     this.next();
-    this.tell();
-  }
-
-  leave(upload) {
-    this.uploads = this.uploads.filter((other) => other !== upload);
-    this.keepFocus(upload.item, true);
-    upload.item.remove();
     this.tell();
   }
 
@@ -505,19 +462,19 @@ export class StoreUploader extends HTMLElement {
     return this.uploads.filter((upload) => states.includes(upload.state)).length;
   }
 
-  /** Begin what waits, as far as there is room. */
   next() {
-    for (const upload of this.uploads) {
-      const busy = this.count("sending", "storing");
-      if (upload.state === "waiting" && busy < (this.dataset.parallel ?? 3))
-        upload.ended = upload.run();
-    }
-    if (this.count("stored") === this.uploads.length) this.tell();
+    const busy = () => this.count("sending", "storing");
+    const { parallel = 3 } = this.dataset;
+    for (const upload of this.uploads)
+      if (upload.state === "waiting" && busy() < parallel) upload.ended = upload.run();
+    if (!busy()) this.tell();
   }
 
-  tell(more = "") {
-    const counts = { stored: this.count("stored"), all: this.uploads.length };
-    this.status.textContent = `${fill(this.texts.status, counts)} ${more}`;
+  tell() {
+    const { status, texts, uploads } = this;
+    const failed = uploads.findLast(({ state }) => state === "failed");
+    status.textContent = `${texts.stored}: ${this.count("stored")} / ${uploads.length}`;
+    if (failed) status.textContent += `. ${failed.path}: ${failed.note.textContent}`;
   }
 
   /** Let a keyboard go on near a button that goes. */
@@ -530,7 +487,7 @@ export class StoreUploader extends HTMLElement {
 
   /** The header that Flask-WTF asks for. */
   get csrf() {
-    const found = document.querySelector("meta[name=csrf-token], [name=csrf_token]");
+    const found = document.querySelector("[name=csrf-token], [name=csrf_token]");
     return ["X-CSRFToken", this.dataset.csrf ?? found?.content ?? found?.value ?? ""];
   }
 }
