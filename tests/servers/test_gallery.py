@@ -238,7 +238,7 @@ class Visit(t.NamedTuple):
 
     def sending(self, name: str) -> Locator:
         """The card of a file on its way."""
-        return self.page.locator(".store-upload", has_text=name)
+        return self.page.locator("#sending li", has_text=name)
 
     def pick(self, *files: pathlib.Path) -> None:
         """Choose files in the dialog of the browser."""
@@ -318,7 +318,7 @@ def test_pick_files(site: Site, visit: Visit) -> None:
     contents = [DATA, DATA[:-1], b""]
     visit.pick(*map(site.file, names, contents))
     expect(visit.page.locator(".card")).to_have_count(3)
-    expect(visit.page.locator(".store-upload")).to_have_count(0)
+    expect(visit.page.locator("#sending li")).to_have_count(0)
     expect(visit.page.locator("h2")).to_have_text("3 files")
     assert site.stored() == dict(zip(names, contents, strict=True))
     visit.page.reload()
@@ -342,7 +342,7 @@ def test_cancel_leaves_nothing(site: Site, visit: Visit) -> None:
     button = visit.sending("large.bin").get_by_role("button", name="Cancel")
     with visit.page.expect_response(is_end, timeout=60_000):
         button.click()
-        expect(visit.page.locator(".store-upload")).to_have_count(0)
+        expect(visit.page.locator("#sending li")).to_have_count(0)
         site.gate.open()
     assert site.everything() == []
     expect(visit.page.locator(".empty")).to_be_visible()
