@@ -24,6 +24,7 @@ from flask import Blueprint
 from flask import current_app
 from flask import flash
 from flask import Flask
+from flask import g
 from flask import jsonify
 from flask import redirect
 from flask import render_template
@@ -47,13 +48,12 @@ PER_PAGE = 48
 LISTED = 10_000
 #: For how many seconds a link may be good.
 EXPIRIES = {600: "10 minutes", 3600: "an hour", 86_400: "a day", 604_800: "a week"}
-#: What a page may load: what is ours, and files of the addresses in these settings.
+#: What a page may load: what is ours, and what other_origins() adds.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src {0};"
     " img-src {0} blob:; media-src {0}; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'"
 )
-ADDRESSES = "STORE_DOMAIN", "STORE_S3_ENDPOINT_URL", "STORE_S3_PUBLIC_ENDPOINT_URL"
 
 store = Store()
 pages = Blueprint("gallery", __name__)
@@ -66,8 +66,7 @@ def create_app(config: Mapping[str, t.Any] | None = None) -> Flask:
     """
     app = Flask(__name__)
     app.config.from_mapping(
-        # How large a file may be, in bytes.
-        MAX_CONTENT_LENGTH=10 * 1024**3,
+        MAX_CONTENT_LENGTH=10 * 1024**3,  # how large a file may be
         SESSION_COOKIE_SAMESITE="Strict",
         # An upload that was interrupted goes on where it stopped.
         STORE_RESUMABLE=True,
@@ -78,9 +77,7 @@ def create_app(config: Mapping[str, t.Any] | None = None) -> Flask:
         TRUSTED_HOSTS=["127.0.0.1", "localhost"],
     )
     app.config.from_prefixed_env()  # FLASK_SECRET_KEY and so on
-    app.config.update(
-        {name: text for name, text in os.environ.items() if name.startswith("STORE_")}
-    )
+    app.config.update(s for s in os.environ.items() if s[0].startswith("STORE_"))
     app.config.update(config or {})
     if not app.config["SECRET_KEY"]:
         app.config["SECRET_KEY"] = secret_key(pathlib.Path(app.instance_path))
@@ -127,14 +124,19 @@ def refuse_other_sites() -> None:
 
 def restrict(response: Response) -> Response:
     """Let a page load what is ours. Responses with a file have stricter headers."""
-    urls = [urlsplit(current_app.config.get(name) or "") for name in ADDRESSES]
-    ours = ["'self'", *{f"{url.scheme}://{url.netloc}" for url in urls if url.netloc}]
-    headers = response.headers
-    headers.setdefault("Content-Security-Policy", POLICY.format(" ".join(ours)))
-    headers.setdefault("X-Content-Type-Options", "nosniff")
+    policy = POLICY.format(" ".join(["'self'", *g.get("origins", ())]))
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
     # With "no-referrer", a form would be sent with "Origin: null".
-    headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
     return response
+
+
+def other_origins() -> set[str]:
+    """The bucket, to which a browser sends large files by itself, and STORE_DOMAIN."""
+    form = store.presign_upload("name", max_size=1, resumable=False)
+    urls = urlsplit(form.url), urlsplit(current_app.config["STORE_DOMAIN"] or "")
+    return {f"{url.scheme}://{url.netloc}" for url in urls if url.netloc}
 
 
 def refused(error: HTTPException) -> ResponseReturnValue:
@@ -152,8 +154,7 @@ def refused(error: HTTPException) -> ResponseReturnValue:
 
 
 def waiting_files() -> list[FileWrapper]:
-    """The files that this host has yet to send to the storage. Listings do not have
-    them. There are none without ``STORE_BACKGROUND``."""
+    """What this host has yet to send to the storage, with ``STORE_BACKGROUND``."""
     return [store.file(entry.key) for entry in store.pending() if not entry.deleted]
 
 
@@ -162,6 +163,7 @@ def index() -> str:
     """The newest files, or those with a word in their name, one page of them."""
     word = request.args.get("q", "").strip()
     number = max(1, request.args.get("page", 1, int))
+    g.origins = other_origins()
     listing = iter(store.ls())
     found = {f.key: f for f in itertools.islice(listing, LISTED)}
     found |= {f.key: f for f in waiting_files()}
@@ -174,7 +176,6 @@ def index() -> str:
         total=len(files),
         start=start,
         number=number,
-        last=-(-len(files) // PER_PAGE),
         word=word,
         limit=LISTED if next(listing, None) else None,
         uri=store.uri,

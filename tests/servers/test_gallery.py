@@ -325,6 +325,15 @@ def test_pick_files(site: Site, visit: Visit) -> None:
     expect(visit.page.locator(".card")).to_have_count(3)
 
 
+def test_large_file(site: Site, visit: Visit) -> None:
+    """A large file arrives, on S3 in parts from the browser to the bucket, which the
+    policy of the page allows."""
+    content = DATA * 20
+    visit.pick(site.file("large.bin", content))
+    expect(visit.card("large.bin")).to_be_visible(timeout=30_000)
+    assert site.stored() == {"large.bin": content}
+
+
 def test_drop_files_and_a_folder(site: Site, visit: Visit) -> None:
     """The whole page takes what is dragged, and a folder is the files in it."""
     site.file("trip/day 1/a.txt", b"a")
@@ -422,10 +431,13 @@ def test_too_large(chromium: Browser, tmp_path: pathlib.Path) -> None:
 
 
 def test_picture_and_other_files(local: Site, chromium: Browser) -> None:
-    """A picture is shown, and everything else is a card with type, size and date."""
+    """A picture is shown, and everything else is a card with type, size and date. So
+    is what only says that it is a picture."""
     local.store.save(MEDIA / "picture.png")
     local.store.save(b"%PDF-", "invoice.pdf")
+    local.store.save(b"no picture", "broken.jpg")
     with visiting(chromium, local.url) as visit:
+        expect(visit.card("broken.jpg").locator("img")).to_have_count(0)
         picture = visit.card("picture.png").locator("img")
         picture.scroll_into_view_if_needed()
         assert picture.evaluate("async (i) => (await i.decode(), i.naturalWidth)") > 0
@@ -790,13 +802,30 @@ def test_other_sites(local: Site) -> None:
     assert not f.exists()
 
 
-def test_policy(local: Site) -> None:
-    """The pages may load only what is the gallery's own."""
+def test_policy(local: Site, tmp_path: pathlib.Path) -> None:
+    """The pages may load only what is the gallery's own, or at an address that the
+    settings name."""
     headers = requests.get(local.url, timeout=30).headers
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy and "*" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
+    (tmp_path / "other").mkdir()
+    bucket = {
+        "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
+        "STORE_S3_BUCKET": "photos",
+        "STORE_S3_REGION": "eu-west-1",
+        "STORE_S3_ACCESS_KEY": "key",
+        "STORE_S3_SECRET_KEY": "secret",
+        "STORE_DOMAIN": "https://cdn.example/files",
+    }
+    with gallery(tmp_path / "other", **bucket, STORE_PATH=None) as site:
+        with site.app.test_request_context():
+            import gallery as example
+
+            origins = example.other_origins()
+    assert "https://cdn.example" in origins
+    assert any(".amazonaws.com" in origin for origin in origins)
 
 
 # -- make demo -----------------------------------------------------------------
