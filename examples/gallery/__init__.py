@@ -72,8 +72,8 @@ def create_app(config: Mapping[str, t.Any] | None = None) -> Flask:
         STORE_RESUMABLE=True,
         # The application serves the files, so that a bucket can be private.
         STORE_SERVE="proxy",
-        # No other name of this machine, which a page of another site could have made up
-        # to read the answers. Write your own here.
+        # A page of another site could give its own name to this machine, and read the
+        # answers. Put the name of your host here.
         TRUSTED_HOSTS=["127.0.0.1", "localhost"],
     )
     app.config.from_prefixed_env()  # FLASK_SECRET_KEY and so on

@@ -537,10 +537,29 @@ def test_deleted_by_somebody_else(local: Site, at_local: Visit) -> None:
     f = local.store.save(b"1", "a.txt")
     at_local.page.reload()
     at_local.card("a.txt").get_by_role("link", name="Delete").click()
+    confirm = at_local.page.get_by_role("button", name="Delete")
+    expect(confirm).to_be_visible()
     f.delete()
-    at_local.page.get_by_role("button", name="Delete").click()
+    confirm.click()
     expect(at_local.page.locator("dialog")).to_contain_text("Not Found")
     forgive(at_local, "404")
+
+
+def test_no_answer_to_a_question(local: Site, at_local: Visit) -> None:
+    """Without a network a question is answered by what is wrong, and works later."""
+    local.store.save(b"1", "a.txt")
+    at_local.page.reload()
+    delete = at_local.card("a.txt").get_by_role("link", name="Delete")
+    at_local.offline(True)
+    delete.click()
+    expect(at_local.page.locator("dialog")).to_contain_text("does not answer")
+    at_local.page.get_by_role("button", name="Close").click()
+    at_local.offline(False)
+    delete.click()
+    at_local.page.get_by_role("button", name="Delete").click()
+    expect(at_local.page.locator(".card")).to_have_count(0)
+    expect(at_local.page.locator(".empty")).to_be_visible()
+    forgive(at_local, "ERR_INTERNET_DISCONNECTED")
 
 
 def test_search_and_pages(site: Site, visit: Visit) -> None:

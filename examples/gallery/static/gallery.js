@@ -7,18 +7,24 @@
 const dialog = document.querySelector("dialog");
 const cards = document.getElementById("cards");
 
+const NO_ANSWER = `<main class="panel"><h1 id="question">The gallery does not answer</h1>
+  <p>Check your connection, then try again.</p><button data-close>Close</button></main>`;
+const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+
 /** Another page of the gallery, as a document. */
 async function load(url, options) {
-  const reply = await fetch(url, options);
-  return new DOMParser().parseFromString(await reply.text(), "text/html");
+  try {
+    return parse(await (await fetch(url, options)).text());
+  } catch {
+    return parse(NO_ANSWER);
+  }
 }
 
 /** Let parts of this page say what those of another page say. */
 function take(page, ...names) {
   for (const name of names) {
-    const part = `[data-part=${name}]`;
-    const found = page.querySelector(part);
-    document.querySelector(part).replaceChildren(...(found?.childNodes ?? []));
+    const found = page.querySelector(`[data-part=${name}]`);
+    if (found) document.querySelector(`[data-part=${name}]`).replaceChildren(...found.childNodes);
   }
 }
 
@@ -53,8 +59,9 @@ document.addEventListener("click", async (event) => {
   } else if (target?.matches("[data-copy]")) {
     const input = document.getElementById(target.dataset.copy);
     input.select();
-    await navigator.clipboard.writeText(input.value);
-    target.textContent = "Copied";
+    // Browsers have no clipboard for a page that comes by plain HTTP of another host.
+    const copying = navigator.clipboard?.writeText(input.value).then(() => "Copied");
+    target.textContent = (await copying?.catch(() => {})) ?? "Selected";
   }
 });
 
@@ -94,8 +101,7 @@ document.addEventListener("upload-added", ({ detail: { upload } }) => {
 });
 
 document.addEventListener("upload-stored", ({ detail: { upload, answer } }) => {
-  const page = new DOMParser().parseFromString(answer.html, "text/html");
-  cards.prepend(page.querySelector(".card"));
+  cards.prepend(parse(answer.html).querySelector(".card"));
   upload.item.remove();
   if (!document.querySelector("#sending > :not([data-state=failed])")) refresh();
 });
