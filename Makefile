@@ -23,9 +23,10 @@ demo: .venv/demo
 	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:$(PORT)/upload"
 	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/gallery run --host 127.0.0.1
 
-# The same on S3, by a server that comes from PyPI and ends with the demo.
+# The same on S3, by a server that comes from PyPI and ends with the demo. With exec, make
+# waits until it has.
 demo-s3: .venv/demo-s3
-	@FLASK_RUN_PORT=$(PORT) PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/gallery/seaweedfs.sh
+	@FLASK_RUN_PORT=$(PORT) PATH="$(CURDIR)/$(BIN):$$PATH" exec sh examples/gallery/seaweedfs.sh
 
 # What a machine with two cores does in two minutes, with nothing but Python packages.
 test: .venv/test

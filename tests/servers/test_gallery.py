@@ -878,8 +878,12 @@ def made(target: str, tmp_path: pathlib.Path, **env: str) -> Iterator[tuple[str,
             time.sleep(0.05)
         yield url, process.pid
     finally:
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl+C does
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def peak_memory(group: int) -> int:
