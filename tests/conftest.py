@@ -54,6 +54,7 @@ LONGEST = (
     "test_killed_workers.py",
     "test_naming.py",
     "test_cli_sync.py",
+    "test_gallery.py",
     "test_serving_browser.py",
     "test_direct_browser.py",
     "test_spool_trouble.py",

@@ -89,6 +89,7 @@ if t.TYPE_CHECKING:
     from ..http.links import Period
     from .claims import Claim
     from .growing import Growing
+    from .parts import Parts
 
 #: The beginning of a URL that leads through several filesystems: 'zip::'.
 CHAIN = re.compile(r"[a-z]\w*(://[^:]*)?::", re.IGNORECASE)
@@ -137,6 +138,8 @@ class Dialect:
     #: Whether :meth:`upload_form` always has one, so that the application need not
     #: take uploads.
     takes_forms: bool = False
+    #: Whether :meth:`parts` signs what a browser needs to send an upload in parts.
+    takes_parts: bool = False
     #: The longest key, in bytes of UTF-8.
     longest_key: int = naming.MAX_KEY
     #: The texts in a name with which fsspec's filesystem opens no URL.
@@ -941,6 +944,11 @@ class Dialect:
         """
         return None
 
+    def parts(self, claim: Claim) -> Parts:
+        """The multipart uploads of the private file ``claim.staged``, where
+        :attr:`takes_parts` says so."""
+        raise NotImplementedError
+
     # -- what killed processes left ------------------------------------------
 
     def sweep(self, before: dt.datetime, dry_run: bool) -> Iterator[str]:
@@ -951,9 +959,7 @@ class Dialect:
             modified = self.record(
                 {**info, "size": info.get("size") or 0}, name
             ).modified
-            needed = claims.good_until(name)
-            # A file without a date may still be being written.
-            if modified is not None and max(modified, needed or modified) < before:
+            if claims.is_over(name, modified, before):
                 if not dry_run:
                     self.discard(self.path(f"{naming.STAGING}/{name}"))
                 yield f"{naming.STAGING}/{name}"

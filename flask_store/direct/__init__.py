@@ -122,9 +122,13 @@ def presign(
     limit = store.longest_key
     name = naming.clean(filename, store.destination, limit)
     key = naming.unique(store.key(name), limit)
+    parts = resumable and store.dialect.takes_parts
     if resumable:
         with store.dialect.explained(key):
-            resumed.check(store.dialect)
+            if parts:  # which need nothing of the kind
+                resumable = store.dialect.creates()
+            else:
+                resumed.check(store.dialect)
     claim = Claim(
         key=key,
         destination=store.destination,
@@ -133,6 +137,7 @@ def presign(
         max_size=max_size,
         expires=int(time.time() + expires),
         resumable=resumable,
+        parts=parts,
         properties=kept.as_json(),
     )
     with store.dialect.explained(key):
@@ -145,8 +150,15 @@ def presign(
         store.upload_url(key) + query,
         {"Content-Type": claim.content_type},
     )
-    address = store.resumable_url(key) + query if resumable else None
-    return DirectUpload(url, key, token, fields, max_size, resumable=address)
+    return DirectUpload(
+        url,
+        key,
+        token,
+        fields,
+        max_size,
+        resumable=store.resumable_url(key) + query if resumable else None,
+        parts=store.upload_url(key) + query if parts else None,
+    )
 
 
 def read(store: FileStore, token: str) -> Claim:
@@ -155,7 +167,7 @@ def read(store: FileStore, token: str) -> Claim:
 
 
 def check_unused(store: FileStore, claim: Claim) -> None:
-    """Look whether an upload may still come, before it is read.
+    """Look whether an upload may still come, before anything of it is read or signed.
 
     :raises BadLink: if it has arrived already.
     :raises AlreadyConfirmed: if it was confirmed.

@@ -27,6 +27,7 @@ import fsspec
 import shortuuid
 from werkzeug.http import parse_date
 
+from ... import naming
 from ...concurrency.greenlets import may_wait
 from ...concurrency.greenlets import patched
 from ...exceptions import NotConfiguredError
@@ -36,6 +37,7 @@ from ...uploads.arriving import arriving
 from ...uploads.properties import NO_PROPERTIES
 from ...uploads.source import Source
 from ...uploads.source import Window
+from .. import claims
 from .. import Fetched
 from .. import Joined
 from .. import Limits
@@ -82,11 +84,15 @@ from .errors import UNSAID
 from .loop import LoopClient
 from .options import s3_options
 from .options import server_config
+from .parts import abort
+from .parts import S3Parts
+from .parts import unfinished
 from .redirects import limit_redirects
 
 if t.TYPE_CHECKING:
     from ...http.links import Method
     from ...http.links import Period
+    from ..claims import Claim
     from .direct import DirectClient
 
 logger = logging.getLogger(__name__)
@@ -141,6 +147,7 @@ class S3Dialect(ObjectDialect):
         self.signs = not self.additions.has_customer_key
         # botocore makes none for an access point. The application takes the uploads.
         self.takes_forms = self.signs and not self.bucket.startswith("arn:")
+        self.takes_parts = self.takes_forms
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -575,31 +582,17 @@ class S3Dialect(ObjectDialect):
         the bucket may be shared."""
         yield from super().sweep(before, dry_run)
         prefix = self._folder("")
-        asked: dict[str, t.Any] = {"Bucket": self.bucket, "Prefix": prefix}
-        while True:
-            try:
-                page = self.loop.call("list_multipart_uploads", **asked)
-            except FileNotFoundError:
-                self.check_bucket()
-                return  # rclone's answer when there are none
-            for upload in page.get("Uploads", ()):
-                if utc(upload["Initiated"]) < before:  # type: ignore[operator]
+        try:
+            for upload in unfinished(self.loop, prefix):
+                key = upload["Key"][len(prefix) :]
+                folder, _, name = key.rpartition("/")
+                private = name if folder == naming.STAGING else ""
+                if claims.is_over(private, utc(upload["Initiated"]), before):
                     if not dry_run:
-                        self._abort(upload)
-                    yield upload["Key"][len(prefix) :]
-            if not page.get("IsTruncated"):
-                return
-            asked["KeyMarker"] = page["NextKeyMarker"]
-            asked["UploadIdMarker"] = page["NextUploadIdMarker"]
-
-    def _abort(self, upload: Mapping[str, t.Any]) -> None:
-        with suppress(FileNotFoundError):
-            self.loop.call(
-                "abort_multipart_upload",
-                Bucket=self.bucket,
-                Key=upload["Key"],
-                UploadId=upload["UploadId"],
-            )
+                        abort(self.loop, upload)
+                    yield key
+        except FileNotFoundError:
+            self.check_bucket()  # if there is one, it is rclone's word for none
 
     # -- addresses, and what is signed ---------------------------------------
 
@@ -651,6 +644,10 @@ class S3Dialect(ObjectDialect):
             dt.datetime.fromtimestamp(expires, dt.UTC),
             endpoint.service,
         )
+
+    def parts(self, claim: Claim) -> S3Parts:
+        name = self.absolute_path(claim.staged)
+        return S3Parts(self.account, self.additions, self.loop, name, claim)
 
     # -- what went wrong -----------------------------------------------------
 
