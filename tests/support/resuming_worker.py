@@ -169,10 +169,11 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         self._heard: list[t.Any] = []
         # Whoever waits for its next line then finds that there is none.
-        self._timer = threading.Timer(PATIENCE, self._process.kill)
+        self._timer = threading.Timer(PATIENCE, self._kill)
         self._timer.start()
 
     def tell(self, order: Order | str) -> None:
@@ -206,8 +207,13 @@ class Worker:
     def close(self) -> None:
         """End it."""
         self._timer.cancel()
-        self._process.kill()
+        self._kill()
         self._process.communicate()
+
+    def _kill(self) -> None:
+        """Kill it, and a child that may be stopped."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

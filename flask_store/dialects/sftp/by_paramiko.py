@@ -92,6 +92,25 @@ class CheckedSFTPFileSystem(SFTPFileSystem):  # type: ignore[misc]
         return info
 
 
+class Answered:
+    """A file that has all answers of the server at the end of each write.
+
+    Otherwise whoever reads a file in between takes answers away, for which paramiko
+    then waits.
+    """
+
+    def __init__(self, file: t.Any) -> None:
+        self._file = file
+        self.close = file.close
+
+    def write(self, data: bytes) -> None:
+        """Write some bytes."""
+        self._file.write(data[:-1])
+        self._file.set_pipelined(False)
+        self._file.write(data[-1:])
+        self._file.set_pipelined(True)
+
+
 class ParamikoDialect(SSHDialect):
     """Makes a connection for each thread. Threads that share one wait for ever."""
 
@@ -113,11 +132,9 @@ class ParamikoDialect(SSHDialect):
 
     def _send(self, source: Source, path: str) -> None:
         file = self.fs.open(path, "wb")
-        # Do not wait for an answer to every 32 KiB. close() raises the first error. Who
-        # reads a file meanwhile takes the answers to writes away, which paramiko then
-        # waits for.
-        file.set_pipelined(not self._reads(source))
-        write_all(file, source)
+        # Do not wait for an answer to every 32 KiB. close() raises the first error.
+        file.set_pipelined(True)
+        write_all(Answered(file) if self._reads(source) else file, source)
 
     def _reads(self, source: Source) -> bool:
         """Whether an upload may be read by the connection that it goes to."""
