@@ -300,16 +300,20 @@ class Worker:
         return Outcome("parked", exc)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
-        upload = job.upload
         if outcome.pause is None:
             self.uploads.pop(job.entry.key, None)
             self._close_if_empty(job.box)
-        else:
+        if not job.entry.deleted and job.upload.settle(outcome.state, outcome.error):
+            self._tell(job)
+        # The next try may begin at once, and end before this thread goes on. So the
+        # state of this one is set already.
+        if outcome.pause is not None:
             self._retry_after(job, outcome.pause)
-        if upload.state == "deleted" or job.entry.deleted:  # delete() has set the state
-            return
-        upload.settle(outcome.state, outcome.error)
-        if outcome.state == "stored" or (outcome.state, job.parked) == ("parked", 1):
+
+    def _tell(self, job: Job) -> None:
+        """Send a signal if the upload is stored, or has just been parked."""
+        state = job.upload.state
+        if state == "stored" or (state, job.parked) == ("parked", 1):
             try:
                 self.store.ended(job)
             except Exception:
