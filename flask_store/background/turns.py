@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from ..concurrency.greenlets import Flag
 from ..concurrency.greenlets import flag
@@ -35,11 +34,7 @@ class Turns:
             if self._active >= self.limit:
                 return
             self._active += 1
-        try:
-            self.runner.start(self._run)
-        except RuntimeError:
-            # Python starts no more threads. The work stays for the next process.
-            self._stopped()
+        self._start()
 
     def finish(self, timeout: float) -> bool:
         """Try nothing again, and wait until all work is done.
@@ -61,29 +56,41 @@ class Turns:
         self._guard = lock()  # a thread that did not come along may have held it
         self._work.clear()
 
+    def _start(self) -> None:
+        """Start a run, which counts as active already."""
+        try:
+            self.runner.start(self._run)
+        except RuntimeError:
+            # Python starts no more threads. The work stays for the next run, or for
+            # the next process.
+            with self._guard:
+                self._stopped()
+
     def _run(self) -> None:
         try:
-            while True:
-                with self._guard:
-                    if not self._work:
-                        return
-                    work = self._work.popleft()
+            while (work := self._next()) is not None:
                 work()
-        finally:
+        except BaseException:  # its greenlet is killed
+            if self.ending:
+                with self._guard:
+                    self._stopped()
+            else:
+                self._start()
+            raise
+
+    def _next(self) -> Callable[[], None] | None:
+        # Whether there is work, and how many run, is known together. Otherwise add()
+        # could leave work to a run that has found none before.
+        with self._guard:
+            if self._work:
+                return self._work.popleft()
             self._stopped()
+            return None
 
     def _stopped(self) -> None:
-        with self._guard:
-            self._active -= 1
-            # add() starts no runner while this one counts as active. It may have added
-            # work after _run() found none.
-            restart = bool(self._work) and not self._active and not self.ending
-            if restart:
-                self._active += 1
-            elif not self._active:
-                for waiting in self._idle:
-                    waiting.set()
-                self._idle.clear()
-        if restart:
-            with suppress(RuntimeError):
-                self.runner.start(self._run)
+        """Note the end of a run. The caller has the guard."""
+        self._active -= 1
+        if not self._active:
+            for waiting in self._idle:
+                waiting.set()
+            self._idle.clear()

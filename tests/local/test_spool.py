@@ -503,6 +503,63 @@ def test_so_many_at_a_time() -> None:
     assert max(count for _, count in seen) == 3
 
 
+class Tired(Threads):
+    """A runner whose process has no thread left for some time."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def start(self, work: t.Callable[[], None]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("can't start new thread")
+        super().start(work)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_no_thread_is_left(failures: int) -> None:
+    """What could not begin then begins with what comes afterwards."""
+    turns, done = Turns(Tired(failures), 1), list[int]()
+    for number in range(failures + 1):
+        turns.add(functools.partial(done.append, number))
+    assert turns.finish(20)
+    assert done == list(range(failures + 1))
+
+
+class Gate:
+    """A lock that calls a function when it is released the next time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.then: t.Callable[[], object] | None = None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+
+
+def test_work_comes_when_a_run_has_found_none() -> None:
+    """It begins at once, and does not wait for another run, which may take long."""
+    turns, gate = Turns(Threads(), 2), Gate()
+    turns._guard = gate
+    begun, free = threading.Event(), threading.Event()
+    turns.add(lambda: free.wait(60))
+
+    def last() -> None:
+        # The next that this thread does is to look for more work.
+        gate.then = lambda: turns.add(begun.set)
+
+    turns.add(last)
+    assert begun.wait(20)
+    free.set()
+    assert turns.finish(20)
+
+
 # -- settings ----------------------------------------------------------------
 
 
