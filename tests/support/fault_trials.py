@@ -903,7 +903,7 @@ class Bench:
         """Do an operation without a fault, and remember its requests."""
         findings: list[Finding] = []
         # The first time there may be more requests, and a busy machine may be slow.
-        for attempt in range(4):
+        for attempt in range(20):
             trial = self.trial(Name(operation, "none", None))
             plan = trial.run(None)
             self.requests[operation] = plan.seen
