@@ -57,7 +57,7 @@ nitpick_ignore_regex += [
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
         r"|Background|BackgroundUpload|Destination|Entry|Explained|Method|AnyName"
-        r"|AbstractContextManager|OnConflict|Receiver|TextDraft|io\.TextIOWrapper",
+        r"|AbstractContextManager|Growing|OnConflict|Receiver|TextDraft|io\.TextIOWrapper",
     )
 ]
 nitpick_ignore_regex += [

@@ -142,6 +142,19 @@ class AlreadyConfirmed(BadLink):
             self.file = file
 
 
+class WrongOffset(ClientError):
+    """A resumable upload has more bytes than the client knows of, or fewer."""
+
+    code = 409
+
+
+class WrongChecksum(ClientError):
+    """Other bytes have arrived than were sent, as their checksum says. The status is
+    that of tus 1.0.0, section "Checksum"."""
+
+    code = 460
+
+
 class NoLength(ClientError):
     """A request whose body has no announced length, where that is needed."""
 

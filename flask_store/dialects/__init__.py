@@ -87,6 +87,7 @@ if t.TYPE_CHECKING:
     from ..http.links import Method
     from ..http.links import Period
     from .claims import Claim
+    from .growing import Growing
 
 #: The beginning of a URL that leads through several filesystems: 'zip::'.
 CHAIN = re.compile(r"[a-z]\w*(://[^:]*)?::", re.IGNORECASE)
@@ -537,7 +538,7 @@ class Dialect:
         """
 
         def read() -> Iterator[bytes]:
-            return whole(self.get(claim.staged, None, staged))
+            return whole(self.get(staged.name, None, staged))
 
         original = Original(staged, self, read, resumes=True)
         original.properties = claim.kept
@@ -949,6 +950,22 @@ class Dialect:
             if _type(info) == "file"
             and not info["name"].rstrip("/").endswith(naming.STAGING)
         ]
+
+    def private(self, beginning: str) -> Iterator[tuple[str, int]]:
+        """The private files whose names begin so, without their folder, and how many
+        bytes each has."""
+        for info in self.left():
+            name = str(info["name"]).rstrip("/").rpartition("/")[2]
+            if name.startswith(beginning):
+                yield name, int(info.get("size") or 0)
+
+    def growing(self, key: str) -> Growing | None:
+        """A private file that grows; ``None`` to store it in pieces, and to join them.
+
+        A dialect says so only if two writers, on two hosts, cannot both append at one
+        position.
+        """
+        return None
 
     def discard(self, path: str) -> None:
         """Remove a private file, if it is there."""

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import stat
+import sys
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ from .folders import hold_folder
 from .folders import LEADS_OUT
 from .folders import leads_out
 from .folders import Place
+from .growing import GrowingFile
 from .spelling import CHAIN
 from .spelling import MEANINGFUL
 from .spelling import no_url
@@ -533,6 +535,12 @@ class LocalDialect(Dialect):
         except NOT_A_FILE:
             return []
         return found
+
+    def growing(self, key: str) -> GrowingFile | None:
+        # Windows has no flock(2).
+        if sys.platform == "win32":
+            return None
+        return GrowingFile(self.root, key, self._modes, self._fsync)
 
     def discard(self, path: str) -> None:
         with (

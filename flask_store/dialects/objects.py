@@ -624,6 +624,12 @@ class ObjectDialect(Dialect):
             and "/" not in stat.name[skip:]
         ]
 
+    def private(self, beginning: str) -> Iterator[tuple[str, int]]:
+        folder = self._folder(naming.STAGING)
+        for page in self.pages(f"{folder}{beginning}"):
+            for stat in page.files:
+                yield stat.name.rpartition("/")[2], stat.size
+
     # -- what the storage signs ----------------------------------------------
 
     def upload_form(self, claim: Claim) -> tuple[str, dict[str, str]] | None:

@@ -3,7 +3,8 @@
 Each is a small state machine, whose states are files in the storage:
 
 - *issued*: a token names the key, which carries a UUID; nothing is stored.
-- *arriving*: bytes come in, where no name shows them.
+- *arriving*: bytes come in, where no name shows them, in one request or in several
+  (:mod:`.resumable`).
 - *arrived*: the upload lies in the private folder, whole.
 - *confirmed*: it has its key, and a mark says so. This is final.
 
@@ -41,6 +42,7 @@ from ..stores.application import sender
 from ..uploads.properties import Properties
 from ..uploads.source import Source
 from . import marks
+from . import resumable as resumed
 
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
@@ -120,6 +122,9 @@ def presign(
     limit = store.longest_key
     name = naming.clean(filename, store.destination, limit)
     key = naming.unique(store.key(name), limit)
+    if resumable:
+        with store.dialect.explained(key):
+            resumed.check(store.dialect)
     claim = Claim(
         key=key,
         destination=store.destination,
@@ -135,11 +140,13 @@ def presign(
     claim = replace(claim, form=form is not None)
     token = links.make_token(store.identity, vars(claim))
     # In the address, so that it is known before the body is read.
-    ours = f"{store.upload_url(key)}?token={token}" if resumable or not form else ""
-    url, fields = form or (ours, {"Content-Type": claim.content_type})
-    return DirectUpload(
-        url, key, token, fields, max_size, resumable=ours if resumable else None
+    query = f"?token={token}"
+    url, fields = form or (
+        store.upload_url(key) + query,
+        {"Content-Type": claim.content_type},
     )
+    address = store.resumable_url(key) + query if resumable else None
+    return DirectUpload(url, key, token, fields, max_size, resumable=address)
 
 
 def read(store: FileStore, token: str) -> Claim:
@@ -148,13 +155,11 @@ def read(store: FileStore, token: str) -> Claim:
 
 
 def check_unused(store: FileStore, claim: Claim) -> None:
-    """Look whether an upload may come through the application, before it is read.
+    """Look whether an upload may still come, before it is read.
 
-    :raises BadLink: if it has arrived already, or the storage itself takes it.
+    :raises BadLink: if it has arrived already.
     :raises AlreadyConfirmed: if it was confirmed.
     """
-    if claim.form:
-        raise BadLink(links.REFUSED, claim.key)
     if _is_there(store, claim.mark):
         raise _confirmed(store, claim)
     if _is_there(store, claim.staged):
@@ -214,7 +219,7 @@ def _publish(store: FileStore, claim: Claim) -> None:
     """
     dialect = store.dialect
     for _ in range(TRIES):
-        staged = _stat(store, claim.staged)
+        staged = _stat(store, claim.staged) or resumed.whole(store, claim)
         if staged is None:
             if _is_there(store, claim.key):
                 return
@@ -233,7 +238,8 @@ def _publish(store: FileStore, claim: Claim) -> None:
             if not _is_there(store, claim.key):
                 raise StoreUnavailable(BUSY, claim.key) from exc
         with suppress(Exception):  # the file is where it belongs; sweep has the rest
-            dialect.discard(dialect.path(claim.staged))
+            dialect.discard(dialect.path(staged.name))
+            resumed.forget(store, claim)
         return
     raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
 

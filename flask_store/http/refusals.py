@@ -47,6 +47,22 @@ class InsufficientStorage(HTTPException):
     code = 507
 
 
+class ChecksumMismatch(HTTPException):
+    """*460*, which tus 1.0.0 has for it, section "Checksum"."""
+
+    code = 460
+
+    @property
+    def name(self) -> str:
+        return "Checksum Mismatch"
+
+
+#: What Werkzeug has no classes for.
+OWN: t.Final[dict[int, type[HTTPException]]] = {
+    error.code: error for error in (InsufficientStorage, ChecksumMismatch)
+}
+
+
 def of(exc: StoreError) -> HTTPException:
     """The HTTP exception for an error; what is ours to know goes into the log."""
     if isinstance(exc, ClientError):
@@ -89,7 +105,7 @@ def refusal(
         return response
 
     known: dict[int, type[HTTPException]] = current_app.aborter.mapping
-    error = known.get(code, InsufficientStorage)(text)
+    error = (OWN.get(code) or known[code])(text)
     accepted = request.accept_mimetypes
     if accepted.best_match(["text/html", "application/json"]) == "application/json":
         error.response = current_app.json.response(

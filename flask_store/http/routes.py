@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..exceptions import NotConfiguredError
 from . import answers
+from . import tus
 from . import uploads
 from .authorization import Authorization
 
@@ -36,14 +37,20 @@ def register(
     def upload(key: str, **host: t.Any) -> AnyResponse:
         return uploads.take(store, key, kind)
 
+    def resumable(key: str, **host: t.Any) -> AnyResponse:
+        return tus.answer(store, key, kind)
+
     if store.serves:
         _refuse_own_folders(app, store)
         if store.signed_urls:
             refuse_static(app, store)
-        _add(app, store, store.url_prefix, f"flask_{name}.file", file, "GET")
+        _add(app, store, store.url_prefix, f"flask_{name}.file", file, ["GET"])
     if store.upload_prefix is not None:
         endpoint = f"flask_{name}.upload"
-        _add(app, store, store.upload_prefix, endpoint, upload, "POST")
+        _add(app, store, store.upload_prefix, endpoint, upload, ["POST"])
+    if store.resumable_prefix is not None:
+        endpoint = f"flask_{name}.resumable"
+        _add(app, store, store.resumable_prefix, endpoint, resumable, tus.METHODS)
 
 
 def _refuse_own_folders(app: Flask, store: FsspecStore) -> None:
@@ -88,7 +95,7 @@ def _add(
     prefix: str,
     endpoint: str,
     view: t.Callable[..., AnyResponse],
-    method: str,
+    methods: t.Sequence[str],
 ) -> None:
     rule = f"/{prefix.strip('/')}/<path:key>"
     where = store._mount.rule_options
@@ -97,7 +104,7 @@ def _add(
         r.endpoint
         for r in app.url_map.iter_rules()
         if r.rule == rule
-        and method in (r.methods or ())
+        and not (r.methods or set()).isdisjoint(methods)
         and here == (r.host, r.subdomain or app.url_map.default_subdomain)
     }
     if others - {endpoint}:
@@ -109,4 +116,5 @@ def _add(
         # The same application was given to a Store again: the last one serves.
         app.view_functions[endpoint] = view
     if not others:
-        app.add_url_rule(rule, endpoint, view, methods=[method], **where)
+        options = {"provide_automatic_options": False} if "OPTIONS" in methods else {}
+        app.add_url_rule(rule, endpoint, view, methods=methods, **options, **where)

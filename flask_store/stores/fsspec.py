@@ -1115,6 +1115,27 @@ class FsspecStore(BaseStore):
         path = quote(naming.join(self.upload_prefix.strip("/"), key))
         return f"{self._mount.front()}/{path}"
 
+    @property
+    def resumable_prefix(self) -> str | None:
+        """Below which address the application takes uploads in several requests, if it
+        takes uploads. It is one of its own, as a file has its ``HEAD`` and ``OPTIONS``
+        at the other one."""
+        prefix = self.upload_prefix
+        return None if prefix is None else f"{prefix.rstrip('/')}-resumable"
+
+    def resumable_url(self, key: str) -> str:
+        """The address at the application for the upload of one key in several requests.
+
+        :raises NotConfiguredError: if there is none.
+        """
+        if self.resumable_prefix is None:
+            raise NotConfiguredError(
+                f"{self!r} has no route for uploads that can be resumed. Set"
+                " STORE_RESUMABLE to True, and STORE_SERVE to 'auto' or 'proxy'."
+            )
+        path = quote(naming.join(self.resumable_prefix.strip("/"), key))
+        return f"{self._mount.front()}/{path}"
+
     def public_url(self, name: naming.Name) -> str:
         """The URL, unsigned, below the domain or at the application."""
         return super().absolute_url(name)

@@ -507,6 +507,52 @@ def test_direct_upload(
             assert ask(other, "POST", confirm).status == 404
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_resumable_upload(
+    server: Running,
+    client: http.client.HTTPConnection,
+    chunked: bool,
+    shows: t.Callable[..., None],
+) -> None:
+    """A client hangs up in the middle. What the server has passed on is stored, and the
+    upload goes on from there."""
+    takes = server.kind.takes_chunks or not chunked
+    shows("Resumable", "" if takes else "411")
+    data = os.urandom(1_500_000)
+    told = json.loads(ask(client, "GET", "/new").body)
+    url, tus = told["resumable"], {"Tus-Resumable": "1.0.0"}
+    length = {**tus, "Upload-Length": str(len(data))}
+    assert ask(client, "POST", url, headers=length).status == 201
+    sent = {**tus, "Content-Type": "application/offset+octet-stream"}
+    if not takes:
+        headers = {**sent, "Upload-Offset": "0"}
+        server.check_no_length("PATCH", url, data[:1000], headers)
+        return
+    with Talk(server.address) as talk:
+        lines = [f"PATCH {url} HTTP/1.1", "Host: x", f"Content-Length: {len(data)}"]
+        sent |= {"Upload-Offset": "0"}
+        lines += [f"{name}: {value}" for name, value in sent.items()]
+        talk.send("\r\n".join([*lines, "", ""]).encode() + data[:700_000])
+    with contextlib.closing(server.connect()) as other:
+        offset = offset_of(other, url)
+        assert offset == 0 if server.kind.buffers else 600_000 < offset <= 700_000
+        sent |= {"Upload-Offset": str(offset)}
+        reply = ask(other, "PATCH", url, data[offset:], sent, chunked)
+        assert reply.status == 204
+        reply = ask(other, "POST", f"/confirm/{told['token']}")
+        assert ask(other, "GET", reply.body.decode()).body == data
+
+
+def offset_of(client: http.client.HTTPConnection, url: str) -> int:
+    """How far an upload is, when the server has read what has reached it."""
+    offset, before = 0, -1
+    while offset != before:
+        time.sleep(0.2)
+        reply = ask(client, "HEAD", url, headers={"Tus-Resumable": "1.0.0"})
+        offset, before = int(reply.headers["Upload-Offset"]), offset
+    return offset
+
+
 # -- refused before the body has come ------------------------------------------------
 
 

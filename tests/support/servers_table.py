@@ -31,6 +31,7 @@ TABLES = (
         "Cut off",
         "Direct upload",
         "Direct in chunks",
+        "Resumable",
         "Refused",
     ),
 )

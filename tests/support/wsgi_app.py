@@ -69,8 +69,8 @@ def refuse() -> t.NoReturn:
 @views.get("/new")
 def new() -> flask.Response:
     """What a browser needs for a direct upload."""
-    form = Provider().presign_upload("direct.bin", max_size=2_000_000)
-    return flask.jsonify(url=form.url, token=form.token, fields=form.fields)
+    upload = Provider().presign_upload("direct.bin", max_size=2_000_000, resumable=True)
+    return flask.jsonify(upload)
 
 
 @views.post("/confirm/<token>")

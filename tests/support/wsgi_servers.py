@@ -61,6 +61,7 @@ class Server(t.NamedTuple):
     :param misreads_chunks: whether it takes a body in chunks that the application did
         not read for further requests.
     :param measures_chunks: whether it arrives there together with its length.
+    :param buffers: whether the application gets a body only when it has arrived whole.
     """
 
     command: tuple[str, ...]
@@ -72,6 +73,7 @@ class Server(t.NamedTuple):
     takes_chunks: bool = True
     misreads_chunks: bool = False
     measures_chunks: bool = False
+    buffers: bool = False
 
 
 def _gunicorn(worker: str, old: bool = False, **more: t.Any) -> Server:
@@ -85,7 +87,8 @@ def _uwsgi(*options: str, **more: t.Any) -> Server:
     command = ("-c", UWSGI, *options, "--module", APP, "--die-on-term", "--master")
     # A header of the table of requests is longer than its limit for all of them.
     command += ("--buffer-size=16384", "--post-buffering=65536", "--socket-timeout=2")
-    return Server(command, "pyuwsgi", resets=True, **more)
+    # With post-buffering it reads a body whole before it calls the application.
+    return Server(command, "pyuwsgi", resets=True, buffers=True, **more)
 
 
 PASS = proxied("http://127.0.0.1:{port}")
@@ -135,15 +138,16 @@ SERVERS = {
         ("-m", "waitress", "--listen=127.0.0.1:{port}", APP),
         "waitress",
         measures_chunks=True,
+        buffers=True,
     ),
     "cheroot": Server(("-m", "cheroot", "--bind=127.0.0.1:{port}", APP), "cheroot"),
     "gevent.pywsgi": Server(("-c", GEVENT), "gevent"),
     # It reads the rest of a body only while that comes without a pause of 10 ms.
     "Werkzeug": Server(("-c", WERKZEUG), "werkzeug", resets=True),
-    "nginx": _gunicorn("gthread", front=PASS, measures_chunks=True),
+    "nginx": _gunicorn("gthread", front=PASS, measures_chunks=True, buffers=True),
     "nginx, unbuffered": _gunicorn("gthread", front=f"{PASS} {UNBUFFERED}"),
     "nginx, X-Accel-Redirect": _gunicorn(
-        "gthread", front=PASS, accel=LOCATION, measures_chunks=True
+        "gthread", front=PASS, accel=LOCATION, measures_chunks=True, buffers=True
     ),
     "nginx, uwsgi_pass": _uwsgi(
         "--socket=127.0.0.1:{port}", front=UWSGI_PASS, measures_chunks=True

@@ -149,6 +149,8 @@ GOOD: dict[str, Good] = {
     "STORE_SUBDOMAIN": [("files", "files"), ("<tenant>", "<tenant>")],
     "STORE_SERVE": [(w, w) for w in ("auto", "proxy", "redirect", "off")],
     "STORE_SIGNED_URLS": SWITCH,
+    "STORE_RESUMABLE": SWITCH,
+    "STORE_RESUMABLE_EXPIRES": [*DURATION, (1, 1)],
     "STORE_TIMEOUT": [*DURATION, (1, 1)],
     "STORE_URL_EXPIRES": [*DURATION, (1, 1)],
     "STORE_INLINE_TYPES": [
@@ -245,6 +247,8 @@ BAD: dict[str, list[t.Any]] = {
     "STORE_URL_PREFIX": [*NO_TEXT, *LINES, "https://example.com/a"],
     "STORE_SERVE": ["always", "Off", " off", True, False, 0, [], {}],
     "STORE_SIGNED_URLS": NO_SWITCH,
+    "STORE_RESUMABLE": NO_SWITCH,
+    "STORE_RESUMABLE_EXPIRES": [*NO_DURATION, 0, 0.5, "0", dt.timedelta()],
     "STORE_TIMEOUT": [*NO_DURATION, 0, 0.5, "0", dt.timedelta()],
     "STORE_URL_EXPIRES": [*NO_DURATION, 0, 0.5, "0", dt.timedelta()],
     "STORE_INLINE_TYPES": [

@@ -38,6 +38,8 @@ BUILTINS = {
     "BadLink": (),
     "NoLength": (),
     "TooLarge": (),
+    "WrongChecksum": (),
+    "WrongOffset": (),
     "WrongType": (),
 }
 
@@ -46,6 +48,8 @@ CODES = {
     "BadLink": 403,
     "NoLength": 411,
     "TooLarge": 413,
+    "WrongChecksum": 460,
+    "WrongOffset": 409,
     "WrongType": 415,
 }
 

@@ -43,6 +43,8 @@ NO_VERBS = {
     "fetch",
     "identity",
     "public_url",
+    "resumable_prefix",
+    "resumable_url",
     "storage_link",
     "stream_version",
     "upload",
