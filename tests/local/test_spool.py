@@ -43,6 +43,9 @@ from tests.support.proxy import Proxy
 from tests.support.servers import ROOT
 from tests.support.servers import S3Server
 
+#: Seconds after which nothing is expected any more. A busy machine may need a minute
+#: for an upload whose server has to be asked ten times.
+PATIENCE = 100
 KINDS = {"greenlets": "S3GeventStore", "threads": "S3Store"}
 
 
@@ -118,9 +121,9 @@ def spooled(settings: dict[str, t.Any]) -> list[pathlib.Path]:
     )
 
 
-def wait_for(condition: t.Callable[[], t.Any], seconds: float = 30) -> None:
+def wait_for(condition: t.Callable[[], t.Any]) -> None:
     """Wait until it holds, or fail."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
@@ -385,7 +388,7 @@ def test_killed_process_leaves_nothing_undone(
         assert process.wait(20) == -signal.SIGKILL
         proxy.black_hole = False
         store.background.start()
-        wait_for(lambda: not spooled(settings), 60)
+        wait_for(lambda: not spooled(settings))
         process.stdout.close()
     assert sorted(found.name for found in behind.ls()) == sorted(names)
 
