@@ -39,7 +39,7 @@ autodoc_preserve_defaults = True
 # fetched, and a build must not need the network.
 others = ["aiobotocore", "blinker", "botocore", "flask", "fsspec", "s3fs", "sqlalchemy"]
 others += ["collections", "contextlib", "datetime", "os", "pathlib", "typing"]
-others += ["werkzeug", "wtforms"]
+others += ["markupsafe", "werkzeug", "wtforms"]
 nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join(others)})\..*")]
 # The standard library's names that have no module in front of them.
 nitpick_ignore_regex += [
@@ -57,7 +57,8 @@ nitpick_ignore_regex += [
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
         r"|Background|BackgroundUpload|Destination|Entry|Explained|Method|AnyName"
-        r"|AbstractContextManager|Growing|OnConflict|Receiver|TextDraft|io\.TextIOWrapper",
+        r"|AbstractContextManager|Growing|OnConflict|Parts|Receiver|TextDraft"
+        r"|io\.TextIOWrapper",
     )
 ]
 nitpick_ignore_regex += [

@@ -26,6 +26,7 @@ class Claim:
     :param expires: the last moment, in POSIX seconds.
     :param form: whether the storage itself takes the form, and not the application.
     :param resumable: whether the upload may arrive in several requests.
+    :param parts: whether the storage itself may take it in parts.
     :param properties: what is stored beside the file, as :meth:`.Properties.as_json`
         has it.
     """
@@ -38,6 +39,7 @@ class Claim:
     expires: int
     form: bool = False
     resumable: bool = False
+    parts: bool = False
     properties: dict[str, t.Any] | None = None
 
     @property
@@ -57,6 +59,18 @@ class Claim:
 
     def _private(self, kind: t.Literal["upload", "confirmed"]) -> str:
         return f"{naming.STAGING}/{self.id}.{self.expires}.{kind}"
+
+
+def is_over(name: str, modified: dt.datetime | None, before: dt.datetime) -> bool:
+    """Whether nobody needs what has been private since before a moment: no process
+    that still writes it, and no token that is still good.
+
+    :param name: of a private file, without its folder.
+    :param modified: the date of it. Without one, it may still be being written.
+    """
+    if modified is None:
+        return False
+    return max(modified, good_until(name) or modified) < before
 
 
 def good_until(name: str) -> dt.datetime | None:

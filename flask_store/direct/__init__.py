@@ -122,9 +122,13 @@ def presign(
     limit = store.longest_key
     name = naming.clean(filename, store.destination, limit)
     key = naming.unique(store.key(name), limit)
+    parts = resumable and store.dialect.takes_parts
     if resumable:
         with store.dialect.explained(key):
-            resumed.check(store.dialect)
+            if parts:  # which need nothing of the kind
+                resumable = store.dialect.creates()
+            else:
+                resumed.check(store.dialect)
     claim = Claim(
         key=key,
         destination=store.destination,
@@ -133,6 +137,7 @@ def presign(
         max_size=max_size,
         expires=int(time.time() + expires),
         resumable=resumable,
+        parts=parts,
         properties=kept.as_json(),
     )
     with store.dialect.explained(key):
@@ -145,8 +150,15 @@ def presign(
         store.upload_url(key) + query,
         {"Content-Type": claim.content_type},
     )
-    address = store.resumable_url(key) + query if resumable else None
-    return DirectUpload(url, key, token, fields, max_size, resumable=address)
+    return DirectUpload(
+        url,
+        key,
+        token,
+        fields,
+        max_size,
+        resumable=store.resumable_url(key) + query if resumable else None,
+        parts=store.upload_url(key) + query if parts else None,
+    )
 
 
 def read(store: FileStore, token: str) -> Claim:
@@ -155,7 +167,7 @@ def read(store: FileStore, token: str) -> Claim:
 
 
 def check_unused(store: FileStore, claim: Claim) -> None:
-    """Look whether an upload may still come, before it is read.
+    """Look whether an upload may still come, before anything of it is read or signed.
 
     :raises BadLink: if it has arrived already.
     :raises AlreadyConfirmed: if it was confirmed.
@@ -219,17 +231,20 @@ def _publish(store: FileStore, claim: Claim) -> None:
     """
     dialect = store.dialect
     for _ in range(TRIES):
-        staged = _stat(store, claim.staged) or resumed.whole(store, claim)
-        if staged is None:
-            if _is_there(store, claim.key):
-                return
+        staged = _stat(store, claim.staged)
+        if staged is None and _is_there(store, claim.key):
+            break
+        parts = resumed.arrived(store, claim) if staged is None else [staged]
+        if parts is None:
+            if _is_there(store, claim.key):  # by another one, just now
+                break
             raise FileNotFound(MISSING.format(naming.quoted(claim.key)), claim.key)
-        _check_size(claim, staged.size)
-        if claim.form:  # what came through the application was checked there
+        _check_size(claim, sum(part.size for part in parts))
+        if claim.form and staged:  # what came through the application was checked there
             _check_type(claim, staged.content_type)
         try:
             with store.dialect.explained(claim.key):
-                dialect.adopt(claim, staged)
+                dialect.adopt(claim, *parts)
         except (VersionGone, FileNotFound):
             continue
         except FileExists as exc:
@@ -237,11 +252,13 @@ def _publish(store: FileStore, claim: Claim) -> None:
                 raise  # a folder of the key is a file
             if not _is_there(store, claim.key):
                 raise StoreUnavailable(BUSY, claim.key) from exc
-        with suppress(Exception):  # the file is where it belongs; sweep has the rest
+        break
+    else:
+        raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
+    with suppress(Exception):  # the file is where it belongs; sweep has the rest
+        if staged:
             dialect.discard(dialect.path(staged.name))
-            resumed.forget(store, claim)
-        return
-    raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
+        resumed.forget(store, claim)
 
 
 def _stat(store: FileStore, key: str) -> Stat | None:

@@ -14,6 +14,7 @@ from .. import direct
 from ..exceptions import BadLink
 from ..exceptions import NoLength
 from ..exceptions import StoreError
+from . import parts
 from . import refusals
 from .links import REFUSED
 
@@ -35,8 +36,11 @@ def take(store: FsspecStore, key: str, kind: type[Response]) -> AnyResponse:
         raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"] if store.serves else [])
     try:
         claim = direct.read(store, token)
-        # Of some uploads the storage itself takes the form.
-        if claim.key != key or claim.form:
+        if claim.key != key:
+            raise BadLink(REFUSED, key)
+        if request.is_json:
+            return parts.take(store, claim, kind)
+        if claim.form:  # which the storage itself takes
             raise BadLink(REFUSED, key)
         # Looked at before the form is read, which takes as much disk as it is long.
         if request.content_length is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import re
-import textwrap
 import typing as t
 
 import pytest
@@ -15,6 +14,7 @@ from flask import Response
 from flask_store.stores.fsspec import FsspecStore
 from tests.conftest import missing
 from tests.storages.test_s3 import settings
+from tests.support.documented import documented
 from tests.support.gcs_server import account
 from tests.support.gcs_server import fake_gcs
 from tests.support.nginx_and_chromium import chromium
@@ -22,7 +22,6 @@ from tests.support.nginx_and_chromium import Tab
 from tests.support.protocol_servers import azurite
 from tests.support.server_contract import started
 from tests.support.servers import NotInstalledError
-from tests.support.servers import ROOT
 from tests.support.servers import S3Server
 from tests.support.servers import serve
 
@@ -46,20 +45,10 @@ SCRIPT = """
 """
 
 
-def documented(language: str, beginning: str) -> str:
-    """The code block of docs/serving.rst that has these words."""
-    text = (ROOT / "docs/serving.rst").read_text()
-    blocks = re.findall(
-        rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)", text, re.MULTILINE
-    )
-    (found,) = (block for block in blocks if beginning in block)
-    return textwrap.dedent(found)
-
-
 def make_app(config: dict[str, t.Any]) -> Flask:
     """The application of the documentation on another store, and a page for its
     script."""
-    code = documented("python", "presign_upload(")
+    code = documented("serving.rst", "python", "presign_upload(")
     for old, new in (
         ('STORE_PATH="memory://gallery"', "**config"),
         ("max_size=50_000_000", f"max_size={MAX_SIZE}"),
@@ -69,7 +58,7 @@ def make_app(config: dict[str, t.Any]) -> Flask:
     namespace: dict[str, t.Any] = {"Flask": Flask, "config": config}
     exec("from flask_store import Store\n" + code, namespace)
     app = t.cast(Flask, namespace["app"])
-    script = documented("javascript", "async function upload(file)")
+    script = documented("serving.rst", "javascript", "async function upload(file)")
     page = f"<!doctype html><meta charset=utf-8><script>{script}</script>"
     app.add_url_rule("/", view_func=lambda: page)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import shutil
+import subprocess
 import typing as t
 
 from playwright.sync_api import Browser
@@ -39,3 +40,14 @@ def module(path: str) -> pathlib.Path:
     if not file.exists():
         raise NotInstalledError(f"{path} is not installed (make .venv/npm/installed)")
     return file
+
+
+def bundle(script: str) -> str:
+    """A script together with the npm packages that it imports, as one module."""
+    program = module(".bin/esbuild")
+    args = [program, "--bundle", "--format=esm", "--log-level=error"]
+    done = subprocess.run(
+        args, cwd=NODE_MODULES.parent, input=script, stdout=subprocess.PIPE, text=True
+    )
+    done.check_returncode()
+    return done.stdout

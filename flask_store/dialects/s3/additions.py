@@ -157,6 +157,15 @@ class Additions:
         return found
 
     @property
+    def demanded(self) -> dict[str, str]:
+        """What :attr:`fields` has, as headers, and without who pays."""
+        return {
+            HEADERS[name]: _text(self._given[name])
+            for name in (*FIELDS, "ACL", "Tagging")
+            if name != "RequestPayer" and self._given.get(name) not in (None, "")
+        }
+
+    @property
     def has_tags(self) -> bool:
         """Whether new objects get tags, in place of those that the original has."""
         return bool(self._given.get("Tagging"))

@@ -46,21 +46,23 @@ def link(
     parameters: Mapping[str, str] | None = None,
     service: str = "s3",
     method: str = "GET",
+    headers: Mapping[str, str] | None = None,
 ) -> str:
-    """A link to read an object.
+    """A link to read an object, or for another request about it.
 
     :param url: the object's address, percent-encoded once.
     :param start: when the link begins to be good, in UTC.
     :param seconds: how long from then on.
     :param parameters: further ones, such as ``response-content-disposition``.
     :param method: the only one that the link is good for.
+    :param headers: those that the request has to have.
     """
     from botocore.auth import S3SigV4QueryAuth
     from botocore.awsrequest import AWSRequest
     from botocore.utils import percent_encode_sequence
 
     auth = S3SigV4QueryAuth(keys, service, region, seconds)
-    request = AWSRequest(method, url)
+    request = AWSRequest(method, url, headers)
     request.context["timestamp"] = _stamp(start)
     query = {
         **(parameters or {}),
@@ -68,7 +70,7 @@ def link(
         "X-Amz-Credential": auth.scope(request),
         "X-Amz-Date": request.context["timestamp"],
         "X-Amz-Expires": str(seconds),
-        "X-Amz-SignedHeaders": "host",
+        "X-Amz-SignedHeaders": auth.signed_headers(auth.headers_to_sign(request)),
     }
     if keys.token:
         query["X-Amz-Security-Token"] = keys.token
