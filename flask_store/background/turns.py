@@ -34,7 +34,13 @@ class Turns:
             if self._active >= self.limit:
                 return
             self._active += 1
-        self._start()
+        try:
+            self.runner.start(self._run)
+        except RuntimeError:
+            # Python starts no more threads. The work stays for the next run, or for
+            # the next process.
+            with self._guard:
+                self._stopped()
 
     def finish(self, timeout: float) -> bool:
         """Try nothing again, and wait until all work is done.
@@ -56,36 +62,24 @@ class Turns:
         self._guard = lock()  # a thread that did not come along may have held it
         self._work.clear()
 
-    def _start(self) -> None:
-        """Start a run, which counts as active already."""
-        try:
-            self.runner.start(self._run)
-        except RuntimeError:
-            # Python starts no more threads. The work stays for the next run, or for
-            # the next process.
-            with self._guard:
-                self._stopped()
-
     def _run(self) -> None:
         try:
-            while (work := self._next()) is not None:
+            while True:
+                # Whether there is work, and how many run, is known together. Otherwise
+                # add() could leave work to a run that has found none before.
+                with self._guard:
+                    if not self._work:
+                        self._stopped()
+                        return
+                    work = self._work.popleft()
                 work()
         except BaseException:  # its greenlet is killed
-            if self.ending:
-                with self._guard:
-                    self._stopped()
-            else:
-                self._start()
+            with self._guard:
+                self._stopped()
+                last = None if self.ending or not self._work else self._work.pop()
+            if last is not None:
+                self.add(last)  # starts another run
             raise
-
-    def _next(self) -> Callable[[], None] | None:
-        # Whether there is work, and how many run, is known together. Otherwise add()
-        # could leave work to a run that has found none before.
-        with self._guard:
-            if self._work:
-                return self._work.popleft()
-            self._stopped()
-            return None
 
     def _stopped(self) -> None:
         """Note the end of a run. The caller has the guard."""

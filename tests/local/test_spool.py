@@ -529,6 +529,25 @@ def test_no_thread_is_left(failures: int) -> None:
     assert done == list(range(failures + 1))
 
 
+def test_run_that_is_killed() -> None:
+    """Another one goes on with what was behind it, in order."""
+    turns, done = Turns(Threads(), 1), list[int]()
+    free, ended = threading.Event(), threading.Event()
+
+    def killed() -> None:
+        free.wait(PATIENCE)
+        raise SystemExit  # of which threads say nothing
+
+    turns.add(killed)
+    for number in range(3):
+        turns.add(functools.partial(done.append, number))
+    turns.add(ended.set)
+    free.set()
+    assert ended.wait(PATIENCE)
+    assert turns.finish(PATIENCE)
+    assert done == [0, 1, 2]
+
+
 class Gate:
     """A lock that calls a function when it is released the next time."""
 
