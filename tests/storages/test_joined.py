@@ -293,7 +293,9 @@ def test_azure_copies_pieces_into_blocks(read: list[int]) -> None:
             upload = Arrived(there, 3 * MIB, 10, 2 * MIB, **KEPT)
             del read[:]
             f = upload.confirm()
-            assert (f.cache_control, f.metadata) == ("max-age=60", {"author": "me"})
+            assert f.cache_control == "max-age=60"
+            # The proxy changes the case of headers.
+            assert list(f.metadata.values()) == ["me"]
         assert proxy.copied == 3
         assert sum(read) < 1000
 
