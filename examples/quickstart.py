@@ -1,9 +1,9 @@
-"""The quick start: upload a file, get its URL. ``make demo`` runs this.
+"""The quick start: upload a file, get its URL.
 
 Every ``STORE_`` variable of the environment is a setting, so that the same
 application saves elsewhere without a change, for example into memory::
 
-    STORE_PATH=memory://uploads make demo
+    STORE_PATH=memory://uploads flask --app examples/quickstart.py run
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from tests.support import databases
 from tests.support import gevent_table
 from tests.support import protocol_table
 from tests.support import requests_table
+from tests.support import resumable_table
 from tests.support import servers
 from tests.support import servers_table
 from tests.support import serving_table
@@ -53,6 +54,7 @@ LONGEST = (
     "test_killed_workers.py",
     "test_naming.py",
     "test_cli_sync.py",
+    "test_gallery.py",
     "test_serving_browser.py",
     "test_direct_browser.py",
     "test_spool_trouble.py",
@@ -197,7 +199,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     kinds = ("passed", "failed", "skipped")
     reports = [report for kind in kinds for report in stats.get(kind, ())]
     tables = protocol_table, serving_table, servers_table, gevent_table
-    tables += copy_table, requests_table
+    tables += copy_table, requests_table, resumable_table
     for table in tables:
         table.write(reports)
     left_out = collections.Counter(

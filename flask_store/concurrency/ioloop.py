@@ -201,6 +201,35 @@ def run(
         del call  # a traceback would keep it until the next garbage collection
 
 
+def run_all(
+    loop: asyncio.AbstractEventLoop,
+    functions: t.Iterable[Callable[[], Coroutine[t.Any, t.Any, T]]],
+    at_once: int,
+) -> list[T]:
+    """Run several coroutines on *loop*, and wait for all of them.
+
+    :param functions: begin one each.
+    :param at_once: how many of them run at a time.
+    :raises Exception: what the first one raises that fails. The others are cancelled.
+    """
+
+    async def all_of_them() -> list[T]:
+        turns = asyncio.Semaphore(at_once)
+
+        async def in_turn(function: Callable[[], Coroutine[t.Any, t.Any, T]]) -> T:
+            async with turns:
+                return await function()
+
+        tasks = [asyncio.ensure_future(in_turn(function)) for function in functions]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    return run(loop, all_of_them)
+
+
 _SYNC = fsspec.asyn.sync_wrapper(lambda: None).__code__
 
 

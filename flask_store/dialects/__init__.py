@@ -68,6 +68,7 @@ from .files import Stored as Stored
 from .handles import HandleFile
 from .limits import Limits as Limits
 from .location import Location as Location
+from .originals import Joined as Joined
 from .originals import NotByStorage as NotByStorage
 from .originals import Original as Original
 from .records import first as first
@@ -145,6 +146,8 @@ class Dialect:
     unspeakable: t.ClassVar[tuple[str, ...]] = ()
     #: Whether nothing can be stored.
     read_only: t.ClassVar[bool] = False
+    #: Whether :meth:`creates` is known to be true.
+    _creates: bool = False
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -526,27 +529,33 @@ class Dialect:
             raise NotByStorage from exc
         if size not in (None, original.size):
             raise NotByStorage
-        original.dialect._check_version(original.found)
+        original.check()
 
-    def adopt(self, claim: Claim, staged: Stat) -> None:
-        """Publish a direct upload: give the private file ``claim.staged`` the key
-        ``claim.key``, or a copy of it. The caller removes what is left of it.
+    def join(self, joined: Joined) -> AbstractContextManager[t.Any]:
+        """One file of several private ones, which the storage makes, and to which
+        :meth:`put_file` gives a name. The others stay where they are.
 
-        :param staged: the version that was looked at. Where an upload can be sent
+        :param joined: one part at least.
+        :raises NotByStorage: here or in :meth:`put_file`, if the storage does not.
+        """
+        raise NotByStorage
+
+    def adopt(self, claim: Claim, *parts: Stat) -> None:
+        """Publish a direct upload: give the private file, or several of them as one,
+        the key ``claim.key``, or a copy. The caller removes what is left of them.
+
+        :param parts: what the upload consists of, in its order; none if it is empty.
+            A single one is the version that was looked at. Where an upload can be sent
             again, no other one is taken.
         :raises FileExistsError: if the key is taken, in one step where the storage
             creates in one step.
         :raises FileNotFoundError: if there is no such upload any more.
         :raises VersionGone: if the upload was sent again meanwhile.
         """
-
-        def read() -> Iterator[bytes]:
-            return whole(self.get(staged.name, None, staged))
-
-        original = Original(staged, self, read, resumes=True)
+        original, ways = self._arrived(claim, parts)
         original.properties = claim.kept
         with closing(original.stream):
-            for stage in (self.mv, self.cp_file):
+            for stage in ways:
                 try:
                     with stage(original) as copy:
                         return self._give_key(copy, claim)
@@ -554,7 +563,20 @@ class Dialect:
                     pass
             with self.stage(original) as upload:
                 self._give_key(upload, claim)
-        self._check_copy(claim, staged)
+        self._check_copy(claim, original.found)
+
+    def _arrived(
+        self, claim: Claim, parts: Sequence[Stat]
+    ) -> tuple[Original, list[t.Callable[[t.Any], AbstractContextManager[t.Any]]]]:
+        """A direct upload as one file, and how the storage may give it a key."""
+        if len(parts) != 1:
+            return Joined(claim.staged, parts, self), [self.join] if parts else []
+        (staged,) = parts
+
+        def read() -> Iterator[bytes]:
+            return whole(self.get(staged.name, None, staged))
+
+        return Original(staged, self, read, resumes=True), [self.mv, self.cp_file]
 
     def _give_key(self, staged: t.Any, claim: Claim) -> None:
         """Publish a direct upload under its key, if that is free."""
@@ -964,6 +986,13 @@ class Dialect:
             name = str(info["name"]).rstrip("/").rpartition("/")[2]
             if name.startswith(beginning):
                 yield name, int(info.get("size") or 0)
+
+    def creates(self) -> bool:
+        """Whether a small private file can be created only if there is none."""
+        if not self._creates:  # what is unclear may be clear the next time
+            with self.stage(Source(io.BytesIO(), None)) as staged:
+                self._creates = self.exclusive(staged)
+        return self._creates
 
     def growing(self, key: str) -> Growing | None:
         """A private file that grows; ``None`` to store it in pieces, and to join them.

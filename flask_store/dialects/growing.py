@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from contextlib import suppress
 
 from ..concurrency.greenlets import offload
+from ..media_types import UNKNOWN
 from ..uploads.disk import BINARY
 from ..uploads.disk import sync_name
 from ..uploads.modes import Modes
 from .folders import hold
+from .records import Stat
 
 if sys.platform != "win32":
     import fcntl
-
-if t.TYPE_CHECKING:
-    from .claims import Claim
 
 
 class Raced(Exception):
@@ -56,11 +55,9 @@ class Growing(t.Protocol):
         :raises Raced: if it does not end there, here or at the end of the block.
         """
 
-    def complete(self, claim: Claim) -> str:
-        """Make one private file of it.
-
-        :return: its key.
-        """
+    def parts(self) -> list[Stat]:
+        """The private files that it consists of, in their order. Nobody changes them
+        once it is whole."""
 
     def remove(self) -> None:
         """Remove it, as far as it is there."""
@@ -93,7 +90,11 @@ class GrowingFile:
 
     @contextmanager
     def writer(self, position: int) -> Iterator[FileWriter]:
-        descriptor = self._open(position == 0)
+        new = os.O_CREAT if position == 0 else 0
+        try:
+            descriptor = self._open(os.O_RDWR | new)
+        except FileNotFoundError as exc:
+            raise Raced from exc  # it was published, or ended
         try:
             writer = FileWriter(descriptor, position)
             try:
@@ -104,26 +105,29 @@ class GrowingFile:
         finally:
             os.close(descriptor)
 
-    def complete(self, claim: Claim) -> str:
-        descriptor = self._open(True)
+    def parts(self) -> list[Stat]:
+        try:
+            descriptor = self._open(os.O_RDWR)
+        except FileNotFoundError:
+            return []
         try:
             if self._durable:
                 offload(os.fsync, descriptor)
+            size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
-        return self._key
+        return [Stat(self._key, size, None, None, UNKNOWN)] if size else []
 
     def remove(self) -> None:
         with suppress(FileNotFoundError), hold(self._root, self._key) as place:
             os.remove(place.name, dir_fd=place.folder)
 
-    def _open(self, may_be_new: bool) -> int:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | BINARY
-        with hold(
-            self._root, self._key, make=self._modes, durable=self._durable
-        ) as place:
+    def _open(self, flags: int) -> int:
+        flags |= getattr(os, "O_NOFOLLOW", 0) | BINARY
+        make = self._modes if flags & os.O_CREAT else None
+        with hold(self._root, self._key, make=make, durable=self._durable) as place:
             descriptor = self._modes.open(place.name, flags, place.folder)
-            if self._durable and may_be_new:
+            if self._durable and flags & os.O_CREAT:
                 sync_name(place.path, place.folder)
         return descriptor
 
@@ -139,7 +143,9 @@ class FileWriter:
         # Nothing in here lets other greenlets run, which would wait for the lock.
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
-            if os.fstat(self._descriptor).st_size != self.position:
+            found = os.fstat(self._descriptor)
+            # One without a name was ended.
+            if found.st_size != self.position or not found.st_nlink:
                 raise Raced
             view = memoryview(data)
             while view:

@@ -24,6 +24,7 @@ from ..uploads.source import Source
 from . import Dialect
 from . import Fetched
 from . import Folder
+from . import Joined
 from . import Listed
 from . import Location
 from . import Mode
@@ -108,10 +109,10 @@ class ObjectDialect(Dialect):
 
     What :meth:`head`, :meth:`fetch` and :meth:`pages` tell of an object is a
     :class:`Stat` that :meth:`described` makes. Where the storage can do more, a child
-    also defines :meth:`copy` and :meth:`can_copy`, :meth:`.Dialect.sign` and
-    :meth:`form`. A storage that cannot create exclusively says so by
-    :meth:`.Dialect.exclusive`. One whose 404 may mean a missing bucket defines
-    :meth:`has_bucket`.
+    also defines :meth:`copy` and :meth:`can_copy`, :meth:`concatenate` and
+    :meth:`can_join`, :meth:`.Dialect.sign` and :meth:`form`. A storage that cannot
+    create exclusively says so by :meth:`.Dialect.exclusive`. One whose 404 may mean a
+    missing bucket defines :meth:`has_bucket`.
 
     A verb raises :exc:`FileNotFoundError` for an object that is not there, what
     :meth:`no_bucket` gives if there is no bucket, and :exc:`.NoAnswer` for an answer
@@ -148,6 +149,8 @@ class ObjectDialect(Dialect):
         self.longest_key = naming.MAX_KEY - len(self.absolute_path("").encode())
         #: Whether a copy refuses a name that is taken, if it is known.
         self._conditional_copies: bool | None = None
+        #: Whether what is joined does so, if it is known.
+        self._conditional_joins: bool | None = None
         #: Whether a request has found the bucket, so that a 404 is about an object.
         self._bucket_seen = False
         #: The names that this process (or its parent, before it forked) is creating.
@@ -237,8 +240,37 @@ class ObjectDialect(Dialect):
         name that is taken is tried, once in each process.
         """
         if self._conditional_copies is None:
-            self._conditional_copies = self._refuses_copies()
+            self._conditional_copies = self._refuses(joins=False)
         return self._conditional_copies
+
+    def concatenate(
+        self,
+        joined: Joined,
+        target: str,
+        content_type: str,
+        token: str,
+        new: bool,
+    ) -> Stat | None:
+        """Make one object of several ones of this bucket, by the storage. It is stored
+        as :meth:`put` would store it.
+
+        :param joined: what it is made of, with its properties.
+        :param target: the name of the object.
+        :param token: of the object; see :meth:`put`.
+        :param new: whether the target has to be free, in one step.
+        :return: the object, if the answer tells of it.
+        :raises FileExistsError: if it has to be, and is not.
+        :raises FileNotFoundError: if there is one of the objects no more.
+        :raises NotByStorage: if the storage does not.
+        """
+        raise NotByStorage
+
+    def can_join(self) -> bool:
+        """Whether :meth:`concatenate` refuses a target that is taken. If not, the bytes
+        go through this process. It is tried, once in each process."""
+        if self._conditional_joins is None:
+            self._conditional_joins = self._refuses(joins=True)
+        return self._conditional_joins
 
     @staticmethod
     def place_of(original: Original) -> tuple[str, str]:
@@ -433,6 +465,11 @@ class ObjectDialect(Dialect):
             raise NotByStorage
         return nullcontext(Staged(original, original.token, original))
 
+    def join(self, joined: Joined) -> AbstractContextManager[Staged]:
+        if not self.copies:
+            raise NotByStorage
+        return nullcontext(Staged(joined, joined.token, joined))
+
     def _copy_to(
         self,
         name: str,
@@ -441,11 +478,17 @@ class ObjectDialect(Dialect):
         token: str,
         new: bool,
     ) -> None:
-        """Let the storage copy an object, and look whether the copy is whole."""
-        if new and not self.can_copy():
-            raise NotByStorage
+        """Let the storage copy an object, or join several ones, and look whether the
+        copy is whole."""
         try:
-            copied = self.copy(original, name, content_type, token, new)
+            if isinstance(original, Joined):
+                if new and not self.can_join():
+                    raise NotByStorage
+                copied = self.concatenate(original, name, content_type, token, new)
+            else:
+                if new and not self.can_copy():
+                    raise NotByStorage
+                copied = self.copy(original, name, content_type, token, new)
             copied = copied or self.head(name)
         except FileExistsError as exc:
             if new:  # one of the two conditions, and not every server says which
@@ -476,15 +519,23 @@ class ObjectDialect(Dialect):
             return None  # the error of the request tells more
         return found if found.token == token else None
 
-    def _refuses_copies(self) -> bool:
-        """Whether a copy onto a name that is taken is refused."""
+    def _refuses(self, joins: bool) -> bool:
+        """Whether a copy onto a name that is taken is refused.
+
+        :param joins: whether the copy is one of several objects.
+        """
         with self._probes(2) as (source, taken):
             for name in (source, taken):
                 with self.body(Source(io.BytesIO(b"probe"), None)) as body:
                     self.put(name, body, "text/plain", shortuuid.uuid(), False)
-            original = Original(self.head(source), self, tuple)
+            found = self.head(source)
             try:
-                self.copy(original, taken, "text/plain", original.token, True)
+                if joins:
+                    joined = Joined(found.name, [found], self)
+                    self.concatenate(joined, taken, "text/plain", joined.token, True)
+                else:
+                    original = Original(found, self, tuple)
+                    self.copy(original, taken, "text/plain", original.token, True)
             except FileExistsError:
                 return True
             except NotByStorage:
@@ -652,6 +703,21 @@ def seconds_of(period: Period, signer: str) -> int:
     if period.seconds > WEEK * 1.25:
         raise ValueError(f"{signer} signs for seven days at most: expires is too long.")
     return min(period.seconds, WEEK)
+
+
+def runs(parts: t.Sequence[Stat], least: int) -> Iterator[list[Stat]]:
+    """Parts of a file in groups, all of which but the last have so many bytes at least.
+
+    :param least: in bytes.
+    """
+    run: list[Stat] = []
+    for part in parts:
+        run.append(part)
+        if sum(found.size for found in run) >= least:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _compare(wanted: Stat, stat: Stat) -> None:

@@ -1,5 +1,5 @@
-"""A stored file that is to get another name: what a copy, a move and ``confirm()``
-store."""
+"""What is stored already and is to get another name: what a copy, a move and
+``confirm()`` store."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 
+from ..media_types import UNKNOWN
 from ..uploads.source import Source
+from ..uploads.source import StoredFile
 from ..uploads.source import Streamed
-
-if t.TYPE_CHECKING:
-    from .records import Stat
+from .bodies import part
+from .bodies import Span
+from .records import Stat
 
 
 class NotByStorage(Exception):
@@ -62,6 +65,94 @@ class Original(Source):
         :param follow: whether a link in the last place is followed.
         """
         return t.cast(str, self.dialect.path(self.found.name, follow=follow))
+
+    def paths(self) -> list[str]:
+        """Where the files are that a copy is made of, in their order."""
+        return [self.path()]
+
+    def check(self) -> None:
+        """:raises VersionGone: if the storage does not have this version any more."""
+        self.dialect._check_version(self.found)
+
+
+class Joined(Original):
+    """Private files that nobody changes, and that are to become one.
+
+    :param name: the private name that stands for the whole.
+    :param parts: the files, in their order.
+    :param dialect: the dialect that stores them.
+    """
+
+    def __init__(self, name: str, parts: Sequence[Stat], dialect: t.Any) -> None:
+        size = sum(part.size for part in parts)
+        found = Stat(name, size, None, None, UNKNOWN)
+        super().__init__(found, dialect, tuple, resumes=True)
+        self.parts = parts
+        # Unlike other files of a store, it can be read from its start again.
+        self.stream = t.cast("t.IO[bytes]", StoredFile(Chain(parts, dialect)))
+
+    def paths(self) -> list[str]:
+        return [self.dialect.path(part.name) for part in self.parts]
+
+    def check(self) -> None:
+        """One that is gone cannot be read either."""
+
+
+class Chain(io.RawIOBase):
+    """Stored files, one after the other, as one stream that seeks.
+
+    :param parts: the files, in their order.
+    :param dialect: the dialect that stores them.
+    """
+
+    def __init__(self, parts: Sequence[Stat], dialect: t.Any) -> None:
+        self._parts = parts
+        self._dialect = dialect
+        self._size = sum(part.size for part in parts)
+        self._position = 0
+        self._stream: Streamed | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_CUR: self._position, io.SEEK_END: self._size}
+        position = max(0, origin.get(whence, 0) + offset)
+        if position != self._position:
+            self._end()
+            self._position = position
+        return position
+
+    def readinto(self, buffer: t.Any) -> int:
+        if self._stream is None:
+            self._stream = Streamed(self._from(self._position))
+        count = self._stream.readinto(buffer)
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._end()
+        super().close()
+
+    def _end(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _from(self, position: int) -> Iterator[bytes]:
+        for found in self._parts:
+            if position < found.size:
+                span = Span.between(position, found.size)
+                yield from part(
+                    self._dialect.get(found.name, span), position, found.size
+                )
+            position = max(0, position - found.size)
 
 
 def _opened_late(read: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:

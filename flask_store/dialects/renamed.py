@@ -6,6 +6,7 @@ import io
 import logging
 import typing as t
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from ..uploads.source import Source
 from . import DESTINATION_IS_FILE
 from . import Dialect
 from . import IS_FOLDER
+from . import Joined
 from . import Mode
 from . import NOT_A_FILE
 from . import NotByStorage
@@ -60,6 +62,8 @@ class StagedDialect(Dialect):
     rename_word: t.ClassVar[str] = "rename"
     #: Whether the server copies files by itself, as far as it is known.
     copies: bool = True
+    #: Whether it then also copies several files into one.
+    joins: t.ClassVar[bool] = False
 
     def __init__(self, location: t.Any) -> None:
         super().__init__(location)
@@ -189,10 +193,17 @@ class StagedDialect(Dialect):
             self._copy_privately(original, staged.path)
             yield staged
 
+    @contextmanager
+    def join(self, joined: Joined) -> Iterator[Staged]:
+        if not self.joins:
+            raise NotByStorage
+        with self.cp_file(joined) as staged:
+            yield staged
+
     def _copy_privately(self, original: Original, path: str) -> None:
-        old = original.path()
+        olds = original.paths()
         try:
-            self._in_folder(path, lambda: self._copy_on_server(old, path))
+            self._in_folder(path, lambda: self._copy_on_server(olds, path))
         except NotByStorage:
             self.copies = False
             raise
@@ -203,7 +214,7 @@ class StagedDialect(Dialect):
             raise NotByStorage from exc
         if not self._is_whole(path, original):
             raise NotByStorage
-        original.dialect._check_version(original.found)
+        original.check()
 
     def _is_whole(self, path: str, original: Original) -> bool:
         """Whether a path has a file of the size of the original."""
@@ -323,9 +334,11 @@ class StagedDialect(Dialect):
         """Give a file another name, in one step, in place of what may have it."""
         raise NotImplementedError
 
-    def _copy_on_server(self, old: str, new: str) -> None:
+    def _copy_on_server(self, olds: Sequence[str], new: str) -> None:
         """Let the server copy a file to a private path, which is free.
 
+        :param olds: where the file is; or several files, which become one, if the
+            server :attr:`joins`.
         :raises NotByStorage: if it does not copy.
         """
         raise NotByStorage

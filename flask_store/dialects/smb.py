@@ -10,12 +10,14 @@ import uuid
 import weakref
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import closing
 from contextlib import contextmanager
 
 import fsspec
 import smbclient
 from fsspec.implementations.smb import SMBFileSystem
+from smbclient._io import ioctl_request
 from smbclient._io import query_info
 from smbclient._io import SMBFileTransaction
 from smbprotocol import exceptions as smb
@@ -23,6 +25,12 @@ from smbprotocol.connection import Connection
 from smbprotocol.file_info import FileBasicInformation
 from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.header import NtStatus
+from smbprotocol.ioctl import CtlCode
+from smbprotocol.ioctl import IOCTLFlags
+from smbprotocol.ioctl import SMB2SrvCopyChunk
+from smbprotocol.ioctl import SMB2SrvCopyChunkCopy
+from smbprotocol.ioctl import SMB2SrvCopyChunkResponse
+from smbprotocol.ioctl import SMB2SrvRequestResumeKey
 from smbprotocol.structure import DateTimeField
 
 from .. import naming
@@ -46,6 +54,11 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 #: FILE_ATTRIBUTE_DIRECTORY of [MS-FSCC] 2.6.
 DIRECTORY = 0x10
+
+#: How many bytes of a file one chunk copies on the server, and how many chunks one
+#: request: as many as Windows allows ([MS-SMB2] 3.3.3).
+COPIED = 1024 * 1024
+CHUNKS = 16
 
 #: How many attempts to connect there are. Together they have the time limit of one.
 ATTEMPTS = 2
@@ -251,6 +264,7 @@ class SMBDialect(HandleDialect):
     scope = "thread"
     looks_first = False
     rename_word = "link without ReplaceIfExists"
+    joins = True
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -288,10 +302,18 @@ class SMBDialect(HandleDialect):
     def rename_over(self, old: str, new: str) -> None:
         self.fs.replace(old, new)
 
-    def _copy_on_server(self, old: str, new: str) -> None:
-        fs = self.fs
+    def _copy_on_server(self, olds: Sequence[str], new: str) -> None:
+        fs, position = self.fs, 0
+        # Another one may copy the same files, or remove them, at this moment.
+        options = {**fs.smbclient_options, "share_access": "rwd", "buffering": 0}
         try:
-            smbclient.copyfile(fs.unc(old), fs.unc(new), **fs.smbclient_options)
+            with smbclient.open_file(fs.unc(new), mode="wb", **options) as target:
+                for old in olds:
+                    with smbclient.open_file(
+                        fs.unc(old), mode="rb", **options
+                    ) as source:
+                        _copy_into(target, position, source)
+                        position += source.fd.end_of_file
         except smb.SMBException as exc:
             if getattr(exc, "status", getattr(exc, "ntstatus", None)) in UNKNOWN:
                 raise NotByStorage from exc
@@ -380,6 +402,46 @@ def _builtin(path: str) -> Iterator[None]:
         if isinstance(error, NOT_A_FILE):
             raise error from None  # or undisguised() would take the cause for another
         raise
+
+
+def _copy_into(target: t.Any, position: int, source: t.Any) -> None:
+    """Let the server copy an open file into another one ([MS-SMB2] 3.3.5.15.6)."""
+    said = _controlled(source, CtlCode.FSCTL_SRV_REQUEST_RESUME_KEY, 32)
+    key = SMB2SrvRequestResumeKey()
+    key.unpack(said)
+    chunks = []
+    for start in range(0, source.fd.end_of_file, COPIED):
+        chunk = SMB2SrvCopyChunk()
+        chunk["source_offset"] = start
+        chunk["target_offset"] = position + start
+        chunk["length"] = min(COPIED, source.fd.end_of_file - start)
+        chunks.append(chunk)
+    for first in range(0, len(chunks), CHUNKS):
+        asked = SMB2SrvCopyChunkCopy()
+        asked["source_key"] = key["resume_key"].get_value()
+        asked["chunks"] = chunks[first : first + CHUNKS]
+        said = _controlled(target, CtlCode.FSCTL_SRV_COPYCHUNK_WRITE, 12, asked)
+        done = SMB2SrvCopyChunkResponse()
+        done.unpack(said)
+        if done["chunks_written"].get_value() != len(chunks[first : first + CHUNKS]):
+            raise NotByStorage
+
+
+def _controlled(file: t.Any, code: int, size: int, asked: t.Any = b"") -> bytes:
+    """What the server answers to a request about an open file.
+
+    :param code: of the request.
+    :param size: of the answer, in bytes.
+    """
+    with SMBFileTransaction(file) as transaction:
+        ioctl_request(
+            transaction,
+            code,
+            flags=IOCTLFlags.SMB2_0_IOCTL_IS_FSCTL,
+            output_size=size,
+            input_buffer=asked,
+        )
+    return t.cast(bytes, transaction.results[0])
 
 
 def _described(folder: str, entry: t.Any) -> dict[str, t.Any]:

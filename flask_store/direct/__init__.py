@@ -126,7 +126,7 @@ def presign(
     if resumable:
         with store.dialect.explained(key):
             if parts:  # which need nothing of the kind
-                resumable = resumed.is_safe(store.dialect)
+                resumable = store.dialect.creates()
             else:
                 resumed.check(store.dialect)
     claim = Claim(
@@ -231,17 +231,20 @@ def _publish(store: FileStore, claim: Claim) -> None:
     """
     dialect = store.dialect
     for _ in range(TRIES):
-        staged = _stat(store, claim.staged) or resumed.whole(store, claim)
-        if staged is None:
-            if _is_there(store, claim.key):
-                return
+        staged = _stat(store, claim.staged)
+        if staged is None and _is_there(store, claim.key):
+            break
+        parts = resumed.arrived(store, claim) if staged is None else [staged]
+        if parts is None:
+            if _is_there(store, claim.key):  # by another one, just now
+                break
             raise FileNotFound(MISSING.format(naming.quoted(claim.key)), claim.key)
-        _check_size(claim, staged.size)
-        if claim.form:  # what came through the application was checked there
+        _check_size(claim, sum(part.size for part in parts))
+        if claim.form and staged:  # what came through the application was checked there
             _check_type(claim, staged.content_type)
         try:
             with store.dialect.explained(claim.key):
-                dialect.adopt(claim, staged)
+                dialect.adopt(claim, *parts)
         except (VersionGone, FileNotFound):
             continue
         except FileExists as exc:
@@ -249,11 +252,13 @@ def _publish(store: FileStore, claim: Claim) -> None:
                 raise  # a folder of the key is a file
             if not _is_there(store, claim.key):
                 raise StoreUnavailable(BUSY, claim.key) from exc
-        with suppress(Exception):  # the file is where it belongs; sweep has the rest
+        break
+    else:
+        raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
+    with suppress(Exception):  # the file is where it belongs; sweep has the rest
+        if staged:
             dialect.discard(dialect.path(staged.name))
-            resumed.forget(store, claim)
-        return
-    raise BadLink(CHANGES.format(naming.quoted(claim.key)), claim.key)
+        resumed.forget(store, claim)
 
 
 def _stat(store: FileStore, key: str) -> Stat | None:

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextlib import suppress
 
-from ..dialects.bodies import whole
 from ..dialects.growing import Raced
+from ..dialects.records import Stat
+from ..exceptions import ClientError
+from ..exceptions import FileNotFound
 from ..media_types import UNKNOWN
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
-from ..uploads.source import Streamed
 from . import marks
 
 if t.TYPE_CHECKING:
     from ..dialects import Dialect
-    from ..dialects.claims import Claim
 
 #: How many bytes a piece has at least, unless the client breaks off. A process that is
 #: killed loses as many. Amazon S3 copies no smaller parts than 5 MiB.
 PIECE_SIZE = 8 * 1024**2
-#: How many pieces a file has at most, unless the client breaks off.
-MOST_PIECES = 1000
+#: Up to how many bytes it has the hundredth part of a larger file, so that there are
+#: not many to be joined. So much disk an upload takes where the application runs.
+LARGE_PIECE = 64 * 1024**2
+#: How many pieces a file has, unless the client breaks off.
+USUAL_PIECES = 1000
+#: How many it has at most. Each request looks at the sizes of all of them.
+MOST_PIECES = 50_000
+#: How many pieces are removed by one request, where the storage takes many.
+AT_ONCE = 1000
+
+TOO_MANY = (
+    "The upload has come in {} pieces, because each request brought only a few bytes."
+    " End it, and send it again with larger requests, of 5 MiB at least."
+)
 
 
 class Pieces:
-    """The pieces of one file, numbered from one.
+    """The pieces of one file, each of which is named by the position where it begins.
 
-    A piece is created only if there is none of its number. So of several writers one
-    wins, and the next piece follows the last one without a hole: a position is a number
-    of pieces that everybody sees alike.
+    A piece is created only if there is none at its position: this is the compare and
+    swap of a file's length. A writer has seen a piece end where the next one begins,
+    so that there is neither a hole nor an overlap, whoever writes.
 
     :param name: what the keys of the pieces begin with.
     :param length: of the file, in bytes.
@@ -42,24 +52,22 @@ class Pieces:
     def __init__(self, dialect: Dialect, name: str, length: int) -> None:
         self._dialect = dialect
         self._name = name
-        self._piece_size = max(PIECE_SIZE, -(-length // MOST_PIECES))
-        self._sizes: list[int] = []
+        #: How many bytes a piece has at least, unless the client breaks off.
+        self.full = piece_size(length)
+        self._parts: list[Stat] = []
 
     def size(self) -> int:
-        found: dict[int, int] = {}
-        beginning = f"{self._name.rpartition('/')[2]}."
-        for name, size in self._dialect.private(beginning):
-            if name[len(beginning) :].isdecimal():
-                found[int(name[len(beginning) :])] = size
-        self._sizes = []
-        while (number := len(self._sizes) + 1) in found:
-            self._sizes.append(found[number])
-        return sum(self._sizes)
+        sizes = dict(self._found())
+        self._parts, position = [], 0
+        while size := sizes.get(f"{position:015}", 0):
+            self._parts.append(Stat(self._key(position), size, None, None, UNKNOWN))
+            position += size
+        return position
 
     @contextmanager
     def writer(self, position: int) -> Iterator[PieceWriter]:
-        if sum(self._sizes) != position:
-            raise Raced
+        if len(self._parts) >= MOST_PIECES:
+            raise ClientError(TOO_MANY.format(len(self._parts)))
         with tempfile.SpooledTemporaryFile(max_size=CHUNK) as buffer:
             writer = PieceWriter(self, position, t.cast("t.IO[bytes]", buffer))
             try:
@@ -71,46 +79,45 @@ class Pieces:
                 raise
             writer.flush()
 
-    def add(self, piece: Source) -> None:
-        """Add the next piece.
+    def add(self, position: int, piece: Source) -> None:
+        """Add a piece.
 
-        :raises Raced: if another writer has added one.
+        :param position: where the last one ends.
+        :raises Raced: if another writer has added one there.
         """
         try:
-            marks.put(self._dialect, piece, self._key(len(self._sizes) + 1), UNKNOWN)
+            marks.put(self._dialect, piece, self._key(position), UNKNOWN)
         except FileExistsError as exc:
             raise Raced from exc
-        self._sizes.append(piece.size)
 
-    def complete(self, claim: Claim) -> str:
-        source = Source(
-            t.cast("t.IO[bytes]", io.BufferedReader(Streamed(self._read()), CHUNK)),
-            None,
-            sum(self._sizes),
-        )
-        source.properties = claim.kept
-        # Another process may have done so just now.
-        with suppress(FileExistsError):
-            marks.put(self._dialect, source, claim.staged, claim.content_type)
-        return claim.staged
+    def parts(self) -> list[Stat]:
+        self.size()
+        return self._parts
 
     def remove(self) -> None:
+        keys = [f"{self._name}.{ending}" for ending, _ in self._found()]
+        for first in range(0, len(keys), AT_ONCE):
+            for _, error in self._dialect.rm_files(keys[first : first + AT_ONCE]):
+                if error is not None and not isinstance(error, FileNotFound):
+                    raise error
+
+    def _key(self, position: int) -> str:
+        return f"{self._name}.{position:015}"
+
+    def _found(self) -> Iterator[tuple[str, int]]:
+        """How the names of the pieces end, and their sizes."""
         beginning = f"{self._name.rpartition('/')[2]}."
-        folder = self._name.rpartition("/")[0]
-        for name, _ in list(self._dialect.private(beginning)):
-            self._dialect.discard(self._dialect.path(f"{folder}/{name}"))
+        for name, size in self._dialect.private(beginning):
+            yield name[len(beginning) :], size
 
-    @property
-    def full(self) -> int:
-        """How many bytes a piece has at least, unless the client breaks off."""
-        return self._piece_size
 
-    def _key(self, number: int) -> str:
-        return f"{self._name}.{number:06}"
+def piece_size(length: int) -> int:
+    """How many bytes a piece has at least, unless the client breaks off.
 
-    def _read(self) -> Iterator[bytes]:
-        for number in range(1, len(self._sizes) + 1):
-            yield from whole(self._dialect.get(self._key(number)))
+    :param length: of the file, in bytes.
+    """
+    usual = min(LARGE_PIECE, length // 100)
+    return max(PIECE_SIZE, usual, -(-length // USUAL_PIECES))
 
 
 class PieceWriter:
@@ -137,7 +144,7 @@ class PieceWriter:
         :raises Raced: if another writer was quicker.
         """
         if self._size:
-            self._pieces.add(Source(self._buffer, None))
+            self._pieces.add(self.position, Source(self._buffer, None))
             self.position += self._size
             self._buffer.seek(0)
             self._buffer.truncate()

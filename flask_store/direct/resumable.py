@@ -85,20 +85,18 @@ class Begun:
         return Progress(min(self.growing.size(), self.length), self.length)
 
 
-def is_safe(dialect: Dialect) -> bool:
-    """Whether a storage can tell two writers apart."""
-    with dialect.stage(Source(io.BytesIO(), None)) as staged:
-        return dialect.exclusive(staged)
-
-
 def check(dialect: Dialect) -> None:
-    """:raises NotConfiguredError: if a storage cannot tell two writers apart."""
-    if not is_safe(dialect):
-        raise NotConfiguredError(
-            f"{dialect.uri} cannot create a file only if there is none, so that two"
-            " requests for one upload could replace each other's bytes. Do not set"
-            " STORE_RESUMABLE, nor pass resumable=True, for this store."
-        )
+    """Look whether a storage can tell two writers apart.
+
+    :raises NotConfiguredError: if it cannot.
+    """
+    if dialect.creates():
+        return
+    raise NotConfiguredError(
+        f"{dialect.uri} cannot create a file only if there is none, so that two"
+        " requests for one upload could replace each other's bytes. Do not set"
+        " STORE_RESUMABLE, nor pass resumable=True, for this store."
+    )
 
 
 def begin(store: FileStore, claim: Claim, length: int) -> Progress:
@@ -190,17 +188,20 @@ def end(store: FileStore, claim: Claim) -> None:
         begun.growing.remove()
 
 
-def whole(store: FileStore, claim: Claim) -> Stat | None:
-    """The private file that an upload has become; ``None`` if it is not whole."""
+def arrived(store: FileStore, claim: Claim) -> list[Stat] | None:
+    """The private files that an upload consists of; ``None`` if it is not whole."""
     try:
         begun = _begun(store, claim)
-    except FileNotFound:
+        with store.dialect.explained(claim.key):
+            parts = begun.growing.parts()
+            if sum(part.size for part in parts) != begun.length:
+                return None
+            if len(parts) == 1:
+                # It gets the key as it is, for which the storage wants its version.
+                parts = [store.dialect.info(parts[0].name)]
+    except FileNotFound:  # another one may have published it
         return None
-    dialect = store.dialect
-    with dialect.explained(claim.key):
-        if not begun.progress().is_whole:
-            return None
-        return dialect.info(begun.growing.complete(claim))
+    return parts
 
 
 def forget(store: FileStore, claim: Claim) -> None:

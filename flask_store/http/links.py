@@ -23,6 +23,7 @@ from ..exceptions import NotConfiguredError
 #: What a link is for. A signature for one is none for another.
 READ = "read"
 UPLOAD = "upload"
+FORM = "form"
 
 #: What a signature covers of the query of a link.
 SIGNED = ("expires", "download_as", "download_name")
@@ -117,21 +118,25 @@ def check(store: str, key: str, said: Mapping[str, str]) -> int:
     return int(named["expires"])
 
 
-def make_token(store: str, claims: Mapping[str, t.Any]) -> str:
-    """What may be uploaded, signed; ``expires`` is its last moment."""
-    return _tokens(store).dumps(dict(claims))
+def make_token(store: str, claims: Mapping[str, t.Any], *purpose: str) -> str:
+    """What may be uploaded, signed; ``expires`` is its last moment.
+
+    :param purpose: what the token is for. By default it is a direct upload.
+    """
+    return _tokens(store, *purpose).dumps(dict(claims))
 
 
-def read_token(store: str, token: str) -> dict[str, t.Any]:
+def read_token(store: str, token: str, *purpose: str) -> dict[str, t.Any]:
     """What :func:`make_token` was given.
 
+    :param purpose: that of :func:`make_token`.
     :raises BadLink: if the token is expired, or was made for anything else.
     """
     # A view may pass on what a client has sent as JSON, whatever that is.
     if not isinstance(token, str) or not token.isascii():
         raise BadLink(REFUSED)
     try:
-        claims = _tokens(store).loads(token)
+        claims = _tokens(store, *purpose).loads(token)
     except BadData:
         raise BadLink(REFUSED) from None
     if claims["expires"] < time.time():
@@ -143,10 +148,10 @@ def read_token(store: str, token: str) -> dict[str, t.Any]:
 _KIND: dict[str, t.Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
-def _tokens(store: str) -> URLSafeSerializer:
+def _tokens(store: str, *purpose: str) -> URLSafeSerializer:
     keys = _secrets()
     # Applications that share a key, and a store, may trust their clients differently.
-    salt = _salt(UPLOAD, store, current_app.name)
+    salt = _salt(*(purpose or (UPLOAD,)), store, current_app.name)
     return URLSafeSerializer(keys, salt=salt, signer_kwargs=_KIND)
 
 

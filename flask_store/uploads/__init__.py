@@ -84,6 +84,12 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
     filename: str | None = None
     if isinstance(file, FileStorage):
         stream, filename = file.stream, file.filename or ""
+        # A file of a storage, which the storage may copy by itself.
+        as_source = getattr(stream, "as_source", None)
+        if as_source is not None:
+            with as_source(filename) as source:
+                yield source
+            return
     elif isinstance(file, bytes | bytearray | memoryview):
         if not len(file):  # request.get_data() of a body that could not be read
             _check_body()

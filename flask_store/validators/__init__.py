@@ -7,6 +7,7 @@ position of a file. Flask-WTF's ``FileRequired`` checks that there is a file.
 - ``checks.py``: the validators.
 - ``contents.py``: whether the beginning of a file agrees with an extension.
 - ``field.py``: :class:`UploadField`.
+- ``keeping.py``: the files of forms that did not pass, until the form is sent again.
 """
 
 from .checks import EveryFile as EveryFile
@@ -14,7 +15,8 @@ from .checks import FileExtension as FileExtension
 from .checks import FileSize as FileSize
 from .checks import FileType as FileType
 from .contents import agrees as agrees
+from .field import KeptFile as KeptFile
 from .field import UploadField as UploadField
 
-for _public in (EveryFile, FileExtension, FileSize, FileType, UploadField):
+for _public in (EveryFile, FileExtension, FileSize, FileType, KeptFile, UploadField):
     _public.__module__ = __name__

@@ -279,7 +279,7 @@ def raw_status(url: str, path: str) -> int:
         return int(connection.makefile("rb").readline().split()[1])
 
 
-# -- the example that make demo runs -----------------------------------------
+# -- the short example --------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

@@ -199,6 +199,17 @@ def test_upload_of_another_token_is_never_signed(
     assert len(each.unfinished()) == 2
 
 
+def test_upload_of_a_longer_name_is_never_signed(site: Site) -> None:
+    """A listing has all names that begin with the one of the private file."""
+    upload = site.presign()
+    address = urllib.parse.urlsplit(site.sign(upload, method="POST")["url"])
+    name = address.path.removeprefix(f"/{site.bucket}/")
+    assert name.startswith("some/place/.flask-store/")
+    longer = {"Bucket": site.bucket, "Key": f"{name}.longer"}
+    upload_id = site.s3.create_multipart_upload(**longer)["UploadId"]
+    assert site.ask(upload, method="GET", uploadId=upload_id).status_code == 403
+
+
 def test_other_requests_are_never_signed(site: Site) -> None:
     """Another key, a part that there cannot be, and what is no part of an upload."""
     upload = site.presign()
@@ -430,13 +441,14 @@ def test_sweep(site: Site) -> None:
     short, long = site.presign(expires=60), site.presign(expires=7 * 24 * 3600)
     for upload in (short, long):
         site.put(upload, site.create(upload), b"x")
-    for key in ("some/place/film.mp4", "elsewhere/film.mp4"):
+    # A file may be called as if it were private.
+    for key in ("some/place/film.99999999999.upload", "elsewhere/film.mp4"):
         site.s3.create_multipart_upload(Bucket=site.bucket, Key=key)
     # As if all of this were a day and a half ago.
     day = dt.timedelta(days=1, hours=12)
     assert site.store.sweep(dt.timedelta(days=-1, hours=-12), dry_run=True) != []
     swept = site.store.sweep(-day)
-    assert len(swept) == 2 and "film.mp4" in swept
+    assert len(swept) == 2 and "film.99999999999.upload" in swept
     left = site.unfinished()
     assert len(left) == 2 and "elsewhere/film.mp4" in left
     assert site.store.sweep(dt.timedelta(days=-8)) != []

@@ -46,10 +46,12 @@ from collections.abc import Iterator
 from flask import Flask
 
 from benchmarks.strace import program
+from flask_store import direct
 from flask_store import Store
 from flask_store.background import worker
 from flask_store.background.spool import Spool
 from flask_store.background.turns import Turns
+from flask_store.direct import resumable
 from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import StoreError
 from flask_store.stores.fsspec import FsspecStore
@@ -84,12 +86,14 @@ class Variant(t.NamedTuple):
 
     :param named: whether a file has a private name until it gets its own.
     :param direct: whether it is a step of a direct upload.
+    :param resumed: whether that comes in several requests.
     """
 
     operation: Operation
     named: bool = False
     background: bool = False
     direct: bool = False
+    resumed: bool = False
 
 
 def _nested(trial: t.Any) -> str:
@@ -127,6 +131,12 @@ def _received(trial: t.Any) -> str:
     return str(trial.form.key)
 
 
+def _appended(trial: t.Any) -> str:
+    """The second half of a resumable upload arrives."""
+    trial.go_on()
+    return str(trial.form.key)
+
+
 def _confirmed(trial: t.Any) -> str:
     return str(trial.confirm())
 
@@ -151,6 +161,8 @@ VARIANTS = {
     # Under its name only when the next process has been there; see Trial.
     "receive": Variant(Operation(_received), direct=True),
     "confirm": Variant(Operation(_confirmed), direct=True),
+    "append": Variant(Operation(_appended), direct=True, resumed=True),
+    "confirm_resumed": Variant(Operation(_confirmed), direct=True, resumed=True),
     "receive_named": Variant(Operation(_received), direct=True, named=True),
     "accept": Variant(Operation(_accepted), background=True),
     "take_up": Variant(Operation(_taken_up), background=True),
@@ -211,11 +223,17 @@ class Trial:
             _wait_for(_fork(self._leave))
         if variant.direct:
             self.app = Flask(__name__)
-            self.app.config.update(SECRET_KEY="x", STORE_PATH=str(self.root))
+            self.app.config.update(
+                SECRET_KEY="x", STORE_PATH=str(self.root), STORE_RESUMABLE=True
+            )
             Store(self.app)
             with self.app.app_context():
-                self.form = self._provider().presign_upload("new.bin", max_size=10**6)
-        if variant.operation.act is _confirmed:
+                self.form = self._provider().presign_upload(
+                    "new.bin", max_size=10**6, expires=3600
+                )
+        if variant.resumed:
+            assert _wait_for(_fork(self._begin)) == 0
+        elif variant.operation.act is _confirmed:
             assert _wait_for(_fork(lambda: self.send(NEW))) == 0
 
     def connect(self) -> FsspecStore:
@@ -232,6 +250,25 @@ class Trial:
         """Send the form of the direct upload, and return the status."""
         file = {**self.form.fields, "file": (io.BytesIO(data), "x")}
         return self.app.test_client().post(self.form.url, data=file).status_code
+
+    def _begin(self) -> None:
+        """Send the first half of a resumable upload, or all of one to be confirmed."""
+        half = len(NEW) // 2
+        with self.app.app_context():
+            store = self._provider()
+            claim = direct.read(store, self.form.token)
+            resumable.begin(store, claim, len(NEW))
+            resumable.append(store, claim, 0, iter([NEW[:half]]))
+        if self.variant.operation.act is _confirmed:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Send what is missing of a resumable upload."""
+        with self.app.app_context():
+            store = self._provider()
+            claim = direct.read(store, self.form.token)
+            offset = resumable.look(store, claim).offset
+            resumable.append(store, claim, offset, iter([NEW[offset:]]))
 
     def confirm(self) -> str:
         """Confirm the direct upload, and return its key."""
@@ -341,7 +378,9 @@ class Trial:
         confirms = self.variant.operation.act is _confirmed
         if self._files() and not confirms:
             yield "partial", f"{sorted(self._files())} shows before the confirm"
-        if not confirms and not said.answered and self.send(NEW) not in (204, 403):
+        if self.variant.resumed and not confirms:
+            self.go_on()
+        elif not confirms and not said.answered and self.send(NEW) not in (204, 403):
             yield "burnt", "it cannot be sent again"
         try:
             self.confirm()

@@ -20,6 +20,8 @@ from flask_store.validators import EveryFile
 from flask_store.validators import FileExtension
 from flask_store.validators import FileSize
 from flask_store.validators import FileType
+from flask_store.validators import KeptFile
+from flask_store.validators import UploadField
 
 app = Flask(__name__)
 store = Store(app)
@@ -42,6 +44,9 @@ class ReportForm(Form):
         validators=(FileExtension({"jpg", "png"}), FileSize(5 * 1024**2, min_size=1)),
     )
 
+    picture = UploadField("Picture", [FileType(["png"])], store=store, expires=600)
+    other = UploadField(store=store.at("others"), render_kw={"accept": "image/png"})
+
     def validate_report(self, field: Field) -> None:
         """A validator as a method, which calls one of ours."""
         try:
@@ -57,7 +62,8 @@ def reports() -> ResponseReturnValue:
     sent = CombinedMultiDict([request.files, request.form])
     form = ReportForm(sent)
     if not form.validate():
-        return dict(form.errors), 400
+        kept: KeptFile | None = form.picture.kept
+        return {"errors": form.errors, "kept": kept and kept.name}, 400
     files = [form.report.data, *(form.photos.data or [])]
     saved = [store.save(file, folder="reports") for file in files]
     return [f.absolute_url() for f in saved]
@@ -65,3 +71,4 @@ def reports() -> ResponseReturnValue:
 
 FileSize("5 MB")  # type: ignore[arg-type]
 FileType(None)  # type: ignore[arg-type]
+UploadField(store="uploads")  # type: ignore[arg-type]

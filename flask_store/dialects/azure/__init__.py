@@ -10,6 +10,7 @@ import time
 import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import closing
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
@@ -19,6 +20,7 @@ import fsspec
 from azure.core import exceptions as azure
 from azure.core import MatchConditions
 from azure.core.rest import AsyncHttpResponse
+from azure.storage.blob import BlobBlock
 from azure.storage.blob import BlobSasPermissions
 from azure.storage.blob import ContentSettings
 from azure.storage.blob import generate_blob_sas
@@ -37,6 +39,7 @@ from ...uploads.source import CHUNK
 from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import Fetched
+from .. import Joined
 from .. import Limits
 from .. import Location
 from .. import NotByStorage
@@ -47,11 +50,14 @@ from ..errors import NoAnswer
 from ..extents import Extent
 from ..objects import ObjectDialect
 from ..objects import Page
+from ..objects import runs
 from ..objects import Unclear
 from ..pace import pieces
 from ..pace import verified
+from ..statuses import MISSING
 from ..statuses import refusal
 from ..statuses import UNABLE
+from ..statuses import UNKNOWN
 from ..tls import Trust
 from ..tries import Tries
 from . import object_store
@@ -77,6 +83,11 @@ MAX_BLOCKS = 50_000
 
 #: Every request is tried twice at most, so that each has half of the time.
 LIMITS = ("connection_timeout", "read_timeout")
+
+#: How many blobs are copied into blocks of one at a time, and for how long the links
+#: are good by which the service reads them.
+AT_ONCE = 8
+LINK = dt.timedelta(hours=1)
 
 #: Seconds between two looks at a copy that goes on.
 POLL = 0.2
@@ -110,6 +121,8 @@ class AzureDialect(ObjectDialect):
         azure.ServiceResponseError,
     )
     misses = True
+    #: Whether the service copies blobs into blocks, as far as it is known.
+    _reads_links: bool = True
 
     @classmethod
     def locate(cls, url: str, config: Mapping[str, t.Any]) -> Location:
@@ -264,6 +277,95 @@ class AzureDialect(ObjectDialect):
 
     def can_copy(self) -> bool:
         return True  # as documented: "Copy Blob"
+
+    def concatenate(
+        self,
+        joined: Joined,
+        target: str,
+        content_type: str,
+        token: str,
+        new: bool,
+    ) -> None:
+        many = len(joined.parts) > MAX_BLOCKS
+        least = -(-joined.size // (MAX_BLOCKS - 1)) if many else 0
+        blocks = list(enumerate(runs(joined.parts, least)))
+        links = {
+            number: self._signed(self.absolute_path(run[0].name))
+            for number, run in blocks
+            if len(run) == 1 and self._reads_links
+        }
+        if None in links.values() or not self._put_links(target, links):
+            links = {}
+        for number, run in blocks:
+            if number not in links:
+                with (
+                    closing(Joined(joined.found.name, run, self).stream) as stream,
+                    Source(stream, None).rewindable() as body,
+                ):
+                    place = _block(number), Window(body), body.size
+                    self._ask(target, "stage_block", *place)
+        conditions = {"match_condition": MatchConditions.IfMissing} if new else {}
+        try:
+            self._ask(
+                target,
+                "commit_block_list",
+                [BlobBlock(_block(number)) for number, _ in blocks],
+                metadata={**_named(joined.properties.metadata), TOKEN: token},
+                content_settings=ContentSettings(
+                    content_type=content_type, **joined.properties.named
+                ),
+                **conditions,
+            )
+        except azure.HttpResponseError as exc:
+            # Who joins the same blocks and comes first leaves none for the others.
+            if exc.status_code in (409, 412) or code_of(exc) == "InvalidBlockList":
+                raise FileExistsError(target) from exc
+            raise
+
+    def can_join(self) -> bool:
+        return True  # as documented: "Put Block List"
+
+    def _put_links(self, target: str, links: Mapping[int, str | None]) -> bool:
+        """Let the service copy blobs into blocks of another one, and return whether it
+        does.
+
+        :param links: the blobs, by the numbers of the blocks.
+        """
+        blob = self.fs.service_client.get_blob_client(self.bucket, target)
+        limits = {name: self.location.options[name] for name in LIMITS}
+        put = partial(blob.stage_block_from_url, **limits)
+        try:
+            ioloop.run_all(
+                self.fs.loop,
+                [partial(put, _block(number), links[number]) for number in links],
+                AT_ONCE,
+            )
+        except azure.HttpResponseError as exc:
+            if exc.status_code in MISSING:
+                raise FileNotFoundError(target) from exc
+            if exc.status_code not in UNABLE:
+                raise
+            self._reads_links = exc.status_code not in UNKNOWN
+            return False
+        return True
+
+    def _signed(self, name: str) -> str | None:
+        """A link to a blob, for the service itself, if the account's key is known or
+        the account is opened with a shared access signature."""
+        service = self.fs.service_client
+        blob = service.get_blob_client(self.bucket, name)
+        secret = getattr(service.credential, "account_key", None)
+        if secret is None:
+            return blob.url if "sig=" in blob.url else None
+        signature = generate_blob_sas(
+            service.account_name,
+            self.bucket,
+            name,
+            account_key=secret,
+            permission=BlobSasPermissions(read=True),
+            expiry=dt.datetime.now(dt.UTC) + LINK,
+        )
+        return f"{blob.url}?{signature}"
 
     def _describe(self, name: str, content_type: str, original: Original) -> None:
         """Give a copy another type, or other headers, than the original has, which Copy
@@ -517,6 +619,11 @@ def code_of(exc: Exception) -> str:
     response = getattr(exc, "response", None)
     code = response.headers.get("x-ms-error-code") if response is not None else None
     return str(code or getattr(getattr(exc, "error_code", None), "value", ""))
+
+
+def _block(number: int) -> str:
+    """The identifier of a block; those of one blob have one length ("Put Block")."""
+    return f"{number:08}"
 
 
 def _is_folder(found: t.Any) -> bool:

@@ -28,11 +28,14 @@ from ... import naming
 from ...concurrency import ioloop
 from ...exceptions import NotConfiguredError
 from ...exceptions import StoreError
+from ...media_types import UNKNOWN
 from ...secrecy import Options
 from ...settings import refuse_login
+from ...uploads.properties import NO_PROPERTIES
 from ...uploads.properties import Properties
 from ...uploads.source import Source
 from .. import Fetched
+from .. import Joined
 from .. import Limits
 from .. import Location
 from .. import NotByStorage
@@ -70,6 +73,8 @@ NO_TOKEN = (
 #: What gcsfs does not take for a token or the path of one.
 KINDS = ("google_default", "cache", "cloud", "anon")
 
+#: How many objects one request makes one of ("Composite objects").
+COMPONENTS = 32
 #: All the bytes of an object.
 ALL = Span(0, None)
 
@@ -215,8 +220,64 @@ class GCSDialect(ObjectDialect):
 
     def can_copy(self) -> bool:
         # Google documents the condition ("Objects: rewrite"). Emulators ignore it.
+        return self._is_google or super().can_copy()
+
+    @property
+    def _is_google(self) -> bool:
         host = urlsplit(self.location.options["endpoint_url"]).hostname or ""
-        return host.endswith(".googleapis.com") or super().can_copy()
+        return host.endswith(".googleapis.com")
+
+    def concatenate(
+        self,
+        joined: Joined,
+        target: str,
+        content_type: str,
+        token: str,
+        new: bool,
+    ) -> Stat:
+        names = [self.absolute_path(part.name) for part in joined.parts]
+        made: list[str] = []
+        try:
+            while len(names) > COMPONENTS:
+                groups = [
+                    names[first : first + COMPONENTS]
+                    for first in range(0, len(names), COMPONENTS)
+                ]
+                names = []
+                for group in groups:
+                    name = self.name_of(self.staging_path())
+                    made.append(name)
+                    self._compose(group, _about(name, UNKNOWN, NO_PROPERTIES, token))
+                    names.append(name)
+            about = _about(target, content_type, joined.properties, token)
+            condition = {"ifGenerationMatch": 0} if new else {}
+            return self._stat(target, self._compose(names, about, **condition))
+        finally:
+            self._remove_probes(made)
+
+    def _compose(
+        self, names: list[str], about: dict[str, t.Any], **params: t.Any
+    ) -> dict[str, t.Any]:
+        """Make one object of up to 32 other ones ("Objects: compose").
+
+        :param about: what it will be.
+        """
+        asked = {
+            "destination": about,
+            "sourceObjects": [{"name": name} for name in names],
+        }
+        path = f"{self._object(about['name'])}/compose"
+        try:
+            return self._client().ask("POST", path, params, asked)
+        except Refused as exc:
+            if exc.status == 412:
+                raise FileExistsError(about["name"]) from exc
+            if exc.status in UNABLE:
+                raise NotByStorage from exc
+            raise self._missing(exc, about["name"]) from exc
+
+    def can_join(self) -> bool:
+        return self._is_google or super().can_join()
 
     # -- reading -------------------------------------------------------------
 

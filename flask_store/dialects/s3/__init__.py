@@ -10,10 +10,13 @@ import logging
 import re
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from contextlib import closing
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import cached_property
 from urllib.parse import unquote
@@ -36,6 +39,7 @@ from ...uploads.source import Source
 from ...uploads.source import Window
 from .. import claims
 from .. import Fetched
+from .. import Joined
 from .. import Limits
 from .. import Location
 from .. import NotByStorage
@@ -47,6 +51,7 @@ from ..bodies import joined
 from ..errors import NoAnswer
 from ..objects import ObjectDialect
 from ..objects import Page
+from ..objects import runs
 from ..objects import seconds_of
 from ..objects import Staged
 from ..objects import TOKEN
@@ -98,8 +103,9 @@ logger = logging.getLogger(__name__)
 SINGLE_LIMIT = 5 * 1024**3
 #: How many bytes one request copies of a larger object. It allows 5 GiB at most.
 COPIED_PART_SIZE = 512 * 1024**2
-#: The same page allows 10,000 parts, and 5 MiB as the least size of one.
+#: The same page allows 10,000 parts, and 5 MiB as the least size of one but the last.
 PART_SIZE = 64 * 1024**2
+LEAST_PART = 5 * 1024**2
 MAX_PARTS = 10_000
 #: What a key may have and the XML of a request may not (Extensible Markup Language 1.0,
 #: section 2.2). No store takes a key with the other ones.
@@ -246,7 +252,9 @@ class S3Dialect(ObjectDialect):
         if self.conditional == "auto":
             # Amazon's own S3 has had conditional writes since August 2024.
             self.conditional = self.account.endpoint.is_amazon or self._probe()
-        return bool(self.conditional) and staged.source.size <= SINGLE_LIMIT
+        # What is joined is completed under the condition, whatever its size.
+        fits = staged.source.size <= SINGLE_LIMIT or isinstance(staged.original, Joined)
+        return bool(self.conditional) and fits
 
     def put(
         self, name: str, source: Source, content_type: str, token: str, new: bool
@@ -261,45 +269,48 @@ class S3Dialect(ObjectDialect):
         self, name: str, source: Source, content_type: str, token: str
     ) -> str:
         source.complete()
-        loop = self.loop
+        about = self.loop.described(content_type, token, source.properties)
 
-        def send(where: dict[str, t.Any], start: int, size: int) -> str:
-            part = loop.send("upload_part", Window(source, start, size), **where)
-            if not is_stored(headers_of(part)):
-                raise NoAnswer("a part is answered by something else than S3")
-            return str(part["ETag"])
+        def send(part: dict[str, t.Any]) -> Iterator[str]:
+            for number, start, size in _steps(source.size, PART_SIZE):
+                window = Window(source, start, size)
+                yield self._put_part(window, {**part, "PartNumber": number})
 
-        about = loop.described(content_type, token, source.properties)
-        return self._in_parts(name, about, source.size, PART_SIZE, send)
+        return self._in_parts(name, about, send)
+
+    def _put_part(self, body: Window, part: dict[str, t.Any]) -> str:
+        reply = self.loop.send("upload_part", body, **part)
+        if not is_stored(headers_of(reply)):
+            raise NoAnswer("a part is answered by something else than S3")
+        return str(reply["ETag"])
 
     def _in_parts(
         self,
         name: str,
         about: dict[str, t.Any],
-        size: int,
-        part_size: int,
-        send: Callable[[dict[str, t.Any], int, int], str],
+        send: Callable[[dict[str, t.Any]], Iterable[str]],
+        **conditions: str,
     ) -> str:
         """Store an object in parts.
 
         :param about: what is stored beside it, by botocore's names.
-        :param send: stores one part, of which it gets the arguments that name it, the
-            start and the size, and returns its ETag.
+        :param send: stores the parts, each of which has these arguments and its number,
+            from one on, and gives their ETags in this order.
+        :param conditions: under which the object is made of them.
         :return: the ETag of the object.
         """
         loop, where = self.loop, {"Bucket": self.bucket, "Key": name}
         begun = loop.call("create_multipart_upload", **where, **about)
         where["UploadId"] = _given(begun, "UploadId")
         try:
-            step = max(part_size, -(-size // MAX_PARTS))
-            parts = []
-            for number, start in enumerate(range(0, size, step), start=1):
-                part = {**where, "PartNumber": number}
-                etag = send(part, start, min(step, size - start))
-                parts.append({"PartNumber": number, "ETag": etag})
+            parts = [
+                {"PartNumber": number, "ETag": etag}
+                for number, etag in enumerate(send(where), start=1)
+            ]
             done = loop.call_slow(
                 "complete_multipart_upload",
                 **where,
+                **conditions,
                 MultipartUpload={"Parts": parts},
             )
             return _given(done, "ETag")
@@ -326,8 +337,6 @@ class S3Dialect(ObjectDialect):
         token: str,
         new: bool,
     ) -> Stat | None:
-        from botocore.exceptions import ParamValidationError
-
         bucket, name = self.place_of(original)
         found, loop = original.found, self.loop
         source = {
@@ -337,7 +346,7 @@ class S3Dialect(ObjectDialect):
         }
         about = loop.described(content_type, token, original.properties)
         about |= self.additions.kept(found.kept)
-        try:
+        with self._copying(target):
             if original.size > SINGLE_LIMIT:
                 self._copy_parts(target, original.size, source, about)
                 return None
@@ -350,6 +359,17 @@ class S3Dialect(ObjectDialect):
                 **about,
                 **({"IfNoneMatch": "*"} if new else {}),
             )
+        etag = _given(reply.get("CopyObjectResult") or {}, "ETag").strip('"')
+        # An ETag is one of the content, so that the copy has all of it.
+        return found if etag == found.etag else None
+
+    @contextmanager
+    def _copying(self, target: str) -> Iterator[None]:
+        """What the refusal of a copy means."""
+        from botocore.exceptions import ParamValidationError
+
+        try:
+            yield
         except ParamValidationError as exc:
             raise NotByStorage from exc  # an older botocore knows no such condition
         except Exception as exc:
@@ -360,9 +380,6 @@ class S3Dialect(ObjectDialect):
                 self.copies = status not in UNKNOWN
                 raise NotByStorage from exc
             raise
-        etag = _given(reply.get("CopyObjectResult") or {}, "ETag").strip('"')
-        # An ETag is one of the content, so that the copy has all of it.
-        return found if etag == found.etag else None
 
     def _copy_parts(
         self,
@@ -372,17 +389,60 @@ class S3Dialect(ObjectDialect):
         about: dict[str, t.Any],
     ) -> None:
         """Copy an object that is too large for one request."""
-        loop = self.loop
 
-        def send(where: dict[str, t.Any], start: int, size: int) -> str:
-            span = f"bytes={start}-{start + size - 1}"
-            part = loop.call_slow(
-                "upload_part_copy", **where, **source, CopySourceRange=span
+        def send(part: dict[str, t.Any]) -> list[str]:
+            return self._copied(
+                {
+                    **part,
+                    **source,
+                    "PartNumber": number,
+                    "CopySourceRange": f"bytes={start}-{start + size - 1}",
+                }
+                for number, start, size in _steps(size, COPIED_PART_SIZE)
             )
-            return _given(part.get("CopyPartResult") or {}, "ETag")
 
         about |= self._tags(source["CopySource"])
-        self._in_parts(target, about, size, COPIED_PART_SIZE, send)
+        self._in_parts(target, about, send)
+
+    def _copied(self, each: Iterable[dict[str, t.Any]]) -> list[str]:
+        """Copy parts of objects, and return their ETags."""
+        return [
+            _given(reply.get("CopyPartResult") or {}, "ETag")
+            for reply in self.loop.call_all("upload_part_copy", each)
+        ]
+
+    def concatenate(
+        self,
+        joined: Joined,
+        target: str,
+        content_type: str,
+        token: str,
+        new: bool,
+    ) -> None:
+        about = self.loop.described(content_type, token, joined.properties)
+        least = max(LEAST_PART, -(-joined.size // (MAX_PARTS - 1)))
+
+        def send(part: dict[str, t.Any]) -> list[str]:
+            copies, etags = {}, {}
+            for number, run in enumerate(runs(joined.parts, least), start=1):
+                place = {**part, "PartNumber": number}
+                if len(run) == 1:
+                    name = self.absolute_path(run[0].name)
+                    source = {"Bucket": self.bucket, "Key": name}
+                    copies[number] = {**place, "CopySource": source}
+                    continue
+                # What is too small to be a part is read, and sent with what follows.
+                with (
+                    closing(Joined(joined.found.name, run, self).stream) as stream,
+                    Source(stream, None).rewindable() as body,
+                ):
+                    etags[number] = self._put_part(Window(body), place)
+            each = [{**copy, **self.additions.source} for copy in copies.values()]
+            etags |= zip(copies, self._copied(each), strict=True)
+            return [etags[number] for number in sorted(etags)]
+
+        with self._copying(target):
+            self._in_parts(target, about, send, **({"IfNoneMatch": "*"} if new else {}))
 
     def _tags(self, place: Mapping[str, str]) -> dict[str, str]:
         """The tags of an object, for a copy in parts, which does not take them over."""
@@ -600,6 +660,16 @@ class S3Dialect(ObjectDialect):
 
     def explain(self, exc: Exception, key: str | None) -> StoreError | None:
         return explain(self, self.account, exc, key) or super().explain(exc, key)
+
+
+def _steps(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
+    """The number of each part of an object, its start and its size.
+
+    :param size: of the object.
+    """
+    step = max(part_size, -(-size // MAX_PARTS))
+    for number, start in enumerate(range(0, size, step), start=1):
+        yield number, start, min(step, size - start)
 
 
 def _given(reply: Mapping[str, t.Any], name: str) -> str:

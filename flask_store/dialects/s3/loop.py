@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import typing as t
 from collections.abc import Generator
+from collections.abc import Iterable
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import fsspec
 
@@ -43,6 +45,8 @@ from .errors import is_unsaid
 from .errors import status_of
 from .errors import TAKEN
 
+#: How many requests that copy parts of one object are under way at a time.
+AT_ONCE = 8
 #: How often the progress of a body is looked at within the limit of one answer.
 LOOKS = 32
 
@@ -201,6 +205,16 @@ class LoopClient:
         """What a server answers that may think about it: it has to move a file."""
         return ioloop.run(
             self.fs.loop, self._limited, method, self.limits.copy, **kwargs
+        )
+
+    def call_all(self, method: str, each: Iterable[Mapping[str, t.Any]]) -> list[t.Any]:
+        """What a server answers to several such requests.
+
+        :param each: their arguments.
+        """
+        limited = partial(self._limited, method, self.limits.copy)
+        return ioloop.run_all(
+            self.fs.loop, [partial(limited, **kwargs) for kwargs in each], AT_ONCE
         )
 
     def send(self, method: str, body: Window, **kwargs: t.Any) -> t.Any:

@@ -32,6 +32,7 @@ class SSHDialect(HandleDialect):
     """
 
     rename_word = "SSH_FXP_RENAME"
+    joins = True
     # sshfs takes a query and a fragment for options of the connection.
     unspeakable = ("?", "#")
 

@@ -7,6 +7,7 @@ import stat
 import threading
 import typing as t
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 
 import fsspec
@@ -126,18 +127,27 @@ class ParamikoDialect(SSHDialect):
                 raise
             self._replaces(old, new)
 
-    def _copy_on_server(self, old: str, new: str) -> None:
-        ftp = self.fs.ftp
-        with ftp.open(old, "rb") as source, ftp.open(new, "wb") as target:
-            for start, size in steps(source.stat().st_size):
-                place = source.handle, int64(start), int64(size), target.handle
-                try:
-                    # paramiko has no method for it; see _room().
-                    ftp._request(CMD_EXTENDED, "copy-data", *place, int64(start))
-                except OSError as exc:
-                    if exc.errno is None and not self._is_failure(exc):
-                        raise NotByStorage from exc  # it does not know the request
-                    raise
+    def _copy_on_server(self, olds: Sequence[str], new: str) -> None:
+        position = 0
+        with self.fs.ftp.open(new, "wb") as target:
+            for old in olds:
+                with self.fs.ftp.open(old, "rb") as source:
+                    position += self._copy_into(target, position, source)
+
+    def _copy_into(self, target: t.Any, position: int, source: t.Any) -> int:
+        """Copy an open file into another one, and return its size."""
+        whole = int(source.stat().st_size)
+        for start, size in steps(whole):
+            place = source.handle, int64(start), int64(size), target.handle
+            to = int64(position + start)
+            try:
+                # paramiko has no method for it; see _room().
+                self.fs.ftp._request(CMD_EXTENDED, "copy-data", *place, to)
+            except OSError as exc:
+                if exc.errno is None and not self._is_failure(exc):
+                    raise NotByStorage from exc  # it does not know the request
+                raise
+        return whole
 
     def _remove(self, path: str) -> None:
         self.fs.ftp.remove(path)

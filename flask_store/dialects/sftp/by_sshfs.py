@@ -8,6 +8,7 @@ import os
 import typing as t
 from collections.abc import Awaitable
 from collections.abc import Callable
+from collections.abc import Sequence
 
 import asyncssh
 import fsspec
@@ -117,16 +118,20 @@ class SshfsDialect(SSHDialect):
         except asyncssh.SFTPOpUnsupported:
             self._replaces(old, new)
 
-    def _copy_on_server(self, old: str, new: str) -> None:
+    def _copy_on_server(self, olds: Sequence[str], new: str) -> None:
         async def copy(channel: t.Any) -> None:
             if not channel.supports_remote_copy:
                 raise NotByStorage
-            async with (
-                channel.open(old, "rb", block_size=0) as source,
-                channel.open(new, "wb", block_size=0) as target,
-            ):
-                for start, size in steps((await source.stat()).size):
-                    await channel.remote_copy(source, target, start, size, start)
+            position = 0
+            async with channel.open(new, "wb", block_size=0) as target:
+                for old in olds:
+                    async with channel.open(old, "rb", block_size=0) as source:
+                        whole = (await source.stat()).size
+                        for start, size in steps(whole):
+                            await channel.remote_copy(
+                                source, target, start, size, position + start
+                            )
+                    position += whole
 
         self._call(copy)
 

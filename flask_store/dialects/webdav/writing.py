@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from ... import naming
@@ -47,7 +48,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         self._cuts: dict[str, bool] = {}
 
     def _upload(self, source: Source, path: str) -> None:
-        with source.rewindable() as rewindable:
+        with source.rewindable(any_thread=False) as rewindable:
             size = rewindable.size
             done = change(
                 self.fs,
@@ -100,8 +101,8 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
         target = self.location.options["base_url"] + quote(path)
         return {"Destination": target, "Overwrite": overwrite}
 
-    def _copy_on_server(self, old: str, new: str) -> None:
-        limit = self.location.limits.copy
+    def _copy_on_server(self, olds: Sequence[str], new: str) -> None:
+        (old,), limit = olds, self.location.limits.copy
         try:
             change(self.fs, "COPY", old, headers=self._to(new, "F"), timeout=limit)
         except Refused as exc:
