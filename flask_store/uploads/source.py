@@ -259,9 +259,15 @@ class Source:
         return file
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the stream is a file of a store, which reads through its own
+        connection."""
+        return isinstance(self.stream, AbstractBufferedFile | StoredFile | Readable)
+
+    @property
     def _any_thread(self) -> bool:
         """Whether the thread of an event loop may read the stream."""
-        if isinstance(self.stream, AbstractBufferedFile | StoredFile | Readable):
+        if self.is_stored:
             return False
         stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
         # Any other one may belong to the greenlets of the thread that made it.

@@ -101,3 +101,15 @@ def test_refused_login(place: Place) -> None:
         with pytest.raises(StoreDenied) as caught:
             use()
         assert "pass@word" not in str(caught.value)
+
+
+def test_file_of_the_same_server(place: Place) -> None:
+    """It is read by the connection that writes it, which mixes up no answers: more
+    requests are under way than paramiko keeps without looking for them."""
+    store = FsspecStore.from_url(place.new(), **place.options)
+    data = bytes(range(250)) * 40_000
+    store.save(data, "a.bin")
+    with store.open("a.bin") as opened:
+        assert store.save(opened, "b.bin").read() == data
+    t.cast("t.Any", store.dialect).copies = False
+    assert store.copy("a.bin", "c.bin").read() == data

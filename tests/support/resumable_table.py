@@ -47,7 +47,7 @@ ROWS: dict[str, Row] = {
     "s3 (rclone)": Row(""),
     "abfs": Row(PIECE, "", (12, 22)),
     "gs": Row(PIECE, "", (4, 22)),
-    "sftp+sshfs": Row(PIECE, "copy-data", (30, 62)),
+    "sftp+sshfs": Row(PIECE, "copy-data", (120, 62)),
     "sftp+paramiko": Row(PIECE, "copy-data", (120, 62)),
     "smb": Row(PIECE, "SRV_COPYCHUNK", (22, 60)),
     "webdav+http": Row(PIECE, "", (9, 42)),

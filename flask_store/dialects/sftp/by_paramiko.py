@@ -20,6 +20,7 @@ from ...exceptions import StoreError
 from ...uploads.source import Source
 from .. import Limits
 from .. import NotByStorage
+from .. import Original
 from ..renamed import write_all
 from . import SSHDialect
 from . import steps
@@ -112,9 +113,17 @@ class ParamikoDialect(SSHDialect):
 
     def _send(self, source: Source, path: str) -> None:
         file = self.fs.open(path, "wb")
-        # Do not wait for an answer to every 32 KiB. close() raises the first error.
-        file.set_pipelined(True)
+        # Do not wait for an answer to every 32 KiB. close() raises the first error. Who
+        # reads a file meanwhile takes the answers to writes away, which paramiko then
+        # waits for.
+        file.set_pipelined(not self._reads(source))
         write_all(file, source)
+
+    def _reads(self, source: Source) -> bool:
+        """Whether an upload may be read by the connection that it goes to."""
+        if isinstance(source, Original) and source.dialect is not None:
+            return source.dialect.connection is self.connection
+        return source.is_stored
 
     def rename(self, old: str, new: str) -> None:
         self.fs.ftp.rename(old, new)
