@@ -18,6 +18,7 @@ from ..dialects import whole
 from ..dialects.errors import NoAnswer
 from ..exceptions import FileExists
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from ..uploads.properties import Properties
 from ..uploads.source import CHUNK
 from ..uploads.source import Source
@@ -113,9 +114,11 @@ class Sending:
                 return True
             except FileExists:  # one of its folders is a file
                 raise
-            except FileExistsError:
+            except FileExistsError as exc:
                 state = self._look()
                 if state is Stored.NOTHING:
+                    if self._is_being_written(exc):
+                        raise
                     raise NoAnswer(
                         "it says that a name is taken which is not"
                     ) from None
@@ -124,6 +127,11 @@ class Sending:
         if state in (Stored.NOTHING, Stored.PART):
             dialect.put_file(staged, self.held.entry.key, content_type, "overwrite")
         return state is not Stored.FOREIGN
+
+    def _is_being_written(self, exc: FileExistsError) -> bool:
+        """Whether the name is refused because another process may be writing it."""
+        error = self.dialect.explain(exc, self.held.entry.key)
+        return isinstance(error, StoreUnavailable)
 
     def _is_stored(self) -> bool:
         """Whether the file is there, and not another one of its name.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from ..concurrency.greenlets import Flag
 from ..concurrency.greenlets import flag
@@ -38,8 +37,10 @@ class Turns:
         try:
             self.runner.start(self._run)
         except RuntimeError:
-            # Python starts no more threads. The work stays for the next process.
-            self._stopped()
+            # Python starts no more threads. The work stays for the next run, or for
+            # the next process.
+            with self._guard:
+                self._stopped()
 
     def finish(self, timeout: float) -> bool:
         """Try nothing again, and wait until all work is done.
@@ -64,26 +65,26 @@ class Turns:
     def _run(self) -> None:
         try:
             while True:
+                # Whether there is work, and how many run, is known together. Otherwise
+                # add() could leave work to a run that has found none before.
                 with self._guard:
                     if not self._work:
+                        self._stopped()
                         return
                     work = self._work.popleft()
                 work()
-        finally:
-            self._stopped()
+        except BaseException:  # its greenlet is killed
+            with self._guard:
+                self._stopped()
+                last = None if self.ending or not self._work else self._work.pop()
+            if last is not None:
+                self.add(last)  # starts another run
+            raise
 
     def _stopped(self) -> None:
-        with self._guard:
-            self._active -= 1
-            # add() starts no runner while this one counts as active. It may have added
-            # work after _run() found none.
-            restart = bool(self._work) and not self._active and not self.ending
-            if restart:
-                self._active += 1
-            elif not self._active:
-                for waiting in self._idle:
-                    waiting.set()
-                self._idle.clear()
-        if restart:
-            with suppress(RuntimeError):
-                self.runner.start(self._run)
+        """Note the end of a run. The caller has the guard."""
+        self._active -= 1
+        if not self._active:
+            for waiting in self._idle:
+                waiting.set()
+            self._idle.clear()

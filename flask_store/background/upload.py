@@ -69,15 +69,21 @@ class Upload:
                     self._flags.remove(finished)
         return self.state == "stored"
 
-    def settle(self, state: State, error: Exception | None = None) -> None:
-        """Set the state at the end of an attempt, and wake those who wait."""
+    def settle(self, state: State, error: Exception | None = None) -> bool:
+        """Set the state, and wake those who wait if the upload has ended.
+
+        :return: ``False`` if the file was deleted before. It stays so then.
+        """
         with self._guard:
+            if self.state == "deleted":
+                return False
             self.state = state
             self.error = error
             if state in ENDED:
                 for finished in self._flags:
                     finished.set()
                 self._flags = []
+            return True
 
     def __repr__(self) -> str:
         return f"<Upload {self.key!r} {self.state}>"

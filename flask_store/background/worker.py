@@ -300,22 +300,22 @@ class Worker:
         return Outcome("parked", exc)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
-        upload = job.upload
         if outcome.pause is None:
             self.uploads.pop(job.entry.key, None)
             self._close_if_empty(job.box)
-        else:
+        upload = job.upload
+        if not job.entry.deleted and upload.settle(outcome.state, outcome.error):
+            if upload.state == "stored" or (upload.state, job.parked) == ("parked", 1):
+                try:
+                    self.store.ended(job)
+                except Exception:
+                    logger.exception(
+                        "A receiver of the signal failed for %r.", job.entry.key
+                    )
+        # The next try may begin at once, and end before this thread goes on. So the
+        # state of this one is set already.
+        if outcome.pause is not None:
             self._retry_after(job, outcome.pause)
-        if upload.state == "deleted" or job.entry.deleted:  # delete() has set the state
-            return
-        upload.settle(outcome.state, outcome.error)
-        if outcome.state == "stored" or (outcome.state, job.parked) == ("parked", 1):
-            try:
-                self.store.ended(job)
-            except Exception:
-                logger.exception(
-                    "A receiver of the signal failed for %r.", job.entry.key
-                )
 
     def _retry_after(self, job: Job, pause: float) -> None:
         self._call_later(pause, lambda: self.turns.add(lambda: self._attempt(job)))

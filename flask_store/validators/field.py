@@ -203,15 +203,19 @@ class UploadField(FileField):
         """
         self._may_keep = True
         ticket = self._ticket
-        if ticket is None or self._is_used or self.errors:
+        if ticket is None:
+            return
+        # Validators have opened it. Who reads it after them opens it again.
+        self.data.close()
+        if self._is_used or self.errors:
             return
         if not keeping.use(self._current_store, ticket):
             raise self._used(ticket.claim)
         self._is_used = True
 
     def _end(self, response: Response) -> Response:
-        """Close the private file after the view. If its token was used up, remove it,
-        unless the page has another token."""
+        """Close the private file after the view, and remove it if its token was used
+        up, unless the page has another token."""
         self._may_keep = False
         if isinstance(self.data, FileStorage):
             self.data.close()

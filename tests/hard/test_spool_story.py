@@ -20,6 +20,7 @@ from flask_store.background.upload import Upload
 from flask_store.exceptions import StoreDenied
 from flask_store.exceptions import StoreUnavailable
 from flask_store.stores.fsspec import FsspecStore
+from tests.local.test_spool import PATIENCE
 from tests.local.test_spool import spooled
 from tests.local.test_spool import wait_for
 from tests.support.background_servers import s3_settings
@@ -80,10 +81,10 @@ class Owner:
 
         def wait() -> None:
             self.blocked.set()
-            self._free.wait(60)
+            self._free.wait(PATIENCE)
 
         self.background.worker().turns.add(wait)
-        assert self.blocked.wait(20)
+        assert self.blocked.wait(PATIENCE)
 
     def save(self, state: str, name: str) -> str:
         """A file that is in this state on its way."""
@@ -98,7 +99,7 @@ class Owner:
         assert upload is not None
         self.uploads.append(upload)
         if state != "waiting":
-            assert self.tried.wait(20)
+            assert self.tried.wait(PATIENCE)
         if state == "parked":
             wait_for(lambda: upload.state in ("parked", "running"))
         elif state in ("failed once", "answer lost"):
@@ -113,7 +114,7 @@ class Owner:
         spool = {"STORE_SPOOL_PATH": self.background.spool.folder}
         wait_for(lambda: not spooled(spool))
         for upload in self.uploads:
-            upload.wait(20)
+            upload.wait(PATIENCE)
 
 
 @contextlib.contextmanager
@@ -123,7 +124,7 @@ def directed(settings: dict[str, t.Any]) -> t.Iterator[Owner]:
     yield made
     made.mode = "ok"
     made._free.set()
-    made.background.worker().drain(20)
+    made.background.worker().drain(PATIENCE)
 
 
 class Other:

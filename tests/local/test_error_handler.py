@@ -35,6 +35,8 @@ ANSWERS: dict[type[StoreError], tuple[int, str, str]] = {
     exceptions.NoLength: (411, "Length Required", "secret"),
     exceptions.TooLarge: (413, "Request Entity Too Large", "secret"),
     exceptions.WrongType: (415, "Unsupported Media Type", "secret"),
+    exceptions.WrongOffset: (409, "Conflict", "secret"),
+    exceptions.WrongChecksum: (460, "Checksum Mismatch", "secret"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -43,6 +44,9 @@ from tests.support.proxy import Proxy
 from tests.support.servers import ROOT
 from tests.support.servers import S3Server
 
+#: Seconds after which nothing is expected any more. A busy machine may need a minute
+#: for an upload whose server has to be asked ten times.
+PATIENCE = 100
 KINDS = {"greenlets": "S3GeventStore", "threads": "S3Store"}
 
 
@@ -118,9 +122,9 @@ def spooled(settings: dict[str, t.Any]) -> list[pathlib.Path]:
     )
 
 
-def wait_for(condition: t.Callable[[], t.Any], seconds: float = 30) -> None:
+def wait_for(condition: t.Callable[[], t.Any]) -> None:
     """Wait until it holds, or fail."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
@@ -385,7 +389,7 @@ def test_killed_process_leaves_nothing_undone(
         assert process.wait(20) == -signal.SIGKILL
         proxy.black_hole = False
         store.background.start()
-        wait_for(lambda: not spooled(settings), 60)
+        wait_for(lambda: not spooled(settings))
         process.stdout.close()
     assert sorted(found.name for found in behind.ls()) == sorted(names)
 
@@ -501,6 +505,93 @@ def test_so_many_at_a_time() -> None:
     assert turns.finish(60)
     assert sorted(number for number, _ in seen) == list(range(21))
     assert max(count for _, count in seen) == 3
+
+
+class Tired(Threads):
+    """A runner whose process has no thread left for some time."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def start(self, work: t.Callable[[], None]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("can't start new thread")
+        super().start(work)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_no_thread_is_left(failures: int) -> None:
+    """What could not begin then begins with what comes afterwards."""
+    turns, done = Turns(Tired(failures), 1), list[int]()
+    for number in range(failures + 1):
+        turns.add(functools.partial(done.append, number))
+    assert turns.finish(20)
+    assert done == list(range(failures + 1))
+
+
+class Mortal(Threads):
+    """A runner whose threads end without a word, as killed greenlets do."""
+
+    def start(self, work: t.Callable[[], None]) -> None:
+        def run() -> None:
+            with contextlib.suppress(SystemExit):
+                work()
+
+        super().start(run)
+
+
+def test_run_that_is_killed() -> None:
+    """Another one goes on with what was behind it, in order."""
+    turns, done = Turns(Mortal(), 1), list[int]()
+    free, ended = threading.Event(), threading.Event()
+
+    def killed() -> None:
+        free.wait(PATIENCE)
+        raise SystemExit
+
+    turns.add(killed)
+    for number in range(3):
+        turns.add(functools.partial(done.append, number))
+    turns.add(ended.set)
+    free.set()
+    assert ended.wait(PATIENCE)
+    assert turns.finish(PATIENCE)
+    assert done == [0, 1, 2]
+
+
+class Gate:
+    """A lock that calls a function when it is released the next time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.then: t.Callable[[], object] | None = None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+
+
+def test_work_comes_when_a_run_has_found_none() -> None:
+    """It begins at once, and does not wait for another run, which may take long."""
+    turns, gate = Turns(Threads(), 2), Gate()
+    turns._guard = gate
+    begun, free = threading.Event(), threading.Event()
+    turns.add(lambda: free.wait(60))
+
+    def last() -> None:
+        # The next that this thread does is to look for more work.
+        gate.then = lambda: turns.add(begun.set)
+
+    turns.add(last)
+    assert begun.wait(20)
+    free.set()
+    assert turns.finish(20)
 
 
 # -- settings ----------------------------------------------------------------

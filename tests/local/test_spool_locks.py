@@ -96,12 +96,15 @@ monkey.patch_all()
 import json, os, signal, sys, gevent
 from flask_store.stores.s3 import S3GeventStore
 store = S3GeventStore.from_config(json.loads(os.environ["SETTINGS"]))
+free = gevent.event.Event()
+store.background.worker().turns.add(free.wait)
 for n in range(3):
     store.save(b"left %d" % n, "left.txt")
 parent = os.getpid()
 if os.fork():
     monkey.get_original("time", "sleep")(0.5)
     os.kill(parent, signal.SIGKILL)
+free.set()
 gevent.sleep(3)
 print("slept", flush=True)
 sys.stdin.read()
@@ -120,13 +123,12 @@ def test_forked_child_does_not_upload_for_its_parent(
         "greenlets", url, seaweedfs_server, seaweedfs_bucket, tmp_path
     )
     behind = S3Store.from_config(s3_settings(url, seaweedfs_server, seaweedfs_bucket))
-    # One at a time, so that something is waiting when it forks.
+    # One at a time: all wait for what has the only turn when it forks.
     settings["STORE_SPOOL_UPLOADS"] = 1
     process = run(PATCHED_FORK, SETTINGS=json.dumps(settings))
     with process:
         assert process.stdout and process.stdin
         assert process.stdout.readline() == b"slept\n"
-        # The parent's hub stood still from the fork on.
         assert len([p for p in spooled(settings) if p.suffix == ".json"]) == 3
         make(settings)[1].background.start()  # type: ignore[union-attr]
         wait_for(lambda: not spooled(settings))

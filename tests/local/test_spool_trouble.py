@@ -116,6 +116,30 @@ def test_parked_upload_is_tried_again_in_the_same_process(
     assert f.read() == b"precious"
 
 
+def test_next_try_ends_at_once(store: FsspecStore, storage: Storage) -> None:
+    """The pause is short, and the thread of the try before it is late: what the later
+    try has come to holds."""
+    assert store.background is not None
+    tries, call_later = store.background.worker(), worker.Worker._call_later
+    ended = threading.Event()
+
+    def at_once(seconds: float, call: t.Callable[[], None]) -> None:
+        if ended.is_set():
+            call_later(tries, seconds, call)
+            return
+        (upload,) = tries.uploads.values()
+        storage.error = None
+        call()
+        assert upload.wait(20)
+        ended.set()
+
+    tries._call_later = at_once  # type: ignore[method-assign]
+    f = store.save(b"precious", "a.bin")
+    assert ended.wait(30)
+    assert f.upload is not None and f.upload.wait(20)
+    assert f.read() == b"precious"
+
+
 def test_copy_of_a_file_that_is_stored_meanwhile(
     store: FsspecStore, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,7 +329,8 @@ def test_quota_holds_for_saves_at_the_same_moment(
     assert len(store.pending()) == 2
     assert len(list(store.ls())) == 14
     storage.error = None
-    wait_for(lambda: store.pending() == [])
+    for f in accepted:
+        assert f.upload is not None and f.upload.wait(20)
     # What is stored has given its room back.
     storage.error = StoreUnavailable("away")
     assert store.save(b"x" * 200_000, "a.bin").upload is not None

@@ -255,10 +255,10 @@ def test_clients_that_go_away(
                     client.sendall(b"GET /flaskstore/large.bin HTTP/1.0\r\n\r\n")
                     assert client.recv(1000).startswith(b"HTTP/1")
                     assert sources()
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while sources() and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert sources() == 0
-            assert requests.get(server.url, timeout=5).text == str(pid)
+            assert requests.get(server.url, timeout=20).text == str(pid)
     # What was asked for was never sent to its end.
     assert [e for e in proxy.requests if e.received] == []

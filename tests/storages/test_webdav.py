@@ -20,6 +20,7 @@ import pytest
 from werkzeug import Request
 from werkzeug import Response
 
+from flask_store.background import worker
 from flask_store.dialects.webdav import WebDAVDialect
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import InvalidName
@@ -33,6 +34,7 @@ from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
 from flask_store.sync import Sync
 from flask_store.testing import upload
+from tests.local.test_spool import wait_for
 from tests.storages.test_http import LIMIT
 from tests.storages.test_http import QUICK
 from tests.storages.test_http import raw
@@ -661,6 +663,42 @@ def test_lost_lock_is_taken_over(both: Both) -> None:
     assert both.store.put("invoice.pdf", b"1").filename == "invoice.pdf"
     with pytest.raises(FileExists):
         both.store.put("invoice.pdf", b"2")
+    assert both.private() == []
+
+
+@pytest.mark.slow
+def test_upload_in_the_background_waits_for_a_lost_lock(
+    both: Both, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again until the lock is old enough, and says meanwhile what it waits
+    for."""
+    monkeypatch.setattr(worker, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(worker, "LONGEST_PAUSE", 0.05)
+    store = FsspecStore.from_config(
+        {
+            "STORE_PATH": both.url,
+            "STORE_BACKGROUND": True,
+            "STORE_SPOOL_PATH": str(tmp_path / "spool"),
+        }
+    )
+    first = store.save(upload(b"first")).upload
+    assert first is not None and first.wait(30)
+
+    def after(method: str, path: str, there: Response) -> Response | None:
+        return Response(b"", 504) if method == "MKCOL" else None
+
+    both.between.after = after
+    file = store.save(upload(b"kept", "invoice.pdf"))
+    waiting = file.upload
+    assert waiting is not None
+    wait_for(lambda: waiting.attempts)
+    both.between.after = lambda *_: None
+    reason = "is being saved by another process"
+    wait_for(lambda: any(reason in str(entry.cause) for entry in store.pending()))
+    (lock,) = (name for name in both.private() if not name.endswith(".part"))
+    grow_old(both, lock)
+    assert waiting.wait(30)
+    assert both.store.read(str(file)) == b"kept"
     assert both.private() == []
 
 

@@ -61,6 +61,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
+from unittest import mock
 
 import requests
 from flask import Flask
@@ -71,6 +72,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from flask_store import Store
 from flask_store.background import worker
+from flask_store.dialects.webdav import locks
 from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
@@ -96,9 +98,14 @@ from .protocol_servers import Place
 #: Seconds that an operation may take: the promise is 10 for a server that is silent,
 #: and a busy machine gets some more.
 LIMIT = 15.0
-#: The same for an upload in the background. On WebDAV the lock of a name may be lost,
-#: and is taken over after 32 seconds.
-UPLOADED = 60.0
+#: The same for an upload in the background. It is tried again until it is stored, and
+#: on WebDAV the lock of a name may be lost, which is taken over after a while.
+UPLOADED = 120.0
+#: The pauses between its tries, in seconds. With those of an application, the pause
+#: after ten failures alone could be longer than a trial.
+PAUSES = {"FIRST_PAUSE": 0.02, "LONGEST_PAUSE": 0.5}
+#: A lost lock is taken over after four times so many seconds, and else after 32.
+LOCKED = 2.0
 #: Seconds after which the stores here take a server for silent, where that can be set.
 QUICK = 0.5
 #: How many trials of a storage the tests do, and which ones.
@@ -896,7 +903,7 @@ class Bench:
         """Do an operation without a fault, and remember its requests."""
         findings: list[Finding] = []
         # The first time there may be more requests, and a busy machine may be slow.
-        for attempt in range(4):
+        for attempt in range(20):
             trial = self.trial(Name(operation, "none", None))
             plan = trial.run(None)
             self.requests[operation] = plan.seen
@@ -1007,9 +1014,8 @@ def run(
     row = STORAGES[storage]
     findings: list[Finding] = []
     with contextlib.ExitStack() as stack:
-        # An upload that failed is tried again within this test.
-        stack.callback(setattr, worker, "FIRST_PAUSE", worker.FIRST_PAUSE)
-        worker.FIRST_PAUSE = 0.02
+        stack.enter_context(mock.patch.multiple(worker, **PAUSES))
+        stack.enter_context(mock.patch.object(locks, "TIMEOUT", LOCKED))
         place = stack.enter_context(row.server())
         prefix = f"faults{random.randrange(10**6)}"
         benches = [

@@ -78,6 +78,12 @@ class Wire:
         self.holding = None
         self.go_on.set()
 
+    def finish(self) -> None:
+        """Let the request that is held go on, and wait for its end. Otherwise it could
+        race with what the browser sends next."""
+        self.release()
+        assert self.ended.acquire(timeout=60)
+
     def wait(self, count: int = 1) -> None:
         """Wait until requests are held."""
         for _ in range(count):

@@ -171,7 +171,8 @@ def test_other_framing(proxy: FaultProxy) -> None:
 
 
 def test_trickling(proxy: FaultProxy) -> None:
-    """Byte by byte, from the head on or after it."""
+    """Byte by byte, from the head on or after it. A reader that comes late finds some
+    of them together."""
     for fault, size in {
         "head_trickles": 0,
         "body_trickles": len(ask(proxy).head),
@@ -183,7 +184,7 @@ def test_trickling(proxy: FaultProxy) -> None:
             sock.settimeout(10)
             sock.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
             assert len(sock.recv(size, socket.MSG_WAITALL)) == size
-            assert [len(sock.recv(100)) for _ in range(3)] == [1, 1, 1]
+            assert all(1 <= len(sock.recv(100)) < 50 for _ in range(3))
 
 
 @pytest.mark.parametrize(

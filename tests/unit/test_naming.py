@@ -324,9 +324,9 @@ def test_clean_shortens_the_stem(name, expected):
 
 def test_clean_takes_no_time_for_a_huge_name():
     """A megabyte of combining marks cannot keep a worker busy."""
-    start = time.perf_counter()
+    start = time.process_time()
     assert naming.clean("a" + "\u0315\u0300" * 500_000 + ".jpg").endswith(".jpg")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
