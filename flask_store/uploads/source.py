@@ -99,6 +99,10 @@ class StoredFile(io.BufferedReader):
     """A file of a store, which reads through the store's own connection."""
 
 
+#: The streams that are files of a store, or of a filesystem.
+STORED = AbstractBufferedFile | StoredFile | Readable
+
+
 class Streamed(io.RawIOBase):
     """A stream of bytes as a file that is read once.
 
@@ -262,12 +266,12 @@ class Source:
     def is_stored(self) -> bool:
         """Whether the stream is a file of a store, which reads through its own
         connection."""
-        return isinstance(self.stream, AbstractBufferedFile | StoredFile | Readable)
+        return isinstance(self.stream, STORED)
 
     @property
     def _any_thread(self) -> bool:
         """Whether the thread of an event loop may read the stream."""
-        if self.is_stored:
+        if isinstance(self.stream, STORED):
             return False
         stream = getattr(self.stream, "_file", self.stream)  # of a SpooledTemporaryFile
         # Any other one may belong to the greenlets of the thread that made it.
