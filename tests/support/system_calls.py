@@ -223,13 +223,12 @@ class Trial:
             _wait_for(_fork(self._leave))
         if variant.direct:
             self.app = Flask(__name__)
-            self.app.config.update(
-                SECRET_KEY="x", STORE_PATH=str(self.root), STORE_RESUMABLE=True
-            )
+            self.app.config.update(SECRET_KEY="x", STORE_PATH=str(self.root))
             Store(self.app)
             with self.app.app_context():
+                # Only one that is to be resumed asks the disk already.
                 self.form = self._provider().presign_upload(
-                    "new.bin", max_size=10**6, expires=3600
+                    "new.bin", max_size=10**6, expires=3600, resumable=variant.resumed
                 )
         if variant.resumed:
             assert _wait_for(_fork(self._begin)) == 0
