@@ -38,7 +38,7 @@ from tests.support.servers import NotInstalledError
 from tests.support.servers import ROOT
 
 MIB = 1024**2
-SIZE = 24 * MIB
+SIZE = rounds(24) * MIB
 #: How often the connection is cut, and how often a worker is killed, for each storage.
 CUTS, KILLS = rounds(10), rounds(3)
 #: The most that two requests and their answers have beside their bodies.
