@@ -118,11 +118,10 @@ def begin(store: FileStore, claim: Claim, length: int) -> Progress:
     source = Source(io.BytesIO(json.dumps(record).encode()), None)
     with suppress(FileExistsError), store.dialect.explained(claim.key, source):
         marks.put(store.dialect, source, _record(claim), UNKNOWN)
-    begun = _begun(store, claim)
-    if begun.length != length:
-        raise WrongOffset(OTHER_LENGTH.format(begun.length), claim.key)
-    with store.dialect.explained(claim.key):
-        return begun.progress()
+    progress = look(store, claim)
+    if progress.length != length:
+        raise WrongOffset(OTHER_LENGTH.format(progress.length), claim.key)
+    return progress
 
 
 def look(store: FileStore, claim: Claim) -> Progress:

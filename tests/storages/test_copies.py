@@ -41,6 +41,7 @@ from flask_store.sync import Sync
 from flask_store.uploads.properties import Properties
 from flask_store.uploads.source import Source
 from tests.storages.test_s3 import settings
+from tests.support.counted_reads import count_reads
 from tests.support.fake_s3 import Answer
 from tests.support.fake_s3 import error
 from tests.support.fake_s3 import FakeS3
@@ -65,16 +66,7 @@ DATA = b"precious " * 1000
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes of uploads, and of copies, this process has read."""
-    sizes: list[int] = []
-    real = Source._read
-
-    def counted(self: Source, *args: t.Any) -> bytes:
-        data = real(self, *args)
-        sizes.append(len(data))
-        return data
-
-    monkeypatch.setattr(Source, "_read", counted)
-    return sizes
+    return count_reads(monkeypatch)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from flask_store.exceptions import WrongOffset
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.uploads.source import Source
 from tests.support import protocol_rows
+from tests.support.counted_reads import count_reads
 from tests.support.gcs_server import fake_gcs
 from tests.support.protocol_rows import new
 from tests.support.protocol_servers import azurite
@@ -87,16 +88,7 @@ class Arrived:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes of files this process has read."""
-    sizes: list[int] = []
-    real = Source._read
-
-    def counted(self: Source, *args: t.Any) -> bytes:
-        data = real(self, *args)
-        sizes.append(len(data))
-        return data
-
-    monkeypatch.setattr(Source, "_read", counted)
-    return sizes
+    return count_reads(monkeypatch)
 
 
 # -- any storage ------------------------------------------------------------------
