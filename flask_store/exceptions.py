@@ -171,3 +171,10 @@ class WrongType(ClientError):
     """An upload of another media type than was agreed, or with a type that is none."""
 
     code = 415
+
+
+class BadPicture(ClientError):
+    """A file of which no variant can be made: it is no picture, is broken, or is larger
+    than ``STORE_IMAGE_MAX_PIXELS`` or ``STORE_IMAGE_MAX_SIZE`` allow."""
+
+    code = 422

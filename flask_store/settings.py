@@ -26,6 +26,11 @@ from .secrecy import without_logins
 #: include code, nor types of XML such as SVG, because XML can contain scripts.
 INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
 
+#: The formats of the pictures that variants are made of. A browser shows all of them,
+#: but HEIF, which needs pillow-heif to be read. The others have decoders that are rarely
+#: used, or are programs, as EPS and SVG are.
+IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "avif", "heif")
+
 #: The words for a switch, in lower case.
 SWITCH_WORDS = {
     "true": True,
@@ -82,6 +87,8 @@ _CONTROL = r"[\x00-\x1f\x7f]"
 _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
 _TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
 _TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
+_VARIANT_NAME = r"[\w-]{1,64}"
+_FORMAT_NAME = r"[a-z0-9]{1,16}"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
 #: registered names begin with a letter, so that a number of seconds does not match. A
@@ -200,6 +207,27 @@ def parse_options(value: object) -> Options:
     return Options(value)
 
 
+def parse_variants(value: object) -> Options:
+    """The parameters of each variant by its name, also as a JSON object."""
+    variants = parse_options(value)
+    for name, parameters in variants.items():
+        if not re.fullmatch(_VARIANT_NAME, name):
+            raise ValueError(
+                f"has the name {name[:LONGEST]!r}. A name is part of a URL: write"
+                " letters, digits, '_' and '-'."
+            )
+        variants[name] = parse_options(parameters)
+    return variants
+
+
+def parse_formats(value: object) -> tuple[str, ...]:
+    """A list of the names of formats, also as text with commas or as a JSON array."""
+    names = _parse_list(_FORMAT_NAME, value)
+    if not names:
+        raise ValueError
+    return names
+
+
 def parse_tags(value: object) -> Options:
     """The tags of an object of S3 (Amazon S3 User Guide, "Categorizing your storage
     using tags"), also as a JSON object."""
@@ -225,17 +253,7 @@ def parse_tags(value: object) -> Options:
 
 def parse_media_types(value: object) -> tuple[str, ...]:
     """A list of media types, also as text with commas or as a JSON array."""
-    if isinstance(value, str):
-        is_json = value.strip().startswith("[")
-        value = _json(value) if is_json else filter(str.strip, value.split(","))
-    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
-        raise ValueError
-    media_types = [
-        item.strip().lower() if isinstance(item, str) else "" for item in value
-    ]
-    if not all(re.fullmatch(_MEDIA_TYPE, item) for item in media_types):
-        raise ValueError
-    return tuple(media_types)
+    return _parse_list(_MEDIA_TYPE, value)
 
 
 def parse_choice(words: Collection[str], value: object) -> str:
@@ -243,6 +261,19 @@ def parse_choice(words: Collection[str], value: object) -> str:
     if isinstance(value, str) and value in words:
         return value
     raise ValueError
+
+
+def _parse_list(pattern: str, value: object) -> tuple[str, ...]:
+    """A list of words that a pattern matches, in lower case."""
+    if isinstance(value, str):
+        is_json = value.strip().startswith("[")
+        value = _json(value) if is_json else filter(str.strip, value.split(","))
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise ValueError
+    words = [item.strip().lower() if isinstance(item, str) else "" for item in value]
+    if not all(re.fullmatch(pattern, word) for word in words):
+        raise ValueError
+    return tuple(words)
 
 
 def _json(value: str) -> object:
@@ -406,6 +437,17 @@ MEDIA_TYPES = Kind(
     "a list of media types, such as ['image/*', 'application/pdf']; commas between them"
     " will do, too",
 )
+VARIANTS = Kind(
+    "variants",
+    parse_variants,
+    "a dict with the parameters of each variant, such as {'thumb': {'width': 400}}; a"
+    " JSON object will do, too",
+)
+FORMATS = Kind(
+    "list",
+    parse_formats,
+    "a list of formats, such as ['jpeg', 'png']; commas between them will do, too",
+)
 FILE_MODE = Kind(
     "file permissions",
     partial(parse_mode, 0o600, 0o666),
@@ -566,6 +608,42 @@ _ROWS = [
         24 * 3600,
         "How long a resumable upload may take.",
         check_second_or_more,
+    ),
+    Setting(
+        "STORE_VARIANTS", VARIANTS, None, "The variants of pictures, by their names."
+    ),
+    Setting(
+        "STORE_VARIANTS_STORE", TEXT, None, "The named store that keeps the variants."
+    ),
+    Setting(
+        "STORE_IMAGE_FORMATS",
+        FORMATS,
+        IMAGE_FORMATS,
+        "The formats of the pictures that variants are made of.",
+    ),
+    Setting(
+        "STORE_IMAGE_MAX_PIXELS",
+        COUNT,
+        50_000_000,
+        "The most pixels of such a picture.",
+    ),
+    Setting(
+        "STORE_IMAGE_MAX_SIZE",
+        SIZE,
+        100 * 1024**2,
+        "The most bytes of such a picture.",
+    ),
+    Setting(
+        "STORE_IMAGE_MAKERS",
+        COUNT,
+        2,
+        "How many variants a process makes at a time.",
+    ),
+    Setting(
+        "STORE_STRIP_METADATA",
+        SWITCH,
+        False,
+        "Whether pictures are stored without their metadata.",
     ),
     Setting("STORE_BACKGROUND", SWITCH, False, "Whether to upload in the background."),
     Setting(

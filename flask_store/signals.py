@@ -26,3 +26,8 @@ upload_finished: blinker.NamedSignal = _signals.signal("upload-finished")
 
 #: Sent when an upload in the background is parked; ``error`` is its cause.
 upload_failed: blinker.NamedSignal = _signals.signal("upload-failed")
+
+#: Sent when a variant of a picture has been made and stored; ``variant`` is the
+#: :class:`~flask_store.images.Variant`. The sender is the application, or ``None``
+#: outside of one. It is not sent for a variant that another process has made.
+variant_made: blinker.NamedSignal = _signals.signal("variant-made")

@@ -1,0 +1,16 @@
+"""Pictures: variants in another size or format, sizes, and originals without metadata.
+
+A variant is a stored file. It lies in a private folder that no key leads to and no
+listing shows, and its name there says of which version of which file it is, and with
+which parameters it was made. Nothing else needs to be known of it, by any process on
+any host.
+
+- ``spec.py``: the parameters of a variant, and how a URL spells them. Pure.
+- ``variants.py``: :class:`Variant`, a value; where variants are stored, and who makes
+  them.
+- ``serving.py``: their addresses at the application, and what these answer.
+- ``making.py``, ``child.py``: one variant of one picture, made in a process of its own
+  with limits of time and memory. Only that process imports Pillow.
+- ``size.py``: the width and the height of a picture, from its header.
+- ``strip.py``: a picture without its metadata.
+"""
