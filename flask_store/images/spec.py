@@ -137,8 +137,8 @@ class Spec:
 
     @property
     def text(self) -> str:
-        """One spelling for each spec, such as ``"w400.h400.cover.webp.q80"``. It needs no
-        escape in a URL, and no name of ``STORE_VARIANTS`` has a dot."""
+        """One spelling for each spec, such as ``"w400.contain.webp.q80"``. A URL needs
+        no escape for it, and no name in ``STORE_VARIANTS`` has a dot."""
         words = [
             f"w{self.width}" if self.width else "",
             f"h{self.height}" if self.height else "",
