@@ -161,6 +161,8 @@ class FsspecStore(BaseStore):
                     else "STORE_SERVE is 'off'. Set it to 'auto' or 'proxy'."
                 )
             )
+        #: Whether pictures are stored without their metadata.
+        self.strips: bool = config["STORE_STRIP_METADATA"]
         #: What save(), copy() and move() do with a name that is taken.
         self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
@@ -272,6 +274,7 @@ class FsspecStore(BaseStore):
         folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -295,6 +298,8 @@ class FsspecStore(BaseStore):
             file, such as ``"public, max-age=3600"``.
         :param metadata: names and values that the storage keeps with the file. The
             names become lower case. All together they have 2000 bytes of ASCII at most.
+        :param strip: whether to store a picture without its metadata. By default what
+            ``STORE_STRIP_METADATA`` says.
         :raises NoFile: if there is no file; Flask answers with 400.
         :raises NotConfiguredError: if the storage has no place for *cache_control* and
             *metadata*.
@@ -303,7 +308,10 @@ class FsspecStore(BaseStore):
         :raises FileExists: with ``on_conflict="error"``.
         :raises InvalidName: if the folder leads out of the store; Flask answers with
             400.
-        :raises WrongType: if the content type is none; Flask answers with 415.
+        :raises WrongType: if the content type is none, or the metadata is to be removed
+            and the file is not a JPEG, PNG or WebP picture; Flask answers with 415.
+        :raises BadPicture: if the metadata cannot be removed because the picture is
+            broken; Flask answers with 422.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
         # As _conflict(), without a call: most requests of an application come here.
@@ -329,7 +337,8 @@ class FsspecStore(BaseStore):
                 destination = naming.clean_destination(folder, destination)
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
-            return self._save(source, key, on_conflict, content_type)
+            strip = self.strips if strip is None else strip
+            return self._save(source, key, on_conflict, content_type, strip)
 
     def _save(
         self,
@@ -337,8 +346,17 @@ class FsspecStore(BaseStore):
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
+        strip: bool = False,
     ) -> FileWrapper:
-        """Store an upload, and send the signal."""
+        """Store an upload, and send the signal.
+
+        :param strip: whether to store a picture without its metadata.
+        """
+        if strip:
+            from ..images.strip import stripped
+
+            with stripped(source, key) as picture:
+                return self._save(picture, key, on_conflict, content_type)
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
         files = self.incoming if on_conflict == "rename" else self.files
