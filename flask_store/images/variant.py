@@ -61,10 +61,7 @@ class Variant:
         cls, file: t.Any, name: str | None, parameters: t.Mapping[str, t.Any]
     ) -> t.Self:
         """See :meth:`flask_store.files.FileWrapper.variant`."""
-        variants = getattr(file.store, "variants", None)
-        if variants is None:
-            raise NotConfiguredError(NO_VARIANTS.format(file.store), file.key)
-        return cls(file, variants.spec(name, parameters), name)
+        return cls(file, spec_of(file.store, name, parameters), name)
 
     def url(self) -> str:
         """The URL at the application, for a page. It takes no request to the storage.
@@ -162,3 +159,16 @@ class Variant:
             " made.",
             self.file.key,
         )
+
+
+def spec_of(store: t.Any, name: str | None, parameters: t.Mapping[str, t.Any]) -> Spec:
+    """The parameters of a variant.
+
+    :raises NotConfiguredError: if the store has no variants.
+    :raises ValueError: if there is no such name, or a parameter is wrong.
+    """
+    variants = getattr(store, "variants", None)
+    if variants is None:
+        raise NotConfiguredError(NO_VARIANTS.format(store))
+    spec: Spec = variants.spec(name, parameters)
+    return spec

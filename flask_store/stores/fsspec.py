@@ -167,6 +167,8 @@ class FsspecStore(BaseStore):
                     else "STORE_SERVE is 'off'. Set it to 'auto' or 'proxy'."
                 )
             )
+        #: Whether pictures are stored without their metadata.
+        self.strips: bool = config["STORE_STRIP_METADATA"]
         #: What save(), copy() and move() do with a name that is taken.
         self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
@@ -313,6 +315,7 @@ class FsspecStore(BaseStore):
         folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
         variants: Sequence[str] = (),
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
@@ -337,6 +340,8 @@ class FsspecStore(BaseStore):
             file, such as ``"public, max-age=3600"``.
         :param metadata: names and values that the storage keeps with the file. The
             names become lower case. All together they have 2000 bytes of ASCII at most.
+        :param strip: whether to store a picture without its metadata. By default what
+            ``STORE_STRIP_METADATA`` says.
         :param variants: names of ``STORE_VARIANTS``. These variants are made at once,
             or when the file is stored if that goes on in the background.
         :raises BadPicture: if a variant is to be made at once, and the file is no
@@ -349,13 +354,21 @@ class FsspecStore(BaseStore):
         :raises FileExists: with ``on_conflict="error"``.
         :raises InvalidName: if the folder leads out of the store; Flask answers with
             400.
-        :raises WrongType: if the content type is none; Flask answers with 415.
+        :raises WrongType: if the content type is none, or the metadata is to be removed
+            and the file is not a JPEG, PNG or WebP picture; Flask answers with 415.
+        :raises BadPicture: if the metadata cannot be removed because the picture is
+            broken; Flask answers with 422.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
         # As _conflict(), without a call: most requests of an application come here.
         on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
+        if variants:
+            from ..images.variant import spec_of
+
+            for variant in variants:  # an unknown name, before anything is stored
+                spec_of(self, variant, {})
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
@@ -375,7 +388,8 @@ class FsspecStore(BaseStore):
                 destination = naming.clean_destination(folder, destination)
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
-            stored = self._save(source, key, on_conflict, content_type)
+            strip = self.strips if strip is None else strip
+            stored = self._save(source, key, on_conflict, content_type, strip)
         if variants:
             self._prepare(stored, variants, on_conflict)
         return stored
@@ -403,8 +417,17 @@ class FsspecStore(BaseStore):
         key: str,
         on_conflict: OnConflict,
         content_type: str | None,
+        strip: bool = False,
     ) -> FileWrapper:
-        """Store an upload, and send the signal."""
+        """Store an upload, and send the signal.
+
+        :param strip: whether to store a picture without its metadata.
+        """
+        if strip:
+            from ..images.strip import stripped
+
+            with stripped(source, key) as picture:
+                return self._save(picture, key, on_conflict, content_type)
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
         files = self.incoming if on_conflict == "rename" else self.files
