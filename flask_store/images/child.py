@@ -130,9 +130,15 @@ def open_picture(job: Job) -> ImageFile:
 
 
 def orientation_of(picture: ImageFile) -> int:
-    """The orientation, from 1 to 8. That of XMP, which browsers do not heed, is not
-    asked for."""
-    for name in ("xmp", "XML:com.adobe.xmp"):
+    """The orientation that a browser heeds, from 1 to 8.
+
+    That is the one in the EXIF of JPEG and PNG. Pillow puts into EXIF what the boxes of
+    AVIF say. Chromium heeds neither XMP, nor what ImageMagick writes into PNG, nor the
+    EXIF of WebP.
+    """
+    if picture.format == "WEBP":
+        return 1
+    for name in ("xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
         picture.info.pop(name, None)
     try:
         found = picture.getexif().get(274, 1)
