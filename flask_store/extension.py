@@ -514,7 +514,9 @@ def _has_route(store: BaseStore) -> bool:
     from .stores.fsspec import FsspecStore
 
     return isinstance(store, FsspecStore) and (
-        store.serves or store.upload_prefix is not None
+        store.serves
+        or store.upload_prefix is not None
+        or store.variants_prefix is not None
     )
 
 

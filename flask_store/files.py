@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
     from .dialects import Dialect
     from .dialects import Stat
     from .http.links import Method
+    from .images.variant import Variant
 
 
 class FileStore(t.Protocol):
@@ -33,6 +34,8 @@ class FileStore(t.Protocol):
     """
 
     dialect: Dialect
+    #: Those of flask_store.images, which is built on this.
+    variants: t.Any
     longest_key: int
     resumable: bool
     resumable_expires: float
@@ -48,6 +51,7 @@ class FileStore(t.Protocol):
     def key(self, name: str) -> str: ...
     def file(self, name: str) -> FileWrapper: ...
     def save(self, *args: t.Any, **kwargs: t.Any) -> FileWrapper: ...
+    def put(self, *args: t.Any, **kwargs: t.Any) -> FileWrapper: ...
     def open(self, *args: t.Any, **kwargs: t.Any) -> t.Any: ...
     def read(self, name: str) -> bytes: ...
     def stream(
@@ -337,6 +341,21 @@ class FileWrapper(Readable):
             cache_control=cache_control,
         )
 
+    def variant(self, name: str | None = None, /, **parameters: t.Any) -> Variant:
+        """The picture in another size or format. Nothing is made before somebody asks
+        for it.
+
+        :param name: one of ``STORE_VARIANTS``.
+        :param parameters: those of :class:`~flask_store.images.Spec`, in place of a
+            name: ``width``, ``height``, ``fit``, ``format``, ``quality``,
+            ``background`` and ``animated``.
+        :raises NotConfiguredError: if ``STORE_VARIANTS`` is not set.
+        :raises ValueError: if there is no such name, or a parameter is wrong.
+        """
+        from .images.variant import Variant
+
+        return Variant.of(self, name, parameters)
+
     @property
     def uri(self) -> str:
         """The fsspec URL, without credentials; pandas takes it together with the
@@ -449,6 +468,11 @@ class FileWrapper(Readable):
         """The checksum of the content, such as ``"md5:<hex>"``, or ``None``. S3 tells
         it to :meth:`stat`, and not in a listing."""
         return t.cast("str | None", self._told("checksum"))
+
+    @property
+    def _known_etag(self) -> str | None:
+        """The ETag, if it is known without asking the storage."""
+        return None if self._found is None else self._found.etag
 
     def _told(self, name: str) -> t.Any:
         """What the storage has told. A save need not have learnt it."""

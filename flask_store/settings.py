@@ -26,9 +26,9 @@ from .secrecy import without_logins
 #: include code, nor types of XML such as SVG, because XML can contain scripts.
 INLINE_TYPES = ("image/*", "audio/*", "video/*", "application/pdf", "text/plain")
 
-#: The formats of the pictures that variants are made of. A browser shows all of them,
-#: but HEIF, which needs pillow-heif to be read. The others have decoders that are rarely
-#: used, or are programs, as EPS and SVG are.
+#: The formats of the pictures that variants are made of. Browsers show all of them but
+#: HEIF, which phones make, and which needs pillow-heif. The decoders of other formats
+#: are rarely used, and EPS and SVG are programs.
 IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "avif", "heif")
 
 #: The words for a switch, in lower case.

@@ -916,6 +916,10 @@ class Dialect:
     def _rmdir(self, folder: str) -> None:
         self.fs.rmdir(folder)
 
+    def rm_folder(self, key: str) -> None:
+        """Remove a private folder if it is empty, where the storage has folders that
+        take up space, and does not remove what is in them."""
+
     # -- what the storage signs ----------------------------------------------
 
     def sign(

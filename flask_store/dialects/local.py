@@ -508,6 +508,11 @@ class LocalDialect(Dialect):
         files, more = first_of(self.find(prefix))
         return sorted(files, key=lambda found: found.name), more
 
+    def rm_folder(self, key: str) -> None:
+        # It is not empty, or somebody else has been quicker.
+        with suppress(OSError), hold(self.root, key) as place:
+            os.rmdir(place.name, dir_fd=place.folder)
+
     def rm_file(self, key: str) -> None:
         self._check_root()
         with hold(self.root, key, durable=self._fsync) as place:

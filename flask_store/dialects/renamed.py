@@ -380,6 +380,10 @@ class StagedDialect(Dialect):
             raise FileNotFoundError(key)
         return info
 
+    def rm_folder(self, key: str) -> None:
+        with suppress(Exception):  # it is not empty, or gone, and does no harm
+            self._rmdir(self.path(key))
+
 
 def write_all(file: t.Any, source: Source) -> None:
     """Write an upload into a file of the server, and close that. The error is that of

@@ -180,6 +180,23 @@ def view(
     cache_control: str | None,
 ) -> Response:
     """The response of a view of the application, to whatever request there is."""
+    try:
+        return in_view(store, key, as_attachment, download_name, cache_control)
+    except StoreError as exc:
+        raise refusals.of_file(exc) from exc
+
+
+def in_view(
+    store: Served,
+    key: str,
+    as_attachment: bool,
+    download_name: str | None,
+    cache_control: str | None,
+) -> Response:
+    """The same.
+
+    :raises StoreError: if there is none.
+    """
     name = _original(key)
     if download_name:  # what is wrong with it is not that of the URL
         name = naming.text(download_name, "file name")
@@ -188,10 +205,7 @@ def view(
     terms = Terms(name, as_attachment, True, None, cache_control)
     # To mypy, the class has the hash of its instances, which is none.
     kind = _class_of_view(current_app.response_class)  # type: ignore[arg-type]
-    try:
-        return respond(store, key, kind, terms)
-    except StoreError as exc:
-        raise refusals.of_file(exc) from exc
+    return respond(store, key, kind, terms)
 
 
 def respond(store: Served, key: str, kind: type[Response], terms: Terms) -> Response:

@@ -24,6 +24,7 @@ from ..exceptions import NotConfiguredError
 READ = "read"
 UPLOAD = "upload"
 FORM = "form"
+VARIANT = "variant"
 
 #: What a signature covers of the query of a link.
 SIGNED = ("expires", "download_as", "download_name")
@@ -116,6 +117,22 @@ def check(store: str, key: str, said: Mapping[str, str]) -> int:
     if not good or int(named["expires"]) < time.time():
         raise BadLink(REFUSED, key)
     return int(named["expires"])
+
+
+def signature(store: str, text: str, purpose: str) -> str:
+    """A signature that does not expire.
+
+    :param store: what sets the store apart from the others of the application.
+    :raises NotConfiguredError: if the application has no SECRET_KEY.
+    """
+    signer = Signer(_secrets(), _salt(purpose, store), **_KIND)
+    return signer.get_signature(text.encode()).decode()
+
+
+def is_signed(store: str, text: str, purpose: str, said: str) -> bool:
+    """Whether :func:`signature` has made a signature that somebody says."""
+    signer = Signer(_secrets(), _salt(purpose, store), **_KIND)
+    return said.isascii() and signer.verify_signature(text.encode(), said)
 
 
 def make_token(store: str, claims: Mapping[str, t.Any], *purpose: str) -> str:

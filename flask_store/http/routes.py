@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+from functools import partial
 
 from flask import Flask
 from werkzeug.wrappers import Response as AnyResponse
@@ -48,6 +49,12 @@ def register(
     if store.upload_prefix is not None:
         endpoint = f"flask_{name}.upload"
         _add(app, store, store.upload_prefix, endpoint, upload, ["POST"])
+    if store.variants_prefix is not None:
+        from ..images import serving
+
+        view = partial(serving.answer, store, kind=kind, authorization=authorization)
+        endpoint = f"flask_{name}.variant"
+        _add(app, store, store.variants_prefix, endpoint, view, ["GET"])
     if store.resumable_prefix is not None:
         endpoint = f"flask_{name}.resumable"
         _add(app, store, store.resumable_prefix, endpoint, resumable, tus.METHODS)

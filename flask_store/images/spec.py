@@ -27,10 +27,10 @@ TYPES = {
 WHITE = "ffffff"
 
 _TEXT = re.compile(
-    r"(?:w(?P<width>[1-9][0-9]{0,4}),)?(?:h(?P<height>[1-9][0-9]{0,4}),)?"
-    r"(?P<fit>contain|cover|fill),(?P<format>webp|avif|jpeg|png|auto)"
-    r"(?:,q(?P<quality>[1-9][0-9]{0,2}))?(?:,(?P<background>[0-9a-f]{6}))?"
-    r"(?P<animated>,animated)?\Z"
+    r"(?:w(?P<width>[1-9][0-9]{0,4})\.)?(?:h(?P<height>[1-9][0-9]{0,4})\.)?"
+    r"(?P<fit>contain|cover|fill)\.(?P<format>webp|avif|jpeg|png|auto)"
+    r"(?:\.q(?P<quality>[1-9][0-9]{0,2}))?(?:\.(?P<background>[0-9a-f]{6}))?"
+    r"(?P<animated>\.animated)?\Z"
 )
 
 
@@ -137,7 +137,8 @@ class Spec:
 
     @property
     def text(self) -> str:
-        """One spelling for each spec, such as ``"w400,h400,cover,webp,q80"``."""
+        """One spelling for each spec, such as ``"w400.contain.webp.q80"``. A URL needs
+        no escape for it, and no name in ``STORE_VARIANTS`` has a dot."""
         words = [
             f"w{self.width}" if self.width else "",
             f"h{self.height}" if self.height else "",
@@ -147,7 +148,7 @@ class Spec:
             self.background if self.background != WHITE else "",
             "animated" if self.animated else "",
         ]
-        return ",".join(word for word in words if word)
+        return ".".join(word for word in words if word)
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import closing
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ from ..dialects import Stored
 from ..dialects.bodies import bounds
 from ..dialects.errors import version_gone
 from ..dialects.urls import open_dialect
+from ..exceptions import BadPicture
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -49,6 +51,7 @@ from ..exceptions import WrongType
 from ..files import FileWrapper
 from ..secrecy import Options
 from ..settings import OnConflict as OnConflict
+from ..settings import Settings
 from ..uploads import multipart
 from ..uploads import open_source
 from ..uploads import Upload
@@ -78,6 +81,7 @@ if t.TYPE_CHECKING:
     from ..background.upload import Upload as BackgroundUpload
     from ..direct import DirectUpload
     from ..http.links import Method
+    from ..images.variants import Variants
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +113,8 @@ class FsspecStore(BaseStore):
 
     #: The uploads that go on after save(), where STORE_BACKGROUND asks for that.
     background: Background | None = None
+    #: The variants of its pictures, where STORE_VARIANTS asks for them.
+    variants: Variants | None = None
 
     @classmethod
     def defaults(cls, app: Flask) -> dict[str, t.Any]:
@@ -191,6 +197,41 @@ class FsspecStore(BaseStore):
             )
             self.files = WaitingFiles(self.dialect, self.background)
             self.incoming = SpooledFiles(self.dialect, self.background)
+        self._private_stores: dict[str, FsspecStore] = {}
+        if config["STORE_VARIANTS"] is not None:
+            if self.dialect.read_only and not config["STORE_VARIANTS_STORE"]:
+                raise NotConfiguredError(
+                    f"STORE_VARIANTS is set, but {self.uri} is read-only, and variants"
+                    " are stored. Set STORE_VARIANTS_STORE to the name of another store"
+                    " of the application, or remove STORE_VARIANTS."
+                )
+            from ..images.variants import Variants
+
+            self.variants = Variants(config)
+
+    def _private_store(self, folder: str) -> FsspecStore:
+        """A store in the same place, whose files no key leads to and no listing shows.
+
+        :param folder: its name. There is one store for each.
+        """
+        found = self._private_stores.get(folder)
+        if found is None:
+            folder_path = f"{naming.STAGING}/{folder}"
+            settings = {
+                **self._settings,
+                "STORE_PATH": f"{self.url(self._settings).rstrip('/')}/{folder_path}",
+                "STORE_ON_CONFLICT": "error",
+                "STORE_BACKGROUND": False,
+                "STORE_RESUMABLE": False,
+                "STORE_STRIP_METADATA": False,
+                "STORE_VARIANTS": None,
+            }
+            if self.x_accel_redirect:
+                location = f"{self.x_accel_redirect.rstrip('/')}/{folder_path}"
+                settings["STORE_X_ACCEL_REDIRECT"] = location
+            found = FsspecStore.from_config(Settings(settings))
+            found = self._private_stores.setdefault(folder, found)
+        return found
 
     def _settings_to_pickle(self) -> dict[str, t.Any]:
         settings = super()._settings_to_pickle()
@@ -276,6 +317,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        variants: Sequence[str] = (),
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -301,6 +343,10 @@ class FsspecStore(BaseStore):
             names become lower case. All together they have 2000 bytes of ASCII at most.
         :param strip: whether to store a picture without its metadata. By default what
             ``STORE_STRIP_METADATA`` says.
+        :param variants: names of ``STORE_VARIANTS``. These variants are made at once,
+            or when the file is stored if that goes on in the background.
+        :raises BadPicture: if a variant is to be made at once, and the file is no
+            picture; Flask answers with 422, and nothing is stored.
         :raises NoFile: if there is no file; Flask answers with 400.
         :raises NotConfiguredError: if the storage has no place for *cache_control* and
             *metadata*.
@@ -319,6 +365,11 @@ class FsspecStore(BaseStore):
         on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
+        if variants:
+            from ..images.variant import spec_of
+
+            for variant in variants:  # an unknown name, before anything is stored
+                spec_of(self, variant, {})
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
@@ -339,7 +390,27 @@ class FsspecStore(BaseStore):
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
             strip = self.strips if strip is None else strip
-            return self._save(source, key, on_conflict, content_type, strip)
+            stored = self._save(source, key, on_conflict, content_type, strip)
+        if variants:
+            self._prepare(stored, variants, on_conflict)
+        return stored
+
+    def _prepare(
+        self, stored: FileWrapper, names: Sequence[str], on_conflict: OnConflict
+    ) -> None:
+        """Make variants of a file that has just been saved.
+
+        :raises BadPicture: if it is no picture. Then it is not stored any more, unless
+            it has replaced another file.
+        """
+        variants = [stored.variant(name) for name in names]
+        assert self.variants is not None  # variant() has looked
+        try:
+            self.variants.prepare(stored, variants)
+        except BadPicture:
+            if on_conflict != "overwrite":
+                stored.delete()
+            raise
 
     def _save(
         self,
@@ -882,7 +953,8 @@ class FsspecStore(BaseStore):
         dry_run: bool = False,
     ) -> list[str]:
         """Remove what killed processes left behind: unfinished uploads, which no
-        name shows. The files of the store are never touched.
+        name shows, and variants of pictures that are not there any more. The files of
+        the store are never touched.
 
         :param older_than: what is younger may still be written, and stays.
         :param dry_run: remove nothing, and only tell.
@@ -890,7 +962,10 @@ class FsspecStore(BaseStore):
         """
         before = dt.datetime.now(dt.UTC) - older_than
         with self.dialect.explained(naming.STAGING):
-            return list(self.dialect.sweep(before, dry_run))
+            names = list(self.dialect.sweep(before, dry_run))
+        if self.variants is not None:
+            names += self.variants.sweep(self.at(None), older_than, dry_run)
+        return names
 
     # -- reading -------------------------------------------------------------
 
@@ -1176,6 +1251,30 @@ class FsspecStore(BaseStore):
             )
         path = quote(naming.join(self.resumable_prefix.strip("/"), key))
         return f"{self._mount.front()}/{path}"
+
+    @property
+    def variants_prefix(self) -> str | None:
+        """Below which address the application serves variants; ``None`` if it must not,
+        or the store has none."""
+        if self.variants is None or self.serve == "off":
+            return None
+        prefix = self.url_prefix if self.serves else self._served_at
+        return f"{prefix.rstrip('/')}-variants"
+
+    def variant_url(self, path: str) -> str:
+        """The address at the application for a variant.
+
+        :param path: its parameters and the key of the picture.
+        :raises NotConfiguredError: if there is none.
+        """
+        if self.variants_prefix is None:
+            raise NotConfiguredError(
+                f"{self!r} has no route for variants, because STORE_SERVE is 'off'. Set"
+                " it to 'auto' or 'proxy'. Or return variant.response() from a view of"
+                " your own."
+            )
+        front = self._front() if self.serves else self._mount.front()
+        return f"{front}/{quote(naming.join(self.variants_prefix.strip('/'), path))}"
 
     def public_url(self, name: naming.Name) -> str:
         """The URL, unsigned, below the domain or at the application."""

@@ -1,0 +1,196 @@
+"""HTTP: the addresses of variants at the application, and what these answer."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+from contextlib import suppress
+from urllib.parse import urlencode
+
+from flask import request
+from flask import Response
+from werkzeug.wrappers import Response as AnyResponse
+
+from .. import naming
+from ..exceptions import BadLink
+from ..exceptions import FileNotFound
+from ..exceptions import StoreError
+from ..http import answers
+from ..http import caching
+from ..http import links
+from ..http import refusals
+from ..http.authorization import Authorization
+from .spec import Spec
+from .variants import known_version
+from .variants import VERSION
+
+if t.TYPE_CHECKING:
+    from ..files import FileWrapper
+    from .variant import Attempt
+    from .variant import Variant
+
+#: For how long a browser keeps a variant whose URL has its version (RFC 9111, section
+#: 5.2.2.1, and RFC 8246): a year.
+IMMUTABLE = "public, max-age=31536000, immutable"
+#: A version, as an address has it.
+HEX = f"[0-9a-f]{{{VERSION}}}"
+
+
+def url(variant: Variant) -> str:
+    """See :meth:`.Variant.url`."""
+    store = variant.file.store
+    if store.signed_urls:
+        return signed_url(variant, None)
+    path, said = _address(variant)
+    # What the application does not serve may be private. A name is no secret.
+    if variant.name is None or not store.serves:
+        said["signature"] = links.signature(_identity(store), path, links.VARIANT)
+    address: str = store.variant_url(path)
+    return f"{address}?{urlencode(said)}" if said else address
+
+
+def signed_url(variant: Variant, expires: float | None) -> str:
+    """See :meth:`.Variant.signed_url`."""
+    store = variant.file.store
+    path, said = _address(variant)
+    period = links.period(store.url_expires if expires is None else expires)
+    query = links.query(_identity(store), path, period.end, None)
+    version = f"{urlencode(said)}&" if said else ""
+    return f"{store.variant_url(path)}?{version}{query}"
+
+
+def answer(
+    store: t.Any,
+    key: str,
+    kind: type[Response],
+    authorization: Authorization,
+    **host: t.Any,
+) -> AnyResponse:
+    """The answer of the route to GET and HEAD.
+
+    :param key: the path in the address: parameters, and the key of the picture.
+    :param host: variables of the host or the subdomain.
+    """
+    word, _, key = (path := key).partition("/")
+    until = None
+    try:
+        spec = store.variants.named.get(word) or Spec.parse(word)
+        file = store.file(key)
+        if spec is None:
+            raise BadLink(links.REFUSED, key)
+        if store.signed_urls or "expires" in request.args:
+            if not store.signed_urls and not links.can_sign():
+                raise BadLink(links.REFUSED, key)
+            until = links.check(_identity(store), path, request.args)
+        else:
+            _check_allowed(store, path, word)
+            denial = authorization.denial(file)
+            if denial is not None:
+                return denial
+        private = authorization.check is not None
+        response = _respond(file, spec, kind, private, until)
+    except StoreError as exc:
+        raise refusals.of_file(exc) from exc
+    if spec.format == "auto":
+        response.vary.add("Accept")
+    return response
+
+
+def view(
+    variant: Variant,
+    as_attachment: bool,
+    download_name: str | None,
+    cache_control: str | None,
+) -> Response:
+    """See :meth:`.Variant.response`."""
+    file, spec = variant.file, variant.spec.accepted(_accepted())
+    name = download_name or _name(file, spec)
+    try:
+        for attempt in file.store.variants.attempts(file, spec):
+            with suppress(FileNotFound):
+                return answers.in_view(
+                    _there(attempt),
+                    attempt.file.key,
+                    as_attachment,
+                    name,
+                    cache_control,
+                )
+    except StoreError as exc:
+        raise refusals.of_file(exc) from exc
+    raise refusals.refusal(404)
+
+
+def _respond(
+    file: FileWrapper,
+    spec: Spec,
+    kind: type[Response],
+    private: bool,
+    until: int | None,
+) -> Response:
+    """A response with a variant, which is made if it is not there.
+
+    :raises StoreError: if there is none.
+    """
+    said = request.args.get("v", "")
+    known = said[:VERSION] if said[VERSION:] == spec.digest else None
+    if known and not re.fullmatch(HEX, known):
+        known = None
+    spec = spec.accepted(_accepted())
+    for attempt in file.store.variants.attempts(file, spec, known):
+        lasting = _lasting(private, until) if attempt.version == known else None
+        terms = answers.Terms(_name(file, spec), False, private, until, lasting)
+        with suppress(FileNotFound):
+            return answers.respond(_there(attempt), attempt.file.key, kind, terms)
+    raise FileNotFound(f"{file.key!r} was deleted at this moment.", file.key)
+
+
+def _address(variant: Variant) -> tuple[str, dict[str, str]]:
+    """The path of a variant, and the version in its query if that is known."""
+    file = variant.file
+    path = f"{variant.name or variant.spec.text}/{file.relative_path()}"
+    version = known_version(file)
+    return path, {} if version is None else {"v": version + variant.spec.digest}
+
+
+def _identity(store: t.Any) -> str:
+    """What sets the signatures of these addresses apart from those of the files."""
+    return f"{store.identity} {links.VARIANT}"
+
+
+def _check_allowed(store: t.Any, path: str, word: str) -> None:
+    """:raises BadLink: if nobody but a client says that such a variant is wanted."""
+    said = request.args.get("signature")
+    if said is None and word in store.variants.named and store.serves:
+        return
+    if not said or not links.can_sign():
+        raise BadLink(links.REFUSED)
+    if not links.is_signed(_identity(store), path, links.VARIANT, said):
+        raise BadLink(links.REFUSED)
+
+
+def _lasting(private: bool, until: int | None) -> str:
+    """The ``Cache-Control`` of a response whose address has its version."""
+    remaining = None if until is None else max(0, until - int(time.time()))
+    return caching.cache_control(IMMUTABLE, None, private, remaining)
+
+
+def _there(attempt: Attempt) -> t.Any:
+    """The store that has a variant.
+
+    :raises FileNotFound: if it is not there, and a redirect would lead to nothing.
+    """
+    keeper = attempt.file.store
+    if keeper.serve == "redirect" and not attempt.made:
+        attempt.file.stat()
+    return keeper
+
+
+def _name(file: FileWrapper, spec: Spec) -> str:
+    """The name under which a browser saves a variant."""
+    return f"{naming.split(file.download_name)[0]}.{spec.extension}"
+
+
+def _accepted() -> set[str]:
+    """The media types that the client names."""
+    return {kind for kind, quality in request.accept_mimetypes if quality > 0}

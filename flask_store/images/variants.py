@@ -1,0 +1,336 @@
+"""The variants of a store: where they are stored, and how one comes there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import logging
+import tempfile
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
+
+from flask import current_app
+from flask import has_app_context
+
+from .. import signals
+from ..exceptions import BadPicture
+from ..exceptions import FileExists
+from ..exceptions import FileNotFound
+from ..exceptions import NotConfiguredError
+from ..exceptions import StoreError
+from ..exceptions import VersionGone
+from ..files import FileWrapper
+from ..stores.application import sender
+from ..stores.deletion import Deletion
+from . import making
+from .making import Limits
+from .spec import Spec
+from .turns import Turns
+from .variant import Attempt
+from .variant import Variant
+
+if t.TYPE_CHECKING:
+    from ..dialects import Stat
+
+logger = logging.getLogger(__name__)
+
+#: The private folder of the variants. In another store, the name of theirs follows.
+FOLDER = "variants"
+#: How often a picture is looked at that is replaced while its variant is made.
+TRIES = 3
+#: How many characters of a digest name a version: 64 bits.
+VERSION = 16
+#: The most bytes of a picture that are kept in memory and not in a temporary file.
+IN_MEMORY = 1024**2
+
+
+class Variants:
+    """The variants of the pictures in one store.
+
+    :param config: the settings of the store.
+    :raises NotConfiguredError: if ``STORE_VARIANTS`` is wrong.
+    """
+
+    def __init__(self, config: Mapping[str, t.Any]) -> None:
+        #: What ``STORE_VARIANTS`` has.
+        self.named: dict[str, Spec] = {}
+        for name, parameters in config["STORE_VARIANTS"].items():
+            try:
+                self.named[name] = Spec.of(parameters)
+            except (TypeError, ValueError) as exc:
+                raise NotConfiguredError(
+                    f"STORE_VARIANTS has a variant {name!r} that is wrong: {exc}"
+                ) from None
+        self.limits = Limits(
+            config["STORE_IMAGE_FORMATS"],
+            config["STORE_IMAGE_MAX_PIXELS"],
+            config["STORE_IMAGE_MAX_SIZE"],
+        )
+        self._other: str | None = config["STORE_VARIANTS_STORE"]
+        self._turns = Turns(config["STORE_IMAGE_MAKERS"], config["STORE_TIMEOUT"])
+        #: What is to be made of files that are still uploaded, by their keys.
+        self._promised: dict[str, list[Variant]] = {}
+        # A signal refers to them weakly, so that they end with their store.
+        signals.file_deleted.connect(self._file_deleted)
+        signals.upload_finished.connect(self._upload_finished)
+
+    def spec(self, name: str | None, parameters: Mapping[str, t.Any]) -> Spec:
+        """The parameters of a name, or those that are given.
+
+        :raises ValueError: if there are no such, or both.
+        """
+        if name is None:
+            return Spec.of(parameters)
+        if parameters:
+            raise ValueError(
+                f"A variant has a name, such as {name!r}, or parameters, such as"
+                " width=400. Pass one of them."
+            )
+        try:
+            return self.named[name]
+        except (KeyError, TypeError):
+            names = ", ".join(map(repr, self.named)) or "none"
+            raise ValueError(
+                f"STORE_VARIANTS has no variant {name!r}. There is: {names}."
+            ) from None
+
+    # -- where ---------------------------------------------------------------
+
+    def keeper(self, store: t.Any) -> t.Any:
+        """The store that keeps the variants of a store.
+
+        :raises NotConfiguredError: if there is no such store as
+            ``STORE_VARIANTS_STORE`` says.
+        """
+        if self._other is None:
+            return store._private_store(FOLDER)
+        extension = f"store.{self._other}"
+        found = current_app.extensions.get(extension) if has_app_context() else None
+        if found is None:
+            raise NotConfiguredError(
+                f"STORE_VARIANTS_STORE is {self._other!r}, and"
+                + (
+                    f" the application has no store of this name. Create it with"
+                    f" Store(app, name={self._other!r})."
+                    if has_app_context()
+                    else " no application is current. Use it in a view, or in 'with"
+                    " app.app_context():'."
+                )
+            )
+        name = store._extension.partition(".")[2] or "default"
+        return found.at(None)._private_store(f"{FOLDER}-of-{name}")
+
+    def attempts(
+        self, file: FileWrapper, spec: Spec, version: str | None = None
+    ) -> Iterator[Attempt]:
+        """Where a variant may be. They are to be looked at in turn, and the variant is
+        made before the last one is given.
+
+        :param spec: in a format that is not ``"auto"``.
+        :param version: that of the picture; by default what is known of the file.
+        :raises FileNotFound: if there is no such picture.
+        :raises BadPicture: if no variant can be made of it.
+        """
+        store = file.store
+        keeper = self.keeper(store)
+        version = version or known_version(file)
+        if version is not None:
+            yield Attempt(_place(keeper, file.key, version, spec), version)
+        for _ in range(TRIES):
+            found = store.stat(file.key)
+            now = version_of(found)
+            place = _place(keeper, file.key, now, spec)
+            if now != version:
+                yield Attempt(place, now)
+            version = now
+            with suppress(VersionGone):
+                made = self._make(store, found, spec, place)
+                if made:
+                    signals.variant_made.send(sender(), variant=Variant(file, spec))
+                yield Attempt(place, now, made)
+                return
+        raise VersionGone(f"{file.key!r} is replaced faster than it is read.", file.key)
+
+    # -- how -----------------------------------------------------------------
+
+    def _make(self, store: t.Any, found: Stat, spec: Spec, place: FileWrapper) -> bool:
+        """Make a variant of the version that *found* describes, and store it.
+
+        :return: ``False`` if somebody else has been quicker.
+        """
+        while not self._turns.begin(place.key):
+            if place.exists():
+                return False
+        try:
+            refusal = self._refusal(place)
+            with suppress(FileNotFound):
+                raise BadPicture(refusal.read().decode(), found.name)
+            try:
+                data = self._rendered(store, found, spec)
+            except BadPicture as exc:
+                self._remember(refusal, exc)
+                raise
+            made = self._publish(place, data, spec.content_type)
+            self._check_there(store, found, place)
+            return made
+        finally:
+            self._turns.end(place.key)
+
+    def _rendered(self, store: t.Any, found: Stat, spec: Spec) -> bytes:
+        if found.size > self.limits.max_size:
+            raise BadPicture(
+                f"The picture has {found.size:,} bytes, and"
+                f" {self.limits.max_size:,} are accepted (STORE_IMAGE_MAX_SIZE).",
+                found.name,
+            )
+        with tempfile.TemporaryFile() as copy:
+            for data in store.stream_version(found, 0, found.size):
+                copy.write(data)
+            copy.seek(0)
+            return making.render(copy, spec, self.limits)
+
+    def _publish(self, place: FileWrapper, data: bytes, content_type: str) -> bool:
+        """Store what was made; ``False`` if another process was quicker."""
+        keeper = place.store
+        with keeper.dialect.explained(place.key):
+            exclusive = keeper.dialect.creates()
+        # Where nothing is exclusive, the last one counts. All are of the same picture.
+        how = "error" if exclusive else "overwrite"
+        try:
+            keeper.put(place.key, data, how, content_type)
+        except FileExists as exc:
+            if exc.key != place.key:
+                raise
+            return False
+        return True
+
+    def _check_there(self, store: t.Any, found: Stat, place: FileWrapper) -> None:
+        """Remove a variant whose picture was deleted while it was made."""
+        try:
+            store.stat(found.name)
+        except FileNotFound:
+            self._remove(place.store, [place.key])
+            raise
+
+    def _refusal(self, place: FileWrapper) -> FileWrapper:
+        """The file that says why a version has no variants, under these limits."""
+        folder, _, name = place.key.rpartition("/")
+        limits = _digest(self.limits)[:8]
+        version = name.partition(".")[0]
+        return place.store.file(f"{folder}/{version}.refused.{limits}.txt")
+
+    def _remember(self, refusal: FileWrapper, reason: BadPicture) -> None:
+        """Keep a bad picture from being decoded for each request."""
+        try:
+            text = (reason.description or "").encode()
+            refusal.store.put(refusal.key, text, "overwrite")
+        except StoreError as exc:
+            logger.warning("%s is not remembered as a bad picture: %s", refusal, exc)
+
+    # -- with the life of a file ---------------------------------------------
+
+    def prepare(self, file: FileWrapper, variants: list[Variant]) -> None:
+        """Make variants of a file that has just been saved, or as soon as it is stored
+        if that goes on in the background.
+
+        :raises BadPicture: if it is no picture.
+        """
+        if file.upload is not None:
+            self._promised[file.key] = variants
+            if not file.upload.done or not self._promised.pop(file.key, None):
+                return
+        for variant in variants:
+            try:
+                variant.make()
+            except BadPicture:
+                raise
+            except StoreError as exc:  # it is made when somebody asks for it
+                logger.warning("A variant of %s is not made: %s", file, exc)
+
+    def _upload_finished(self, sender: object, file: FileWrapper) -> None:
+        variants = self._promised.pop(file.key, None) if self._is_mine(file) else None
+        try:
+            for variant in variants or ():
+                variant.make()
+        except StoreError as exc:
+            logger.warning("A variant of %s is not made: %s", file, exc)
+
+    def _file_deleted(self, sender: object, file: FileWrapper) -> None:
+        if not self._is_mine(file):
+            return
+        self._promised.pop(file.key, None)
+        try:
+            self.forget(file)
+        except Exception as exc:  # the file is deleted; sweep removes them
+            logger.warning("The variants of %s are not deleted: %s", file, exc)
+
+    def _is_mine(self, file: FileWrapper) -> bool:
+        return getattr(file.store, "variants", None) is self
+
+    def forget(self, file: FileWrapper) -> None:
+        """Remove the variants of a file."""
+        keeper, folder = self.keeper(file.store), _folder(file.key)
+        self._remove(keeper, [f.key for f in keeper.ls(folder)])
+        keeper.dialect.rm_folder(folder)
+
+    def sweep(
+        self, store: t.Any, older_than: dt.timedelta, dry_run: bool
+    ) -> Iterator[str]:
+        """Remove the variants of pictures, and of versions, that are not there any
+        more, and name them. See :meth:`~flask_store.stores.fsspec.FsspecStore.sweep`.
+        """
+        keeper = self.keeper(store)
+        before = dt.datetime.now(dt.UTC) - older_than
+        # All variants first: what is saved later has no variant among them.
+        left = [f for f in keeper.ls() if f.modified and f.modified < before]
+        versions = (
+            {_folder(f.key): known_version(f) for f in store.ls()} if left else {}
+        )
+        over = []
+        for f in left:
+            folder, _, name = f.key.partition("/")
+            version = versions.get(folder, "")
+            if version is not None and version != name.partition(".")[0]:
+                over.append(f.key)
+        if not dry_run:
+            self._remove(keeper, over)
+        yield from over
+        yield from keeper.sweep(older_than, dry_run)
+
+    def _remove(self, keeper: t.Any, keys: list[str]) -> None:
+        # No signal tells of it: to the application, they are no files.
+        Deletion(keeper.files, keeper.dialect, _tell_nobody).delete(keys)
+
+
+def version_of(found: Stat) -> str:
+    """The version of a picture, as the name of a variant has it."""
+    return _digest([str(part) for part in found.version])[:VERSION]
+
+
+def known_version(file: FileWrapper) -> str | None:
+    """The same, if it is known without asking the storage."""
+    etag = file._known_etag
+    return None if etag is None else _digest([etag])[:VERSION]
+
+
+def _place(keeper: t.Any, key: str, version: str, spec: Spec) -> FileWrapper:
+    """Where the variant of a version is stored."""
+    name = f"{_folder(key)}/{version}.{spec.text}.{spec.extension}"
+    return t.cast(FileWrapper, keeper.file(name))
+
+
+def _folder(key: str) -> str:
+    """The folder of the variants of a file. The key itself may be too long for a part
+    of another one."""
+    return _digest(key)[:32]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _tell_nobody(key: str) -> None:
+    """What is called for each file that is deleted."""
