@@ -61,7 +61,7 @@ MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 #: The chunks that stay. Decoders refuse a critical chunk that they do not know.
-CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT"})
 LOOK = frozenset(
     b"tRNS gAMA cHRM sRGB iCCP sBIT pHYs bKGD hIST sPLT acTL fcTL fdAT cICP mDCV"
     b" cLLI".split()
@@ -334,6 +334,9 @@ def _copy_png(parts: _Parts, out: t.IO[bytes]) -> None:
             if orientation != 1 and not has_orientation:
                 has_orientation = True
                 _write_chunk(out, kind, _exif_of(orientation))
+        elif kind == b"IEND":
+            parts.copy(size + 4)  # it is to be empty
+            _write_chunk(out, kind, b"")
         elif kind in CRITICAL | LOOK:
             has_data = has_data or kind == b"IDAT"
             _copy_chunk(parts, out, header, size)
