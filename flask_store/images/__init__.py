@@ -7,7 +7,8 @@ any host.
 
 - ``spec.py``: the parameters of a variant, and how a URL spells them. Pure.
 - ``variant.py``: :class:`Variant`, a value.
-- ``variants.py``, ``turns.py``: where variants are stored, and how one comes there.
+- ``variants.py``, ``turns.py``, ``versions.py``: where variants are stored, and how one
+  comes there.
 - ``serving.py``: their addresses at the application, and what these answer.
 - ``making.py``, ``child.py``: one variant of one picture, made in a process of its own
   with limits of time and memory. Only that process imports Pillow.

@@ -22,8 +22,8 @@ from ..http import links
 from ..http import refusals
 from ..http.authorization import Authorization
 from .spec import Spec
-from .variants import known_version
-from .variants import VERSION
+from .versions import known_version
+from .versions import LENGTH
 
 if t.TYPE_CHECKING:
     from ..files import FileWrapper
@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
 #: 5.2.2.1, and RFC 8246): a year.
 IMMUTABLE = "public, max-age=31536000, immutable"
 #: A version, as an address has it.
-HEX = f"[0-9a-f]{{{VERSION}}}"
+HEX = f"[0-9a-f]{{{LENGTH}}}"
 
 
 def url(variant: Variant) -> str:
@@ -133,7 +133,7 @@ def _respond(
     :raises StoreError: if there is none.
     """
     said = request.args.get("v", "")
-    known = said[:VERSION] if said[VERSION:] == spec.digest else None
+    known = said[:LENGTH] if said[LENGTH:] == spec.digest else None
     if known and not re.fullmatch(HEX, known):
         known = None
     spec = spec.accepted(_accepted())

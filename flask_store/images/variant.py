@@ -74,9 +74,7 @@ class Variant:
             ``SECRET_KEY`` for a variant that has to be signed: one without a name, or
             any of a store whose files the application does not serve.
         """
-        from . import serving
-
-        return serving.url(self)
+        return t.cast(str, self.file.store.variants.url(self))
 
     def signed_url(self, expires: float | None = None) -> str:
         """A URL by which anybody may read the variant for some time.
@@ -84,9 +82,7 @@ class Variant:
         :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
         :raises NotConfiguredError: as for :meth:`url`.
         """
-        from . import serving
-
-        return serving.signed_url(self, expires)
+        return t.cast(str, self.file.store.variants.signed_url(self, expires))
 
     def srcset(self, widths: Iterable[int]) -> str:
         """What ``<img srcset>`` wants: the URLs of this variant in several widths. A
@@ -144,9 +140,10 @@ class Variant:
         :raises werkzeug.exceptions.HTTPException: if that is the answer: 404, 422, 502
             or 503.
         """
-        from . import serving
-
-        return serving.view(self, as_attachment, download_name, cache_control)
+        response: Response = self.file.store.variants.response(
+            self, as_attachment, download_name, cache_control
+        )
+        return response
 
     def _attempts(self) -> Iterator[Attempt]:
         found: Iterator[Attempt]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 import logging
 import tempfile
 import typing as t
@@ -26,11 +24,15 @@ from ..files import FileWrapper
 from ..stores.application import sender
 from ..stores.deletion import Deletion
 from . import making
+from . import serving
 from .making import Limits
 from .spec import Spec
 from .turns import Turns
 from .variant import Attempt
 from .variant import Variant
+from .versions import digest
+from .versions import known_version
+from .versions import version_of
 
 if t.TYPE_CHECKING:
     from ..dialects import Stat
@@ -41,10 +43,6 @@ logger = logging.getLogger(__name__)
 FOLDER = "variants"
 #: How often a picture is looked at that is replaced while its variant is made.
 TRIES = 3
-#: How many characters of a digest name a version: 64 bits.
-VERSION = 16
-#: The most bytes of a picture that are kept in memory and not in a temporary file.
-IN_MEMORY = 1024**2
 
 
 class Variants:
@@ -76,6 +74,11 @@ class Variants:
         # A signal refers to them weakly, so that they end with their store.
         signals.file_deleted.connect(self._file_deleted)
         signals.upload_finished.connect(self._upload_finished)
+
+    #: What :class:`Variant` calls. It cannot import them, because a file imports it.
+    url = staticmethod(serving.url)
+    signed_url = staticmethod(serving.signed_url)
+    response = staticmethod(serving.view)
 
     def spec(self, name: str | None, parameters: Mapping[str, t.Any]) -> Spec:
         """The parameters of a name, or those that are given.
@@ -218,7 +221,7 @@ class Variants:
     def _refusal(self, place: FileWrapper) -> FileWrapper:
         """The file that says why a version has no variants, under these limits."""
         folder, _, name = place.key.rpartition("/")
-        limits = _digest(self.limits)[:8]
+        limits = digest(self.limits)[:8]
         version = name.partition(".")[0]
         return place.store.file(f"{folder}/{version}.refused.{limits}.txt")
 
@@ -305,17 +308,6 @@ class Variants:
         Deletion(keeper.files, keeper.dialect, _tell_nobody).delete(keys)
 
 
-def version_of(found: Stat) -> str:
-    """The version of a picture, as the name of a variant has it."""
-    return _digest([str(part) for part in found.version])[:VERSION]
-
-
-def known_version(file: FileWrapper) -> str | None:
-    """The same, if it is known without asking the storage."""
-    etag = file._known_etag
-    return None if etag is None else _digest([etag])[:VERSION]
-
-
 def _place(keeper: t.Any, key: str, version: str, spec: Spec) -> FileWrapper:
     """Where the variant of a version is stored."""
     name = f"{_folder(key)}/{version}.{spec.text}.{spec.extension}"
@@ -325,11 +317,7 @@ def _place(keeper: t.Any, key: str, version: str, spec: Spec) -> FileWrapper:
 def _folder(key: str) -> str:
     """The folder of the variants of a file. The key itself may be too long for a part
     of another one."""
-    return _digest(key)[:32]
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    return digest(key)[:32]
 
 
 def _tell_nobody(key: str) -> None:

@@ -217,9 +217,10 @@ class FsspecStore(BaseStore):
         found = self._private_stores.get(folder)
         if found is None:
             folder_path = f"{naming.STAGING}/{folder}"
+            mine = self._settings_to_pickle()  # whose path does not depend on a folder
             settings = {
-                **self._settings,
-                "STORE_PATH": f"{self.url(self._settings).rstrip('/')}/{folder_path}",
+                **mine,
+                "STORE_PATH": f"{self.url(mine).rstrip('/')}/{folder_path}",
                 "STORE_ON_CONFLICT": "error",
                 "STORE_BACKGROUND": False,
                 "STORE_RESUMABLE": False,

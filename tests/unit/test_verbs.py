@@ -50,6 +50,9 @@ NO_VERBS = {
     "upload",
     "upload_prefix",
     "upload_url",
+    "variant_url",
+    "variants",
+    "variants_prefix",
     "waits",
     # of a store with a folder
     "join",
