@@ -228,6 +228,7 @@ def _jpeg(*more: bytes) -> bytes:
 
 
 FRAME = segment(0xC0, b"\x08\0\x10\0\x10\1\1\x11\0")
+PNG_END = chunk(b"IEND", b"")
 PNG_HEADER = chunk(b"IHDR", struct.pack(">IIBBBBB", *SIZE, 8, 2, 0, 0, 0))
 
 BROKEN = {
@@ -244,7 +245,7 @@ BROKEN = {
     "chunk of 2 GiB": told.PNG + PNG_HEADER + b"\x7f\xff\xff\xfftEXt" + bytes(20),
     "PNG that begins with data": told.PNG + chunk(b"IDAT", b"x") + bytes(20),
     "two headers": told.PNG + PNG_HEADER * 2,
-    "PNG without data": told.PNG + PNG_HEADER + chunk(b"IEND", b""),
+    "PNG without data": told.PNG + PNG_HEADER + PNG_END,
     "unknown critical chunk": png_with(told.told()["plain.png"], chunk(b"CgBI", b"x")),
     "wrong checksum": told.told()["plain.png"].replace(b"IDAT", b"IDAT\1", 1),
     "no end of a PNG": told.told()["plain.png"][:-12],
@@ -349,7 +350,7 @@ class Large(io.RawIOBase):
             for _ in range(count):
                 checksum = zlib.crc32(block, checksum)
                 yield block
-            yield struct.pack(">I", checksum) + chunk(b"IEND", b"")
+            yield struct.pack(">I", checksum) + PNG_END
 
     def readable(self) -> bool:
         return True
@@ -602,6 +603,19 @@ def put_by_the_command(site: Site, data: bytes) -> None:
         raise WrongType
 
 
+def test_command_that_stores_as_it_is(site: Site) -> None:
+    """``flask store put --as-is`` asks for what strip=False asks for."""
+    arguments = ["put", "--as-is", "--name", "a.jpg", "-"]
+    site.app.test_cli_runner().invoke(group, arguments, input=JPEG)
+    assert site.saved() == [JPEG]
+
+
+def test_command_that_checks(site: Site) -> None:
+    """``flask store check`` stores its own file, which is no picture."""
+    done = site.app.test_cli_runner().invoke(group, ["check"])
+    assert done.exit_code == 0, done.output
+
+
 #: Those that only the setting speaks to.
 BY_SETTING: tuple[Way, ...] = (
     opened_of_fs,
@@ -753,10 +767,10 @@ def test_large_result_is_written_once(
 ) -> None:
     """It grows on the disk of the store, where it only gets a name."""
     site = Site(str(tmp_path), memory())
-    data = told.written(Image.effect_noise((800, 800), 99), "PNG", compress_level=0)
+    data = told.PNG + PNG_HEADER + chunk(b"IDAT", os.urandom(700_000)) + PNG_END
     monkeypatch.setattr(Source, "write_into", None)
     f = site.store.save((data, "a.png"))
-    assert f.size == len(f.read()) == len(bare(data)) > 600_000
+    assert f.read() == data
 
 
 def test_what_is_known_of_the_stored_file(site: Site) -> None:
