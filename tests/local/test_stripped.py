@@ -30,7 +30,6 @@ from flask_store.cli import store as group
 from flask_store.exceptions import AlreadyConfirmed
 from flask_store.exceptions import BadPicture
 from flask_store.exceptions import ClientError
-from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import WrongType
 from flask_store.images import strip
 from flask_store.sqla import StoredFile
@@ -835,10 +834,3 @@ def test_confirmed_once(site: Site) -> None:
 def interrupt(*args: object) -> t.NoReturn:
     """Cut off what is done."""
     raise KeyboardInterrupt
-
-
-def test_setting_is_a_switch(tmp_path: pathlib.Path) -> None:
-    """Other text is an error where the store is made."""
-    config = {"STORE_PATH": str(tmp_path), "STORE_STRIP_METADATA": "sometimes"}
-    with pytest.raises(NotConfiguredError, match="STORE_STRIP_METADATA"):
-        FsspecStore.from_config(config)
