@@ -175,6 +175,7 @@ class WrongType(ClientError):
 
 class BadPicture(ClientError):
     """A file of which no variant can be made: it is no picture, is broken, or is larger
-    than ``STORE_IMAGE_MAX_PIXELS`` or ``STORE_IMAGE_MAX_SIZE`` allow."""
+    than ``STORE_IMAGE_MAX_PIXELS`` or ``STORE_IMAGE_MAX_SIZE`` allow. Or a picture
+    whose metadata cannot be removed, because it is broken."""
 
     code = 422

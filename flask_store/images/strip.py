@@ -12,7 +12,6 @@ tomorrow is left out.
 from __future__ import annotations
 
 import re
-import tempfile
 import typing as t
 import zlib
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from contextlib import contextmanager
 from ..exceptions import BadPicture
 from ..exceptions import WrongType
 from ..naming import quoted
-from ..uploads.source import CHUNK
 from ..uploads.source import Source
 
 #: How many segments or chunks a picture has at most. A PNG of 1 GB has as many if each
@@ -63,7 +61,7 @@ MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 #: The chunks that stay. Decoders refuse a critical chunk that they do not know.
-CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT"})
 LOOK = frozenset(
     b"tRNS gAMA cHRM sRGB iCCP sBIT pHYs bKGD hIST sPLT acTL fcTL fdAT cICP mDCV"
     b" cLLI".split()
@@ -84,7 +82,7 @@ LONGEST_RIFF = 2**32 - 1
 
 
 @contextmanager
-def stripped(source: Source, key: str) -> Iterator[Source]:
+def stripped(source: Source, key: str, spool: t.IO[bytes]) -> Iterator[Source]:
     """A picture without its metadata, as an upload.
 
     EXIF with the orientation alone stays, unless it is the usual one. So does the
@@ -92,18 +90,18 @@ def stripped(source: Source, key: str) -> Iterator[Source]:
 
     :param source: the picture. All of it is read, also what follows its end.
     :param key: the key for errors.
+    :param spool: an empty file for the result, which is closed at the end.
     :raises WrongType: if it is not a JPEG, PNG or WebP picture, as its bytes say.
     :raises BadPicture: if it is not complete, or not as its format has to be.
     """
-    with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
-        out = t.cast("t.IO[bytes]", spool)
+    with spool:
         parts = _Parts(source.chunks())
         try:
-            _copier(parts.peek(12), key)(parts, out)
+            _copier(parts.peek(12), key)(parts, spool)
         except _Broken as exc:
             raise BadPicture(BROKEN.format(quoted(key), exc), key) from exc
         parts.drain()  # an upload that is cut off behind the picture is not whole
-        picture = Source(out, source.filename)
+        picture = Source(spool, source.filename)
         picture.properties = source.properties
         picture.report_to(source.callback)
         yield picture
@@ -336,6 +334,9 @@ def _copy_png(parts: _Parts, out: t.IO[bytes]) -> None:
             if orientation != 1 and not has_orientation:
                 has_orientation = True
                 _write_chunk(out, kind, _exif_of(orientation))
+        elif kind == b"IEND":
+            parts.copy(size + 4)  # it is to be empty
+            _write_chunk(out, kind, b"")
         elif kind in CRITICAL | LOOK:
             has_data = has_data or kind == b"IDAT"
             _copy_chunk(parts, out, header, size)

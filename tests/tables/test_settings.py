@@ -190,6 +190,7 @@ GOOD: dict[str, Good] = {
         )
     ],
     "STORE_X_ACCEL_REDIRECT": [("/files/", "/files/"), ("/files", "/files")],
+    "STORE_STRIP_METADATA": SWITCH,
     "STORE_BACKGROUND": SWITCH,
     "STORE_SPOOL_PATH": PATH,
     "STORE_SPOOL_QUOTA": [
@@ -315,6 +316,7 @@ BAD: dict[str, list[t.Any]] = {
     "STORE_HOST": ["https://example.com", "example.com/files", *NO_TEXT, *LINES],
     "STORE_SUBDOMAIN": ["https://files", "files/a", *NO_TEXT, *LINES],
     "STORE_X_ACCEL_REDIRECT": ["files", "files/", *NO_TEXT, "/files/\n"],
+    "STORE_STRIP_METADATA": NO_SWITCH,
     "STORE_BACKGROUND": NO_SWITCH,
     "STORE_SPOOL_PATH": [*NO_TEXT, *LINES, "s3://bucket/spool", "memory://spool"],
     "STORE_SPOOL_QUOTA": [
