@@ -262,7 +262,11 @@ def by_profile(picture: Image.Image, profile: bytes) -> Image.Image:
     if known.profile.xcolor_space.strip() == "RGB" and picture.mode == "L":
         picture = picture.convert("RGB")
     converted = ImageCms.profileToProfile(
-        picture, known, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        picture,
+        known,
+        ImageCms.createProfile("sRGB"),
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,  # as browsers do
+        "RGB",
     )
     assert converted is not None  # as it is not changed in place
     return converted
