@@ -25,8 +25,8 @@ from flask_store.images.child import plan
 from flask_store.images.size import size_of
 from flask_store.stores.fsspec import FsspecStore
 from tests.support.pictures import animation
-from tests.support.pictures import bombs
 from tests.support.pictures import BLUE
+from tests.support.pictures import bombs
 from tests.support.pictures import chunk
 from tests.support.pictures import colors
 from tests.support.pictures import corners
