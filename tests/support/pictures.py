@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 import io
+import random
 import re
 import struct
 import tempfile
 import typing as t
+import zipfile
 import zlib
 
 import pillow_heif
@@ -390,3 +392,93 @@ def grid(
         return head + meta + box(b"mdat", pixels)
 
     return file(len(file(0)) - len(pixels))
+
+
+def bombs_in_metadata() -> dict[str, bytes]:
+    """PNGs whose metadata is a few KiB, and 128 MiB or more when it is unpacked."""
+    squeeze = zlib.compressobj(9)
+    zeros = b"".join([squeeze.compress(bytes(1024**2)) for _ in range(128)])
+    packed = zeros + squeeze.flush()
+    few = zlib.compress(bytes(1024**2), 9)
+    chunks = {
+        "iCCP": [chunk(b"iCCP", b"a\0\0" + packed)],
+        "zTXt": [chunk(b"zTXt", b"a\0\0" + packed)],
+        "iTXt": [chunk(b"iTXt", b"a\0\1\0\0\0" + packed)],
+        "many zTXt": [chunk(b"zTXt", b"a\0\0" + few)] * 1000,
+    }
+    return {name: png(64, 64, *bomb, bits=1, kind=0) for name, bomb in chunks.items()}
+
+
+def liars() -> dict[str, bytes]:
+    """Files that have more pixels than they say at first."""
+    boxes = re.sub(
+        rb"(?s)ispe\0\0\0\0.{8}",
+        b"ispe\0\0\0\0" + struct.pack(">II", 64, 64),
+        encoded(Image.new("L", (4000, 4000)), "avif", speed=10),
+    )
+    first = bytearray(encoded(corners(), "gif"))
+    at = first.index(b"\x2c\0\0\0\0")
+    first[at + 5 : at + 9] = struct.pack("<HH", 60000, 60000)
+    second = bytearray(animation("gif", [10, 10]))
+    at = second.rindex(b"\x2c\0\0\0\0")
+    second[at + 5 : at + 9] = struct.pack("<HH", 60000, 60000)
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(100 * 1024**2), 9)
+    return {
+        "avif": boxes,
+        "gif": bytes(first),
+        "second frame of gif": bytes(second),
+        "png": b"".join(
+            [
+                b"\x89PNG\r\n\x1a\n",
+                chunk(b"IHDR", header),
+                chunk(b"IDAT", pixels),
+                chunk(b"IEND", b""),
+            ]
+        ),
+        "grid": grid("heif", 50, 50, (64, 64)),
+        "grid of avif": grid("avif", 50, 50, (64, 64)),
+        "large grid": grid("heif", 100, 100),
+    }
+
+
+def polyglots() -> dict[str, bytes]:
+    """Pictures that are something else, too."""
+    gif, jpeg = encoded(corners(), "gif"), encoded(corners(), "jpeg")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.html", "<script>alert(1)</script>")
+    return {
+        "script": gif + b"*/=1;alert(1)",
+        "zip": jpeg + archive.getvalue(),
+        "page": jpeg[:2] + b"\xff\xfe\0\x20<script>alert(1)</script>     " + jpeg[2:],
+        "two": jpeg + encoded(corners(), "png"),
+    }
+
+
+def no_pictures() -> dict[str, bytes]:
+    """Files that are pictures of other kinds, or none."""
+    return {
+        "empty": b"",
+        "one byte": b"\xff",
+        "text": b"This is no picture.\n",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n",
+        "tiff": encoded(corners(), "tiff"),
+        "bmp": encoded(corners(), "bmp"),
+        "ppm": encoded(corners(), "ppm"),
+        "pdf": encoded(corners(), "pdf"),
+        "jpeg in pdf": b"%PDF-1.4\n" + encoded(corners(), "jpeg"),
+        "jpeg2000": encoded(corners(), "jpeg2000"),
+        "psd": b"8BPS\0\1" + bytes(200),
+        "film": b"\0\0\0\x20ftypisom" + bytes(200),
+    }
+
+
+def spoiled(data: bytes, chance: random.Random) -> bytes:
+    """A file with a few bytes that are other ones, many of them in its header."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 2, 8))):
+        end = chance.choice((min(200, len(data)), len(data)))
+        changed[chance.randrange(end)] = chance.choice((0, 1, 127, 128, 255))
+    return bytes(changed)
