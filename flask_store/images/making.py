@@ -17,10 +17,12 @@ from ..concurrency.greenlets import offload
 from ..exceptions import BadPicture
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from .spec import Spec
 
-#: How long making a variant may take, in seconds. Gunicorn ends a worker after 30.
-TIMEOUT = 20
+#: How long making a variant may take, in seconds, and how long it may compute. Gunicorn
+#: ends a worker after 30.
+TIMEOUT, COMPUTING = 20, 15
 #: The largest variant, in bytes.
 LARGEST = 512 * 1024**2
 #: The program that makes a variant.
@@ -65,7 +67,7 @@ def render(source: t.IO[bytes], spec: Spec, limits: Limits) -> bytes:
         **asdict(spec),
         "formats": limits.formats,
         "max_pixels": limits.max_pixels,
-        "seconds": TIMEOUT,
+        "seconds": COMPUTING,
         "largest": LARGEST,
         "path": [os.path.abspath(entry) for entry in sys.path],
     }
@@ -78,9 +80,7 @@ def render(source: t.IO[bytes], spec: Spec, limits: Limits) -> bytes:
             else:
                 done = offload(_run, command, source, output)
         except subprocess.TimeoutExpired:
-            raise BadPicture(
-                f"The picture takes more than {TIMEOUT} seconds to decode."
-            ) from None
+            raise _late() from None
         except OSError as exc:
             raise StoreError(
                 f"The process that makes a variant cannot be started: {exc}"
@@ -109,6 +109,17 @@ def _run(
         start_new_session=True,
         timeout=TIMEOUT,
     )
+
+
+def _late() -> StoreError:
+    """What to make of a program that has not ended in time."""
+    if os.name == "posix":
+        # What computes for too long has been ended by the system.
+        return StoreUnavailable(
+            f"No variant could be made within {TIMEOUT} seconds: this machine is too"
+            " busy. Try it again later."
+        )
+    return BadPicture(f"The picture takes more than {TIMEOUT} seconds to decode.")
 
 
 def _refusal(said: dict[str, t.Any]) -> StoreError:

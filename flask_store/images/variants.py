@@ -156,7 +156,8 @@ class Variants:
                 made = self._make(store, found, spec, place)
                 if made:
                     signals.variant_made.send(sender(), variant=Variant(file, spec))
-                yield Attempt(place, now, made)
+                # Where nothing is exclusive, others may replace it by the same bytes.
+                yield from [Attempt(place, now, made)] * TRIES
                 return
         raise VersionGone(f"{file.key!r} is replaced faster than it is read.", file.key)
 
@@ -195,6 +196,8 @@ class Variants:
             if place.exists():
                 return False
         try:
+            if place.exists():  # since this thread has looked for it
+                return False
             refusal = self._refusal(place)
             with suppress(FileNotFound):
                 raise BadPicture(refusal.read().decode(), found.name)
@@ -316,14 +319,19 @@ class Variants:
         before = dt.datetime.now(dt.UTC) - older_than
         # All variants first: what is saved later has no variant among them.
         left = [f for f in keeper.ls() if f.modified and f.modified < before]
-        versions = (
-            {_folder(f.key): known_version(f) for f in store.ls()} if left else {}
-        )
+        folders = {f.key.partition("/")[0] for f in left}
+        versions = {}
+        for file in store.ls() if left else ():
+            if (folder := _folder(file.key)) in folders:
+                # Not every storage tells the version in a listing.
+                with suppress(FileNotFound):
+                    versions[folder] = known_version(file) or version_of(
+                        store.stat(file.key)
+                    )
         over = []
         for f in left:
             folder, _, name = f.key.partition("/")
-            version = versions.get(folder, "")
-            if version is not None and version != name.partition(".")[0]:
+            if versions.get(folder) != name.partition(".")[0]:
                 over.append(f.key)
         if not dry_run:
             self._remove(keeper, over)
