@@ -23,9 +23,9 @@ from ..exceptions import WrongType
 from ..naming import quoted
 from ..uploads.source import Source
 
-#: How many segments or chunks a picture has at most. A PNG of 1 GB has as many if each
-#: has 4 KB. With more of them, which may be empty, reading takes long.
-MOST_PARTS = 250_000
+#: How many segments or chunks a picture has at most. A PNG of 800 MB has as many if
+#: each has 8 KB, as libpng writes them. Empty ones take time, and no space.
+MOST_PARTS = 100_000
 #: How many bytes of EXIF are read. The orientation is among the first ones.
 EXIF_READ = 64 * 1024
 
