@@ -90,9 +90,10 @@ def render(source: t.IO[bytes], spec: Spec, limits: Limits) -> bytes:
         if not line.endswith(b"\n"):
             raise _ended(done)
         said = json.loads(line)
-        if not said:
-            return output.read()
-    raise _refusal(said)
+        made = output.read()
+    if len(made) != said.get("made"):
+        raise _refusal(said)
+    return made
 
 
 def _run(
@@ -110,16 +111,18 @@ def _run(
     )
 
 
-def _refusal(said: dict[str, str]) -> StoreError:
+def _refusal(said: dict[str, t.Any]) -> StoreError:
     """What the program says of itself, as an error."""
     if "refused" in said:
         return BadPicture(f"No variant can be made of this file. {said['refused']}")
     if "missing" in said:
         return NotConfiguredError(
-            "Variants of pictures need Pillow. Install it with: pip install"
+            f"Variants of pictures need {said['missing']}. Install it with: pip install"
             " 'Flask-Store[images]'"
         )
-    return StoreError(f"The variant could not be made: {said['failed']}")
+    if "failed" in said:
+        return StoreError(f"The variant could not be made: {said['failed']}")
+    return StoreError("The variant could not be written to the temporary folder.")
 
 
 def _ended(done: subprocess.CompletedProcess[bytes]) -> StoreError:

@@ -543,6 +543,18 @@ def test_threads_that_ask_at_once(one: Made) -> None:
     assert len(one.rendered) == 1 and len(one.private()) == 1
 
 
+def test_made_since_somebody_looked(one: Made) -> None:
+    """Who has seen that the variant is not there looks again when it is their turn."""
+    with one.app.app_context():
+        store = one.store.Provider()
+        (file,) = store.ls()
+        attempts = store.variants.attempts(file, file.variant("thumb").spec)
+        assert not next(attempts).file.exists()
+        assert file.variant("thumb").make()
+        assert not next(attempts).made
+    assert len(one.rendered) == 1
+
+
 def test_too_many_makers(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has waited for too long gets 503, and may come again."""
     made = make(STORE_IMAGE_MAKERS=1, STORE_TIMEOUT=1)
