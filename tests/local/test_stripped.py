@@ -161,6 +161,19 @@ def test_orientation_is_read_as_browsers_read_it() -> None:
             assert result == plain
 
 
+def test_first_orientation_counts() -> None:
+    """Decoders do not look at a second one."""
+    first, second = (tiff((0x0112, 3, 1, value)) for value in (1, 6))
+    jpeg = [segment(0xE1, b"Exif\0\0" + exif) for exif in (first, second)]
+    png = [chunk(b"eXIf", exif) for exif in (first, second)]
+    for data in (
+        told.jpeg_with(told.told()["plain.jpg"], *jpeg),
+        png_with(told.told()["plain.png"], b"".join(png)),
+        webp_with(told.told()["not turned.webp"], riff(b"EXIF", second)),
+    ):
+        assert b"\1\x12\0\3" not in bare(data)
+
+
 def test_webp_without_the_flag_is_not_turned() -> None:
     """A decoder does not look for EXIF that the header does not announce."""
     data = bytearray(told.told()["turned.webp"])
