@@ -18,7 +18,8 @@
         │   └── AlreadyConfirmed                 an upload that was confirmed before
         ├── NoLength (411)                       a body of which nobody knows the end
         ├── TooLarge (413)                       more bytes than were agreed
-        └── WrongType (415)                      another media type than was agreed
+        ├── WrongType (415)                      another media type than was agreed
+        └── BadPicture (422)                     no picture, a broken or a huge one
 
 Each one is also the builtin that people already catch. A :exc:`ClientError` is a
 Werkzeug HTTP exception, so a view need not catch it: Flask answers with its code.

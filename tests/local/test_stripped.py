@@ -21,6 +21,7 @@ from flask import request
 from flask_sqlalchemy import SQLAlchemy
 from fsspec.callbacks import Callback
 from PIL import Image
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import ClientDisconnected
 
 from flask_store import direct
@@ -32,6 +33,7 @@ from flask_store.exceptions import BadPicture
 from flask_store.exceptions import ClientError
 from flask_store.exceptions import WrongType
 from flask_store.images import strip
+from flask_store.providers import Provider
 from flask_store.sqla import StoredFile
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.uploads.source import Source
@@ -157,6 +159,19 @@ def test_orientation_is_read_as_browsers_read_it() -> None:
         assert turn(result) == expected, exif
         if expected == 1:
             assert result == plain
+
+
+def test_first_orientation_counts() -> None:
+    """Decoders do not look at a second one."""
+    first, second = (tiff((0x0112, 3, 1, value)) for value in (1, 6))
+    jpeg = [segment(0xE1, b"Exif\0\0" + exif) for exif in (first, second)]
+    png = [chunk(b"eXIf", exif) for exif in (first, second)]
+    for data in (
+        told.jpeg_with(told.told()["plain.jpg"], *jpeg),
+        png_with(told.told()["plain.png"], b"".join(png)),
+        webp_with(told.told()["not turned.webp"], riff(b"EXIF", second)),
+    ):
+        assert b"\1\x12\0\3" not in bare(data)
 
 
 def test_webp_without_the_flag_is_not_turned() -> None:
@@ -593,6 +608,11 @@ def column_set(site: Site, data: bytes) -> None:
     db.session.commit()
 
 
+def saved_by_a_provider(site: Site, data: bytes) -> None:
+    """As an application of 0.0.4 saves."""
+    Provider(FileStorage(io.BytesIO(data), "a.jpg")).save()
+
+
 def put_by_the_command(site: Site, data: bytes) -> None:
     """``flask store put``."""
     arguments = ["put", "--name", "a.jpg", "-"]
@@ -622,6 +642,7 @@ BY_SETTING: tuple[Way, ...] = (
     put_into_fs,
     written_in_a_transaction,
     column_set,
+    saved_by_a_provider,
     put_by_the_command,
 )
 
@@ -761,15 +782,23 @@ def test_large_file_of_a_form(site: Site) -> None:
     assert private(site.store) == []
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WebP"])
 def test_large_result_is_written_once(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It grows on the disk of the store, where it only gets a name."""
-    site = Site(str(tmp_path), memory())
-    data = told.PNG + PNG_HEADER + chunk(b"IDAT", os.urandom(700_000)) + PNG_END
+    store = FsspecStore.from_url(tmp_path)
+    data = webp_with(
+        told.told()["turned.webp"],
+        riff(b"ALPH", os.urandom(700_000)),
+        riff(b"XMP ", PLANTED),
+    )
+    if kind == "PNG":
+        data = told.PNG + PNG_HEADER + chunk(b"IDAT", os.urandom(700_000)) + PNG_END
+    expected = bare(data)
     monkeypatch.setattr(Source, "write_into", None)
-    f = site.store.save((data, "a.png"))
-    assert f.read() == data
+    f = store.save((data, "a.png"), strip=True)
+    assert (f.read(), f.size) == (expected, len(expected))
 
 
 def test_what_is_known_of_the_stored_file(site: Site) -> None:
@@ -816,13 +845,15 @@ def test_broken_upload_can_be_sent_again(site: Site) -> None:
     assert site.saved() == [bare(JPEG)]
 
 
-def test_confirmed_once(site: Site) -> None:
+@pytest.mark.parametrize("step", ["discard", "leave"])
+def test_confirmed_once(site: Site, step: str) -> None:
     """A confirm that was cut off after it had published goes on, and then no more."""
+    where = type(site.store.dialect) if step == "discard" else direct.marks
     upload = site.store.presign_upload("a.jpg", max_size=10_000_000)
     file = {**upload.fields, "file": (io.BytesIO(JPEG), "x")}
     site.client.post(upload.url, data=file)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(direct.marks, "leave", interrupt)
+        patch.setattr(where, step, interrupt)
         site.store.confirm(upload.token)
     f = site.store.confirm(upload.token)
     assert f.read() == bare(JPEG)
