@@ -151,6 +151,8 @@ def orientation_of(picture: ImageFile) -> int:
         return 1
     for name in ("xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
         picture.info.pop(name, None)
+    if picture.format == "PNG":
+        picture.load()  # getexif() would, and what is broken is not to be hidden below
     try:
         found = picture.getexif().get(274, 1)
     except Exception:  # EXIF that is broken says nothing
