@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
+from contextlib import suppress
 
+from ..concurrency.greenlets import Flag
+from ..concurrency.greenlets import flag
+from ..concurrency.greenlets import lock
 from ..exceptions import StoreUnavailable
 
 
@@ -26,41 +29,50 @@ class Turns:
     def begin_anew(self) -> None:
         """Forget what other threads make: after a fork there are none."""
         self._busy: set[str] = set()
-        self._changed = threading.Condition()
+        #: Of those who wait, each once.
+        self._flags: list[Flag] = []
+        self._lock = lock()
 
     def begin(self, key: str) -> bool:
-        """Wait for a turn to make the variant of a key.
+        """Wait for a turn to make the variant of a key. Other greenlets run meanwhile.
 
         :return: whether it is this thread's turn, until it calls :meth:`end`. If not,
             another one has ended just now, and the variant may be there.
         :raises StoreUnavailable: if it takes too long.
         """
         deadline = time.monotonic() + self._patience
-        with self._changed:
-            if key in self._busy:
-                while key in self._busy:
-                    self._wait(deadline, key)
-                return False
-            while key in self._busy or len(self._busy) >= self._makers:
-                self._wait(deadline, key)
-            self._busy.add(key)
-            return True
+        was_busy = False
+        while True:
+            with flag() as changed:
+                with self._lock:
+                    if key in self._busy:
+                        was_busy = True
+                    elif was_busy:
+                        return False
+                    elif len(self._busy) < self._makers:
+                        self._busy.add(key)
+                        return True
+                    self._flags.append(changed)
+                try:
+                    if changed.wait(max(0.0, deadline - time.monotonic())):
+                        continue
+                finally:
+                    with self._lock, suppress(ValueError):
+                        self._flags.remove(changed)
+            raise StoreUnavailable(
+                f"{len(self._busy)} variants are being made, and {key!r} has waited"
+                f" for {self._patience:g} seconds. STORE_IMAGE_MAKERS says how many a"
+                " process makes at a time.",
+                key,
+            )
 
     def end(self, key: str) -> None:
         """Let the next one begin."""
-        with self._changed:
+        with self._lock:
             self._busy.discard(key)
-            self._changed.notify_all()
-
-    def _wait(self, deadline: float, key: str) -> None:
-        if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-            if time.monotonic() >= deadline:
-                raise StoreUnavailable(
-                    f"{len(self._busy)} variants are being made, and {key!r} has"
-                    f" waited for {self._patience:g} seconds. STORE_IMAGE_MAKERS says"
-                    " how many a process makes at a time.",
-                    key,
-                )
+            flags, self._flags = self._flags, []
+        for changed in flags:
+            changed.set()
 
 
 _all: weakref.WeakSet[Turns] = weakref.WeakSet()

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..exceptions import FileNotFound
 from ..exceptions import NotConfiguredError
+from ..exceptions import VersionGone
 from ..naming import quoted
 from .spec import Spec
 
@@ -22,6 +23,9 @@ NO_VARIANTS = (
     " that the application uses, such as {{'thumb': {{'width': 400}}}}; {{}} is enough"
     " for f.variant(width=400)."
 )
+
+#: What says that the variant is not there, or not any more as it was a moment ago.
+GONE = (FileNotFound, VersionGone)
 
 
 class Attempt(t.NamedTuple):
@@ -114,7 +118,7 @@ class Variant:
     def read(self) -> bytes:
         """The bytes of the variant."""
         for attempt in self._attempts():
-            with suppress(FileNotFound):
+            with suppress(*GONE):
                 data: bytes = attempt.file.read()
                 return data
         raise self._gone()
@@ -122,7 +126,7 @@ class Variant:
     def open(self) -> t.IO[bytes]:
         """The variant, for reading."""
         for attempt in self._attempts():
-            with suppress(FileNotFound):
+            with suppress(*GONE):
                 opened: t.IO[bytes] = attempt.file.open()
                 return opened
         raise self._gone()

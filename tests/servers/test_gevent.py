@@ -261,6 +261,17 @@ def test_other_greenlets_run_while_the_disk_syncs(
     assert run(mode, "slow_disk", local) > 5
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_other_greenlets_run_while_a_variant_is_made(
+    mode: str, local: dict[str, t.Any]
+) -> None:
+    """Neither the greenlet that makes it nor those that wait for it or for their turn
+    hold up another one, whenever gevent patches, or never."""
+    settings = {**local, "STORE_VARIANTS": {}, "STORE_IMAGE_MAKERS": 1}
+    found = run(mode, "variants", settings)
+    assert found == ["something else", *["made"] * 6]
+
+
 def test_killed_greenlet_waits_for_its_disk(local: dict[str, t.Any]) -> None:
     """It would close a file in which a thread is still writing, and the number of the
     file would be another's."""

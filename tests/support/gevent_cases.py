@@ -14,6 +14,7 @@ if MODE == "first":
 
     monkey.patch_all()
 
+import errno
 import faulthandler
 import json
 import logging
@@ -281,6 +282,60 @@ def slow_disk(store: FsspecStore) -> int:
 
     os.fsync = slow  # type: ignore[assignment]
     return others_run(store, ticks)
+
+
+#: Makes a variant when the other end of a pipe is closed.
+HELD_MAKER = """
+import runpy
+open({pipe!r}).read()
+runpy.run_path({maker!r}, run_name="__main__")
+"""
+
+
+def variants(store: FsspecStore) -> list[str]:
+    """What happens while greenlets wait for two variants, more than are made at a
+    time, whose makers are held until something else has happened."""
+    import pathlib
+    import tempfile
+
+    import gevent
+    from PIL import Image
+
+    from flask_store.images import making
+
+    happened: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        pipe, maker = folder / "pipe", folder / "maker.py"
+        os.mkfifo(pipe)
+        maker.write_text(HELD_MAKER.format(pipe=str(pipe), maker=str(making.CHILD)))
+        making.CHILD = maker
+        Image.linear_gradient("L").save(folder / "picture.png")
+        f = store.save((folder / "picture.png").read_bytes(), "picture.png")
+
+        def ask(number: int) -> None:
+            f.variant(width=number % 2 + 1).read()
+            happened.append("made")
+
+        asking = [gevent.spawn(ask, number) for number in range(6)]
+        opened = None
+        while opened is None:
+            gevent.sleep(0.01)
+            try:  # there is nobody to write for until a maker reads
+                opened = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as exc:
+                assert exc.errno == errno.ENXIO
+        happened.append("something else")
+        os.close(opened)
+        # The makers that come later read the pipe too.
+        while not all(each.ready() for each in asking):
+            gevent.sleep(0.01)
+            try:
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError as exc:
+                assert exc.errno == errno.ENXIO
+        gevent.joinall(asking, raise_error=True)
+    return happened
 
 
 def killed_on_disk(store: FsspecStore) -> bool:

@@ -6,6 +6,7 @@ functions at the end: what is done goes to the standard output, one JSON value a
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -15,9 +16,13 @@ import sys
 import threading
 import time
 import typing as t
+import unittest.mock
 
 import fsspec
 
+from flask_store.images import making
+from flask_store.images import Variant
+from flask_store.signals import variant_made
 from flask_store.stores.fsspec import FsspecStore
 
 from .memory_peak import growth
@@ -156,6 +161,56 @@ def _content(number: int) -> bytes:
     return f"{os.getpid()} {number}".encode()
 
 
+def race_variants(store: FsspecStore) -> None:
+    """Ask for one variant in each of 16 threads, of the picture in each folder that the
+    parent names, as soon as it says so."""
+    for folder in iter(sys.stdin.readline, ""):
+        inside = store.at(folder.strip())
+        say([ask_for_variant(inside, THREADS, wait_for_parent)])
+
+
+def ask_for_variant(
+    store: FsspecStore, threads: int, wait: t.Callable[[], None] = lambda: None
+) -> dict[str, t.Any]:
+    """Ask for a variant of the file 'picture.jpg' in each of many threads.
+
+    :param wait: returns when they may begin.
+    :return: the digests of the bytes that came, what went wrong, how many pictures were
+        decoded, and how many variants were published.
+    """
+    digests: list[str] = []
+    errors: list[str] = []
+    decoded: list[object] = []
+    published: list[object] = []
+
+    def count_published(sender: object, variant: Variant) -> None:
+        published.append(variant)
+
+    def counted(source: t.IO[bytes], *how: t.Any) -> bytes:
+        decoded.append(how)
+        return render(source, *how)
+
+    def ask(number: int) -> None:
+        try:
+            variant = store.file("picture.jpg").variant(width=64)
+            digests.append(hashlib.sha256(variant.read()).hexdigest())
+        except Exception as exc:
+            errors.append(f"{type(exc).__name__}: {exc} ({exc.__cause__!r})")
+
+    render = making.render
+    with (
+        variant_made.connected_to(count_published),
+        unittest.mock.patch.object(making, "render", counted),
+    ):
+        begin_together(threads, ask, wait)
+    return {
+        "digests": digests,
+        "errors": errors,
+        "decoded": len(decoded),
+        "published": len(published),
+    }
+
+
 def movers(store: FsspecStore) -> None:
     """For each line of the input, fork a child that copies and moves a file again and
     again until it is killed. It has its number and the first move printed, and at last
@@ -261,7 +316,8 @@ def leave(store: FsspecStore) -> None:
 
 if __name__ == "__main__":
     what, url, options = sys.argv[1:]
-    works = race, race_copies, movers, nursery, drafts, fork, peak, leave
-    {work.__name__: work for work in works}[what](
-        FsspecStore.from_url(url, **json.loads(options))
-    )
+    works = race, race_copies, race_variants, movers, nursery, drafts, fork, peak, leave
+    config = {"STORE_PATH": url, "STORE_OPTIONS": json.loads(options)}
+    if what == race_variants.__name__:
+        config["STORE_VARIANTS"] = {}
+    {work.__name__: work for work in works}[what](FsspecStore.from_config(config))

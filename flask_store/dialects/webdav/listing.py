@@ -17,6 +17,7 @@ from .. import Unreachable
 from ..errors import NoAnswer
 from .http import Entry
 from .http import propfind
+from .locks import is_lock
 
 
 class WebDAVListing(Dialect):
@@ -117,7 +118,11 @@ class WebDAVListing(Dialect):
 
     def left(self) -> list[dict[str, t.Any]]:
         infos = self._list(naming.STAGING) or {}
-        return [{**info, "name": name} for name, info in infos.items()]
+        return [
+            {**info, "name": name}
+            for name, info in infos.items()
+            if info["type"] != "directory" or is_lock(name)
+        ]
 
 
 def _entries_of(path: str, entries: list[Entry]) -> list[Entry]:

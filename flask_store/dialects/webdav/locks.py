@@ -8,6 +8,8 @@ did not get the answer to MKCOL, only the age of the folder tells so.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import re
 import time
 import typing as t
 from collections.abc import Callable
@@ -34,6 +36,16 @@ PAUSES = (0.05, 0.15, 0.3, 0.5)
 LIMITS = 4
 #: How many processes may be killed, one after the other, while they take a lock over.
 DEPTH = 3
+
+
+def lock_name(path: str) -> str:
+    """The name of the lock on a path."""
+    return hashlib.sha256(path.encode()).hexdigest()
+
+
+def is_lock(name: str) -> bool:
+    """Whether a folder in the private folder is a lock, or one on a lock."""
+    return re.fullmatch("[0-9a-f]{64}~*", name) is not None
 
 
 class Locked(FileExistsError):

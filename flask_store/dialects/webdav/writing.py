@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from ..statuses import UNKNOWN
 from .http import change
 from .listing import WebDAVListing
 from .locks import Lock
+from .locks import lock_name
 
 
 class Body:
@@ -72,9 +72,7 @@ class WebDAVWriting(WebDAVListing, StagedDialect):
             self._move(old, new, "F")
 
     def _lock(self, path: str) -> str:
-        return self.path(
-            f"{naming.STAGING}/{hashlib.sha256(path.encode()).hexdigest()}"
-        )
+        return self.path(f"{naming.STAGING}/{lock_name(path)}")
 
     def rename_over(self, old: str, new: str) -> None:
         # The server would delete a folder with all that is in it (RFC 4918, section
