@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ import typing as t
 import uuid
 
 import pytest
+from PIL import Image
 
 from tests.conftest import missing
 from tests.support import servers_table
@@ -345,6 +347,27 @@ def test_file_that_shrinks(
                 response.read()
     with contextlib.closing(server.connect()) as client:
         assert ask(client, "GET", "/flaskstore/none.bin").status == 404
+
+
+def test_variant(
+    server: Running,
+    client: http.client.HTTPConnection,
+    tmp_path: pathlib.Path,
+    shows: t.Callable[..., None],
+) -> None:
+    """A variant is made by another process of the right Python, and served."""
+    shows("Variants")
+    Image.linear_gradient("L").save(tmp_path / "picture.jpg")
+    (tmp_path / "picture.jpg").rename(server.folder / "picture.jpg")
+    replies = [
+        ask(client, method, "/flaskstore-variants/thumb/picture.jpg")
+        for method in ("GET", "GET", "HEAD")
+    ]
+    assert [reply.status for reply in replies] == [200, 200, 200]
+    assert {reply.headers["ETag"] for reply in replies} == {replies[0].headers["ETag"]}
+    assert {reply.headers["Content-Type"] for reply in replies} == {"image/png"}
+    assert [reply.body for reply in replies] == [replies[0].body, replies[0].body, b""]
+    assert Image.open(io.BytesIO(replies[0].body)).size == (40, 40)
 
 
 # -- links -----------------------------------------------------------------------

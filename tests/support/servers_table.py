@@ -22,7 +22,7 @@ from .wsgi_servers import SERVERS
 PROPERTY = "servers"
 #: The columns of each of the tables. One table would be wider than a page.
 TABLES = (
-    ("Files", "Large files", "Changed files", "Links"),
+    ("Files", "Large files", "Changed files", "Variants", "Links"),
     (
         "Form",
         "Form in chunks",

@@ -105,6 +105,7 @@ def make_app(**more: t.Any) -> flask.Flask:
     """An application with these views."""
     app = flask.Flask(__name__)
     app.config.update(SECRET_KEY="k", STORE_PATH=f"{ROOT}/files", **more)
+    app.config.update(STORE_VARIANTS={"thumb": {"width": 40, "format": "png"}})
     Store(app)
     Store(app, name="members").authorize(is_member)
     app.register_blueprint(views)
