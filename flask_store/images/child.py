@@ -15,6 +15,7 @@ import sys
 import traceback
 import typing as t
 import warnings
+from contextlib import suppress
 
 if t.TYPE_CHECKING:
     from PIL import Image
@@ -97,6 +98,7 @@ def limit_memory(pixels: int) -> None:
 
 
 def set_limit(name: str, most: int) -> None:
+    """Set one limit of the system, or leave it where it is if that one is lower."""
     try:
         import resource
     except ImportError:
@@ -104,7 +106,8 @@ def set_limit(name: str, most: int) -> None:
     what = getattr(resource, name)
     _, hard = resource.getrlimit(what)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(what, (most, most))
+    with suppress(ValueError, OSError):  # macOS does not take each of them
+        resource.setrlimit(what, (most, most))
 
 
 def open_picture(job: Job) -> ImageFile:
