@@ -89,7 +89,7 @@ clean:
 	touch $@
 
 .venv/demo: .venv/uv setup.cfg
-	$(UV) -e '.[s3]'
+	$(UV) -e '.[images,s3]' pillow-heif
 	touch $@
 
 .venv/demo-s3: .venv/demo

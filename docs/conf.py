@@ -56,8 +56,9 @@ nitpick_ignore_regex += [
     (
         r"py:class",
         r"AbstractFileSystem|FileStorage|Flask|FsspecStore|Request|Response|Stat|Upload"
-        r"|Background|BackgroundUpload|Destination|Entry|Explained|Method|AnyName"
-        r"|AbstractContextManager|Growing|OnConflict|Parts|Receiver|TextDraft"
+        r"|Background|BackgroundUpload|Change|Destination|Entry|Explained|Fit|Format"
+        r"|AbstractContextManager|AnyName|Growing|Method|OnConflict|Parts|Receiver"
+        r"|TextDraft|Variants"
         r"|io\.TextIOWrapper",
     )
 ]

@@ -18,7 +18,8 @@
         │   └── AlreadyConfirmed                 an upload that was confirmed before
         ├── NoLength (411)                       a body of which nobody knows the end
         ├── TooLarge (413)                       more bytes than were agreed
-        └── WrongType (415)                      another media type than was agreed
+        ├── WrongType (415)                      another media type than was agreed
+        └── BadPicture (422)                     no picture, a broken or a huge one
 
 Each one is also the builtin that people already catch. A :exc:`ClientError` is a
 Werkzeug HTTP exception, so a view need not catch it: Flask answers with its code.
@@ -175,6 +176,7 @@ class WrongType(ClientError):
 
 class BadPicture(ClientError):
     """A file of which no variant can be made: it is no picture, is broken, or is larger
-    than ``STORE_IMAGE_MAX_PIXELS`` or ``STORE_IMAGE_MAX_SIZE`` allow."""
+    than ``STORE_IMAGE_MAX_PIXELS`` or ``STORE_IMAGE_MAX_SIZE`` allow. Or a picture
+    whose metadata cannot be removed, because it is broken."""
 
     code = 422

@@ -409,6 +409,20 @@ class FileWrapper(Readable):
             shutil.move(staged, target)
         return target
 
+    def image_size(self) -> tuple[int, int]:
+        """The width and the height of a picture, in pixels, as a browser shows it.
+
+        They are in its header, so that one request for the first 64 KiB of the file is
+        enough, but for few files. It needs ``pip install 'Flask-Store[images]'``.
+
+        :raises BadPicture: if the file is no picture in JPEG, PNG, WebP, GIF, AVIF or
+            HEIF.
+        :raises FileNotFound: if it is not there.
+        """
+        from .images.size import image_size
+
+        return image_size(self)
+
     def exists(self) -> bool:
         """Whether the file is there.
 

@@ -88,7 +88,6 @@ _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
 _TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
 _TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
 _VARIANT_NAME = r"[\w-]{1,64}"
-_FORMAT_NAME = r"[a-z0-9]{1,16}"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
 #: registered names begin with a letter, so that a number of seconds does not match. A
@@ -222,7 +221,7 @@ def parse_variants(value: object) -> Options:
 
 def parse_formats(value: object) -> tuple[str, ...]:
     """A list of the names of formats, also as text with commas or as a JSON array."""
-    names = _parse_list(_FORMAT_NAME, value)
+    names = _parse_list("|".join(IMAGE_FORMATS), value)
     if not names:
         raise ValueError
     return names
@@ -446,7 +445,8 @@ VARIANTS = Kind(
 FORMATS = Kind(
     "list",
     parse_formats,
-    "a list of formats, such as ['jpeg', 'png']; commas between them will do, too",
+    "a list of formats, such as ['jpeg', 'png']; commas between them will do, too. The"
+    f" formats are {', '.join(IMAGE_FORMATS)}",
 )
 FILE_MODE = Kind(
     "file permissions",

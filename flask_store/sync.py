@@ -40,13 +40,16 @@ PATIENCE = 20
 # (Amazon S3 API Reference, "Object").
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
-Status: t.TypeAlias = t.Literal["copied", "present", "different", "failed", "deleted"]
+Status: t.TypeAlias = t.Literal[
+    "copied", "present", "different", "failed", "deleted", "made", "refused"
+]
 
 
 class Outcome(t.NamedTuple):
     """What became of one file.
 
-    :param status: ``"different"`` is a file that the target has with another content.
+    :param status: ``"different"`` is a file that the target has with another content;
+        ``"made"`` and ``"refused"`` are of ``flask store variants``.
     :param size: in bytes.
     :param reason: why it failed.
     """
@@ -155,11 +158,11 @@ class Sync:
             for name, original in originals.items()
         )
         with ThreadPoolExecutor(WORKERS) as pool:
-            for outcome in _spread(pool, tasks):
+            for outcome in spread(pool, tasks):
                 has_failed = has_failed or outcome.status == "failed"
                 if outcome.status != "copied" or self.dry_run:
                     yield outcome
-            for outcome in _spread(pool, self._verify_tasks()):
+            for outcome in spread(pool, self._verify_tasks()):
                 has_failed = has_failed or outcome.status == "failed"
                 yield outcome
             for name in self._copied:
@@ -169,7 +172,7 @@ class Sync:
                 surplus_tasks = [
                     (self._remove, copies[name]) for name in copies.keys() - originals
                 ]
-                yield from _spread(pool, surplus_tasks)
+                yield from spread(pool, surplus_tasks)
 
     def _check_places(self) -> None:
         places = [f"{s.uri}/{s.destination}".rstrip("/") for s in self._stores]
@@ -295,10 +298,14 @@ def _md5(chunks: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _spread(
+def spread(
     pool: ThreadPoolExecutor, tasks: Iterable[tuple[t.Any, ...]]
 ) -> Iterator[Outcome]:
-    """Run the tasks in the pool, a limited number ahead, and yield their outcomes."""
+    """Run tasks in a pool, a limited number ahead, and yield their outcomes.
+
+    :param tasks: functions with their arguments, of which the first one has a name.
+    :raises StoreError: if many of them have failed in a row.
+    """
     running: dict[Future[Outcome], str] = {}
     failures = 0
     try:

@@ -1,6 +1,6 @@
 """A gallery of uploads: ``make demo`` runs it. Copy what you need of it.
 
-It needs Flask and Flask-Store, and a browser without JavaScript is enough. Every
+It needs Flask-Store with Pillow, and a browser without JavaScript is enough. Every
 variable of the environment that begins with ``STORE_`` is a setting of the store::
 
     STORE_PATH=memory://gallery make demo
@@ -42,9 +42,8 @@ from flask_store.static import uploader
 
 #: How many files a page shows: full rows of two, three, four and six cards.
 PER_PAGE = 48
-#: How many names a page reads at most, to show the newest files first. That is one
-#: request for a thousand names on S3. An application with more files keeps them in a
-#: table of its own and asks its database for a page: see "SQLAlchemy" in the docs.
+#: How many names a page reads to show the newest files first: ten requests on S3. With
+#: more files, ask a database for a page of them: see "SQLAlchemy" in the docs.
 LISTED = 10_000
 #: For how many seconds a link may be good.
 EXPIRIES = {600: "10 minutes", 3600: "an hour", 86_400: "a day", 604_800: "a week"}
@@ -70,6 +69,8 @@ def create_app(config: Mapping[str, t.Any] | None = None) -> Flask:
         SESSION_COOKIE_SAMESITE="Strict",
         # An upload that was interrupted goes on where it stopped.
         STORE_RESUMABLE=True,
+        # Cards show small variants of pictures. They are made once, and stored.
+        STORE_VARIANTS={"thumb": {"width": 480, "height": 360, "fit": "cover"}},
         # The application serves the files, so that a bucket can be private.
         STORE_SERVE="proxy",
         # A page of another site could give its own name to this machine, and read the
@@ -112,9 +113,8 @@ def refuse_other_sites() -> None:
     """Refuse what the page of another site makes a browser send here.
 
     A browser says in ``Origin`` which site a POST comes from, and no script can change
-    that. So forms need no token and no Flask-WTF, and scripts and curl, which send no
-    such header, need nothing either. An application with a login that has to support
-    browsers from before 2020 needs a token in each form.
+    that. So forms need no token, and scripts and curl, which send no such header, need
+    nothing either. With a login, browsers from before 2020 need a token in each form.
     """
     origin = request.headers.get("Origin", request.host_url)
     reads = request.method in ("GET", "HEAD", "OPTIONS")

@@ -125,7 +125,7 @@ class Doctor:
         return "every file can be reached by its name"
 
     def _write(self) -> str:
-        self.store.put(self.name, DATA, on_conflict="overwrite")
+        self.store.put(self.name, DATA, on_conflict="overwrite", strip=False)
         return f"{len(DATA)} bytes"
 
     def _read(self) -> str:
@@ -153,7 +153,7 @@ class Doctor:
 
     def _exclusive(self) -> str:
         try:
-            self.store.put(self.name, b"another")
+            self.store.put(self.name, b"another", strip=False)
         except FileExists:
             return "a name that is taken is refused"
         except NotConfiguredError:

@@ -106,12 +106,14 @@ def get(store: FsspecStore, key: str, path: str, force: bool) -> None:
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.argument("folder", default="")
 @click.option("--name", help="The name to store it under; needed for '-'.")
+@click.option("--as-is", is_flag=True, help="Keep the metadata of a picture.")
 @on_conflict
 def put(
     store: FsspecStore,
     path: str,
     folder: str,
     name: str | None,
+    as_is: bool,
     on_conflict: OnConflict | None,
 ) -> None:
     """Store a local file ('-' is the standard input) in a folder of the store.
@@ -123,7 +125,8 @@ def put(
     name = os.path.basename(path) if name is None else name
     target = store.at(store.join(store.destination, folder))
     with click.open_file(path, "rb") as file, progress(visible(name)) as callback:
-        stored = target.save(file, name, on_conflict, callback=callback)
+        strip = False if as_is else None
+        stored = target.save(file, name, on_conflict, callback=callback, strip=strip)
     click.echo(visible(str(stored)))
 
 

@@ -68,6 +68,7 @@ from .files import Stored as Stored
 from .handles import HandleFile
 from .limits import Limits as Limits
 from .location import Location as Location
+from .originals import Change as Change
 from .originals import Joined as Joined
 from .originals import NotByStorage as NotByStorage
 from .originals import Original as Original
@@ -540,13 +541,14 @@ class Dialect:
         """
         raise NotByStorage
 
-    def adopt(self, claim: Claim, *parts: Stat) -> None:
+    def adopt(self, claim: Claim, *parts: Stat, change: Change | None = None) -> None:
         """Publish a direct upload: give the private file, or several of them as one,
         the key ``claim.key``, or a copy. The caller removes what is left of them.
 
         :param parts: what the upload consists of, in its order; none if it is empty.
             A single one is the version that was looked at. Where an upload can be sent
             again, no other one is taken.
+        :param change: what is done to the bytes. They go through this process then.
         :raises FileExistsError: if the key is taken, in one step where the storage
             creates in one step.
         :raises FileNotFoundError: if there is no such upload any more.
@@ -555,6 +557,9 @@ class Dialect:
         original, ways = self._arrived(claim, parts)
         original.properties = claim.kept
         with closing(original.stream):
+            if change is not None:
+                with change(original, claim.key) as changed, self.stage(changed) as new:
+                    return self._give_key(new, claim)
             for stage in ways:
                 try:
                     with stage(original) as copy:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from ..media_types import UNKNOWN
 from ..uploads.source import Source
@@ -17,6 +18,10 @@ from ..uploads.source import Streamed
 from .bodies import part
 from .bodies import Span
 from .records import Stat
+
+#: What is done to the bytes of a file, whose key it gets for errors, before they are
+#: stored: it makes another upload of an upload.
+Change: t.TypeAlias = Callable[[Source, str], AbstractContextManager[Source]]
 
 
 class NotByStorage(Exception):

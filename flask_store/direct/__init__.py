@@ -48,6 +48,7 @@ if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from ..dialects import Stat
+    from ..dialects.originals import Change
     from ..files import FileStore
     from ..files import FileWrapper
 
@@ -199,8 +200,11 @@ def receive(
         raise BadLink(ARRIVED, claim.key) from exc
 
 
-def confirm(store: FileStore, token: str) -> FileWrapper:
-    """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`."""
+def confirm(store: FileStore, token: str, change: Change | None = None) -> FileWrapper:
+    """See :meth:`~flask_store.stores.fsspec.FsspecStore.confirm`.
+
+    :param change: what is done to the file before it is published, if anything.
+    """
     claim, whole = read(store, token), store.at(None)
     if claim.destination != store.destination:
         raise BadLink(
@@ -213,7 +217,7 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
         raise _confirmed(whole, claim)
     try:
         with whole.dialect.explained(claim.key), marks.alone(whole.dialect, claim.mark):
-            _publish(whole, claim)
+            _publish(whole, claim, change)
             if not marks.leave(whole.dialect, claim.mark):
                 raise _confirmed(whole, claim)
     except marks.NotAlone as exc:
@@ -224,7 +228,7 @@ def confirm(store: FileStore, token: str) -> FileWrapper:
     return f
 
 
-def _publish(store: FileStore, claim: Claim) -> None:
+def _publish(store: FileStore, claim: Claim, change: Change | None) -> None:
     """Give an upload its key, and remove it from the private folder.
 
     A confirm that was cut off may have done so before, and one beside may do it now.
@@ -244,7 +248,7 @@ def _publish(store: FileStore, claim: Claim) -> None:
             _check_type(claim, staged.content_type)
         try:
             with store.dialect.explained(claim.key):
-                dialect.adopt(claim, *parts)
+                dialect.adopt(claim, *parts, change=change)
         except (VersionGone, FileNotFound):
             continue
         except FileExists as exc:

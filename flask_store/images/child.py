@@ -7,6 +7,7 @@ JSON that says what came of it, and then the bytes of the variant.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import traceback
 import typing as t
 import warnings
+from contextlib import suppress
 
 if t.TYPE_CHECKING:
     from PIL import Image
@@ -28,13 +30,13 @@ PLUGINS = {
     "avif": ("AVIF", "PIL.AvifImagePlugin"),
     "heif": ("HEIF", "pillow_heif"),
 }
-#: How each format is encoded, beside its quality. Of WebP and AVIF, more effort takes
-#: several times as long for a few bytes less.
+#: How each format is encoded, beside its quality. More effort takes several times as
+#: long: WebP gains nothing by it, and AVIF a fifth.
 ENCODERS: dict[str, dict[str, t.Any]] = {
     "jpeg": {"progressive": True, "optimize": True},
     "png": {},
     "webp": {"method": 4},
-    "avif": {"speed": 7, "max_threads": 1, "autotiling": False},
+    "avif": {"speed": 6, "max_threads": 1, "autotiling": False},
 }
 #: The memory of an interpreter with Pillow, and that for each pixel of the source and
 #: of the variant, in bytes.
@@ -53,6 +55,8 @@ UPRIGHT = {
     8: "ROTATE_90",
 }
 SWAPPED = (5, 6, 7, 8)
+
+TOO_MUCH_MEMORY = "It takes too much memory."
 
 Size: t.TypeAlias = tuple[int, int]
 
@@ -79,23 +83,30 @@ class Refused(Exception):
 
 
 def limit(job: Job) -> None:
-    """Bound the time, the memory and the output of this process, where the system
-    can. All of it counts, also what is done in C."""
+    """Bound the time, the memory and the output of this process, also for what is done
+    in C. Windows has no such limits."""
+    set_limit("RLIMIT_CORE", 0)
+    set_limit("RLIMIT_CPU", job["seconds"])
+    set_limit("RLIMIT_FSIZE", job["largest"])
+    limit_memory(job["max_pixels"])
+
+
+def limit_memory(pixels: int) -> None:
+    """Bound the memory to what takes a picture of so many pixels."""
+    # Not the address space: libraries reserve more of it than they use.
+    set_limit("RLIMIT_DATA", MEMORY + MEMORY_OF_PIXEL * pixels)
+
+
+def set_limit(name: str, most: int) -> None:
+    """Set one limit of the system, or leave it where it is if that one is lower."""
     try:
         import resource
-    except ImportError:  # on Windows
+    except ImportError:
         return
-    memory = MEMORY + MEMORY_OF_PIXEL * job["max_pixels"]
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, job["seconds"]),
-        # Not the address space: libraries reserve more of it than they use.
-        (resource.RLIMIT_DATA, memory),
-        (resource.RLIMIT_FSIZE, job["largest"]),
-    ):
-        _, hard = resource.getrlimit(what)
-        if hard != resource.RLIM_INFINITY:
-            most = min(most, hard)
+    what = getattr(resource, name)
+    _, hard = resource.getrlimit(what)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    with suppress(ValueError, OSError):  # macOS does not take each of them
         resource.setrlimit(what, (most, most))
 
 
@@ -111,11 +122,14 @@ def open_picture(job: Job) -> ImageFile:
     for name in job["formats"]:
         pillow_name, module = PLUGINS[name]
         try:
-            __import__(module)
+            plugin: t.Any = importlib.import_module(module)
         except ImportError:
             continue  # it cannot be opened then
+        # One thread, so that the number of makers bounds what is used of a machine.
         if name == "heif":
-            sys.modules[module].register_heif_opener(thumbnails=False)
+            plugin.register_heif_opener(thumbnails=False, decode_threads=1)
+        if name == "avif":
+            plugin.DEFAULT_MAX_THREADS = 1
         formats.append(pillow_name)
     # Some decoders look at it before they get memory, and at each frame.
     Image.MAX_IMAGE_PIXELS = job["max_pixels"]
@@ -130,10 +144,18 @@ def open_picture(job: Job) -> ImageFile:
 
 
 def orientation_of(picture: ImageFile) -> int:
-    """The orientation, from 1 to 8. That of XMP, which browsers do not heed, is not
-    asked for."""
-    for name in ("xmp", "XML:com.adobe.xmp"):
+    """The orientation that a browser heeds, from 1 to 8.
+
+    That is the one in the EXIF of JPEG and PNG. Pillow puts into EXIF what the boxes of
+    AVIF say. Chromium heeds neither XMP, nor what ImageMagick writes into PNG, nor the
+    EXIF of WebP.
+    """
+    if picture.format == "WEBP":
+        return 1
+    for name in ("xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
         picture.info.pop(name, None)
+    if picture.format == "PNG":
+        picture.load()  # getexif() would, and what is broken is not to be hidden below
     try:
         found = picture.getexif().get(274, 1)
     except Exception:  # EXIF that is broken says nothing
@@ -225,24 +247,34 @@ def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     if picture.mode == "RGBA":
         color, alpha = picture.convert("RGB"), picture.getchannel("A")
     if profile:
-        from PIL import ImageCms
-
         try:
-            known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if known.profile.xcolor_space.strip() == "RGB" and color.mode == "L":
-                color = color.convert("RGB")
-            converted = ImageCms.profileToProfile(
-                color, known, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            assert converted is not None
-            color = converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
+            color = by_profile(color, profile)
+        except Exception:  # it can be broken in any way
             pass
     if color.mode not in ("L", "RGB"):
         color = color.convert("RGB")
     if alpha is not None:
+        color = color.convert("RGB")
         color.putalpha(alpha)
     return color
+
+
+def by_profile(picture: Image.Image, profile: bytes) -> Image.Image:
+    """:raises Exception: if the profile is broken, or of another kind of colors."""
+    from PIL import ImageCms
+
+    known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if known.profile.xcolor_space.strip() == "RGB" and picture.mode == "L":
+        picture = picture.convert("RGB")
+    converted = ImageCms.profileToProfile(
+        picture,
+        known,
+        ImageCms.createProfile("sRGB"),
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,  # as browsers do
+        "RGB",
+    )
+    assert converted is not None  # as it is not changed in place
+    return converted
 
 
 def on_background(picture: Image.Image, job: Job, canvas: Size) -> Image.Image:
@@ -259,59 +291,128 @@ def on_background(picture: Image.Image, job: Job, canvas: Size) -> Image.Image:
     return filled
 
 
-def make(job: Job) -> bytes:
-    """Make the variant.
+class Frame(t.NamedTuple):
+    """A picture of the variant.
 
-    :raises Refused: if the file is no picture of which it may be made.
+    :param duration: how long it is shown, in milliseconds.
+    """
+
+    picture: Image.Image
+    duration: int
+
+
+class Variant(t.NamedTuple):
+    """What is to be encoded.
+
+    :param plays: how often the frames are shown; 0 is for ever.
+    """
+
+    frames: list[Frame]
+    plays: int
+
+
+def decode(job: Job) -> Variant:
+    """Read the picture, and bring each frame into the shape of the variant.
+
+    :raises Refused: if the file is no picture of which a variant may be made.
     """
     picture = open_picture(job)
     orientation = orientation_of(picture)
     upright = picture.size[::-1] if orientation in SWAPPED else picture.size
     planned = plan(upright, job)
+    numbers = frame_numbers(picture) if job["animated"] else range(1)
+    for width, height in (picture.size, planned.canvas):
+        if len(numbers) > 1 and len(numbers) * width * height > job["max_pixels"]:
+            raise Refused(too_large(job, f"{len(numbers):,} frames have"))
+    (width, height), canvas = picture.size, planned.canvas
+    limit_memory(width * height + len(numbers) * canvas[0] * canvas[1])
     scale = planned.size[0] / planned.part[0]
+    # A JPEG can be decoded to a half, a quarter or an eighth, which is faster.
     picture.draft(None, _scaled(picture.size, min(1.0, 2 * scale)))
-    variant = one_frame(picture, job, planned, upright, orientation)
+    frames = []
+    for number in numbers:
+        if number:
+            picture.seek(number)
+        picture.load()
+        small = reduced(with_channels(picture), planned, upright, orientation)
+        small = in_srgb(small, picture.info.get("icc_profile"))
+        small = on_background(small, job, canvas)
+        # What is known of the picture beside its pixels would be written, too.
+        small.info.clear()
+        frames.append(Frame(small, round(picture.info.get("duration", 0))))
+    return Variant(frames, plays(picture))
+
+
+def frame_numbers(picture: ImageFile) -> range:
+    """The frames that follow one another. Other formats have several pictures."""
+    if picture.format not in ANIMATED:
+        return range(1)
+    count = getattr(picture, "n_frames", 1)
+    # A PNG may have a picture for those that know of no animation.
+    return range(int(count > 1 and getattr(picture, "default_image", False)), count)
+
+
+def plays(picture: ImageFile) -> int:
+    """How often an animation is shown; 0 is for ever."""
+    loop = picture.info.get("loop")
+    if picture.format == "GIF":
+        # It says how often it is repeated.
+        return 1 if loop is None else loop and loop + 1
+    return int(loop or 0)
+
+
+def encode(variant: Variant, job: Job) -> bytes:
+    """The bytes of the variant."""
     output = io.BytesIO()
     options = dict(ENCODERS[job["format"]])
     if job["quality"] is not None:
         options["quality"] = job["quality"]
-    variant.save(output, job["format"].upper(), **options)
+    first, *others = variant.frames
+    if others:
+        options |= {
+            "save_all": True,
+            "append_images": [frame.picture for frame in others],
+            "duration": [frame.duration for frame in variant.frames],
+            "loop": variant.plays,
+        }
+    first.picture.save(output, job["format"].upper(), **options)
     return output.getvalue()
 
 
-def one_frame(
-    picture: Image.Image, job: Job, planned: Plan, upright: Size, orientation: int
-) -> Image.Image:
-    """What becomes of the current frame, without anything that is no pixel."""
-    picture.load()
-    profile = picture.info.get("icc_profile")
-    small = reduced(with_channels(picture), planned, upright, orientation)
-    frame = on_background(in_srgb(small, profile), job, planned.canvas)
-    frame.info.clear()
-    return frame
+def too_large(job: Job, subject: str = "It has") -> str:
+    return f"{subject} more than {job['max_pixels']:,} pixels."
 
 
-def run(job: Job) -> tuple[dict[str, str], bytes]:
+def run(job: Job) -> tuple[dict[str, t.Any], bytes]:
     """What came of it, and the bytes of the variant."""
     sys.path[:] = job["path"]
     try:
-        import PIL.Image
+        from PIL import features
+        from PIL import Image
     except ImportError:
         return {"missing": "Pillow"}, b""
-    too_large = f"It has more than {job['max_pixels']:,} pixels."
+    if job["format"] in ("webp", "avif") and not features.check(job["format"]):
+        return {"missing": f"a Pillow that writes {PLUGINS[job['format']][0]}"}, b""
     try:
-        return {}, make(job)
+        variant = decode(job)
     except Refused as exc:
         return {"refused": str(exc)}, b""
-    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError):
-        return {"refused": too_large}, b""
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return {"refused": too_large(job)}, b""
     except MemoryError:
-        return {"refused": "It takes too much memory."}, b""
+        return {"refused": TOO_MUCH_MEMORY}, b""
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno:
             return {"failed": traceback.format_exc()}, b""
         # Decoders raise whatever comes to them.
         return {"refused": f"It is broken: {type(exc).__name__}: {exc}"}, b""
+    try:
+        made = encode(variant, job)
+    except MemoryError:
+        return {"refused": TOO_MUCH_MEMORY}, b""
+    except Exception:
+        return {"failed": traceback.format_exc()}, b""
+    return {"made": len(made)}, made
 
 
 def main() -> None:

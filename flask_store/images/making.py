@@ -17,10 +17,12 @@ from ..concurrency.greenlets import offload
 from ..exceptions import BadPicture
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..exceptions import StoreUnavailable
 from .spec import Spec
 
-#: How long making a variant may take, in seconds. Gunicorn ends a worker after 30.
-TIMEOUT = 20
+#: How long making a variant may take, in seconds, and how long it may compute. Gunicorn
+#: ends a worker after 30.
+TIMEOUT, COMPUTING = 20, 15
 #: The largest variant, in bytes.
 LARGEST = 512 * 1024**2
 #: The program that makes a variant.
@@ -65,7 +67,7 @@ def render(source: t.IO[bytes], spec: Spec, limits: Limits) -> bytes:
         **asdict(spec),
         "formats": limits.formats,
         "max_pixels": limits.max_pixels,
-        "seconds": TIMEOUT,
+        "seconds": COMPUTING,
         "largest": LARGEST,
         "path": [os.path.abspath(entry) for entry in sys.path],
     }
@@ -78,9 +80,7 @@ def render(source: t.IO[bytes], spec: Spec, limits: Limits) -> bytes:
             else:
                 done = offload(_run, command, source, output)
         except subprocess.TimeoutExpired:
-            raise BadPicture(
-                f"The picture takes more than {TIMEOUT} seconds to decode."
-            ) from None
+            raise _late() from None
         except OSError as exc:
             raise StoreError(
                 f"The process that makes a variant cannot be started: {exc}"
@@ -90,9 +90,10 @@ def render(source: t.IO[bytes], spec: Spec, limits: Limits) -> bytes:
         if not line.endswith(b"\n"):
             raise _ended(done)
         said = json.loads(line)
-        if not said:
-            return output.read()
-    raise _refusal(said)
+        made = output.read()
+    if len(made) != said.get("made"):
+        raise _refusal(said)
+    return made
 
 
 def _run(
@@ -110,16 +111,29 @@ def _run(
     )
 
 
-def _refusal(said: dict[str, str]) -> StoreError:
+def _late() -> StoreError:
+    """What to make of a program that has not ended in time."""
+    if os.name == "posix":
+        # What computes for too long has been ended by the system.
+        return StoreUnavailable(
+            f"No variant could be made within {TIMEOUT} seconds: this machine is too"
+            " busy. Try it again later."
+        )
+    return BadPicture(f"The picture takes more than {TIMEOUT} seconds to decode.")
+
+
+def _refusal(said: dict[str, t.Any]) -> StoreError:
     """What the program says of itself, as an error."""
     if "refused" in said:
         return BadPicture(f"No variant can be made of this file. {said['refused']}")
     if "missing" in said:
         return NotConfiguredError(
-            "Variants of pictures need Pillow. Install it with: pip install"
+            f"Variants of pictures need {said['missing']}. Install it with: pip install"
             " 'Flask-Store[images]'"
         )
-    return StoreError(f"The variant could not be made: {said['failed']}")
+    if "failed" in said:
+        return StoreError(f"The variant could not be made: {said['failed']}")
+    return StoreError("The variant could not be written to the temporary folder.")
 
 
 def _ended(done: subprocess.CompletedProcess[bytes]) -> StoreError:

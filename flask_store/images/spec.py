@@ -181,11 +181,15 @@ class Spec:
 
         :param accepts: the media types that the client names.
         """
-        if self.format != "auto":
-            return self
+        *better, last = self.formats()
+        return next((each for each in better if each.content_type in accepts), last)
+
+    def formats(self) -> list[t.Self]:
+        """The same in each format in which it may be stored, the best first."""
         formats: tuple[Format, ...] = ("avif", "webp", "jpeg")
-        format = next((f for f in formats if TYPES[f][0] in accepts), "jpeg")
-        return replace(self, format=t.cast(Format, format))
+        if self.format != "auto":
+            return [self]
+        return [replace(self, format=format) for format in formats]
 
 
 def _check_number(name: str, value: object, most: int) -> None:

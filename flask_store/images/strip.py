@@ -12,7 +12,6 @@ tomorrow is left out.
 from __future__ import annotations
 
 import re
-import tempfile
 import typing as t
 import zlib
 from collections.abc import Callable
@@ -22,18 +21,18 @@ from contextlib import contextmanager
 from ..exceptions import BadPicture
 from ..exceptions import WrongType
 from ..naming import quoted
-from ..uploads.source import CHUNK
 from ..uploads.source import Source
 
-#: How many segments or chunks a picture has at most. A PNG of 1 GB has as many if each
-#: has 4 KB. With more of them, which may be empty, reading takes long.
-MOST_PARTS = 250_000
+#: How many segments or chunks a picture has at most. A PNG of 800 MB has as many if
+#: each has 8 KB, as libpng writes them. Empty ones take time, and no space.
+MOST_PARTS = 100_000
 #: How many bytes of EXIF are read. The orientation is among the first ones.
 EXIF_READ = 64 * 1024
 
 NOT_KNOWN = (
     "{} is not stored, because it is not a JPEG, PNG or WebP picture. Metadata can be"
-    " removed from these only. Pass strip=False to store the file as it is."
+    " removed from these only. Pass strip=False to store the file as it is, or use a"
+    " store without STORE_STRIP_METADATA."
 )
 BROKEN = "{} is not stored, because its metadata cannot be removed: {}."
 CUT_OFF = "the picture is not complete"
@@ -46,14 +45,15 @@ ORIENTATION, SHORT = 0x0112, 3
 
 # -- JPEG: ITU-T T.81, table B.1 ---------------------------------------------
 
-SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
+EOI, SOS, COM = 0xD9, 0xDA, 0xFE
 APP0, APP1, APP2, APP14, APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 #: The headers of a frame. 0xC4 and 0xCC are tables, and 0xC8 is reserved.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-#: The tables, and what else decoding needs: DHT, DAC, DQT, DNL, DRI, DHP and EXP.
-TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF})
+#: What decoding needs: the headers, SOS, DHT, DAC, DQT, DNL, DRI, DHP and EXP.
+DECODING = FRAMES | {SOS, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF}
 #: The markers without a length: TEM and RST0 to RST7.
 ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+MARKERS = DECODING | ALONE | {COM, *range(APP0, APP15 + 1)}
 #: What ends the data of a scan: a marker, but no byte 0xFF of the data, which has a
 #: zero behind it, and no restart.
 END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -63,7 +63,7 @@ MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 #: The chunks that stay. Decoders refuse a critical chunk that they do not know.
-CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT"})
 LOOK = frozenset(
     b"tRNS gAMA cHRM sRGB iCCP sBIT pHYs bKGD hIST sPLT acTL fcTL fdAT cICP mDCV"
     b" cLLI".split()
@@ -76,7 +76,7 @@ LONGEST_CHUNK = 2**31 - 1
 #: The chunks that stay as they are.
 PIXELS = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
 #: The flags in a VP8X chunk.
-ANIMATION, XMP_FLAG, EXIF_FLAG, ALPHA, PROFILE = 0x02, 0x04, 0x08, 0x10, 0x20
+ANIMATION, EXIF_FLAG, ALPHA, PROFILE = 0x02, 0x08, 0x10, 0x20
 #: How many bytes a VP8X chunk has, and an ANMF chunk before the chunks in it.
 VP8X_SIZE, FRAME_SIZE = 10, 16
 #: The largest size in a header of RIFF.
@@ -84,7 +84,7 @@ LONGEST_RIFF = 2**32 - 1
 
 
 @contextmanager
-def stripped(source: Source, key: str) -> Iterator[Source]:
+def stripped(source: Source, key: str, spool: t.IO[bytes]) -> Iterator[Source]:
     """A picture without its metadata, as an upload.
 
     EXIF with the orientation alone stays, unless it is the usual one. So does the
@@ -92,18 +92,18 @@ def stripped(source: Source, key: str) -> Iterator[Source]:
 
     :param source: the picture. All of it is read, also what follows its end.
     :param key: the key for errors.
+    :param spool: an empty file for the result, which is closed at the end.
     :raises WrongType: if it is not a JPEG, PNG or WebP picture, as its bytes say.
     :raises BadPicture: if it is not complete, or not as its format has to be.
     """
-    with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
-        out = t.cast("t.IO[bytes]", spool)
+    with spool:
         parts = _Parts(source.chunks())
         try:
-            _copier(parts.peek(12), key)(parts, out)
+            _copier(parts.peek(12), key)(parts, spool)
         except _Broken as exc:
             raise BadPicture(BROKEN.format(quoted(key), exc), key) from exc
         parts.drain()  # an upload that is cut off behind the picture is not whole
-        picture = Source(out, source.filename)
+        picture = Source(spool, source.filename)
         picture.properties = source.properties
         picture.report_to(source.callback)
         yield picture
@@ -254,37 +254,32 @@ def _exif_of(orientation: int) -> bytes:
 
 def _copy_jpeg(parts: _Parts, out: t.IO[bytes]) -> None:
     out.write(parts.read(2))
-    has_frame = has_scan = has_orientation = False
-    # Decoders skip what is between two segments and belongs to none of them.
-    while (marker := parts.copy_to(MARKER)) != EOI:
+    has_frame = has_scan = has_exif = False
+    marker = parts.copy_to(MARKER)
+    while marker != EOI:
         parts.count()
-        while marker == SOS:
-            if not has_frame:
-                raise _Broken("its data begin before their header")
-            has_scan = True
-            _write_segment(out, marker, _segment(parts))
-            marker = parts.copy_to(END_OF_SCAN, out.write)
-            parts.count()
-        if marker == EOI:
-            break
-        if marker in ALONE:
-            continue
-        if marker not in FRAMES | TABLES and not (
-            APP0 <= marker <= APP15 or marker == COM
-        ):
+        if marker not in MARKERS:
             raise _Broken(f"it has a segment of an unknown kind, 0x{marker:02X}")
-        content = _segment(parts)
+        content = b"" if marker in ALONE else _segment(parts)
         has_frame = has_frame or marker in FRAMES
+        has_scan = has_scan or marker == SOS
+        if has_scan and not has_frame:
+            raise _Broken("its data begin before their header")
         if marker == APP1 and content.startswith(EXIF[:5]):
-            # Decoders look for it before the data, and take the first.
+            # Decoders look for the first one, before the data.
             orientation = _orientation(content[len(EXIF) :])
-            if orientation != 1 and not has_orientation and not has_scan:
-                has_orientation = True
+            if orientation != 1 and not has_exif and not has_scan:
                 _write_segment(out, marker, EXIF + _exif_of(orientation))
-        elif marker in FRAMES or marker in TABLES:
+            has_exif = True
+        elif marker in DECODING:
             _write_segment(out, marker, content)
         elif kept := _kept(marker, content):
             _write_segment(out, marker, kept)
+        if marker == SOS:
+            marker = parts.copy_to(END_OF_SCAN, out.write)
+        else:
+            # Decoders skip what is between two segments and belongs to none of them.
+            marker = parts.copy_to(MARKER)
     if not has_scan:
         raise _Broken(CUT_OFF)
     out.write(bytes((0xFF, EOI)))
@@ -319,7 +314,7 @@ def _kept(marker: int, content: bytes) -> bytes:
 
 def _copy_png(parts: _Parts, out: t.IO[bytes]) -> None:
     out.write(parts.read(len(PNG)))
-    kind, has_data, has_orientation = b"", False, False
+    kind, has_data, has_exif = b"", False, False
     while kind != b"IEND":
         parts.count()
         is_first = not kind
@@ -333,9 +328,12 @@ def _copy_png(parts: _Parts, out: t.IO[bytes]) -> None:
             content = parts.read(min(size, EXIF_READ))
             parts.copy(size - len(content) + 4)
             orientation = _orientation(content)
-            if orientation != 1 and not has_orientation:
-                has_orientation = True
+            if orientation != 1 and not has_exif:
                 _write_chunk(out, kind, _exif_of(orientation))
+            has_exif = True
+        elif kind == b"IEND":
+            parts.copy(size + 4)  # it is to be empty
+            _write_chunk(out, kind, b"")
         elif kind in CRITICAL | LOOK:
             has_data = has_data or kind == b"IDAT"
             _copy_chunk(parts, out, header, size)
@@ -387,7 +385,8 @@ class _WebP:
         self._out = out
         #: The flags of the VP8X chunk, and where they are in the copy.
         self._flags, self._flags_at = 0, 0
-        self._has_pixels = self._has_orientation = self._has_profile = False
+        self._has_pixels = self._has_profile = False
+        self._has_exif = self._has_orientation = False
 
     def copy_chunks(self, left: int, in_frame: bool = False) -> None:
         """Copy the chunks that stay.
@@ -476,9 +475,9 @@ class _WebP:
         self._parts.copy(size - len(content))
         # Some encoders begin it as in a JPEG.
         orientation = _orientation(content.removeprefix(EXIF))
-        # Decoders look for it only if a flag says that it is there.
-        is_there = self._flags & EXIF_FLAG and not self._has_orientation
-        if is_there and orientation != 1:
+        # Decoders look for the first one, if a flag says that it is there.
+        is_first, self._has_exif = not self._has_exif, True
+        if orientation != 1 and is_first and self._flags & EXIF_FLAG:
             self._has_orientation = True
             exif = _exif_of(orientation)
             self._out.write(b"EXIF" + len(exif).to_bytes(4, "little") + exif)

@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import tempfile
 import typing as t
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
@@ -67,8 +68,10 @@ class Variants:
             config["STORE_IMAGE_MAX_PIXELS"],
             config["STORE_IMAGE_MAX_SIZE"],
         )
+        #: How many are made at a time.
+        self.makers: int = config["STORE_IMAGE_MAKERS"]
         self._other: str | None = config["STORE_VARIANTS_STORE"]
-        self._turns = Turns(config["STORE_IMAGE_MAKERS"], config["STORE_TIMEOUT"])
+        self._turns = Turns(self.makers, config["STORE_TIMEOUT"])
         #: What is to be made of files that are still uploaded, by their keys.
         self._promised: dict[str, list[Variant]] = {}
         # A signal refers to them weakly, so that they end with their store.
@@ -157,6 +160,30 @@ class Variants:
                 yield from [Attempt(place, now, made)] * TRIES
                 return
         raise VersionGone(f"{file.key!r} is replaced faster than it is read.", file.key)
+
+    def stored(
+        self, store: t.Any, spec: Spec, keys: Iterable[str] | None = None
+    ) -> list[str]:
+        """The names of the variants that have been made with some parameters.
+
+        :param keys: of which pictures; by default of all, also of deleted ones.
+        """
+        folders = None if keys is None else {_folder(key) for key in keys}
+        names = {f"{each.text}.{each.extension}" for each in spec.formats()}
+        found = []
+        for f in self.keeper(store).ls():
+            folder, _, name = f.key.partition("/")
+            if name.partition(".")[2] in names:
+                if folders is None or folder in folders:
+                    found.append(f.key)
+        return found
+
+    def remove(self, store: t.Any, names: list[str]) -> None:
+        """Remove variants, by the names that :meth:`stored` gives.
+
+        :raises StoreError: if one or more are still there.
+        """
+        self._remove(self.keeper(store), names)
 
     # -- how -----------------------------------------------------------------
 

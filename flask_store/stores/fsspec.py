@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import closing
 from contextlib import contextmanager
+from contextlib import nullcontext
 from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
@@ -425,9 +426,7 @@ class FsspecStore(BaseStore):
         :param strip: whether to store a picture without its metadata.
         """
         if strip:
-            from ..images.strip import stripped
-
-            with stripped(source, key) as picture:
+            with self._stripped(source, key) as picture:
                 return self._save(picture, key, on_conflict, content_type)
         # The background takes only a name that may change: whether it is free need
         # not be asked before save() returns.
@@ -448,6 +447,14 @@ class FsspecStore(BaseStore):
                     stored.delete()
             raise
         return stored
+
+    def _stripped(self, source: Source, key: str) -> AbstractContextManager[Source]:
+        """A picture without its metadata, as an upload. It is on the disk of the store,
+        where that is one."""
+        from ..images.strip import stripped
+
+        spool = t.cast("t.IO[bytes]", multipart.StreamedUpload((self,)))
+        return stripped(source, key, spool)
 
     def _conflict(self, on_conflict: OnConflict | None) -> OnConflict:
         """What to do with a name that is taken: what a caller says, or the setting.
@@ -537,6 +544,7 @@ class FsspecStore(BaseStore):
         *,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
     ) -> FileWrapper:
         """Store a file under exactly this name, as :meth:`save` would not: the name
         is checked but not cleaned, may have folders, and no signal is sent. For
@@ -551,13 +559,16 @@ class FsspecStore(BaseStore):
             given.
         :param cache_control: as for :meth:`save`.
         :param metadata: as for :meth:`save`.
+        :param strip: as for :meth:`save`. But by default a file of a store, and a copy
+            of what *like* describes, are stored as they are.
         :raises InvalidName: if the name could mean anything but a file in the store.
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
             is free, with ``on_conflict="error"``.
         :raises VersionGone: if a file of a store is replaced twice meanwhile, or is not
             the version *like*; nothing is stored then.
-        :raises WrongType: if *content_type* is none.
+        :raises WrongType: if *content_type* is none, or as for :meth:`save`.
+        :raises BadPicture: as for :meth:`save`.
         """
         whole = self.key(key)
         opened: AbstractContextManager[Source]
@@ -565,13 +576,17 @@ class FsspecStore(BaseStore):
             if like is None:
                 put = partial(self.put, key, file, on_conflict, content_type)
                 put = partial(put, cache_control=cache_control, metadata=metadata)
+                put = partial(put, strip=strip)
                 with suppress(VersionGone):  # as copy() does
                     return put(like=file.stat())
                 return put(like=file.stat())
             opened = self._original(file, like)
         else:
             opened = open_source(file)
-        with opened as source:
+        if strip is None:
+            strip = self.strips and like is None
+        change = self._stripped if strip else _unchanged
+        with opened as given, change(given, whole) as source:
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, whole)
@@ -607,6 +622,7 @@ class FsspecStore(BaseStore):
         *,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
     ) -> AbstractContextManager[Draft]: ...
 
     @t.overload
@@ -619,6 +635,7 @@ class FsspecStore(BaseStore):
         *,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
     ) -> AbstractContextManager[TextDraft]: ...
 
     @contextmanager
@@ -631,6 +648,7 @@ class FsspecStore(BaseStore):
         *,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
     ) -> Iterator[t.Any]:
         """Write a file, in a ``with`` block::
 
@@ -650,7 +668,10 @@ class FsspecStore(BaseStore):
         :param content_type: by default what the extension of the key says.
         :param cache_control: as for :meth:`save`.
         :param metadata: as for :meth:`save`.
+        :param strip: as for :meth:`save`.
         :raises FileExists: at the end of the block, with ``on_conflict="error"``.
+        :raises WrongType: at the end of the block, as for :meth:`save`.
+        :raises BadPicture: at the end of the block, as for :meth:`save`.
         :raises StoreFull: if the disk that gets the file is full.
         :raises StoreError: if the storage fails; nothing is stored then.
         """
@@ -659,7 +680,7 @@ class FsspecStore(BaseStore):
                 f"mode is {mode!r}; create() writes: 'wb' or 'w'. What becomes of a"
                 " file that is there, on_conflict says."
             )
-        new = self._new(key, on_conflict, content_type, cache_control, metadata)
+        new = self._new(key, on_conflict, content_type, cache_control, metadata, strip)
         draft = Draft(self, *new)
         try:
             out = draft if mode == "wb" else TextDraft(draft)
@@ -678,6 +699,7 @@ class FsspecStore(BaseStore):
         content_type: str | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        strip: bool | None = None,
     ) -> tuple[str, partial[FileWrapper]]:
         """The key of a new file, and what saves it. What can be refused without its
         bytes is refused here.
@@ -695,6 +717,7 @@ class FsspecStore(BaseStore):
             on_conflict=on_conflict,
             content_type=kind,
             properties=properties,
+            strip=self.strips if strip is None else strip,
         )
 
     def _save_new(
@@ -1431,7 +1454,13 @@ class FsspecStore(BaseStore):
             store, filename, content_type, max_size, expires, kept, resumable
         )
 
-    def confirm(self, token: str, folder: naming.Name | None = None) -> FileWrapper:
+    def confirm(
+        self,
+        token: str,
+        folder: naming.Name | None = None,
+        *,
+        strip: bool | None = None,
+    ) -> FileWrapper:
         """Take over a file that a browser has sent, and publish it. This works once.
 
         Whatever cuts it off before it returns, it may be called again.
@@ -1439,17 +1468,23 @@ class FsspecStore(BaseStore):
         :param token: that of :meth:`presign_upload` in the same application.
         :param folder: that of :meth:`presign_upload`. So a view takes over only what
             another one has let a browser send into this folder.
+        :param strip: as for :meth:`save`. A picture of which metadata is removed goes
+            through this process, also if it did not on its way to the storage.
         :raises AlreadyConfirmed: if it was confirmed before, by whichever process on
             whichever host.
         :raises BadLink: if the token is not good here, or has expired.
         :raises FileNotFound: if nothing was uploaded.
         :raises TooLarge: if it has more bytes than agreed.
-        :raises WrongType: if it is stored as another type than agreed.
+        :raises WrongType: if it is stored as another type than agreed, or as for
+            :meth:`save`.
+        :raises BadPicture: as for :meth:`save`.
         """
         from .. import direct
 
         destination = naming.clean_destination(folder, self.destination)
-        return direct.confirm(self.at(destination), token)
+        strip = self.strips if strip is None else strip
+        change = self._stripped if strip else None
+        return direct.confirm(self.at(destination), token, change)
 
     def absolute_url(self, name: naming.Name) -> str:
         if self.signed_urls:
@@ -1490,6 +1525,11 @@ def _checked_type(content_type: str, key: str) -> str:
             key,
         )
     return kind
+
+
+def _unchanged(source: Source, key: str) -> AbstractContextManager[Source]:
+    """An upload that is stored as it is."""
+    return nullcontext(source)
 
 
 def _not_known(on_conflict: str) -> ValueError:

@@ -14,9 +14,18 @@ from .checks import EveryFile as EveryFile
 from .checks import FileExtension as FileExtension
 from .checks import FileSize as FileSize
 from .checks import FileType as FileType
+from .checks import ImageSize as ImageSize
 from .contents import agrees as agrees
 from .field import KeptFile as KeptFile
 from .field import UploadField as UploadField
 
-for _public in (EveryFile, FileExtension, FileSize, FileType, KeptFile, UploadField):
+for _public in (
+    EveryFile,
+    FileExtension,
+    FileSize,
+    FileType,
+    ImageSize,
+    KeptFile,
+    UploadField,
+):
     _public.__module__ = __name__

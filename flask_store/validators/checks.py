@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,7 +13,9 @@ from wtforms import Form
 from wtforms import ValidationError
 
 from .. import naming
+from ..exceptions import BadPicture
 from ..exceptions import NoFile
+from ..images.size import size_by
 from ..uploads import is_pair
 from ..uploads import open_source
 from ..uploads.source import Source
@@ -166,3 +169,64 @@ class FileType(FileExtension):
             passes = agrees(extension, source.read_at(0, HEAD))
         if not passes:
             self.refuse(name, "is not what its extension says it is")
+
+
+class ImageSize(EveryFile):
+    """Every file is a picture with a width and a height within these limits.
+
+    The width and the height are those that a browser shows. They are what the header
+    of the file states, and nothing is decoded. This needs
+    ``pip install 'Flask-Store[images]'``.
+
+    :param max_pixels: width times height.
+    :param min_width: in pixels, as the following ones.
+    :param min_height: the least height.
+    :param max_width: the largest width.
+    :param max_height: the largest height.
+    :param message: replaces ours.
+    :raises TypeError: if a limit is not a whole number.
+    :raises ValueError: if a limit is less than 1, or a minimum is over its maximum.
+    """
+
+    def __init__(
+        self,
+        max_pixels: int | None = None,
+        min_width: int | None = None,
+        min_height: int | None = None,
+        max_width: int | None = None,
+        max_height: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        for limit in (max_pixels, min_width, min_height, max_width, max_height):
+            if limit is not None and (not isinstance(limit, int) or limit is True):
+                raise TypeError(
+                    f"{limit!r} is not a number of pixels. Pass one, such as 2000."
+                )
+            if limit is not None and limit < 1:
+                raise ValueError(f"{limit!r} pixels are less than any picture has.")
+        for least, most in ((min_width, max_width), (min_height, max_height)):
+            if least is not None and most is not None and least > most:
+                raise ValueError(
+                    f"No picture would pass: the minimum {least} is over the maximum"
+                    f" {most}."
+                )
+        super().__init__(message)
+        self.max_pixels = max_pixels
+        self.min_width, self.min_height = min_width, min_height
+        self.max_width, self.max_height = max_width, max_height
+
+    def check(self, name: str, source: Source) -> None:
+        """:raises ValidationError: if it is no picture, too large or too small."""
+        try:
+            width, height = size_by(functools.partial(source.read_at, 0))
+        except BadPicture:
+            self.refuse(name, "is not a picture of a known kind")
+        for has, least, most, word in (
+            (width, self.min_width, self.max_width, "wide"),
+            (height, self.min_height, self.max_height, "high"),
+            (width * height, None, self.max_pixels, "large in all"),
+        ):
+            if least is not None and has < least:
+                self.refuse(name, f"is {has:,} pixels {word}; the least is {least:,}")
+            if most is not None and has > most:
+                self.refuse(name, f"is {has:,} pixels {word}; the most is {most:,}")

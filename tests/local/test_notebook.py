@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import pathlib
 import typing as t
@@ -11,10 +12,12 @@ import uuid
 import pytest
 
 from flask_store.dialects import PAGE
+from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import StoreUnavailable
 from flask_store.files import FileWrapper
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.stores.s3 import S3Store
+from flask_store.views import preview
 from tests.storages.test_s3 import settings
 from tests.support.proxy import Proxy
 from tests.support.servers import ROOT
@@ -226,15 +229,100 @@ def test_picture(store: FsspecStore, shell: t.Any, kind: str) -> None:
     assert bundle["text/plain"] == repr(f)
 
 
-def test_picture_too_large(store: FsspecStore, shell: t.Any) -> None:
-    """More than 1 MiB is a card, and so is a picture that is none."""
-    f = store.save(picture() + b"\0" * 2**20, "big.png")
+def test_no_picture(store: FsspecStore, shell: t.Any) -> None:
+    """A file that only says that it is a picture is a card."""
+    for name in ("lie.png", "lie.avif"):
+        lie = shown(shell, store.save(b"<svg onload=alert(1)>", name))
+        assert set(lie) == {"text/plain", "text/html"}
+        assert "<svg" not in str(lie)
+        assert "no such picture" in lie["text/html"]
+
+
+@functools.cache
+def large() -> bytes:
+    """A picture of more than 1 MiB, in its first bytes."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.effect_noise((1800, 900), 100).save(stream, "PNG")
+    assert len(stream.getvalue()) > preview.PICTURE
+    return stream.getvalue()
+
+
+def small_size(bundle: dict[str, str]) -> tuple[int, int]:
+    """The width and the height of the JPEG that is shown."""
+    from PIL import Image
+
+    assert set(bundle) == {"text/plain", "image/jpeg"}
+    return Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"]))).size
+
+
+def test_large_picture_is_made_smaller(tmp_path: pathlib.Path, shell: t.Any) -> None:
+    """Nothing is stored by it."""
+    store = FsspecStore.from_url(f"file://{tmp_path}/store")
+    f = store.save(large(), "large.png")
+    assert small_size(shown(shell, f)) == (640, 320)
+    with pytest.raises(NotConfiguredError):
+        f.variant(width=640)
+
+
+def test_large_picture_has_a_variant(tmp_path: pathlib.Path, shell: t.Any) -> None:
+    """Where the store has them, and it is shown again without another decode."""
+    config = {"STORE_PATH": str(tmp_path / "store"), "STORE_VARIANTS": {}}
+    store = FsspecStore.from_config(config)
+    f = store.save(large(), "large.png")
+    assert small_size(shown(shell, f)) == (640, 320)
+    assert f.variant(width=640, height=640, format="jpeg").exists()
+    assert small_size(shown(shell, f)) == (640, 320)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_picture_that_notebooks_do_not_show(
+    tmp_path: pathlib.Path, shell: t.Any, kind: str
+) -> None:
+    """It is shown as a JPEG, however small it is."""
+    if kind == "HEIF":
+        import pillow_heif  # type: ignore[import-untyped, unused-ignore]
+
+        pillow_heif.register_heif_opener()
+    store = FsspecStore.from_url(f"file://{tmp_path}/store")
+    extension = {"AVIF": "avif", "HEIF": "heic"}[kind]
+    f = store.save(picture(kind, 64), f"x.{extension}")
+    assert small_size(shown(shell, f)) == (64, 64)
+
+
+def test_large_picture_that_is_broken(tmp_path: pathlib.Path, shell: t.Any) -> None:
+    """It is a card that says so."""
+    store = FsspecStore.from_url(f"file://{tmp_path}/store")
+    f = store.save(large()[:100] + b"\xff" * 2**21, "broken.png")
+    html = shown(shell, f)["text/html"]
+    assert "more than 1 MiB" in html and "cannot be made smaller" in html
+
+
+def test_large_picture_without_pillow(
+    counted: FsspecStore, proxy: Proxy, shell: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a card, as ever, and no more of it is read."""
+    monkeypatch.setattr(preview.importlib.util, "find_spec", lambda name: None)
+    f = counted.save(large() + bytes(2**20), "large.png")
+    proxy.requests.clear()
     bundle = shown(shell, f)
+    assert set(bundle) == {"text/plain", "text/html"}
     assert "more than 1 MiB" in bundle["text/html"]
-    assert "image/png" not in bundle
-    lie = shown(shell, store.save(b"<svg onload=alert(1)>", "lie.png"))
-    assert "image/png" not in lie
-    assert "<svg" not in str(lie)
+    (request,) = proxy.requests
+    assert request.received <= 2**20 + 1
+
+
+def test_large_picture_is_two_requests(
+    counted: FsspecStore, proxy: Proxy, shell: t.Any
+) -> None:
+    """No byte is read twice."""
+    data = large()
+    f = counted.save(data, "large.png")
+    proxy.requests.clear()
+    small_size(shown(shell, f))
+    assert [r.method for r in proxy.requests] == ["GET", "GET"]
+    assert sum(r.received for r in proxy.requests) == len(data)
 
 
 @pytest.mark.parametrize(

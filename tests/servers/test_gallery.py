@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 from flask import Flask
+from PIL import Image
 from playwright.sync_api import Browser
 from playwright.sync_api import BrowserContext
 from playwright.sync_api import expect
@@ -439,6 +440,7 @@ def test_picture_and_other_files(local: Site, chromium: Browser) -> None:
     local.store.save(b"no picture", "broken.jpg")
     with visiting(chromium, local.url) as visit:
         expect(visit.card("broken.jpg").locator("img")).to_have_count(0)
+        expect(visit.card("broken.jpg").locator(".tile")).to_contain_text("jpg")
         picture = visit.card("picture.png").locator("img")
         picture.scroll_into_view_if_needed()
         assert picture.evaluate("async (i) => (await i.decode(), i.naturalWidth)") > 0
@@ -448,6 +450,37 @@ def test_picture_and_other_files(local: Site, chromium: Browser) -> None:
         card = visit.card("invoice.pdf")
         expect(card.locator(".tile")).to_have_text(re.compile(r"pdf\s+application/pdf"))
         expect(card).to_contain_text(re.compile(r"5 Bytes · \d+ \w+ 20\d\d"))
+        # The browser tells of it, once.
+        (said,) = visit.wrong
+        assert "422" in said
+        visit.wrong.clear()
+
+
+@pytest.mark.parametrize(("density", "width"), [(1, 480), (2, 960)])
+def test_pictures_are_variants(
+    site: Site, chromium: Browser, density: int, width: int
+) -> None:
+    """A card asks for one small picture, as sharp as the screen, at an address that a
+    browser keeps. A picture that only browsers read is shown itself."""
+    for format, name in (("jpeg", "photo.jpg"), ("bmp", "bitmap.bmp")):
+        buffer = io.BytesIO()
+        Image.effect_noise((2000, 1500), 90).save(buffer, format)
+        site.store.save(buffer.getvalue(), name)
+    with visiting(chromium, site.url, device_scale_factor=density) as visit:
+        asked = []
+        visit.page.on("response", lambda response: asked.append(response))
+        visit.page.reload(wait_until="networkidle")
+        photo = visit.card("photo.jpg").locator("img")
+        decoded = "async (i) => (await i.decode(), [i.naturalWidth, i.currentSrc])"
+        _, url = photo.evaluate(decoded)
+        (response,) = [r for r in asked if "photo.jpg" in r.url]
+        assert response.url == url
+        assert response.headers["content-type"] == "image/webp"
+        assert "immutable" in response.headers["cache-control"]
+        assert Image.open(io.BytesIO(response.body())).size == (width, width * 3 // 4)
+        assert photo.get_attribute("loading") == "lazy"
+        bitmap = visit.card("bitmap.bmp").locator("img")
+        assert bitmap.evaluate(decoded)[0] == 2000
 
 
 @pytest.mark.parametrize("kind", ["video", "audio"])

@@ -24,6 +24,7 @@ PUBLIC = {
     "flask_store.exceptions": {
         "AlreadyConfirmed",
         "BadLink",
+        "BadPicture",
         "ClientError",
         "FileExists",
         "FileNotFound",
@@ -49,7 +50,9 @@ PUBLIC = {
         "file_saved",
         "upload_failed",
         "upload_finished",
+        "variant_made",
     },
+    "flask_store.images": {"Spec", "Variant"},
 }
 
 # What an application may call, on the objects that it gets to hold.
@@ -138,6 +141,8 @@ MEMBERS = {
         "upload",
         "uri",
         "writable",
+        "image_size",
+        "variant",
     },
     "flask_store.stores.BaseStore": {
         "REQUIRED_CONFIGURATION",
@@ -200,6 +205,9 @@ MEMBERS = {
         "uri",
         "url",
         "usage",
+        "variant_url",
+        "variants",
+        "variants_prefix",
         "waits",
     },
     "flask_store.stores.local.LocalStore": set(),

@@ -36,6 +36,7 @@ BUILTINS = {
     "InvalidProperty": (ValueError,),
     "AlreadyConfirmed": (),
     "BadLink": (),
+    "BadPicture": (),
     "NoLength": (),
     "TooLarge": (),
     "WrongChecksum": (),
@@ -46,6 +47,7 @@ BUILTINS = {
 CODES = {
     "AlreadyConfirmed": 403,
     "BadLink": 403,
+    "BadPicture": 422,
     "NoLength": 411,
     "TooLarge": 413,
     "WrongChecksum": 460,
