@@ -42,13 +42,17 @@ def picture(width: int, height: int, color: int = 0) -> Image.Image:
     """
     bands = []
     for number in range(3):
-        coarse = Image.effect_noise((width // 100, height // 100), 120)
+        shades = [
+            Image.effect_noise(
+                (max(2, width // part), max(2, height // part)), 120
+            ).resize((width, height), Image.Resampling.BICUBIC)
+            for part in (800, 60)
+        ]
+        shade = Image.blend(*shades, 0.3)
         fine = Image.effect_noise((width, height), 22)
-        shade = coarse.resize((width, height), Image.Resampling.BICUBIC)
         level = 90 + (color * (37 + 20 * number)) % 80
         flat = Image.new("L", (width, height), level)
-        mixed = Image.blend(Image.blend(shade, flat, 0.3), fine, 0.2)
-        bands.append(mixed)
+        bands.append(Image.blend(Image.blend(shade, flat, 0.3), fine, 0.2))
     return Image.merge("RGB", bands)
 
 

@@ -10,6 +10,7 @@ application sends for the pictures.
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import typing as t
 from collections.abc import Iterable
@@ -39,7 +40,7 @@ if t.TYPE_CHECKING:
 PICTURES, WHOLE = 60, (4000, 3000)
 QUICK_PICTURES, QUICK = 4, (800, 600)
 #: The width of a picture on the page, in pixels of CSS, and the variants of it.
-SHOWN, WIDTHS = 200, (200, 400)
+SHOWN, WIDTHS = 200, (200, 400, 600)
 #: The windows: width, height and pixels of the screen for each of CSS.
 WINDOWS = {"desktop": (1280, 900, 1), "phone": (390, 844, 3)}
 
@@ -167,6 +168,7 @@ def main(args: Sequence[str] | None = None) -> None:
         "first visit",
         "second visit",
     )
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="flask-store-") as folder:
         counted = Counted(make_app(folder, count, whole))
         with serve(counted) as url, browser() as chromium:
