@@ -86,7 +86,8 @@ def limit(job: Job) -> None:
     """Bound the time, the memory and the output of this process, also for what is done
     in C. Windows has no such limits."""
     set_limit("RLIMIT_CORE", 0)
-    set_limit("RLIMIT_CPU", job["seconds"])
+    # With the second one, the system kills; the first one lets it say why.
+    set_limit("RLIMIT_CPU", job["seconds"], job["seconds"] + 1)
     set_limit("RLIMIT_FSIZE", job["largest"])
     limit_memory(job["max_pixels"])
 
@@ -97,17 +98,23 @@ def limit_memory(pixels: int) -> None:
     set_limit("RLIMIT_DATA", MEMORY + MEMORY_OF_PIXEL * pixels)
 
 
-def set_limit(name: str, most: int) -> None:
-    """Set one limit of the system, or leave it where it is if that one is lower."""
+def set_limit(name: str, most: int, last: int | None = None) -> None:
+    """Set one limit of the system, or leave it where it is if that one is lower.
+
+    :param last: the hard limit; by default the same.
+    """
     try:
         import resource
     except ImportError:
         return
     what = getattr(resource, name)
     _, hard = resource.getrlimit(what)
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    soft, last = (
+        number if hard == resource.RLIM_INFINITY else min(number, hard)
+        for number in (most, most if last is None else last)
+    )
     with suppress(ValueError, OSError):  # macOS does not take each of them
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(what, (soft, last))
 
 
 def open_picture(job: Job) -> ImageFile:
