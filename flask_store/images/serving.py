@@ -92,9 +92,7 @@ def answer(
         response = _respond(file, spec, kind, private, until)
     except StoreError as exc:
         raise refusals.of_file(exc) from exc
-    if spec.format == "auto":
-        response.vary.add("Accept")
-    return response
+    return _varied(response, spec)
 
 
 def view(
@@ -105,17 +103,15 @@ def view(
 ) -> Response:
     """See :meth:`.Variant.response`."""
     file, spec = variant.file, variant.spec.accepted(_accepted())
-    name = download_name or _name(file, spec)
+    terms = answers.terms_of_view(
+        _name(file, spec), as_attachment, download_name, cache_control
+    )
     try:
         for attempt in file.store.variants.attempts(file, spec):
             with suppress(FileNotFound):
-                return answers.in_view(
-                    _there(attempt),
-                    attempt.file.key,
-                    as_attachment,
-                    name,
-                    cache_control,
-                )
+                keeper = _there(attempt)
+                response = answers.in_view(keeper, attempt.file.key, terms)
+                return _varied(response, variant.spec)
     except StoreError as exc:
         raise refusals.of_file(exc) from exc
     raise refusals.refusal(404)
@@ -189,6 +185,13 @@ def _there(attempt: Attempt) -> t.Any:
 def _name(file: FileWrapper, spec: Spec) -> str:
     """The name under which a browser saves a variant."""
     return f"{naming.split(file.download_name)[0]}.{spec.extension}"
+
+
+def _varied(response: Response, spec: Spec) -> Response:
+    """Tell caches if the response depends on what the client accepts."""
+    if spec.format == "auto":
+        response.vary.add("Accept")
+    return response
 
 
 def _accepted() -> set[str]:

@@ -321,6 +321,10 @@ def test_response_of_a_view(one: Made) -> None:
     assert "private" in response.headers["Cache-Control"]
     response.direct_passthrough = False
     assert response.data == variant.read()
+    with pytest.raises(ValueError, match="cache_control is 'max-age 60'"):
+        variant.response(cache_control="max-age 60")
+    auto = one.store.file("me.jpg").variant(width=20, format="auto")
+    assert "Accept" in auto.response().vary
 
 
 @pytest.mark.parametrize(

@@ -456,12 +456,14 @@ def _made(trial: Trial) -> bytes:
 
 
 def _made_later(trial: Trial) -> None:
-    """Nothing half was stored, and the variant can be had now."""
-    for _ in range(4):
+    """Nothing half was stored, and the variant can be had: at once, or when a lock that
+    was lost on WebDAV is over."""
+    deadline = time.monotonic() + UPLOADED
+    while time.monotonic() < deadline:
         try:
             content = _made(trial)
         except StoreUnavailable:
-            continue  # a dead connection
+            continue
         if content != OLD:
             trial.found("partial", f"the variant is {_shown(content)}")
         return
