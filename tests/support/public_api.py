@@ -10,6 +10,7 @@ A change is accepted by writing the snapshot anew::
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 import inspect
@@ -197,9 +198,11 @@ def _signature(value: t.Any) -> str:
 
 
 def _is_made_here(cls: t.Any) -> bool:
-    """Whether Python code makes an instance. Versions of Python differ in what they
-    tell of classes that are written in C."""
-    return any(isinstance(f, types.FunctionType) for f in (cls.__new__, cls.__init__))
+    """Whether a function of the class makes an instance. Versions of Python differ in
+    what they tell of enumerations, and of classes that are written in C."""
+    return not isinstance(cls, enum.EnumMeta) and any(
+        isinstance(f, types.FunctionType) for f in (cls.__new__, cls.__init__)
+    )
 
 
 def _written(annotation: t.Any) -> t.Any:
