@@ -147,7 +147,7 @@ def _ended(done: subprocess.CompletedProcess[bytes]) -> StoreError:
         name = signal.Signals(-done.returncode).name
         if name in STOPPED:
             return StoreUnavailable(
-                f"The process that makes a variant was stopped ({name}), perhaps because"
+                f"The process that makes a variant was stopped ({name}), perhaps as"
                 " this machine has no memory left. Try it again later."
             )
         return BadPicture(f"The picture cannot be decoded within its limits ({name}).")

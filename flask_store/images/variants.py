@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import logging
 import tempfile
 import typing as t
@@ -64,8 +65,10 @@ class Variants:
                 raise NotConfiguredError(
                     f"STORE_VARIANTS has a variant {name!r} that is wrong: {exc}"
                 ) from None
+        # Without its library, a picture is refused until it is installed.
+        has_heif = importlib.util.find_spec("pillow_heif") is not None
         self.limits = Limits(
-            config["STORE_IMAGE_FORMATS"],
+            tuple(f for f in config["STORE_IMAGE_FORMATS"] if f != "heif" or has_heif),
             config["STORE_IMAGE_MAX_PIXELS"],
             config["STORE_IMAGE_MAX_SIZE"],
         )
