@@ -187,13 +187,6 @@ def _name(file: FileWrapper, spec: Spec) -> str:
     return f"{naming.split(file.download_name)[0]}.{spec.extension}"
 
 
-def _varied(response: Response, spec: Spec) -> Response:
-    """Tell caches if the response depends on what the client accepts."""
-    if spec.format == "auto":
-        response.vary.add("Accept")
-    return response
-
-
 def _accepted() -> set[str]:
     """The media types that the client names."""
     return {kind for kind, quality in request.accept_mimetypes if quality > 0}
