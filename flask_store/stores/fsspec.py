@@ -11,6 +11,7 @@ import threading
 import typing as t
 import weakref
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -80,6 +81,7 @@ if t.TYPE_CHECKING:
     from ..background.entries import Entry
     from ..background.upload import Upload as BackgroundUpload
     from ..direct import DirectUpload
+    from ..filetypes.allowed import Allowed
     from ..http.links import Method
     from ..images.variants import Variants
 
@@ -170,6 +172,10 @@ class FsspecStore(BaseStore):
             )
         #: Whether pictures are stored without their metadata.
         self.strips: bool = config["STORE_STRIP_METADATA"]
+        #: The files that clients may store; ``None`` if that is any file.
+        self.allowed: Allowed | None = None
+        if config["STORE_ALLOW"] is not None:
+            self.allowed = self._allowed(config["STORE_ALLOW"])
         #: What save(), copy() and move() do with a name that is taken.
         self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
@@ -224,6 +230,7 @@ class FsspecStore(BaseStore):
                 "STORE_ON_CONFLICT": "error",
                 "STORE_BACKGROUND": False,
                 "STORE_RESUMABLE": False,
+                "STORE_ALLOW": None,
                 "STORE_STRIP_METADATA": False,
                 "STORE_VARIANTS": None,
             }
@@ -319,6 +326,7 @@ class FsspecStore(BaseStore):
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
         variants: Sequence[str] = (),
+        allow: Iterable[str] | None = None,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -346,6 +354,9 @@ class FsspecStore(BaseStore):
             ``STORE_STRIP_METADATA`` says.
         :param variants: names of ``STORE_VARIANTS``. These variants are made at once,
             or when the file is stored if that goes on in the background.
+        :param allow: the extensions that the file may have, such as
+            :data:`flask_store.filetypes.IMAGES`. The content has to agree with the
+            extension. By default what ``STORE_ALLOW`` says.
         :raises BadPicture: if a variant is to be made at once, and the file is no
             picture; Flask answers with 422, and nothing is stored.
         :raises NoFile: if there is no file; Flask answers with 400.
@@ -356,8 +367,9 @@ class FsspecStore(BaseStore):
         :raises FileExists: with ``on_conflict="error"``.
         :raises InvalidName: if the folder leads out of the store; Flask answers with
             400.
-        :raises WrongType: if the content type is none, or the metadata is to be removed
-            and the file is not a JPEG, PNG or WebP picture; Flask answers with 415.
+        :raises WrongType: if the file is none of those that are allowed, if the content
+            type is none, or if the metadata is to be removed and the file is not a
+            JPEG, PNG or WebP picture; Flask answers with 415.
         :raises BadPicture: if the metadata cannot be removed because the picture is
             broken; Flask answers with 422.
         :raises StoreError: if the storage fails; nothing is stored then.
@@ -391,10 +403,25 @@ class FsspecStore(BaseStore):
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
             strip = self.strips if strip is None else strip
-            stored = self._save(source, key, on_conflict, content_type, strip)
+            allowed = self.allowed if allow is None else self._allowed(allow)
+            if allowed is None:
+                stored = self._save(source, key, on_conflict, content_type, strip)
+            else:
+                with allowed.checked(source, key, self._spool) as upload:
+                    stored = self._save(upload, key, on_conflict, content_type, strip)
         if variants:
             self._prepare(stored, variants, on_conflict)
         return stored
+
+    @staticmethod
+    def _allowed(extensions: Iterable[str]) -> Allowed:
+        """The files of a list of extensions.
+
+        :raises NotConfiguredError: if puremagic is not installed.
+        """
+        from ..filetypes.allowed import allowed
+
+        return allowed(extensions)
 
     def _prepare(
         self, stored: FileWrapper, names: Sequence[str], on_conflict: OnConflict
@@ -449,12 +476,15 @@ class FsspecStore(BaseStore):
         return stored
 
     def _stripped(self, source: Source, key: str) -> AbstractContextManager[Source]:
-        """A picture without its metadata, as an upload. It is on the disk of the store,
-        where that is one."""
+        """A picture without its metadata, as an upload."""
         from ..images.strip import stripped
 
-        spool = t.cast("t.IO[bytes]", multipart.StreamedUpload((self,)))
-        return stripped(source, key, spool)
+        return stripped(source, key, self._spool())
+
+    def _spool(self) -> t.IO[bytes]:
+        """An empty file for an upload. It is on the disk of the store, where that is
+        one."""
+        return t.cast("t.IO[bytes]", multipart.StreamedUpload((self,)))
 
     def _conflict(self, on_conflict: OnConflict | None) -> OnConflict:
         """What to do with a name that is taken: what a caller says, or the setting.
@@ -1428,6 +1458,7 @@ class FsspecStore(BaseStore):
         folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        allow: Iterable[str] | None = None,
     ) -> DirectUpload:
         """Let a browser send one file straight to where it will be stored.
 
@@ -1444,14 +1475,18 @@ class FsspecStore(BaseStore):
             change it.
         :param metadata: as for :meth:`save`. The browser can read it, and cannot change
             it.
+        :param allow: as for :meth:`save`. The name is checked now, and the content by
+            :meth:`confirm`.
         :return: what to give to the browser.
+        :raises WrongType: if the name has an extension that is not allowed.
         """
         from .. import direct
 
         store = self.at(naming.clean_destination(folder, self.destination))
         kept = self._described(NO_PROPERTIES, cache_control, metadata)
+        allowed = self.allowed if allow is None else self._allowed(allow)
         return direct.presign(
-            store, filename, content_type, max_size, expires, kept, resumable
+            store, filename, content_type, max_size, expires, kept, resumable, allowed
         )
 
     def confirm(
@@ -1475,8 +1510,8 @@ class FsspecStore(BaseStore):
         :raises BadLink: if the token is not good here, or has expired.
         :raises FileNotFound: if nothing was uploaded.
         :raises TooLarge: if it has more bytes than agreed.
-        :raises WrongType: if it is stored as another type than agreed, or as for
-            :meth:`save`.
+        :raises WrongType: if it is stored as another type than agreed, if it is none of
+            the files that :meth:`presign_upload` has allowed, or as for :meth:`save`.
         :raises BadPicture: as for :meth:`save`.
         """
         from .. import direct
