@@ -1320,6 +1320,7 @@ class FsspecStore(BaseStore):
         download_name: str | None = None,
         method: Method = "GET",
         version_id: str | None = None,
+        external: bool = False,
     ) -> str:
         """A link by which anybody may read the file for some time.
 
@@ -1377,7 +1378,8 @@ class FsspecStore(BaseStore):
             )
         period = links.period(self.url_expires if expires is None else expires)
         query = links.query(self.identity, key, period.end, download_as, download_name)
-        return f"{self.public_url(name)}?{query}"
+        url = f"{self.public_url(name)}?{query}"
+        return self.whole_url(url) if external else url
 
     def storage_link(
         self,
@@ -1521,14 +1523,14 @@ class FsspecStore(BaseStore):
         change = self._stripped if strip else None
         return direct.confirm(self.at(destination), token, change)
 
-    def absolute_url(self, name: naming.Name) -> str:
+    def absolute_url(self, name: naming.Name, *, external: bool = False) -> str:
         if self.signed_urls:
-            return self.signed_url(name)
+            return self.signed_url(name, external=external)
         if self.domain is None and not self.serves:
             address = self.dialect.address(self.key(name))
             if address is not None:
                 return address
-        return super().absolute_url(name)
+        return super().absolute_url(name, external=external)
 
     def __repr__(self) -> str:
         if self._choice is not None:
