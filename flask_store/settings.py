@@ -89,7 +89,7 @@ _TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
 _TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
 _VARIANT_NAME = r"[\w-]{1,64}"
 #: An extension, or two such as "tar.gz", with or without the first dot.
-_EXTENSION = r"\.?[^\W_][\w+-]{0,31}(\.[\w+-]{1,31})?"
+_EXTENSION = r"\*|\.?[^\W_][\w+-]{0,31}(\.[\w+-]{1,31})?"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
 #: registered names begin with a letter, so that a number of seconds does not match. A
@@ -558,7 +558,7 @@ _ROWS = [
     Setting(
         "STORE_ON_CONFLICT", CONFLICT, "rename", "What a save does if a name is taken."
     ),
-    Setting("STORE_ALLOW", EXTENSIONS, None, "Which files clients may store."),
+    Setting("STORE_ALLOW", EXTENSIONS, None, "Which files may be stored."),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
     Setting(
         "STORE_TIMEOUT",

@@ -34,5 +34,8 @@ TEXT: _t.Final = ("txt",)
 #: Data, as text. XML is not here, because a browser can run what is in it.
 DATA: _t.Final = tuple("csv tsv json yaml yml toml ini".split())
 
+#: Any file, also where :data:`STORE_ALLOW` says otherwise.
+ALL: _t.Final = ("*",)
+
 #: Archives and compressed files. Nobody looks at what is in them.
 ARCHIVES: _t.Final = tuple("zip tar gz tgz bz2 xz txz 7z".split())

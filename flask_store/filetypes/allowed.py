@@ -74,7 +74,7 @@ def _last(extension: str) -> str:
 
 
 class Allowed:
-    """The files that a store takes from clients.
+    """The files that a store takes.
 
     :param extensions: as for :class:`Extensions`. Of an extension without a known
         signature, such as ``.go``, the name is all that is checked.

@@ -175,7 +175,7 @@ class FsspecStore(BaseStore):
         #: The files that clients may store; ``None`` if that is any file.
         self.allowed: Allowed | None = None
         if config["STORE_ALLOW"] is not None:
-            self.allowed = self._allowed(config["STORE_ALLOW"])
+            self.allowed = self._allowing(config["STORE_ALLOW"])
         #: What save(), copy() and move() do with a name that is taken.
         self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
@@ -403,25 +403,24 @@ class FsspecStore(BaseStore):
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
             strip = self.strips if strip is None else strip
-            allowed = self.allowed if allow is None else self._allowed(allow)
-            if allowed is None:
-                stored = self._save(source, key, on_conflict, content_type, strip)
-            else:
-                with allowed.checked(source, key, self._spool) as upload:
-                    stored = self._save(upload, key, on_conflict, content_type, strip)
+            allowed = self.allowed if allow is None else self._allowing(allow)
+            stored = self._save(source, key, on_conflict, content_type, strip, allowed)
         if variants:
             self._prepare(stored, variants, on_conflict)
         return stored
 
-    @staticmethod
-    def _allowed(extensions: Iterable[str]) -> Allowed:
-        """The files of a list of extensions.
+    def _allowing(self, allow: Iterable[str] | None) -> Allowed | None:
+        """The files that may be stored; ``None`` if that is any file.
 
+        :param allow: what a caller says; by default the setting counts.
         :raises NotConfiguredError: if puremagic is not installed.
         """
+        if allow is None:
+            return self.allowed
+        from ..filetypes import ALL
         from ..filetypes.allowed import allowed
 
-        return allowed(extensions)
+        return None if allow == ALL else allowed(allow)
 
     def _prepare(
         self, stored: FileWrapper, names: Sequence[str], on_conflict: OnConflict
@@ -447,11 +446,16 @@ class FsspecStore(BaseStore):
         on_conflict: OnConflict,
         content_type: str | None,
         strip: bool = False,
+        allowed: Allowed | None = None,
     ) -> FileWrapper:
         """Store an upload, and send the signal.
 
         :param strip: whether to store a picture without its metadata.
+        :param allowed: the files that may be stored, if that is not any file.
         """
+        if allowed is not None:
+            with allowed.checked(source, key, self._spool) as upload:
+                return self._save(upload, key, on_conflict, content_type, strip)
         if strip:
             with self._stripped(source, key) as picture:
                 return self._save(picture, key, on_conflict, content_type)
@@ -575,6 +579,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> FileWrapper:
         """Store a file under exactly this name, as :meth:`save` would not: the name
         is checked but not cleaned, may have folders, and no signal is sent. For
@@ -591,6 +596,7 @@ class FsspecStore(BaseStore):
         :param metadata: as for :meth:`save`.
         :param strip: as for :meth:`save`. But by default a file of a store, and a copy
             of what *like* describes, are stored as they are.
+        :param allow: as for :meth:`save`, with the same exception.
         :raises InvalidName: if the name could mean anything but a file in the store.
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
@@ -606,7 +612,7 @@ class FsspecStore(BaseStore):
             if like is None:
                 put = partial(self.put, key, file, on_conflict, content_type)
                 put = partial(put, cache_control=cache_control, metadata=metadata)
-                put = partial(put, strip=strip)
+                put = partial(put, strip=strip, allow=allow)
                 with suppress(VersionGone):  # as copy() does
                     return put(like=file.stat())
                 return put(like=file.stat())
@@ -615,8 +621,16 @@ class FsspecStore(BaseStore):
             opened = open_source(file)
         if strip is None:
             strip = self.strips and like is None
+        allowed = None if allow is None and like is not None else self._allowing(allow)
         change = self._stripped if strip else _unchanged
-        with opened as given, change(given, whole) as source:
+        check = _unchanged
+        if allowed is not None:
+            check = partial(allowed.checked, spool=self._spool)
+        with (
+            opened as given,
+            check(given, whole) as passed,
+            change(passed, whole) as source,
+        ):
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, whole)
@@ -653,6 +667,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> AbstractContextManager[Draft]: ...
 
     @t.overload
@@ -666,6 +681,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> AbstractContextManager[TextDraft]: ...
 
     @contextmanager
@@ -679,6 +695,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> Iterator[t.Any]:
         """Write a file, in a ``with`` block::
 
@@ -699,6 +716,7 @@ class FsspecStore(BaseStore):
         :param cache_control: as for :meth:`save`.
         :param metadata: as for :meth:`save`.
         :param strip: as for :meth:`save`.
+        :param allow: as for :meth:`save`.
         :raises FileExists: at the end of the block, with ``on_conflict="error"``.
         :raises WrongType: at the end of the block, as for :meth:`save`.
         :raises BadPicture: at the end of the block, as for :meth:`save`.
@@ -710,7 +728,9 @@ class FsspecStore(BaseStore):
                 f"mode is {mode!r}; create() writes: 'wb' or 'w'. What becomes of a"
                 " file that is there, on_conflict says."
             )
-        new = self._new(key, on_conflict, content_type, cache_control, metadata, strip)
+        new = self._new(
+            key, on_conflict, content_type, cache_control, metadata, strip, allow
+        )
         draft = Draft(self, *new)
         try:
             out = draft if mode == "wb" else TextDraft(draft)
@@ -730,14 +750,19 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> tuple[str, partial[FileWrapper]]:
         """The key of a new file, and what saves it. What can be refused without its
         bytes is refused here.
 
         :raises StoreDenied: if the store is read-only.
+        :raises WrongType: if the key has an extension that is not allowed.
         """
         on_conflict = self._conflict(on_conflict)
         key = self.key(key)
+        allowed = self._allowing(allow)
+        if allowed is not None:
+            allowed.check_name(key)
         kind = _checked_type(content_type, key) if content_type else None
         self.dialect.check_writable()
         properties = self._described(NO_PROPERTIES, cache_control, metadata)
@@ -748,6 +773,7 @@ class FsspecStore(BaseStore):
             content_type=kind,
             properties=properties,
             strip=self.strips if strip is None else strip,
+            allowed=allowed,
         )
 
     def _save_new(
@@ -1486,7 +1512,7 @@ class FsspecStore(BaseStore):
 
         store = self.at(naming.clean_destination(folder, self.destination))
         kept = self._described(NO_PROPERTIES, cache_control, metadata)
-        allowed = self.allowed if allow is None else self._allowed(allow)
+        allowed = self._allowing(allow)
         return direct.presign(
             store, filename, content_type, max_size, expires, kept, resumable, allowed
         )

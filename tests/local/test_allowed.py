@@ -20,6 +20,7 @@ from flask_store.cli import store as group
 from flask_store.exceptions import ClientError
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import WrongType
+from flask_store.filetypes import ALL
 from flask_store.filetypes import DOCUMENTS
 from flask_store.filetypes import IMAGES
 from flask_store.filetypes import TEXT
@@ -37,11 +38,12 @@ from tests.local.test_stripped import Way
 
 HTML = b"<!DOCTYPE html><script>alert(1)</script>"
 PRESETS = {name: vars(filetypes)[name] for name in vars(filetypes) if name.isupper()}
+del PRESETS["ALL"]
 #: Types that a browser may run as part of a page.
 ACTIVE = re.compile(r"html|svg|[+/]xml|script|wasm")
 
-#: The ways by which the files of clients come.
-CLIENTS: tuple[Way, ...] = (
+#: The ways into a store.
+WAYS_IN: tuple[Way, ...] = (
     ways.form_sent,
     ways.bytes_saved,
     ways.path_saved,
@@ -53,13 +55,20 @@ CLIENTS: tuple[Way, ...] = (
     ways.kept_file_saved,
     ways.column_set,
     ways.saved_by_a_provider,
-)
-#: The ways by which the application writes files of its own.
-OWN: tuple[Way, ...] = (
     ways.put,
     ways.created,
     ways.opened_of_fs,
     ways.piped_into_fs,
+    ways.put_into_fs,
+    ways.written_in_a_transaction,
+)
+#: What stores files of another store.
+COPIES: tuple[Way, ...] = (
+    ways.copied_between,
+    ways.moved_between,
+    ways.stored_file_put,
+    ways.bytes_of_a_stored_file_put,
+    ways.synced,
 )
 
 
@@ -119,8 +128,8 @@ def site(place: str) -> t.Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("way", CLIENTS, ids=named)
-def test_every_way_of_a_client(site: Site, way: Way) -> None:
+@pytest.mark.parametrize("way", WAYS_IN, ids=named)
+def test_every_way_in(site: Site, way: Way) -> None:
     """Another content is refused, and then nothing is stored."""
     with pytest.raises(ClientError) as caught:
         way(site, HTML)
@@ -130,11 +139,48 @@ def test_every_way_of_a_client(site: Site, way: Way) -> None:
     assert site.saved() == [JPEG]
 
 
-@pytest.mark.parametrize("way", OWN, ids=named)
-def test_files_of_the_application(site: Site, way: Way) -> None:
-    """They are what the application says, and are not checked."""
+@pytest.mark.parametrize("way", COPIES, ids=named)
+def test_copies(site: Site, way: Way) -> None:
+    """A backup has what the original has."""
     way(site, HTML)
     assert site.saved() == [HTML]
+
+
+def test_copies_within(site: Site) -> None:
+    """Also under another name."""
+    f = site.store.save((HTML, "a.html"), allow=ALL)
+    copy = site.store.copy(f, "b.htm")
+    assert site.store.move(copy, "c.xhtml").read() == HTML
+
+
+def test_any_file(site: Site) -> None:
+    """A file of the application's own goes in where the call says so."""
+    store = site.store
+    store.save((HTML, "a.html"), allow=ALL)
+    store.put("b.html", HTML, allow=ALL)
+    with store.create("c.html", allow=ALL) as out:
+        out.write(HTML)
+    upload = store.presign_upload("d.html", max_size=1000, allow=ALL)
+    file = {**upload.fields, "file": (io.BytesIO(HTML), "x")}
+    assert site.client.post(upload.url, data=file).status_code < 300
+    store.confirm(upload.token)
+    assert site.saved() == [HTML] * 4
+    assert Settings({"STORE_ALLOW": "*"})["STORE_ALLOW"] == ALL
+
+
+def test_refused_before_it_is_written(site: Site) -> None:
+    """The key says it."""
+    with (
+        pytest.raises(WrongType),
+        site.store.create("a.html") as _,
+    ):
+        pytest.fail("create() has begun")  # pragma: no cover
+
+
+def test_command_that_checks(site: Site) -> None:
+    """``flask store check`` writes a file of its own."""
+    done = site.app.test_cli_runner().invoke(group, ["check"])
+    assert done.exit_code == 0, done.output
 
 
 def test_command(site: Site) -> None:
@@ -290,7 +336,7 @@ def test_wrong_lists(site: Site, allow: t.Any) -> None:
         site.store.save((JPEG, "a.jpg"), allow=allow)
 
 
-@pytest.mark.parametrize("value", [[], "", ["jpg", 3], "a/b", "*", b"jpg", ["."]])
+@pytest.mark.parametrize("value", [[], "", ["jpg", 3], "a/b", "*.jpg", b"jpg", ["."]])
 def test_wrong_settings(value: t.Any) -> None:
     """Nothing is no setting, and a slip is an error."""
     if value == "":
