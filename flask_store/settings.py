@@ -217,7 +217,14 @@ def parse_variants(value: object) -> Options:
                 f"has the name {name[:LONGEST]!r}. A name is part of a URL: write"
                 " letters, digits, '_' and '-'."
             )
-        variants[name] = parse_options(parameters)
+        try:
+            variants[name] = parse_options(parameters)
+        except ValueError:
+            raise ValueError(
+                f"has the variant {name!r} with parameters of type"
+                f" {type(parameters).__name__!r}; they must be a dict, such as"
+                " {'width': 400}."
+            ) from None
     return variants
 
 

@@ -102,6 +102,10 @@ class LocalDialect(Dialect):
         super().__init__(Location("file", location.root, options))
         # No key leads here, so that path() would refuse it.
         self._private = os.path.join(self.root, naming.STAGING)
+        #: What is there as long as the disk is. A private store lies in the folder of
+        #: another store, and may be removed to free its space.
+        self._base = self.root.partition(f"{os.sep}{naming.STAGING}{os.sep}")[0]
+        self._base = self._base or os.sep
         self._nameless: bool | None = None
         self._ordered = False
         self._links: bool | None = None
@@ -161,15 +165,16 @@ class LocalDialect(Dialect):
         """
         known = self._device  # before looking: another thread may make the root now
         try:
-            found = os.stat(self.root)
+            found = os.stat(self._base)
         except (FileNotFoundError, NotADirectoryError) as exc:
             if known is None:
                 return
-            raise StoreUnavailable(GONE.format(self.root, exc.strerror)) from exc
+            raise StoreUnavailable(GONE.format(self._base, exc.strerror)) from exc
         if found.st_dev != known:
             # The folder of a store that was looked at only lacks the private one.
-            if known is not None and not os.path.isdir(self._private):
-                raise StoreUnavailable(GONE.format(self.root, "it is on another disk"))
+            private = os.path.join(self._base, naming.STAGING)
+            if known is not None and not os.path.isdir(private):
+                raise StoreUnavailable(GONE.format(self._base, "it is on another disk"))
             if known is not None:  # nothing is known of this disk
                 self._nameless, self._ordered = None, False
             self._device = found.st_dev

@@ -53,7 +53,7 @@ class MemoryDialect(Dialect):
 
     def _ready(self, path: str) -> None:
         folder = self.fs._parent(path)
-        while folder and folder != self.root:
+        while folder.strip("/") and folder != self.root:  # "/" is its own parent
             if self.fs.isfile(folder):
                 key = folder[len(self.root) + 1 :]
                 raise FileExists(DESTINATION_IS_FILE.format(naming.quoted(key)), key)

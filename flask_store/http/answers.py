@@ -180,29 +180,36 @@ def view(
     cache_control: str | None,
 ) -> Response:
     """The response of a view of the application, to whatever request there is."""
+    terms = terms_of_view(_original(key), as_attachment, download_name, cache_control)
     try:
-        return in_view(store, key, as_attachment, download_name, cache_control)
+        return in_view(store, key, terms)
     except StoreError as exc:
         raise refusals.of_file(exc) from exc
 
 
-def in_view(
-    store: Served,
-    key: str,
+def terms_of_view(
+    name: str,
     as_attachment: bool,
     download_name: str | None,
     cache_control: str | None,
-) -> Response:
-    """The same.
+) -> Terms:
+    """What a view says about its response. What is wrong with it is the fault of the
+    application, and not of the URL.
 
-    :raises StoreError: if there is none.
+    :param name: the name of the file, if the view says none.
     """
-    name = _original(key)
-    if download_name:  # what is wrong with it is not that of the URL
+    if download_name:
         name = naming.text(download_name, "file name")
     if cache_control is not None:
         cache_control = checked_directives(cache_control)
-    terms = Terms(name, as_attachment, True, None, cache_control)
+    return Terms(name, as_attachment, True, None, cache_control)
+
+
+def in_view(store: Served, key: str, terms: Terms) -> Response:
+    """A response of a view.
+
+    :raises StoreError: if there is none.
+    """
     # To mypy, the class has the hash of its instances, which is none.
     kind = _class_of_view(current_app.response_class)  # type: ignore[arg-type]
     return respond(store, key, kind, terms)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import typing as t
-from functools import partial
 
 from flask import Flask
 from werkzeug.wrappers import Response as AnyResponse
@@ -52,9 +51,11 @@ def register(
     if store.variants_prefix is not None:
         from ..images import serving
 
-        view = partial(serving.answer, store, kind=kind, authorization=authorization)
+        def variant(key: str, **host: t.Any) -> AnyResponse:
+            return serving.answer(store, key, kind, authorization)
+
         endpoint = f"flask_{name}.variant"
-        _add(app, store, store.variants_prefix, endpoint, view, ["GET"])
+        _add(app, store, store.variants_prefix, endpoint, variant, ["GET"])
     if store.resumable_prefix is not None:
         endpoint = f"flask_{name}.resumable"
         _add(app, store, store.resumable_prefix, endpoint, resumable, tus.METHODS)

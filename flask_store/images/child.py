@@ -15,6 +15,7 @@ import sys
 import traceback
 import typing as t
 import warnings
+from contextlib import suppress
 
 if t.TYPE_CHECKING:
     from PIL import Image
@@ -85,7 +86,8 @@ def limit(job: Job) -> None:
     """Bound the time, the memory and the output of this process, also for what is done
     in C. Windows has no such limits."""
     set_limit("RLIMIT_CORE", 0)
-    set_limit("RLIMIT_CPU", job["seconds"])
+    # With the second one, the system kills; the first one lets it say why.
+    set_limit("RLIMIT_CPU", job["seconds"], job["seconds"] + 1)
     set_limit("RLIMIT_FSIZE", job["largest"])
     limit_memory(job["max_pixels"])
 
@@ -96,15 +98,23 @@ def limit_memory(pixels: int) -> None:
     set_limit("RLIMIT_DATA", MEMORY + MEMORY_OF_PIXEL * pixels)
 
 
-def set_limit(name: str, most: int) -> None:
+def set_limit(name: str, most: int, last: int | None = None) -> None:
+    """Set one limit of the system, or leave it where it is if that one is lower.
+
+    :param last: the hard limit; by default the same.
+    """
     try:
         import resource
     except ImportError:
         return
     what = getattr(resource, name)
     _, hard = resource.getrlimit(what)
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(what, (most, most))
+    soft, last = (
+        number if hard == resource.RLIM_INFINITY else min(number, hard)
+        for number in (most, most if last is None else last)
+    )
+    with suppress(ValueError, OSError):  # macOS does not take each of them
+        resource.setrlimit(what, (soft, last))
 
 
 def open_picture(job: Job) -> ImageFile:
@@ -151,6 +161,8 @@ def orientation_of(picture: ImageFile) -> int:
         return 1
     for name in ("xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
         picture.info.pop(name, None)
+    if picture.format == "PNG":
+        picture.load()  # getexif() would, and what is broken is not to be hidden below
     try:
         found = picture.getexif().get(274, 1)
     except Exception:  # EXIF that is broken says nothing

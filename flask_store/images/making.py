@@ -27,8 +27,12 @@ TIMEOUT, COMPUTING = 20, 15
 LARGEST = 512 * 1024**2
 #: The program that makes a variant.
 CHILD = Path(__file__).with_name("child.py")
-#: The signals with which somebody else ends a process. It is not the picture's fault.
-STOPPED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
+#: The signals with which somebody else ends a process, such as a system that has no
+#: memory left for all of them. It is not the picture's fault.
+STOPPED = ("SIGHUP", "SIGINT", "SIGKILL", "SIGQUIT", "SIGTERM")
+#: The variables of the environment that the program gets: where libraries and temporary
+#: files are. The others may be secrets of the application.
+VARIABLES = ("LD_LIBRARY_PATH", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
 
 
 class Limits(t.NamedTuple):
@@ -105,6 +109,7 @@ def _run(
         stdin=source,
         stdout=output,
         stderr=subprocess.PIPE,
+        env={name: os.environ[name] for name in VARIABLES if name in os.environ},
         # What ends this process, such as Ctrl+C, is not meant for the picture.
         start_new_session=True,
         timeout=TIMEOUT,
@@ -140,10 +145,12 @@ def _ended(done: subprocess.CompletedProcess[bytes]) -> StoreError:
     """What to make of a program that ended without a word."""
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        if name not in STOPPED:
-            return BadPicture(
-                f"The picture cannot be decoded within its limits ({name})."
+        if name in STOPPED:
+            return StoreUnavailable(
+                f"The process that makes a variant was stopped ({name}), perhaps as"
+                " this machine has no memory left. Try it again later."
             )
+        return BadPicture(f"The picture cannot be decoded within its limits ({name}).")
     return StoreError(
         f"The process that makes variants ended with status {done.returncode}:"
         f" {done.stderr.decode(errors='replace').strip()}"

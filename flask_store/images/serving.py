@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import typing as t
 from contextlib import suppress
 from urllib.parse import urlencode
@@ -61,16 +60,11 @@ def signed_url(variant: Variant, expires: float | None) -> str:
 
 
 def answer(
-    store: t.Any,
-    key: str,
-    kind: type[Response],
-    authorization: Authorization,
-    **host: t.Any,
+    store: t.Any, key: str, kind: type[Response], authorization: Authorization
 ) -> AnyResponse:
     """The answer of the route to GET and HEAD.
 
     :param key: the path in the address: parameters, and the key of the picture.
-    :param host: variables of the host or the subdomain.
     """
     word, _, key = (path := key).partition("/")
     until = None
@@ -89,12 +83,9 @@ def answer(
             if denial is not None:
                 return denial
         private = authorization.check is not None
-        response = _respond(file, spec, kind, private, until)
+        return _varied(_respond(file, spec, kind, private, until), spec)
     except StoreError as exc:
         raise refusals.of_file(exc) from exc
-    if spec.format == "auto":
-        response.vary.add("Accept")
-    return response
 
 
 def view(
@@ -105,17 +96,15 @@ def view(
 ) -> Response:
     """See :meth:`.Variant.response`."""
     file, spec = variant.file, variant.spec.accepted(_accepted())
-    name = download_name or _name(file, spec)
+    terms = answers.terms_of_view(
+        _name(file, spec), as_attachment, download_name, cache_control
+    )
     try:
         for attempt in file.store.variants.attempts(file, spec):
             with suppress(FileNotFound):
-                return answers.in_view(
-                    _there(attempt),
-                    attempt.file.key,
-                    as_attachment,
-                    name,
-                    cache_control,
-                )
+                keeper = _there(attempt)
+                response = answers.in_view(keeper, attempt.file.key, terms)
+                return _varied(response, variant.spec)
     except StoreError as exc:
         raise refusals.of_file(exc) from exc
     raise refusals.refusal(404)
@@ -138,11 +127,24 @@ def _respond(
         known = None
     spec = spec.accepted(_accepted())
     for attempt in file.store.variants.attempts(file, spec, known):
-        lasting = _lasting(private, until) if attempt.version == known else None
-        terms = answers.Terms(_name(file, spec), False, private, until, lasting)
+        terms = answers.Terms(_name(file, spec), False, private, until)
         with suppress(FileNotFound):
-            return answers.respond(_there(attempt), attempt.file.key, kind, terms)
+            response = answers.respond(_there(attempt), attempt.file.key, kind, terms)
+            said = response.headers["Cache-Control"]
+            # What is private stays as the application says. A function that decides is
+            # asked each time, as it is about the picture.
+            if attempt.version == known and not caching.is_private(said):
+                response.headers["Cache-Control"] = IMMUTABLE
+            return response
     raise FileNotFound(f"{file.key!r} was deleted at this moment.", file.key)
+
+
+def _varied(response: Response, spec: Spec) -> Response:
+    """The response, which says whether its format depends on the request (RFC 9110,
+    section 12.5.5)."""
+    if spec.format == "auto":
+        response.vary.add("Accept")
+    return response
 
 
 def _address(variant: Variant) -> tuple[str, dict[str, str]]:
@@ -167,12 +169,6 @@ def _check_allowed(store: t.Any, path: str, word: str) -> None:
         raise BadLink(links.REFUSED)
     if not links.is_signed(_identity(store), path, links.VARIANT, said):
         raise BadLink(links.REFUSED)
-
-
-def _lasting(private: bool, until: int | None) -> str:
-    """The ``Cache-Control`` of a response whose address has its version."""
-    remaining = None if until is None else max(0, until - int(time.time()))
-    return caching.cache_control(IMMUTABLE, None, private, remaining)
 
 
 def _there(attempt: Attempt) -> t.Any:

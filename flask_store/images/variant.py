@@ -180,8 +180,31 @@ def spec_of(store: t.Any, name: str | None, parameters: t.Mapping[str, t.Any]) -
     :raises NotConfiguredError: if the store has no variants.
     :raises ValueError: if there is no such name, or a parameter is wrong.
     """
-    variants = getattr(store, "variants", None)
+    if not hasattr(store, "variants"):
+        raise NotConfiguredError(
+            f"Only an FsspecStore has variants, and not {store!r}."
+        )
+    variants = store.variants
     if variants is None:
         raise NotConfiguredError(NO_VARIANTS.format(store))
     spec: Spec = variants.spec(name, parameters)
     return spec
+
+
+def named(store: t.Any, names: Iterable[str]) -> tuple[str, ...]:
+    """The names of variants, of which there are specs.
+
+    :raises NotConfiguredError: if the store has no variants.
+    :raises TypeError: if it is one name, and no list of them.
+    :raises ValueError: if there is no such name.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"variants is {names!r}; pass a list: variants=[{names!r}].")
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"variants has {name!r}; pass names of STORE_VARIANTS, such as 'thumb'."
+            )
+        spec_of(store, name, {})
+    return names

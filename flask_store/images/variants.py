@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import logging
 import tempfile
 import typing as t
@@ -22,6 +23,7 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
 from ..exceptions import VersionGone
 from ..files import FileWrapper
+from ..http.caching import is_private
 from ..stores.application import sender
 from ..stores.deletion import Deletion
 from . import making
@@ -63,8 +65,10 @@ class Variants:
                 raise NotConfiguredError(
                     f"STORE_VARIANTS has a variant {name!r} that is wrong: {exc}"
                 ) from None
+        # Without its library, a picture is refused until it is installed.
+        has_heif = importlib.util.find_spec("pillow_heif") is not None
         self.limits = Limits(
-            config["STORE_IMAGE_FORMATS"],
+            tuple(f for f in config["STORE_IMAGE_FORMATS"] if f != "heif" or has_heif),
             config["STORE_IMAGE_MAX_PIXELS"],
             config["STORE_IMAGE_MAX_SIZE"],
         )
@@ -75,7 +79,6 @@ class Variants:
         #: What is to be made of files that are still uploaded, by their keys.
         self._promised: dict[str, list[Variant]] = {}
         # A signal refers to them weakly, so that they end with their store.
-        signals.file_deleted.connect(self._file_deleted)
         signals.upload_finished.connect(self._upload_finished)
 
     #: What :class:`Variant` calls. It cannot import them, because a file imports it.
@@ -126,8 +129,13 @@ class Variants:
                     " app.app_context():'."
                 )
             )
+        if not hasattr(other := found.at(None), "_private_store"):
+            raise NotConfiguredError(
+                f"STORE_VARIANTS_STORE is {self._other!r}, and {other!r} is no"
+                " FsspecStore, which keeps variants. Name another store."
+            )
         name = store._extension.partition(".")[2] or "default"
-        return found.at(None)._private_store(f"{FOLDER}-of-{name}")
+        return other._private_store(f"{FOLDER}-of-{name}")
 
     def attempts(
         self, file: FileWrapper, spec: Spec, version: str | None = None
@@ -140,15 +148,15 @@ class Variants:
         :raises FileNotFound: if there is no such picture.
         :raises BadPicture: if no variant can be made of it.
         """
-        store = file.store
+        store, key = file.store, file.relative_path()
         keeper = self.keeper(store)
         version = version or known_version(file)
         if version is not None:
-            yield Attempt(_place(keeper, file.key, version, spec), version)
+            yield Attempt(_place(keeper, key, version, spec), version)
         for _ in range(TRIES):
-            found = store.stat(file.key)
+            found = store.stat(key)
             now = version_of(found)
-            place = _place(keeper, file.key, now, spec)
+            place = _place(keeper, key, now, spec)
             if now != version:
                 yield Attempt(place, now)
             version = now
@@ -159,7 +167,7 @@ class Variants:
                 # Where nothing is exclusive, others may replace it by the same bytes.
                 yield from [Attempt(place, now, made)] * TRIES
                 return
-        raise VersionGone(f"{file.key!r} is replaced faster than it is read.", file.key)
+        raise VersionGone(f"{key!r} is replaced faster than it is read.", key)
 
     def stored(
         self, store: t.Any, spec: Spec, keys: Iterable[str] | None = None
@@ -206,7 +214,7 @@ class Variants:
             except BadPicture as exc:
                 self._remember(refusal, exc)
                 raise
-            made = self._publish(place, data, spec.content_type)
+            made = self._publish(place, data, spec, found)
             self._check_there(store, found, place)
             return made
         finally:
@@ -219,21 +227,37 @@ class Variants:
                 f" {self.limits.max_size:,} are accepted (STORE_IMAGE_MAX_SIZE).",
                 found.name,
             )
-        with tempfile.TemporaryFile() as copy:
-            for data in store.stream_version(found, 0, found.size):
-                copy.write(data)
-            copy.seek(0)
-            return making.render(copy, spec, self.limits)
+        try:
+            with tempfile.TemporaryFile() as copy:
+                for data in store.stream_version(found, 0, found.size):
+                    copy.write(data)
+                copy.seek(0)
+                return making.render(copy, spec, self.limits)
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise StoreError(
+                "A variant is made in the temporary folder of the system, and nothing"
+                f" can be written there: {exc}. Make space in it, or set TMPDIR to"
+                " another folder.",
+                found.name,
+            ) from exc
 
-    def _publish(self, place: FileWrapper, data: bytes, content_type: str) -> bool:
+    def _publish(
+        self, place: FileWrapper, data: bytes, spec: Spec, found: Stat
+    ) -> bool:
         """Store what was made; ``False`` if another process was quicker."""
         keeper = place.store
         with keeper.dialect.explained(place.key):
             exclusive = keeper.dialect.creates()
         # Where nothing is exclusive, the last one counts. All are of the same picture.
         how = "error" if exclusive else "overwrite"
+        said = found.cache_control
+        # A picture that no shared cache may keep has such variants.
+        if not (said and is_private(said) and keeper.dialect.keeps_properties):
+            said = None
         try:
-            keeper.put(place.key, data, how, content_type)
+            keeper.put(place.key, data, how, spec.content_type, cache_control=said)
         except FileExists as exc:
             if exc.key != place.key:
                 raise
@@ -249,11 +273,9 @@ class Variants:
             raise
 
     def _refusal(self, place: FileWrapper) -> FileWrapper:
-        """The file that says why a version has no variants, under these limits."""
-        folder, _, name = place.key.rpartition("/")
-        limits = digest(self.limits)[:8]
-        version = name.partition(".")[0]
-        return place.store.file(f"{folder}/{version}.refused.{limits}.txt")
+        """The file that says why a variant cannot be made under these limits. Another
+        one may still be made of the same picture: a smaller one, or one frame."""
+        return place.store.file(f"{place.key}.refused.{digest(self.limits)[:8]}.txt")
 
     def _remember(self, refusal: FileWrapper, reason: BadPicture) -> None:
         """Keep a bad picture from being decoded for each request."""
@@ -270,6 +292,7 @@ class Variants:
         if that goes on in the background.
 
         :raises BadPicture: if it is no picture.
+        :raises NotConfiguredError: if no variants can be made here.
         """
         if file.upload is not None:
             self._promised[file.key] = variants
@@ -278,7 +301,7 @@ class Variants:
         for variant in variants:
             try:
                 variant.make()
-            except BadPicture:
+            except (BadPicture, NotConfiguredError):
                 raise
             except StoreError as exc:  # it is made when somebody asks for it
                 logger.warning("A variant of %s is not made: %s", file, exc)
@@ -291,23 +314,22 @@ class Variants:
         except StoreError as exc:
             logger.warning("A variant of %s is not made: %s", file, exc)
 
-    def _file_deleted(self, sender: object, file: FileWrapper) -> None:
-        if not self._is_mine(file):
-            return
-        self._promised.pop(file.key, None)
-        try:
-            self.forget(file)
-        except Exception as exc:  # the file is deleted; sweep removes them
-            logger.warning("The variants of %s are not deleted: %s", file, exc)
-
     def _is_mine(self, file: FileWrapper) -> bool:
         return getattr(file.store, "variants", None) is self
 
-    def forget(self, file: FileWrapper) -> None:
-        """Remove the variants of a file."""
-        keeper, folder = self.keeper(file.store), _folder(file.key)
-        self._remove(keeper, [f.key for f in keeper.ls(folder)])
-        keeper.dialect.rm_folder(folder)
+    def forget(self, store: t.Any, keys: Iterable[str]) -> None:
+        """Remove the variants of files that have been deleted. What is left of them,
+        :meth:`sweep` removes."""
+        try:
+            keeper, folders = self.keeper(store), [_folder(key) for key in keys]
+            for key in keys:
+                self._promised.pop(key, None)
+            # All together: where the storage is down, it is asked once.
+            self._remove(keeper, [f.key for each in folders for f in keeper.ls(each)])
+            for folder in folders:
+                keeper.dialect.rm_folder(folder)
+        except Exception as exc:
+            logger.warning("Variants of deleted files are still there: %s", exc)
 
     def sweep(
         self, store: t.Any, older_than: dt.timedelta, dry_run: bool

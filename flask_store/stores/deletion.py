@@ -39,6 +39,8 @@ class Deletion:
     tell: Callable[[str], object]
     #: Why files are still there, by their keys.
     errors: dict[str, StoreError] = field(default_factory=dict)
+    #: The keys of the files that have been deleted.
+    done: list[str] = field(default_factory=list)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files, and go on when one of them cannot be deleted.
@@ -48,6 +50,7 @@ class Deletion:
         unique = list(dict.fromkeys(keys))
         for key, error in self._outcomes(unique):
             if error is None:
+                self.done.append(key)
                 self.tell(key)  # what a receiver raises is no error of the storage
             elif isinstance(error, FileNotFound):
                 self._check_absent(key)

@@ -7,6 +7,7 @@ import io
 import logging
 import operator
 import os
+import posixpath
 import threading
 import typing as t
 import weakref
@@ -43,7 +44,6 @@ from ..dialects import Stored
 from ..dialects.bodies import bounds
 from ..dialects.errors import version_gone
 from ..dialects.urls import open_dialect
-from ..exceptions import BadPicture
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
@@ -226,7 +226,7 @@ class FsspecStore(BaseStore):
             mine = self._settings_to_pickle()  # whose path does not depend on a folder
             settings = {
                 **mine,
-                "STORE_PATH": f"{self.url(mine).rstrip('/')}/{folder_path}",
+                "STORE_PATH": posixpath.join(self.url(mine), folder_path),
                 "STORE_ON_CONFLICT": "error",
                 "STORE_BACKGROUND": False,
                 "STORE_RESUMABLE": False,
@@ -353,7 +353,8 @@ class FsspecStore(BaseStore):
         :param strip: whether to store a picture without its metadata. By default what
             ``STORE_STRIP_METADATA`` says.
         :param variants: names of ``STORE_VARIANTS``. These variants are made at once,
-            or when the file is stored if that goes on in the background.
+            or when the file is stored if that goes on in the background. Those of the
+            format ``"auto"`` are made in each of its formats.
         :param allow: the extensions that the file may have, such as
             :data:`flask_store.filetypes.IMAGES`. The content has to agree with the
             extension. By default what ``STORE_ALLOW`` says.
@@ -379,10 +380,10 @@ class FsspecStore(BaseStore):
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
         if variants:
-            from ..images.variant import spec_of
+            from ..images.variant import named
 
-            for variant in variants:  # an unknown name, before anything is stored
-                spec_of(self, variant, {})
+            # An unknown name is found before anything is stored.
+            variants = named(self, variants)
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
@@ -425,18 +426,25 @@ class FsspecStore(BaseStore):
     def _prepare(
         self, stored: FileWrapper, names: Sequence[str], on_conflict: OnConflict
     ) -> None:
-        """Make variants of a file that has just been saved.
+        """Make variants of a file that has just been saved. If that raises an error,
+        the file is not stored any more, unless it has replaced another one.
 
-        :raises BadPicture: if it is no picture. Then it is not stored any more, unless
-            it has replaced another file.
+        :raises BadPicture: if it is no picture.
+        :raises NotConfiguredError: if no variants can be made here.
         """
-        variants = [stored.variant(name) for name in names]
-        assert self.variants is not None  # variant() has looked
+        from ..images.variant import Variant
+
+        assert self.variants is not None  # named() has looked
+        specs = [self.variants.spec(name, {}) for name in names]
+        # A browser may accept any of the formats of "auto".
+        variants = [Variant(stored, each) for spec in specs for each in spec.formats()]
         try:
             self.variants.prepare(stored, variants)
-        except BadPicture:
+        except BaseException:
+            # As in _save(): also what a receiver of the signal raises.
             if on_conflict != "overwrite":
-                stored.delete()
+                with suppress(StoreError, OSError, NotByStorage):
+                    stored.delete()
             raise
 
     def _save(
@@ -908,7 +916,7 @@ class FsspecStore(BaseStore):
         """Delete a file that has been copied, if its copy is another file."""
         before = original.found
         if original.renamed:
-            _tell_deleted(old)
+            _store_of(old)._deleted(old.key)
             return
         # Not new.stat(), since the file may get another date below.
         copied, after = self.stat(new), old.stat()
@@ -988,7 +996,11 @@ class FsspecStore(BaseStore):
             return
         folders = [self.ls(t.cast(naming.Name, n)) for n in names if recursive]
         keys = deletion.keys_below(folders) if recursive else map(self.key, names)
-        deletion.Deletion(self.files, self.dialect, self._deleted).delete(keys)
+        removal = deletion.Deletion(self.files, self.dialect, self._tell_deleted)
+        try:
+            removal.delete(keys)
+        finally:
+            self._forget(removal.done)
         deletion.check_reached(folders)
 
     def _delete(self, key: str, hold: Hold) -> None:
@@ -997,7 +1009,18 @@ class FsspecStore(BaseStore):
         self._deleted(key)
 
     def _deleted(self, key: str) -> None:
-        _tell_deleted(FileWrapper._of_key(key, self))
+        """Do what is due when a file is not there any more."""
+        self._forget([key])
+        self._tell_deleted(key)
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        """Remove the variants of files that have been deleted."""
+        if self.variants is not None:
+            self.variants.forget(self.at(None), keys)
+
+    def _tell_deleted(self, key: str) -> None:
+        file = FileWrapper._of_key(key, self)
+        signals.file_deleted.send(sender(), file=file)
 
     def pending(self) -> list[Entry]:
         """The background uploads of this host that are not stored yet, those that
@@ -1612,7 +1635,3 @@ def _store_of(file: FileWrapper) -> FsspecStore:
         f"copy() and move() read files of an FsspecStore, and {file!r} is not of one."
         " Save what its store's open() gives."
     )
-
-
-def _tell_deleted(file: FileWrapper) -> None:
-    signals.file_deleted.send(sender(), file=file)

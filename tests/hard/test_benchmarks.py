@@ -16,21 +16,26 @@ import pytest
 
 from benchmarks import strace
 from benchmarks.apps import our_settings
+from benchmarks.makers import CONTENDERS
 from benchmarks.measure import Comparison
 from benchmarks.measure import interleaved
 from benchmarks.relay import distant
 from flask_store.uploads.disk import is_ordered
 from tests.conftest import missing
+from tests.support.browser import browser
+from tests.support.servers import NotInstalledError
 from tests.support.servers import ROOT
 
 #: Who is compared, and the module that has to be there for it.
 PEERS = {
     "boto3": "boto3",
     "Django": "django",
+    "django-imagekit": "imagekit",
     "django-storages": "storages",
     "flask-storage": "flask_storage",
     "Flask-Reuploaded": "flask_uploads",
     "obstore": "obstore",
+    "sorl-thumbnail": "sorl",
     "streaming-form-data": "streaming_form_data",
 }
 LOCAL = ["FileStorage.save", "Flask-Reuploaded", "flask-storage"]
@@ -60,8 +65,8 @@ def peers() -> None:
         missing("strace (apt-get install strace)")
 
 
-def tables(name: str) -> dict[str, dict[str, list[str]]]:
-    """What a benchmark prints in a quick run: title, label of a row and cells."""
+def run(name: str) -> str:
+    """What a benchmark prints in a quick run."""
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--quick"],
         cwd=ROOT,
@@ -70,9 +75,14 @@ def tables(name: str) -> dict[str, dict[str, list[str]]]:
         timeout=170,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def tables(name: str) -> dict[str, dict[str, list[str]]]:
+    """The same by the title of a table, the label of a row and its cells."""
     found = {}
     for match in re.finditer(
-        r"^(.+)\n\n(=[= ]+)\n.+\n\2\n((?:.+\n)+?)\2\n", done.stdout, re.M
+        r"^(.+)\n\n(=[= ]+)\n.+\n\2\n((?:.+\n)+?)\2\n", run(name), re.M
     ):
         rows = [re.split("  +", row.rstrip()) for row in match[3].splitlines()]
         found[match[1]] = {label: cells for label, *cells in rows}
@@ -142,6 +152,30 @@ class TestCommands:
         assert len(times) == 6
         assert all(len(cells) == 2 for cells in times.values())
         assert listing.keys() == {"10 files", "1,000 files"}
+
+    def test_images(self) -> None:
+        """A row for everybody who makes variants. Ours takes a child process."""
+        found = tables("images")
+        times, memory, processes, hits, urls = found.values()
+        for rows in (times, memory, processes, hits, urls):
+            assert rows.keys() == set(CONTENDERS)
+        assert [label for label, cells in processes.items() if cells[1] != "-"] == [
+            "Flask-Store"
+        ]
+
+    def test_pages(self) -> None:
+        """A page of variants sends less, and nothing the second time."""
+        try:
+            with browser():
+                pass
+        except NotInstalledError as error:
+            missing(str(error))
+        done = run("pages")
+        rows = [re.split("  +", line) for line in done.splitlines()]
+        sent = {tuple(row[:2]): row[2:] for row in rows if len(row) == 4}
+        for window in ("desktop", "phone"):
+            assert sent["originals", window][1] == "0 B, 4"
+            assert sent["variants", window][1] == "0 B, 0"
 
     def test_syscalls(self) -> None:
         """A save has the calls that it is known to need; a URL needs none."""

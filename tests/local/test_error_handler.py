@@ -31,6 +31,7 @@ ANSWERS: dict[type[StoreError], tuple[int, str, str]] = {
     exceptions.InvalidName: (400, "Bad Request", "secret"),
     exceptions.InvalidProperty: (400, "Bad Request", "secret"),
     exceptions.BadLink: (403, "Forbidden", "secret"),
+    exceptions.BadPicture: (422, "Unprocessable Entity", "secret"),
     exceptions.AlreadyConfirmed: (403, "Forbidden", "secret"),
     exceptions.NoLength: (411, "Length Required", "secret"),
     exceptions.TooLarge: (413, "Request Entity Too Large", "secret"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import pathlib
 import typing as t
@@ -237,6 +238,7 @@ def test_no_picture(store: FsspecStore, shell: t.Any) -> None:
         assert "no such picture" in lie["text/html"]
 
 
+@functools.cache
 def large() -> bytes:
     """A picture of more than 1 MiB, in its first bytes."""
     from PIL import Image
@@ -255,8 +257,9 @@ def small_size(bundle: dict[str, str]) -> tuple[int, int]:
     return Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"]))).size
 
 
-def test_large_picture_is_made_smaller(store: FsspecStore, shell: t.Any) -> None:
+def test_large_picture_is_made_smaller(tmp_path: pathlib.Path, shell: t.Any) -> None:
     """Nothing is stored by it."""
+    store = FsspecStore.from_url(f"file://{tmp_path}/store")
     f = store.save(large(), "large.png")
     assert small_size(shown(shell, f)) == (640, 320)
     with pytest.raises(NotConfiguredError):
@@ -288,8 +291,9 @@ def test_picture_that_notebooks_do_not_show(
     assert small_size(shown(shell, f)) == (64, 64)
 
 
-def test_large_picture_that_is_broken(store: FsspecStore, shell: t.Any) -> None:
+def test_large_picture_that_is_broken(tmp_path: pathlib.Path, shell: t.Any) -> None:
     """It is a card that says so."""
+    store = FsspecStore.from_url(f"file://{tmp_path}/store")
     f = store.save(large()[:100] + b"\xff" * 2**21, "broken.png")
     html = shown(shell, f)["text/html"]
     assert "more than 1 MiB" in html and "cannot be made smaller" in html

@@ -21,3 +21,12 @@ class TestMemory(StoreContract):
     def store(self) -> FsspecStore:
         """A folder of its own, because the memory is one for the whole process."""
         return FsspecStore.from_url(f"memory://{uuid.uuid4()}/uploads")
+
+
+@pytest.mark.parametrize("url", ["memory://", "memory:///"])
+def test_root_of_the_memory(url: str) -> None:
+    """A store may be all of it. What is above the root is not looked at without end."""
+    store = FsspecStore.from_url(url)
+    for name in (f"{uuid.uuid4()}.txt", f"{uuid.uuid4()}/a.txt"):
+        assert store.put(name, b"x").read() == b"x"
+        store.delete(name)

@@ -78,6 +78,7 @@ from flask_store.exceptions import FileExists
 from flask_store.exceptions import FileNotFound
 from flask_store.exceptions import StoreError
 from flask_store.exceptions import StoreUnavailable
+from flask_store.images import making
 from flask_store.stores.fsspec import FsspecStore
 from flask_store.sync import Journal
 from flask_store.sync import Outcome
@@ -191,7 +192,7 @@ _S3 = _limits("connect_timeout", "read_timeout")
 #: A HEAD has no body that could tell more.
 _S3_404 = {
     *("stat", "exists", "version", "open", "seek", "head", "confirm"),
-    *("copy", "move", "move_large", "move_over", "delete", "open_large"),
+    *("copy", "move", "move_large", "move_over", "delete", "open_large", "variant"),
 }
 
 STORAGES = {
@@ -440,6 +441,35 @@ def _confirmed(trial: Trial) -> None:
         trial.found("lost", f"the confirmed file is {_shown(content)}")
 
 
+def _rendered(source: t.IO[bytes], *how: object) -> bytes:
+    """In place of what makes a variant: the whole picture."""
+    return source.read()
+
+
+def _variant(trial: Trial) -> t.Any:
+    return trial.bench.pictures.at(trial.folder).file("old.bin").variant(width=1)
+
+
+def _made(trial: Trial) -> bytes:
+    with mock.patch.object(making, "render", _rendered):
+        return t.cast(bytes, _variant(trial).read())
+
+
+def _made_later(trial: Trial) -> None:
+    """Nothing half was stored, and the variant can be had: at once, or when a lock that
+    was lost on WebDAV is over."""
+    deadline = time.monotonic() + UPLOADED
+    while time.monotonic() < deadline:
+        try:
+            content = _made(trial)
+        except StoreUnavailable:
+            continue
+        if content != OLD:
+            trial.found("partial", f"the variant is {_shown(content)}")
+        return
+    trial.found("broken", "afterwards, no variant is made")
+
+
 def _background(trial: Trial) -> str:
     store = trial.bench.background.at(trial.folder)
     trial.file = store.save(NEW, "new.bin")
@@ -591,6 +621,14 @@ OPERATIONS: dict[str, Operation] = {
     "pull": _pull(delete=False),
     "pull_delete": _pull(delete=True),
     "confirm": Operation(_confirm, checks=_confirmed, forms=True),
+    "variant": Operation(
+        _made,
+        lambda trial: OLD,
+        before={"old.bin": OLD},
+        done={"old.bin": OLD},
+        failed={"old.bin": {OLD}},
+        checks=_made_later,
+    ),
     "background": Operation(_background, checks=_uploaded),
 }
 
@@ -599,7 +637,7 @@ OPERATIONS: dict[str, Operation] = {
 NEEDS_FILE = {
     *("read", "stream", "range", "version", "open", "seek", "stat", "exists"),
     *("read_large", "stream_large", "open_large", "move_large", "confirm"),
-    *("get", "get_range", "head", "copy", "move", "move_over", "delete"),
+    *("get", "get_range", "head", "copy", "move", "move_over", "delete", "variant"),
 }
 
 
@@ -859,6 +897,9 @@ class Bench:
         )
         self.store = t.cast(FsspecStore, Store(self.app).Provider())
         if not self.storage.read_only:
+            self.pictures = FsspecStore.from_config(
+                {**self._settings(), "STORE_VARIANTS": {}}
+            )
             self.background = FsspecStore.from_config(
                 {
                     **self._settings(),

@@ -20,6 +20,7 @@ from flask_store.validators import EveryFile
 from flask_store.validators import FileExtension
 from flask_store.validators import FileSize
 from flask_store.validators import FileType
+from flask_store.validators import ImageSize
 from flask_store.validators import KeptFile
 from flask_store.validators import UploadField
 
@@ -44,7 +45,12 @@ class ReportForm(Form):
         validators=(FileExtension({"jpg", "png"}), FileSize(5 * 1024**2, min_size=1)),
     )
 
-    picture = UploadField("Picture", [FileType(["png"])], store=store, expires=600)
+    picture = UploadField(
+        "Picture",
+        [FileType(["png"]), ImageSize(20_000_000, min_width=200)],
+        store=store,
+        expires=600,
+    )
     other = UploadField(store=store.at("others"), render_kw={"accept": "image/png"})
 
     def validate_report(self, field: Field) -> None:
@@ -70,5 +76,6 @@ def reports() -> ResponseReturnValue:
 
 
 FileSize("5 MB")  # type: ignore[arg-type]
+ImageSize(min_width="200")  # type: ignore[arg-type]
 FileType(None)  # type: ignore[arg-type]
 UploadField(store="uploads")  # type: ignore[arg-type]

@@ -28,11 +28,13 @@ from flask_store import Store
 from flask_store.validators import FileExtension
 from flask_store.validators import FileSize
 from flask_store.validators import FileType
+from flask_store.validators import ImageSize
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
     + struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
     + struct.pack(">I", zlib.crc32(b"IHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"))
+    + struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT"))
 )
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 GIF = b"GIF89a\1\0\1\0\0\0\0;"
@@ -162,7 +164,8 @@ def test_plain_wtforms(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    "validator", [FileSize(100), FileExtension(["png"]), FileType(["png"])]
+    "validator",
+    [FileSize(100), FileExtension(["png"]), FileType(["png"]), ImageSize(100)],
 )
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_every_file_is_looked_at(validator: t.Any, position: int) -> None:
@@ -174,7 +177,14 @@ def test_every_file_is_looked_at(validator: t.Any, position: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "validator", [FileSize(100), FileSize(1), FileExtension(["txt"]), FileType(["txt"])]
+    "validator",
+    [
+        FileSize(100),
+        FileSize(1),
+        FileExtension(["txt"]),
+        FileType(["txt"]),
+        ImageSize(1),
+    ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.png"])
 def test_position_is_restored(validator: t.Any, name: str) -> None:
@@ -188,7 +198,12 @@ def test_position_is_restored(validator: t.Any, name: str) -> None:
 @pytest.mark.parametrize("nothing", [None, "", upload(b"", ""), upload(b"", "")])
 def test_nothing_passes(nothing: t.Any) -> None:
     """Whether there has to be a file is for FileRequired to say."""
-    for validator in (FileSize(9, 1), FileExtension(["txt"]), FileType(["txt"])):
+    for validator in (
+        FileSize(9, 1),
+        FileExtension(["txt"]),
+        FileType(["txt"]),
+        ImageSize(9),
+    ):
         assert check(validator, nothing) is None
         assert check(validator, nothing, nothing) is None
 
@@ -197,6 +212,51 @@ def test_nothing_beside_a_bad_file() -> None:
     """A part that was left empty does not hide the others."""
     files = [upload(b"", ""), upload(HTML, "bad.html")]
     assert "'bad.html'" in str(check(FileExtension(["png"]), *files))
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ({"max_pixels": 1200}, None),
+        ({"max_pixels": 1199}, "is 1,200 pixels large in all; the most is 1,199."),
+        ({"min_width": 40, "max_width": 40}, None),
+        ({"min_width": 41}, "is 40 pixels wide; the least is 41."),
+        ({"max_width": 39}, "is 40 pixels wide; the most is 39."),
+        ({"min_height": 31}, "is 30 pixels high; the least is 31."),
+        ({"max_height": 29}, "is 30 pixels high; the most is 29."),
+        ({"max_height": 29, "message": "Too high."}, "Too high."),
+    ],
+)
+def test_size_of_a_picture(limits: dict[str, t.Any], problem: str | None) -> None:
+    """Its header says it."""
+    picture = PNG[:16] + struct.pack(">II", 40, 30) + PNG[24:]
+    found = check(ImageSize(**limits), upload(picture, "a.png"))
+    assert (found and found.removeprefix("'a.png' ")) == problem
+
+
+def test_no_picture_has_a_size() -> None:
+    """Whatever its extension is."""
+    said = "'a.png' is not a picture of a known kind."
+    assert check(ImageSize(100), upload(HTML, "a.png")) == said
+
+
+@pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        ({"max_pixels": "100"}, TypeError),
+        ({"min_width": 1.5}, TypeError),
+        ({"min_height": True}, TypeError),
+        ({"max_width": 0}, ValueError),
+        ({"min_width": 20, "max_width": 10}, ValueError),
+        ({"min_height": 20, "max_height": 10}, ValueError),
+    ],
+)
+def test_wrong_size_of_a_picture(
+    limits: dict[str, t.Any], error: type[Exception]
+) -> None:
+    """It is complained of when the form is written, not when it is sent."""
+    with pytest.raises(error):
+        ImageSize(**limits)
 
 
 def test_text_in_place_of_an_upload() -> None:

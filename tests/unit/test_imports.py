@@ -9,11 +9,14 @@ from tests.support.servers import ROOT
 
 OPTIONAL = {
     "IPython",
+    "PIL",
     "aiobotocore",
     "boto3",
     "botocore",
     "gevent",
+    "imagesize",
     "pandas",
+    "pillow_heif",
     "pytest",
     "s3fs",
     "sqlalchemy",

@@ -43,6 +43,17 @@ from tests.support.pictures import UPRIGHT
 from tests.support.pictures import variant
 
 
+def test_broken_in_its_middle() -> None:
+    """Pillow reads the pixels of a PNG when it is asked for the orientation. Whatever
+    it raises there counts: the pixels that were not read would be black."""
+    buffer = io.BytesIO()
+    Image.effect_noise((300, 300), 100).save(buffer, "PNG")
+    data = bytearray(buffer.getvalue())
+    data[1000:2000] = b"\xff" * 1000
+    with pytest.raises(BadPicture, match="broken data stream"):
+        rendered(bytes(data), width=30)
+
+
 def planned(source: tuple[int, int], **asked: t.Any) -> t.Any:
     job: t.Any = {"width": None, "height": None, "fit": "contain", **asked}
     return plan(source, job)
