@@ -44,6 +44,16 @@ PUBLIC = {
         "WrongType",
     },
     "flask_store.file_wapper": {"FileWrapper"},
+    "flask_store.filetypes": {
+        "ALL",
+        "ARCHIVES",
+        "AUDIO",
+        "DATA",
+        "DOCUMENTS",
+        "IMAGES",
+        "TEXT",
+        "VIDEO",
+    },
     "flask_store.signals": {
         "file_committed",
         "file_deleted",
@@ -166,6 +176,7 @@ MEMBERS = {
         "safe_filename",
         "save",
         "upload",
+        "whole_url",
     },
     "flask_store.stores.fsspec.FsspecStore": {
         "background",
