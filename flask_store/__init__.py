@@ -39,6 +39,17 @@ from .extension import Store as Store
 if _t.TYPE_CHECKING:
     from .files import FileWrapper as FileWrapper
 
+__all__ = [
+    "Backend",
+    "FileWrapper",
+    "NotConfiguredError",
+    "Provider",
+    "Store",
+    "StoreError",
+    "StoreProvider",
+    "current_store",
+]
+
 #: Other names of :data:`Provider`, from the documentation of 0.0.2.
 Backend = Provider
 StoreProvider = Provider

@@ -83,12 +83,15 @@ class Verb(t.Generic[T]):
 
         :raises RuntimeError: if it is not clear which application's store is meant.
         :raises AttributeError: if the store is of a class that has no such attribute.
+        :raises TypeError: if it has no such operator. From Python 3.14 on, ``in`` drops
+            an AttributeError.
         """
         if extension is None:
             return self
         store = extension._class._bound
         if not hasattr(type(store), self._name) and self._name not in vars(store):
-            raise AttributeError(
+            error = TypeError if self._name.startswith("__") else AttributeError
+            raise error(
                 f"{extension!r} stores its files with {type(store).__name__!r}, the"
                 f" class in STORE_PROVIDER, which has no {self._name!r}. Add it to the"
                 " class, or derive the class from FsspecStore."

@@ -140,14 +140,15 @@ def _ranged(header: str, size: int) -> Part:
     whole = Part(200, 0, size)
     if unit.strip().lower() != "bytes" or not equals:
         return whole
-    spans = [_span(text) for text in spec.split(",")]
-    if None in spans:
+    written = [_span(text) for text in spec.split(",")]
+    spans = [span for span in written if span]
+    if len(spans) < len(written):
         return whole  # what is no range at all may be ignored (14.2)
-    found = [span.within(size) for span in spans if span]
+    found = [span.within(size) for span in spans]
     satisfiable = [(start, stop) for start, stop in found if start < stop]
     if not satisfiable:
         # The last bytes of an empty file exist, but no Content-Range can say so.
-        return whole if size == 0 and _is_suffix(spec) else Part(416)
+        return whole if size == 0 and any(map(_is_suffix, spans)) else Part(416)
     # Several ranges would be a multipart body; the whole file is allowed, and no
     # client gets more out of us than it holds.
     return Part(206, *satisfiable[0]) if len(found) == 1 else whole
@@ -168,5 +169,6 @@ def _number(digits: str) -> int | None:
     return int(digits) if len(digits) <= 20 else _HUGE
 
 
-def _is_suffix(spec: str) -> bool:
-    return spec.strip().startswith("-") and bool(spec.strip(" -0"))
+def _is_suffix(span: Span) -> bool:
+    """Whether a range asks for at least one byte from the end (14.1.2)."""
+    return span.first is None and bool(span.last)

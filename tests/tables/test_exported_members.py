@@ -1,270 +1,52 @@
-"""The public names, pinned: one that comes or goes has to be meant."""
+"""The public API is what the snapshot says: a change of it has to be meant."""
 
 from __future__ import annotations
 
-import importlib
-import itertools
-import types
-
-import pytest
+import difflib
 
 import flask_store
-
-PUBLIC = {
-    "flask_store": {
-        "Backend",
-        "FileWrapper",
-        "NotConfiguredError",
-        "Provider",
-        "Store",
-        "StoreError",
-        "StoreProvider",
-        "current_store",
-    },
-    "flask_store.exceptions": {
-        "AlreadyConfirmed",
-        "BadLink",
-        "BadPicture",
-        "ClientError",
-        "FileExists",
-        "FileNotFound",
-        "InvalidName",
-        "InvalidProperty",
-        "NoFile",
-        "NoLength",
-        "NotConfiguredError",
-        "StoreDenied",
-        "StoreError",
-        "StoreFull",
-        "StoreUnavailable",
-        "TooLarge",
-        "VersionGone",
-        "WrongChecksum",
-        "WrongOffset",
-        "WrongType",
-    },
-    "flask_store.file_wapper": {"FileWrapper"},
-    "flask_store.filetypes": {
-        "ALL",
-        "ARCHIVES",
-        "AUDIO",
-        "DATA",
-        "DOCUMENTS",
-        "IMAGES",
-        "TEXT",
-        "VIDEO",
-    },
-    "flask_store.signals": {
-        "file_committed",
-        "file_deleted",
-        "file_saved",
-        "upload_failed",
-        "upload_finished",
-        "variant_made",
-    },
-    "flask_store.images": {"Spec", "Variant"},
-}
-
-# What an application may call, on the objects that it gets to hold.
-MEMBERS = {
-    "flask_store.Store": {
-        "Provider",
-        "absolute_path",
-        "absolute_url",
-        "at",
-        "authorize",
-        "check_config",
-        "confirm",
-        "copy",
-        "create",
-        "delete",
-        "errorhandler",
-        "exists",
-        "file",
-        "fs",
-        "raw_fs",
-        "glob",
-        "init_app",
-        "key",
-        "ls",
-        "move",
-        "object_store_options",
-        "open",
-        "pending",
-        "presign_upload",
-        "provider",
-        "put",
-        "read",
-        "register_route",
-        "relative_url",
-        "response",
-        "safe_filename",
-        "save",
-        "signed_url",
-        "stat",
-        "storage_options",
-        "stream",
-        "sweep",
-        "uri",
-        "usage",
-    },
-    "flask_store.files.FileWrapper": {
-        "absolute_path",
-        "absolute_url",
-        "close",
-        "closed",
-        "cache_control",
-        "checksum",
-        "content_type",
-        "delete",
-        "download",
-        "download_name",
-        "etag",
-        "exists",
-        "filename",
-        "flush",
-        "mode",
-        "metadata",
-        "modified",
-        "name",
-        "of_row",
-        "open",
-        "provider",
-        "read",
-        "read1",
-        "readable",
-        "readall",
-        "readinto",
-        "readline",
-        "relative_path",
-        "relative_url",
-        "seek",
-        "seekable",
-        "response",
-        "signed_url",
-        "size",
-        "stat",
-        "store",
-        "stream",
-        "tell",
-        "to_dict",
-        "upload",
-        "uri",
-        "writable",
-        "image_size",
-        "variant",
-    },
-    "flask_store.stores.BaseStore": {
-        "REQUIRED_CONFIGURATION",
-        "absolute_path",
-        "absolute_url",
-        "app_defaults",
-        "at",
-        "attach",
-        "check_config",
-        "configure",
-        "defaults",
-        "destination",
-        "exists",
-        "from_config",
-        "join",
-        "key",
-        "longest_key",
-        "register_route",
-        "relative_path",
-        "relative_url",
-        "safe_filename",
-        "save",
-        "upload",
-        "whole_url",
-    },
-    "flask_store.stores.fsspec.FsspecStore": {
-        "background",
-        "confirm",
-        "copy",
-        "create",
-        "delete",
-        "fetch",
-        "file",
-        "from_url",
-        "fs",
-        "glob",
-        "identity",
-        "in_greenlets",
-        "ls",
-        "move",
-        "object_store_options",
-        "open",
-        "presign_upload",
-        "public_url",
-        "put",
-        "raw_fs",
-        "read",
-        "response",
-        "resumable_prefix",
-        "resumable_url",
-        "signed_url",
-        "stat",
-        "storage_link",
-        "storage_options",
-        "stream",
-        "pending",
-        "stream_version",
-        "sweep",
-        "upload_prefix",
-        "upload_url",
-        "uri",
-        "url",
-        "usage",
-        "variant_url",
-        "variants",
-        "variants_prefix",
-        "waits",
-    },
-    "flask_store.stores.local.LocalStore": set(),
-    "flask_store.stores.s3.S3Store": set(),
-}
+from flask_store import settings
+from tests.support import public_api
 
 
-def public(found: object) -> set[str]:
-    """The names without an underscore that something has, its modules aside."""
-    return {
-        name
-        for name, value in vars(found).items()
-        if not name.startswith("_")
-        and not isinstance(value, types.ModuleType)
-        and name not in {"annotations", "t"}
-    }
+def test_public_api() -> None:
+    """Every name, signature and setting is the one in the snapshot."""
+    frozen = public_api.SNAPSHOT.read_text(encoding="utf-8").splitlines()
+    changes = difflib.unified_diff(
+        frozen, [*public_api.lines()], "frozen", "now", n=0, lineterm=""
+    )
+    found = "\n".join(changes)
+    assert not found, (
+        f"The public API has changed:\n\n{found}\n\nIs this meant, and does"
+        " docs/deprecation.rst allow it? Then write it down in CHANGES.rst, and accept"
+        f" it by: {public_api.COMMAND}"
+    )
 
 
-def own(module: types.ModuleType) -> set[str]:
-    """The public names of a module, without what it only imports to use."""
-    for name in dir(module):  # what comes only when it is asked for
-        getattr(module, name)
-    used = {"HTTPException", "Namespace"}
-    return {*public(module), *set(dir(module)) - set(vars(module))} - used
+def test_snapshot_has_what_applications_use() -> None:
+    """It is not empty by some mistake in how it is made."""
+    frozen = public_api.SNAPSHOT.read_text(encoding="utf-8")
+    for line in (
+        "class flask_store.Store(app: Flask | None = None, name: str | None = None)\n",
+        "    save: that of the store\n",
+        "class flask_store.exceptions.FileNotFound(message: str = '', ",
+        "    bases: StoreError, FileNotFoundError\n",
+        "flask_store.signals.file_saved: value\n",
+        "class flask_store.sqla.StoredFile(",
+        "def flask_store.dialects.register(protocol: str, target: str, ",
+        "    def save(self, file: Upload | None, filename: naming.Name | None = None, ",
+        "STORE_ON_CONFLICT: choice, by default 'rename'\n",
+    ):
+        assert line in frozen
+    assert all(f"\n{name}: " in frozen for name in settings.KEYS)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_names(name: str) -> None:
-    """A module exports these names and no others."""
-    assert own(importlib.import_module(name)) == PUBLIC[name]
-
-
-@pytest.mark.parametrize("name", MEMBERS)
-def test_public_members(name: str) -> None:
-    """A class adds these members to those that it inherits, and no others."""
-    module, _, attribute = name.rpartition(".")
-    cls = getattr(importlib.import_module(module), attribute)
-    # FsspecStore is written in several files: a class that has no pins is a part.
-    parts = itertools.takewhile(lambda c: not _is_pinned(c), cls.__mro__[1:-1])
-    own = [cls, *parts]
-    inherited = {found for c in cls.__mro__ if c not in own for found in vars(c)}
-    assert set().union(*map(public, own)) - inherited == MEMBERS[name]
-
-
-def _is_pinned(cls: type) -> bool:
-    return f"{cls.__module__}.{cls.__name__}" in MEMBERS
+def test_star_import() -> None:
+    """``from flask_store import *`` brings the public names and no others."""
+    names: dict[str, object] = {}
+    exec("from flask_store import *", names)
+    assert {*names} - {"__builtins__"} == {*flask_store.__all__}
+    assert {name for name in vars(flask_store) if name[0].isupper()} <= {*names}
 
 
 def test_thin_stores_define_no_verb() -> None:
@@ -279,7 +61,12 @@ def test_thin_stores_define_no_verb() -> None:
         "register_route",
         "url",
     }
-    assert public(LocalStore) | public(S3Store) <= settings
+    assert {
+        name
+        for store in (LocalStore, S3Store)
+        for name in vars(store)
+        if not name.startswith("_")
+    } <= settings
 
 
 def test_documented_spellings_are_the_same_objects() -> None:

@@ -291,8 +291,10 @@ def test_class_of_ones_own_has_its_verbs(make: Make) -> None:
         AttributeError, match=r"'Shelf', the class in STORE_PROVIDER, .*"
     ):
         store.ls()
-    with pytest.raises(AttributeError, match="no '__contains__'"):
+    with pytest.raises(TypeError, match="no '__contains__'"):
         _ = "a.txt" in store
+    with pytest.raises(TypeError, match="no '__getitem__'"):
+        _ = store["a.txt"]
     assert not hasattr(store, "storage_options")
 
 
