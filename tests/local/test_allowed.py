@@ -136,7 +136,7 @@ def site(place: str) -> t.Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("way", map(marked, WAYS_IN))
+@pytest.mark.parametrize("way", [marked(way) for way in WAYS_IN])
 def test_every_way_in(site: Site, way: Way) -> None:
     """Another content is refused, and then nothing is stored."""
     with pytest.raises(ClientError) as caught:
