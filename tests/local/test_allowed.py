@@ -62,6 +62,8 @@ WAYS_IN: tuple[Way, ...] = (
     ways.put_into_fs,
     ways.written_in_a_transaction,
 )
+#: Those of which the tests that everybody runs try one each.
+FEW = (ways.form_sent, ways.stream_saved, ways.direct_form_confirmed, ways.created)
 #: What stores files of another store.
 COPIES: tuple[Way, ...] = (
     ways.copied_between,
@@ -70,6 +72,12 @@ COPIES: tuple[Way, ...] = (
     ways.bytes_of_a_stored_file_put,
     ways.synced,
 )
+
+
+def marked(way: Way) -> t.Any:
+    """A way into a store, for the parameters of a test."""
+    marks = () if way in FEW else pytest.mark.slow
+    return pytest.param(way, id=named(way), marks=marks)
 
 
 # -- presets -----------------------------------------------------------------------
@@ -128,7 +136,7 @@ def site(place: str) -> t.Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("way", WAYS_IN, ids=named)
+@pytest.mark.parametrize("way", [marked(way) for way in WAYS_IN])
 def test_every_way_in(site: Site, way: Way) -> None:
     """Another content is refused, and then nothing is stored."""
     with pytest.raises(ClientError) as caught:
@@ -139,6 +147,7 @@ def test_every_way_in(site: Site, way: Way) -> None:
     assert site.saved() == [JPEG]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", COPIES, ids=named)
 def test_copies(site: Site, way: Way) -> None:
     """A backup has what the original has."""
@@ -146,6 +155,7 @@ def test_copies(site: Site, way: Way) -> None:
     assert site.saved() == [HTML]
 
 
+@pytest.mark.slow
 def test_copies_within(site: Site) -> None:
     """Also under another name."""
     f = site.store.save((HTML, "a.html"), allow=ALL)
@@ -168,6 +178,7 @@ def test_any_file(site: Site) -> None:
     assert Settings({"STORE_ALLOW": "*"})["STORE_ALLOW"] == ALL
 
 
+@pytest.mark.slow
 def test_refused_before_it_is_written(site: Site) -> None:
     """The key says it."""
     with (
@@ -177,12 +188,14 @@ def test_refused_before_it_is_written(site: Site) -> None:
         pytest.fail("create() has begun")  # pragma: no cover
 
 
+@pytest.mark.slow
 def test_command_that_checks(site: Site) -> None:
     """``flask store check`` writes a file of its own."""
     done = site.app.test_cli_runner().invoke(group, ["check"])
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.slow
 def test_command(site: Site) -> None:
     """``flask store put`` is a save."""
     run = site.app.test_cli_runner().invoke
@@ -235,6 +248,7 @@ def test_direct_upload_keeps_what_was_allowed(site: Site) -> None:
     assert site.saved() == []
 
 
+@pytest.mark.slow
 def test_empty_direct_upload(site: Site) -> None:
     """Nothing is no picture."""
     upload = site.store.presign_upload("a.jpg", max_size=1000)
@@ -245,6 +259,7 @@ def test_empty_direct_upload(site: Site) -> None:
         site.store.confirm(upload.token)
 
 
+@pytest.mark.slow
 def test_document_that_is_an_archive(site: Site) -> None:
     """Its directory is at its end, also of a stream that is read once."""
     media = pathlib.Path(__file__).parents[1] / "media"
@@ -264,6 +279,7 @@ def test_without_a_signature_the_name_counts(site: Site) -> None:
         site.store.save((b"a", "a.tar.gz"), allow=[".tar.gz"])
 
 
+@pytest.mark.slow
 def test_both_settings(place: str) -> None:
     """A picture is checked, and stored without its metadata."""
     site = Site(place, memory(), STORE_ALLOW=IMAGES)
@@ -273,6 +289,7 @@ def test_both_settings(place: str) -> None:
     assert site.saved() == [ways.bare(JPEG)]
 
 
+@pytest.mark.slow
 def test_background(tmp_path: pathlib.Path) -> None:
     """What is refused never comes into the spool."""
     config = {"STORE_BACKGROUND": True, "STORE_SPOOL_PATH": str(tmp_path / "spool")}
@@ -304,6 +321,7 @@ def test_column() -> None:
         assert ways.db.session.scalar(count) == 0
 
 
+@pytest.mark.slow
 def test_variants_are_not_checked(tmp_path: pathlib.Path) -> None:
     """A store of JPEG keeps variants in another format."""
     config = {"STORE_PATH": str(tmp_path), "STORE_ALLOW": "jpg"}
@@ -312,6 +330,7 @@ def test_variants_are_not_checked(tmp_path: pathlib.Path) -> None:
     assert store.save((JPEG, "a.jpg")).variant("small").make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [JPEG, LARGE], ids=["small", "large"])
 def test_progress_is_that_of_the_save(site: Site, data: bytes) -> None:
     """The look into the file is none."""

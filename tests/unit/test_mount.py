@@ -343,6 +343,7 @@ def test_external_outside_of_a_request(tmp_path: pathlib.Path, kind: str) -> Non
         assert found.endswith(ADDRESSES[kind](f))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ADDRESSES)
 @pytest.mark.parametrize("domain", ["https://cdn.example.com", None])
 def test_external_where_there_is_a_host_already(
