@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import typing as t
 
+from hypothesis import example
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.http import http_date
@@ -28,6 +29,8 @@ MINE = st.builds(
     st.one_of(st.none(), DATES),
     st.booleans(),
 )
+#: Those of a file that has none.
+FREE = Validators(None, False, None, False)
 NUMBERS = st.one_of(st.integers(0, 12), st.integers(0, 10**30))
 SPANS = st.one_of(
     st.tuples(NUMBERS, st.one_of(st.none(), NUMBERS)),
@@ -144,6 +147,8 @@ def _is_asked(position: int, first: int | None, last: int | None, size: int) -> 
     return first <= position and (last is None or position <= last)
 
 
+@example("GET", Asked(None, None, None, None, [(None, 0), (None, 0)], None), 0, FREE)
+@example("GET", Asked(None, None, None, None, [(5, None), (None, 3)], None), 0, FREE)
 @given(st.sampled_from(["GET", "HEAD", "POST"]), ASKED, st.integers(0, 10), MINE)
 @examples(120)
 def test_answer_is_that_of_the_rfc(
