@@ -16,9 +16,10 @@ The map of the package; each file has one reason to change:
 - ``files.py``: ``FileWrapper``, a stored file as a value.
 - ``naming.py``: the client's file name becomes a safe key. Pure.
 - ``media_types.py``: an extension becomes a content type. Pure.
+- ``filetypes/``: which files may be stored, by their extensions and their content.
 - ``views/``: listings, sums, tables and previews, as people see them.
 - ``concurrency/``: the filesystems' event loop, threads and greenlets.
-- ``sqla/``, ``validators.py``: columns of files for SQLAlchemy, validators for WTForms.
+- ``sqla/``, ``validators/``: columns of files for SQLAlchemy, validators for WTForms.
 - ``cli/``, ``sync.py``: ``flask store ...``, and one store into another.
 - ``testing/``: what a store promises, as tests for those who write a dialect.
 - ``providers/``, ``file_wapper.py``: the API of 0.0.4.

@@ -246,7 +246,7 @@ class Store(t.Generic[ProviderT_co]):
         if _has_route(store):
             store._mount = Mount.of(app, store.host, store.subdomain)
         else:
-            store._mount = Mount(app.config["APPLICATION_ROOT"])
+            store._mount = Mount.without_routes(app)
         self._refuse_shared_route(app, store)
         if self._authorization.check is not None:
             _refuse_other_ways(app, store)

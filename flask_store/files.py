@@ -64,6 +64,7 @@ class FileStore(t.Protocol):
     def absolute_path(self, name: str) -> str: ...
     def relative_url(self, name: str) -> str: ...
     def absolute_url(self, name: str) -> str: ...
+    def whole_url(self, url: str) -> str: ...
     def upload_url(self, key: str) -> str: ...
     def resumable_url(self, key: str) -> str: ...
     def signed_url(
@@ -272,10 +273,21 @@ class FileWrapper(Readable):
         """The URL without the domain and without a leading slash, percent-encoded."""
         return self.provider.relative_url(self._name)
 
-    def absolute_url(self) -> str:
+    def absolute_url(self, *, external: bool = False) -> str:
         """The URL: the domain if there is one, the prefix, the destination and the
-        name, percent-encoded."""
-        return self.provider.absolute_url(self._name)
+        name, percent-encoded.
+
+        Without :data:`STORE_DOMAIN`, the URL of a file that the application serves
+        begins with a slash, which is enough for a page.
+
+        :param external: whether the URL always has a scheme and a host, for an e-mail
+            or a feed. Without a domain, they are those of the current request or, where
+            there is none, ``PREFERRED_URL_SCHEME`` and ``SERVER_NAME``.
+        :raises NotConfiguredError: if the URL is to have a host, and there is neither a
+            request nor a ``SERVER_NAME``.
+        """
+        url = self.provider.absolute_url(self._name)
+        return self.provider.whole_url(url) if external else url
 
     def signed_url(
         self,
@@ -285,6 +297,7 @@ class FileWrapper(Readable):
         download_name: str | None = None,
         method: Method = "GET",
         version_id: str | None = None,
+        external: bool = False,
     ) -> str:
         """A link by which anybody may read the file for some time.
 
@@ -298,11 +311,12 @@ class FileWrapper(Readable):
         :param version_id: a version of the file, in a bucket that keeps versions: the
             ``VersionId`` of S3, the generation of Google Cloud or the version ID of
             Azure.
+        :param external: as for :meth:`absolute_url`.
         :raises NotConfiguredError: if the application has to sign and has no
             ``SECRET_KEY``, if nobody serves the file, or if the storage does not sign a
             link to a version.
         """
-        return self.provider.signed_url(
+        url = self.provider.signed_url(
             self._name,
             expires,
             download_as,
@@ -310,6 +324,7 @@ class FileWrapper(Readable):
             method=method,
             version_id=version_id,
         )
+        return self.provider.whole_url(url) if external else url
 
     def response(
         self,

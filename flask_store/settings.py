@@ -88,6 +88,8 @@ _ADDRESS = r"(?i)https?://[^/?#\s]+[^?#]*"
 _TAG_NAME = r"(?!(?i:aws:))[\w +\-=.:/@]{1,128}"
 _TAG_VALUE = r"[\w +\-=.:/@]{0,256}"
 _VARIANT_NAME = r"[\w-]{1,64}"
+#: An extension, or two such as "tar.gz", with or without the first dot.
+_EXTENSION = r"\*|\.?[^\W_][\w+-]{0,31}(\.[\w+-]{1,31})?"
 _MEDIA_TYPE = r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)"
 #: A directive of RFC 9111, section 5.2: a token, and perhaps an argument. All
 #: registered names begin with a letter, so that a number of seconds does not match. A
@@ -260,6 +262,14 @@ def parse_tags(value: object) -> Options:
 def parse_media_types(value: object) -> tuple[str, ...]:
     """A list of media types, also as text with commas or as a JSON array."""
     return _parse_list(_MEDIA_TYPE, value)
+
+
+def parse_extensions(value: object) -> tuple[str, ...]:
+    """A list of extensions, also as text with commas or as a JSON array."""
+    extensions = _parse_list(_EXTENSION, value)
+    if not extensions:
+        raise ValueError("has no extension in it, so that nothing could be stored.")
+    return extensions
 
 
 def parse_choice(words: Collection[str], value: object) -> str:
@@ -443,6 +453,11 @@ MEDIA_TYPES = Kind(
     "a list of media types, such as ['image/*', 'application/pdf']; commas between them"
     " will do, too",
 )
+EXTENSIONS = Kind(
+    "list",
+    parse_extensions,
+    "a list of extensions, such as ['jpg', 'png']; commas between them will do, too",
+)
 VARIANTS = Kind(
     "variants",
     parse_variants,
@@ -550,6 +565,7 @@ _ROWS = [
     Setting(
         "STORE_ON_CONFLICT", CONFLICT, "rename", "What a save does if a name is taken."
     ),
+    Setting("STORE_ALLOW", EXTENSIONS, None, "Which files may be stored."),
     Setting("STORE_OPTIONS", OPTIONS, Options({}), "Arguments for the filesystem."),
     Setting(
         "STORE_TIMEOUT",

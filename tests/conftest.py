@@ -29,6 +29,7 @@ LONGEST = (
     "test_protocols_raced.py",
     "test_protocols_killed.py",
     "test_protocols_copied.py",
+    "test_protocols_variants.py",
     "test_spool_story.py",
     "test_gevent_servers.py",
     "test_wsgi_servers.py",

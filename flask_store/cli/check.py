@@ -18,6 +18,7 @@ from .. import media_types
 from ..exceptions import FileExists
 from ..exceptions import NotConfiguredError
 from ..exceptions import StoreError
+from ..filetypes import ALL
 from ..stores.fsspec import FsspecStore
 from ..views.table import visible
 from .command import command
@@ -125,7 +126,7 @@ class Doctor:
         return "every file can be reached by its name"
 
     def _write(self) -> str:
-        self.store.put(self.name, DATA, on_conflict="overwrite", strip=False)
+        self.store.put(self.name, DATA, on_conflict="overwrite", strip=False, allow=ALL)
         return f"{len(DATA)} bytes"
 
     def _read(self) -> str:
@@ -153,7 +154,7 @@ class Doctor:
 
     def _exclusive(self) -> str:
         try:
-            self.store.put(self.name, b"another", strip=False)
+            self.store.put(self.name, b"another", strip=False, allow=ALL)
         except FileExists:
             return "a name that is taken is refused"
         except NotConfiguredError:

@@ -29,6 +29,7 @@ class Claim:
     :param parts: whether the storage itself may take it in parts.
     :param properties: what is stored beside the file, as :meth:`.Properties.as_json`
         has it.
+    :param allow: the extensions that the file may have, if not any one may.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Claim:
     resumable: bool = False
     parts: bool = False
     properties: dict[str, t.Any] | None = None
+    allow: list[str] | None = None
 
     @property
     def kept(self) -> Properties:

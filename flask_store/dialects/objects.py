@@ -588,13 +588,24 @@ class ObjectDialect(Dialect):
             span = Span.between(*span.within(found.size))
         etag = found.etag if found is not None else None
         try:
-            fetched = self.fetch(self.absolute_path(key), span, etag)
+            try:
+                fetched = self.fetch(self.absolute_path(key), span, etag)
+            except Unclear as exc:
+                stat = self.info(key)
+                if etag is not None and stat.etag != etag:
+                    raise Replaced(key) from exc
+                if span and not span.meets(stat.size):
+                    return None
+                if not stat.size:
+                    return Fetched(stat, 0, 0, iter(()))
+                # It may have come since the first request.
+                fetched = self.fetch(self.absolute_path(key), span, etag)
         except OutOfSpan:
             return None
         except Replaced as exc:
             raise version_gone(key) from exc
         except Unclear as exc:
-            return self._looked_at(key, span, etag, exc)
+            raise NoAnswer(f"{exc}, of a file that is there") from exc
         if found is not None:
             try:
                 _compare(found, fetched.found)
@@ -604,19 +615,6 @@ class ObjectDialect(Dialect):
                 fetched.body.close()
                 raise
         return fetched
-
-    def _looked_at(
-        self, key: str, span: Span | None, etag: str | None, exc: Unclear
-    ) -> Fetched | None:
-        """What a refused request for bytes comes down to."""
-        stat = self.info(key)
-        if etag is not None and stat.etag != etag:
-            raise version_gone(key) from exc
-        if span and not span.meets(stat.size):
-            return None
-        if not stat.size:
-            return Fetched(stat, 0, 0, iter(()))
-        raise NoAnswer(f"{exc}, of a file that is there") from exc
 
     def open(self, key: str) -> t.IO[bytes]:
         return ranged(self, self.get(key))

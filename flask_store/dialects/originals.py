@@ -108,11 +108,15 @@ class Chain(io.RawIOBase):
 
     :param parts: the files, in their order.
     :param dialect: the dialect that stores them.
+    :param exact: whether the parts say which versions of the files are wanted.
     """
 
-    def __init__(self, parts: Sequence[Stat], dialect: t.Any) -> None:
+    def __init__(
+        self, parts: Sequence[Stat], dialect: t.Any, exact: bool = False
+    ) -> None:
         self._parts = parts
         self._dialect = dialect
+        self._exact = exact
         self._size = sum(part.size for part in parts)
         self._position = 0
         self._stream: Streamed | None = None
@@ -154,9 +158,9 @@ class Chain(io.RawIOBase):
         for found in self._parts:
             if position < found.size:
                 span = Span.between(position, found.size)
-                yield from part(
-                    self._dialect.get(found.name, span), position, found.size
-                )
+                version = found if self._exact else None
+                fetched = self._dialect.get(found.name, span, version)
+                yield from part(fetched, position, found.size)
             position = max(0, position - found.size)
 
 

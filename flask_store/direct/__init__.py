@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import time
 import typing as t
+from collections.abc import Sequence
+from contextlib import closing
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
@@ -28,6 +30,7 @@ from .. import media_types
 from .. import naming
 from .. import signals
 from ..dialects.claims import Claim
+from ..dialects.originals import Chain
 from ..exceptions import AlreadyConfirmed
 from ..exceptions import BadLink
 from ..exceptions import FileExists
@@ -47,10 +50,12 @@ from . import resumable as resumed
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
+    from ..dialects import Dialect
     from ..dialects import Stat
     from ..dialects.originals import Change
     from ..files import FileStore
     from ..files import FileWrapper
+    from ..filetypes.allowed import Allowed
 
 #: How long the token of an upload in one request is good, in seconds.
 EXPIRES = 3600
@@ -110,6 +115,7 @@ def presign(
     expires: int | None,
     kept: Properties,
     resumable: bool | None,
+    allowed: Allowed | None = None,
 ) -> DirectUpload:
     """See :meth:`~flask_store.stores.fsspec.FsspecStore.presign_upload`."""
     if not isinstance(max_size, int) or max_size < 1:
@@ -123,6 +129,8 @@ def presign(
     limit = store.longest_key
     name = naming.clean(filename, store.destination, limit)
     key = naming.unique(store.key(name), limit)
+    if allowed is not None:
+        allowed.check_name(key)
     parts = resumable and store.dialect.takes_parts
     if resumable:
         with store.dialect.explained(key):
@@ -140,6 +148,7 @@ def presign(
         resumable=resumable,
         parts=parts,
         properties=kept.as_json(),
+        allow=None if allowed is None else allowed.extensions.all,
     )
     with store.dialect.explained(key):
         form = store.dialect.upload_form(claim)
@@ -248,6 +257,7 @@ def _publish(store: FileStore, claim: Claim, change: Change | None) -> None:
             _check_type(claim, staged.content_type)
         try:
             with store.dialect.explained(claim.key):
+                _check_content(dialect, claim, parts)
                 dialect.adopt(claim, *parts, change=change)
         except (VersionGone, FileNotFound):
             continue
@@ -292,6 +302,22 @@ def _check_type(claim: Claim, content_type: str) -> None:
             f"The file is {content_type!r}, and {claim.content_type!r} was agreed.",
             claim.key,
         )
+
+
+def _check_content(dialect: Dialect, claim: Claim, parts: Sequence[Stat]) -> None:
+    """Look into an upload, if not any file may be stored. A few KiB of it are read.
+
+    :raises WrongType: if it is none that is allowed.
+    """
+    if claim.allow is None:
+        return
+    from ..filetypes.allowed import allowed
+
+    # A single file may be replaced meanwhile, so that the version is checked which is
+    # published.
+    with closing(Chain(parts, dialect, exact=len(parts) == 1)) as chain:
+        upload = Source(t.cast("t.IO[bytes]", chain), None)
+        allowed(claim.allow).check(claim.key, upload)
 
 
 def too_large(claim: Claim) -> TooLarge:

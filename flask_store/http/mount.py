@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from urllib.parse import quote
 
 from flask import Flask
@@ -27,6 +28,7 @@ class Mount:
     :param root: the path of the application (``APPLICATION_ROOT``), for an address that
         is made outside of a request. A request says its own (``SCRIPT_NAME``).
     :param scheme: the scheme outside of a request (``PREFERRED_URL_SCHEME``).
+    :param server: the host outside of a request (``SERVER_NAME``), if it is known.
     :param host: the only host that has the routes, or a pattern of hosts with variables
         such as ``<tenant>.example.com``; ``None`` if every host has them.
     :param matching: matches the path ``/`` on these hosts.
@@ -35,9 +37,19 @@ class Mount:
 
     root: str = ""
     scheme: str = "http"
+    server: str | None = None
     host: str | None = None
     matching: Map | None = None
     rule_options: Mapping[str, t.Any] = field(default_factory=dict)
+
+    @classmethod
+    def without_routes(cls, app: Flask) -> t.Self:
+        """The mount of a store that has no routes."""
+        return cls(
+            root=app.config["APPLICATION_ROOT"],
+            scheme=app.config["PREFERRED_URL_SCHEME"],
+            server=app.config["SERVER_NAME"],
+        )
 
     @classmethod
     def of(cls, app: Flask, host: str | None, subdomain: str | None) -> t.Self:
@@ -63,13 +75,8 @@ class Mount:
             if subdomain is not None:
                 options["subdomain"] = subdomain
         matching = None if host is None else _matching(app, host)
-        return cls(
-            root=app.config["APPLICATION_ROOT"],
-            scheme=app.config["PREFERRED_URL_SCHEME"],
-            host=host,
-            matching=matching,
-            rule_options=options,
-        )
+        mount = cls.without_routes(app)
+        return replace(mount, host=host, matching=matching, rule_options=options)
 
     def front(self) -> str:
         """What stands in front of the path of a route: the path of the application and,
@@ -91,6 +98,24 @@ class Mount:
                 " url_for() with the variables, or set STORE_DOMAIN."
             )
         return f"{now.scheme if now else self.scheme}://{self.host}{path}"
+
+    def whole(self, url: str) -> str:
+        """A URL with its scheme and its host. Those of the current request are put in
+        front of a path; outside of a request, those of the configuration.
+
+        :raises NotConfiguredError: if the host is not known.
+        """
+        if not url.startswith("/"):
+            return url
+        if has_request_context():
+            return f"{request.scheme}://{request.host}{url}"
+        if self.server is None:
+            raise NotConfiguredError(
+                "A whole URL needs a host, and there is no request to take it from. Set"
+                " SERVER_NAME and PREFERRED_URL_SCHEME, as for url_for(), or"
+                " STORE_DOMAIN."
+            )
+        return f"{self.scheme}://{self.server}{url}"
 
 
 def _matching(app: Flask, host: str) -> Map:

@@ -67,38 +67,50 @@ class Variant:
         """See :meth:`flask_store.files.FileWrapper.variant`."""
         return cls(file, spec_of(file.store, name, parameters), name)
 
-    def url(self) -> str:
+    def url(self, *, external: bool = False) -> str:
         """The URL at the application, for a page. It takes no request to the storage.
 
         If the version of the picture is known, as that of a file from a listing, it is
         part of the URL, and browsers keep the variant for a year. With
         ``STORE_SIGNED_URLS`` the URL is :meth:`signed_url`.
 
+        :param external: whether the URL always has a host, as for
+            :meth:`flask_store.files.FileWrapper.absolute_url`.
         :raises NotConfiguredError: if the application serves no variants, or has no
             ``SECRET_KEY`` for a variant that has to be signed: one without a name, or
             any of a store whose files the application does not serve.
         """
-        return t.cast(str, self.file.store.variants.url(self))
+        store = self.file.store
+        url: str = store.variants.url(self)
+        return store.whole_url(url) if external else url
 
-    def signed_url(self, expires: float | None = None) -> str:
+    def signed_url(
+        self, expires: float | None = None, *, external: bool = False
+    ) -> str:
         """A URL by which anybody may read the variant for some time.
 
         :param expires: in seconds; by default ``STORE_URL_EXPIRES``.
+        :param external: as for :meth:`url`.
         :raises NotConfiguredError: as for :meth:`url`.
         """
-        return t.cast(str, self.file.store.variants.signed_url(self, expires))
+        store = self.file.store
+        url: str = store.variants.signed_url(self, expires)
+        return store.whole_url(url) if external else url
 
-    def srcset(self, widths: Iterable[int]) -> str:
+    def srcset(self, widths: Iterable[int], *, external: bool = False) -> str:
         """What ``<img srcset>`` wants: the URLs of this variant in several widths. A
         height stays in proportion.
 
         :param widths: in pixels.
+        :param external: as for :meth:`url`.
         :raises NotConfiguredError: as for :meth:`url`. These variants have no name.
         """
         variants = [
             replace(self, spec=self.spec.wide(width), name=None) for width in widths
         ]
-        return ", ".join(f"{v.url()} {v.spec.width}w" for v in variants)
+        return ", ".join(
+            f"{v.url(external=external)} {v.spec.width}w" for v in variants
+        )
 
     def make(self) -> bool:
         """Make the variant, if it is not there.

@@ -271,11 +271,24 @@ class BaseStore:
         application is mounted, percent-encoded, no leading slash."""
         return quote(naming.join(self.url_prefix.strip("/"), self.key(name)))
 
-    def absolute_url(self, name: naming.Name) -> str:
+    def absolute_url(self, name: naming.Name, *, external: bool = False) -> str:
         """The file's URL: below STORE_DOMAIN if there is one, otherwise below the path
         at which the application is mounted, and on another host than that of the
-        request if the route is there only."""
-        return f"{self._front()}/{self.relative_url(name)}"
+        request if the route is there only.
+
+        :param external: whether the URL always has a host, as for
+            :meth:`flask_store.files.FileWrapper.absolute_url`.
+        """
+        url = f"{self._front()}/{self.relative_url(name)}"
+        return self.whole_url(url) if external else url
+
+    def whole_url(self, url: str) -> str:
+        """A URL of this store with its scheme and its host.
+
+        :param url: such as that of :meth:`absolute_url`.
+        :raises NotConfiguredError: if the host is not known.
+        """
+        return self._mount.whole(url)
 
     def _front(self) -> str:
         if self.domain:

@@ -12,6 +12,7 @@ import threading
 import typing as t
 import weakref
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -80,6 +81,7 @@ if t.TYPE_CHECKING:
     from ..background.entries import Entry
     from ..background.upload import Upload as BackgroundUpload
     from ..direct import DirectUpload
+    from ..filetypes.allowed import Allowed
     from ..http.links import Method
     from ..images.variants import Variants
 
@@ -170,6 +172,10 @@ class FsspecStore(BaseStore):
             )
         #: Whether pictures are stored without their metadata.
         self.strips: bool = config["STORE_STRIP_METADATA"]
+        #: The files that clients may store; ``None`` if that is any file.
+        self.allowed: Allowed | None = None
+        if config["STORE_ALLOW"] is not None:
+            self.allowed = self._allowing(config["STORE_ALLOW"])
         #: What save(), copy() and move() do with a name that is taken.
         self.on_conflict: OnConflict = config["STORE_ON_CONFLICT"]
         if self.in_greenlets or config["STORE_BACKGROUND"]:
@@ -224,6 +230,7 @@ class FsspecStore(BaseStore):
                 "STORE_ON_CONFLICT": "error",
                 "STORE_BACKGROUND": False,
                 "STORE_RESUMABLE": False,
+                "STORE_ALLOW": None,
                 "STORE_STRIP_METADATA": False,
                 "STORE_VARIANTS": None,
             }
@@ -319,6 +326,7 @@ class FsspecStore(BaseStore):
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
         variants: Sequence[str] = (),
+        allow: Iterable[str] | None = None,
     ) -> FileWrapper:
         """Store a file, whole or not at all, and never over another one.
 
@@ -347,6 +355,9 @@ class FsspecStore(BaseStore):
         :param variants: names of ``STORE_VARIANTS``. These variants are made at once,
             or when the file is stored if that goes on in the background. Those of the
             format ``"auto"`` are made in each of its formats.
+        :param allow: the extensions that the file may have, such as
+            :data:`flask_store.filetypes.IMAGES`. The content has to agree with the
+            extension. By default what ``STORE_ALLOW`` says.
         :raises BadPicture: if a variant is to be made at once, and the file is no
             picture; Flask answers with 422, and nothing is stored.
         :raises NoFile: if there is no file; Flask answers with 400.
@@ -357,8 +368,9 @@ class FsspecStore(BaseStore):
         :raises FileExists: with ``on_conflict="error"``.
         :raises InvalidName: if the folder leads out of the store; Flask answers with
             400.
-        :raises WrongType: if the content type is none, or the metadata is to be removed
-            and the file is not a JPEG, PNG or WebP picture; Flask answers with 415.
+        :raises WrongType: if the file is none of those that are allowed, if the content
+            type is none, or if the metadata is to be removed and the file is not a
+            JPEG, PNG or WebP picture; Flask answers with 415.
         :raises BadPicture: if the metadata cannot be removed because the picture is
             broken; Flask answers with 422.
         :raises StoreError: if the storage fails; nothing is stored then.
@@ -392,10 +404,24 @@ class FsspecStore(BaseStore):
             name = naming.clean(name, destination, self.longest_key)
             key = naming.check(name, destination)
             strip = self.strips if strip is None else strip
-            stored = self._save(source, key, on_conflict, content_type, strip)
+            allowed = self.allowed if allow is None else self._allowing(allow)
+            stored = self._save(source, key, on_conflict, content_type, strip, allowed)
         if variants:
             self._prepare(stored, variants, on_conflict)
         return stored
+
+    def _allowing(self, allow: Iterable[str] | None) -> Allowed | None:
+        """The files that may be stored; ``None`` if that is any file.
+
+        :param allow: what a caller says; by default the setting counts.
+        :raises NotConfiguredError: if puremagic is not installed.
+        """
+        if allow is None:
+            return self.allowed
+        from ..filetypes import ALL
+        from ..filetypes.allowed import allowed
+
+        return None if allow == ALL else allowed(allow)
 
     def _prepare(
         self, stored: FileWrapper, names: Sequence[str], on_conflict: OnConflict
@@ -428,11 +454,16 @@ class FsspecStore(BaseStore):
         on_conflict: OnConflict,
         content_type: str | None,
         strip: bool = False,
+        allowed: Allowed | None = None,
     ) -> FileWrapper:
         """Store an upload, and send the signal.
 
         :param strip: whether to store a picture without its metadata.
+        :param allowed: the files that may be stored, if that is not any file.
         """
+        if allowed is not None:
+            with allowed.checked(source, key, self._spool) as upload:
+                return self._save(upload, key, on_conflict, content_type, strip)
         if strip:
             with self._stripped(source, key) as picture:
                 return self._save(picture, key, on_conflict, content_type)
@@ -457,12 +488,15 @@ class FsspecStore(BaseStore):
         return stored
 
     def _stripped(self, source: Source, key: str) -> AbstractContextManager[Source]:
-        """A picture without its metadata, as an upload. It is on the disk of the store,
-        where that is one."""
+        """A picture without its metadata, as an upload."""
         from ..images.strip import stripped
 
-        spool = t.cast("t.IO[bytes]", multipart.StreamedUpload((self,)))
-        return stripped(source, key, spool)
+        return stripped(source, key, self._spool())
+
+    def _spool(self) -> t.IO[bytes]:
+        """An empty file for an upload. It is on the disk of the store, where that is
+        one."""
+        return t.cast("t.IO[bytes]", multipart.StreamedUpload((self,)))
 
     def _conflict(self, on_conflict: OnConflict | None) -> OnConflict:
         """What to do with a name that is taken: what a caller says, or the setting.
@@ -553,6 +587,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> FileWrapper:
         """Store a file under exactly this name, as :meth:`save` would not: the name
         is checked but not cleaned, may have folders, and no signal is sent. For
@@ -569,6 +604,7 @@ class FsspecStore(BaseStore):
         :param metadata: as for :meth:`save`.
         :param strip: as for :meth:`save`. But by default a file of a store, and a copy
             of what *like* describes, are stored as they are.
+        :param allow: as for :meth:`save`, with the same exception.
         :raises InvalidName: if the name could mean anything but a file in the store.
         :raises FileExists: if the name is taken, with ``on_conflict="error"``.
         :raises NotConfiguredError: if the storage cannot tell in one step that a name
@@ -584,7 +620,7 @@ class FsspecStore(BaseStore):
             if like is None:
                 put = partial(self.put, key, file, on_conflict, content_type)
                 put = partial(put, cache_control=cache_control, metadata=metadata)
-                put = partial(put, strip=strip)
+                put = partial(put, strip=strip, allow=allow)
                 with suppress(VersionGone):  # as copy() does
                     return put(like=file.stat())
                 return put(like=file.stat())
@@ -593,8 +629,16 @@ class FsspecStore(BaseStore):
             opened = open_source(file)
         if strip is None:
             strip = self.strips and like is None
+        allowed = None if allow is None and like is not None else self._allowing(allow)
         change = self._stripped if strip else _unchanged
-        with opened as given, change(given, whole) as source:
+        check = _unchanged
+        if allowed is not None:
+            check = partial(allowed.checked, spool=self._spool)
+        with (
+            opened as given,
+            check(given, whole) as passed,
+            change(passed, whole) as source,
+        ):
             if like is not None:
                 source.properties = like.properties
                 content_type = content_type or _type_of_copy(like, whole)
@@ -631,6 +675,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> AbstractContextManager[Draft]: ...
 
     @t.overload
@@ -644,6 +689,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> AbstractContextManager[TextDraft]: ...
 
     @contextmanager
@@ -657,6 +703,7 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> Iterator[t.Any]:
         """Write a file, in a ``with`` block::
 
@@ -677,6 +724,7 @@ class FsspecStore(BaseStore):
         :param cache_control: as for :meth:`save`.
         :param metadata: as for :meth:`save`.
         :param strip: as for :meth:`save`.
+        :param allow: as for :meth:`save`.
         :raises FileExists: at the end of the block, with ``on_conflict="error"``.
         :raises WrongType: at the end of the block, as for :meth:`save`.
         :raises BadPicture: at the end of the block, as for :meth:`save`.
@@ -688,7 +736,9 @@ class FsspecStore(BaseStore):
                 f"mode is {mode!r}; create() writes: 'wb' or 'w'. What becomes of a"
                 " file that is there, on_conflict says."
             )
-        new = self._new(key, on_conflict, content_type, cache_control, metadata, strip)
+        new = self._new(
+            key, on_conflict, content_type, cache_control, metadata, strip, allow
+        )
         draft = Draft(self, *new)
         try:
             out = draft if mode == "wb" else TextDraft(draft)
@@ -708,14 +758,19 @@ class FsspecStore(BaseStore):
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
         strip: bool | None = None,
+        allow: Iterable[str] | None = None,
     ) -> tuple[str, partial[FileWrapper]]:
         """The key of a new file, and what saves it. What can be refused without its
         bytes is refused here.
 
         :raises StoreDenied: if the store is read-only.
+        :raises WrongType: if the key has an extension that is not allowed.
         """
         on_conflict = self._conflict(on_conflict)
         key = self.key(key)
+        allowed = self._allowing(allow)
+        if allowed is not None:
+            allowed.check_name(key)
         kind = _checked_type(content_type, key) if content_type else None
         self.dialect.check_writable()
         properties = self._described(NO_PROPERTIES, cache_control, metadata)
@@ -726,6 +781,7 @@ class FsspecStore(BaseStore):
             content_type=kind,
             properties=properties,
             strip=self.strips if strip is None else strip,
+            allowed=allowed,
         )
 
     def _save_new(
@@ -1313,6 +1369,7 @@ class FsspecStore(BaseStore):
         download_name: str | None = None,
         method: Method = "GET",
         version_id: str | None = None,
+        external: bool = False,
     ) -> str:
         """A link by which anybody may read the file for some time.
 
@@ -1370,7 +1427,8 @@ class FsspecStore(BaseStore):
             )
         period = links.period(self.url_expires if expires is None else expires)
         query = links.query(self.identity, key, period.end, download_as, download_name)
-        return f"{self.public_url(name)}?{query}"
+        url = f"{self.public_url(name)}?{query}"
+        return self.whole_url(url) if external else url
 
     def storage_link(
         self,
@@ -1451,6 +1509,7 @@ class FsspecStore(BaseStore):
         folder: naming.Name | None = None,
         cache_control: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        allow: Iterable[str] | None = None,
     ) -> DirectUpload:
         """Let a browser send one file straight to where it will be stored.
 
@@ -1467,14 +1526,18 @@ class FsspecStore(BaseStore):
             change it.
         :param metadata: as for :meth:`save`. The browser can read it, and cannot change
             it.
+        :param allow: as for :meth:`save`. The name is checked now, and the content by
+            :meth:`confirm`.
         :return: what to give to the browser.
+        :raises WrongType: if the name has an extension that is not allowed.
         """
         from .. import direct
 
         store = self.at(naming.clean_destination(folder, self.destination))
         kept = self._described(NO_PROPERTIES, cache_control, metadata)
+        allowed = self._allowing(allow)
         return direct.presign(
-            store, filename, content_type, max_size, expires, kept, resumable
+            store, filename, content_type, max_size, expires, kept, resumable, allowed
         )
 
     def confirm(
@@ -1498,8 +1561,8 @@ class FsspecStore(BaseStore):
         :raises BadLink: if the token is not good here, or has expired.
         :raises FileNotFound: if nothing was uploaded.
         :raises TooLarge: if it has more bytes than agreed.
-        :raises WrongType: if it is stored as another type than agreed, or as for
-            :meth:`save`.
+        :raises WrongType: if it is stored as another type than agreed, if it is none of
+            the files that :meth:`presign_upload` has allowed, or as for :meth:`save`.
         :raises BadPicture: as for :meth:`save`.
         """
         from .. import direct
@@ -1509,14 +1572,14 @@ class FsspecStore(BaseStore):
         change = self._stripped if strip else None
         return direct.confirm(self.at(destination), token, change)
 
-    def absolute_url(self, name: naming.Name) -> str:
+    def absolute_url(self, name: naming.Name, *, external: bool = False) -> str:
         if self.signed_urls:
-            return self.signed_url(name)
+            return self.signed_url(name, external=external)
         if self.domain is None and not self.serves:
             address = self.dialect.address(self.key(name))
             if address is not None:
                 return address
-        return super().absolute_url(name)
+        return super().absolute_url(name, external=external)
 
     def __repr__(self) -> str:
         if self._choice is not None:

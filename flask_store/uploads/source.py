@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import typing as t
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cached_property
 from functools import partial
@@ -284,20 +285,26 @@ class Source:
             callback.set_size(self.size)
 
     @contextmanager
-    def rewindable(self, any_thread: bool = True) -> t.Iterator[Source]:
+    def rewindable(
+        self,
+        any_thread: bool = True,
+        spool: Callable[[], t.IO[bytes]] | None = None,
+    ) -> t.Iterator[Source]:
         """This source, or a copy on disk of one that can be read only once.
 
         A file of another store is copied too: it is read by the very event loop
         that would send it.
 
         :param any_thread: whether another thread than this one will read it.
+        :param spool: makes an empty file for the copy; by default a temporary one.
         """
         if self.rewinds and (not any_thread or self._any_thread):
             yield self
             return
-        with tempfile.SpooledTemporaryFile(max_size=CHUNK) as spool:
-            self.write_into(spool)
-            copy = Source(t.cast("t.IO[bytes]", spool), self.filename)
+        make = spool or partial(tempfile.SpooledTemporaryFile, max_size=CHUNK)
+        with make() as file:
+            self.write_into(file)
+            copy = Source(file, self.filename)
             copy.callback, copy.properties = self.callback, self.properties
             yield copy
 

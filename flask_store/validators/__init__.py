@@ -5,17 +5,16 @@ if only one of them is checked (CVE-2023-31047). The validators do not change th
 position of a file. Flask-WTF's ``FileRequired`` checks that there is a file.
 
 - ``checks.py``: the validators.
-- ``contents.py``: whether the beginning of a file agrees with an extension.
 - ``field.py``: :class:`UploadField`.
 - ``keeping.py``: the files of forms that did not pass, until the form is sent again.
 """
 
+from ..filetypes.contents import agrees as agrees
 from .checks import EveryFile as EveryFile
 from .checks import FileExtension as FileExtension
 from .checks import FileSize as FileSize
 from .checks import FileType as FileType
 from .checks import ImageSize as ImageSize
-from .contents import agrees as agrees
 from .field import KeptFile as KeptFile
 from .field import UploadField as UploadField
 

@@ -15,14 +15,13 @@ from wtforms import ValidationError
 from .. import naming
 from ..exceptions import BadPicture
 from ..exceptions import NoFile
+from ..filetypes.allowed import can_be_checked
+from ..filetypes.allowed import Extensions
+from ..filetypes.allowed import is_what_it_says
 from ..images.size import size_by
 from ..uploads import is_pair
 from ..uploads import open_source
 from ..uploads.source import Source
-from . import documents
-from .contents import agrees
-from .contents import HEAD
-from .contents import is_known
 
 NO_UPLOAD = (
     'This is no file. The form needs enctype="multipart/form-data"; without that a'
@@ -113,14 +112,9 @@ class FileExtension(EveryFile):
     """
 
     def __init__(self, extensions: Iterable[str], message: str | None = None) -> None:
-        if isinstance(extensions, str):
-            raise TypeError("Pass a list of extensions, such as ['jpg', 'png'].")
         super().__init__(message)
-        self.extensions: list[str] = [
-            f".{ext.lower().lstrip('.')}" for ext in extensions
-        ]
-        if not self.extensions:
-            raise ValueError("No file would pass. Pass the extensions that may.")
+        self._allowed = Extensions(extensions)
+        self.extensions: list[str] = self._allowed.all
 
     def check(self, name: str, source: Source) -> None:
         """:raises ValidationError: if it has another extension."""
@@ -131,12 +125,10 @@ class FileExtension(EveryFile):
 
         :raises ValidationError: if the name has another extension.
         """
-        _, extension = naming.split(naming.clean(name).lower())
-        for candidate in (extension, f".{extension.rpartition('.')[2]}"):
-            if candidate in self.extensions:
-                return candidate
-        allowed = ", ".join(self.extensions)
-        self.refuse(name, f"is not a file of these kinds: {allowed}")
+        extension = self._allowed.of(name)
+        if extension is None:
+            self.refuse(name, f"is not a file of these kinds: {self._allowed}")
+        return extension
 
 
 class FileType(FileExtension):
@@ -154,7 +146,7 @@ class FileType(FileExtension):
     def __init__(self, extensions: Iterable[str], message: str | None = None) -> None:
         super().__init__(extensions, message)
         for ext in self.extensions:
-            if not is_known(f".{ext.rpartition('.')[2]}"):
+            if not can_be_checked(ext):
                 raise ValueError(
                     f"No signature of {ext!r} is known, so its content cannot be"
                     " checked. Use FileExtension for it."
@@ -162,12 +154,7 @@ class FileType(FileExtension):
 
     def check(self, name: str, source: Source) -> None:
         """:raises ValidationError: if it has another extension or another type."""
-        extension = f".{self.extension_of(name).rpartition('.')[2]}"
-        if extension in documents.KNOWN:
-            passes = documents.is_document(extension, source)
-        else:
-            passes = agrees(extension, source.read_at(0, HEAD))
-        if not passes:
+        if not is_what_it_says(self.extension_of(name), source):
             self.refuse(name, "is not what its extension says it is")
 
 

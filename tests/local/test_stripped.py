@@ -488,7 +488,7 @@ def bytes_saved(site: Site, data: bytes) -> None:
 
 def path_saved(site: Site, data: bytes) -> None:
     """A file of this machine."""
-    with tempfile.NamedTemporaryFile() as file:
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
         file.write(data)
         file.flush()
         site.store.save(pathlib.Path(file.name), strip=site.strip)

@@ -33,6 +33,7 @@ MODULES = [
     "flask_store",
     "flask_store.exceptions",
     "flask_store.file_wapper",
+    "flask_store.filetypes",
     "flask_store.images",
     "flask_store.signals",
     "flask_store.sqla",

@@ -17,12 +17,12 @@ from wtforms import FileField
 from wtforms import Form
 
 from flask_store import naming
+from flask_store.filetypes.contents import _is_text
+from flask_store.filetypes.contents import _type
+from flask_store.filetypes.documents import LARGEST_DIRECTORY
+from flask_store.filetypes.formats import CHECKS
 from flask_store.validators import agrees
 from flask_store.validators import FileType
-from flask_store.validators.contents import _is_text
-from flask_store.validators.contents import _type
-from flask_store.validators.documents import LARGEST_DIRECTORY
-from flask_store.validators.formats import CHECKS
 
 MEDIA = sorted((pathlib.Path(__file__).parents[1] / "media").iterdir())
 EXTENSIONS = sorted({path.suffix for path in MEDIA})

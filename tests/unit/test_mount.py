@@ -15,6 +15,8 @@ from werkzeug.wrappers import Response
 
 from flask_store import Store
 from flask_store.exceptions import NotConfiguredError
+from flask_store.stores.fsspec import FsspecStore
+from flask_store.stores.local import LocalStore
 from tests.support.addresses import add_views
 from tests.support.addresses import Browser
 from tests.support.addresses import DATA
@@ -290,3 +292,97 @@ def test_route_that_nothing_would_reach(
         Store(app)
     app.config["STORE_SERVE"] = "off"
     Store(app)  # without a route nothing has to reach it
+
+
+# -- whole addresses ---------------------------------------------------------------
+
+#: What makes an address that an application serves.
+ADDRESSES: dict[str, t.Callable[..., str]] = {
+    "absolute": lambda f, **more: f.absolute_url(**more),
+    "signed": lambda f, **more: f.signed_url(**more),
+    "of the store": lambda f, **more: f.store.absolute_url(f.key, **more),
+    "signed by the store": lambda f, **more: f.store.signed_url(f.key, **more),
+    "variant": lambda f, **more: f.variant("small").url(**more),
+    "signed variant": lambda f, **more: f.variant("small").signed_url(**more),
+    "srcset": lambda f, **more: f.variant("small").srcset([20], **more),
+}
+VARIANTS = {"STORE_VARIANTS": {"small": {"width": 40}}}
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+@pytest.mark.parametrize("more", [{}, {"STORE_SIGNED_URLS": True}])
+def test_external(tmp_path: pathlib.Path, kind: str, more: dict[str, bool]) -> None:
+    """It is the usual address behind the host of the request, as url_for() has it."""
+    app = make_app(tmp_path, **VARIANTS, **more)
+    f = Store(app).at(None).file("ü.png")
+    make = ADDRESSES[kind]
+    with app.test_request_context(base_url="https://shop.example.com:8443/shop"):
+        short, whole = make(f), make(f, external=True)
+        assert short.startswith("/shop/flaskstore")
+        assert whole == f"https://shop.example.com:8443{short}"
+        root = url_for("static", filename="x", _external=True).removesuffix("static/x")
+        assert whole.startswith(root)
+    with app.app_context(), pytest.raises(NotConfiguredError, match="SERVER_NAME"):
+        make(f, external=True)
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+def test_external_outside_of_a_request(tmp_path: pathlib.Path, kind: str) -> None:
+    """A job in the background has the host of the configuration."""
+    app = make_app(
+        tmp_path,
+        **VARIANTS,
+        SERVER_NAME="shop.example.com",
+        PREFERRED_URL_SCHEME="https",
+        APPLICATION_ROOT="/shop",
+    )
+    f = Store(app).at(None).file("a.png")
+    with app.app_context():
+        found = ADDRESSES[kind](f, external=True)
+        assert found.startswith("https://shop.example.com/shop/flaskstore")
+        assert found.endswith(ADDRESSES[kind](f))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ADDRESSES)
+@pytest.mark.parametrize("domain", ["https://cdn.example.com", None])
+def test_external_where_there_is_a_host_already(
+    tmp_path: pathlib.Path, kind: str, domain: str | None
+) -> None:
+    """A domain stays, and the host of the route."""
+    more = {"STORE_DOMAIN": domain} if domain else {"STORE_HOST": "files.example.com"}
+    app = make_app(tmp_path, host_matching=True, static_host="x", **VARIANTS, **more)
+    f = Store(app).at(None).file("a.png")
+    with app.test_request_context(base_url="https://shop.example.com"):
+        made = ADDRESSES[kind]
+        assert made(f, external=True) == made(f)
+        assert made(f).startswith(domain or "https://files.example.com")
+
+
+def test_external_of_other_stores(tmp_path: pathlib.Path) -> None:
+    """The storage's own address stays, a store without a route is served by a web
+    server in front, and one without an application has no host."""
+    app = make_app(tmp_path, STORE_SERVE="off")
+    app.config["PHOTOS_STORE_PATH"] = "s3://photos"
+    f, photo = Store(app).at(None).file("a"), Store(app, "photos").at(None).file("a")
+    with app.test_request_context(base_url="https://shop.example.com"):
+        assert photo.absolute_url(external=True) == photo.absolute_url()
+        assert photo.absolute_url().startswith("https://")
+        assert f.absolute_url(external=True) == "https://shop.example.com/flaskstore/a"
+    alone = FsspecStore.from_url("memory://whole").file("a")
+    with pytest.raises(NotConfiguredError, match="STORE_DOMAIN"):
+        alone.absolute_url(external=True)
+    assert alone.absolute_url() == "/flaskstore/a"
+
+
+def test_external_of_a_store_of_ones_own(tmp_path: pathlib.Path) -> None:
+    """One whose method knows no such argument has whole addresses, too."""
+
+    class Shelf(LocalStore):
+        def absolute_url(self, name: t.Any) -> str:  # type: ignore[override]
+            return f"/shelf/{name}"
+
+    app = make_app(tmp_path, STORE_PROVIDER=Shelf)
+    f = Store(app).at(None).file("a")
+    with app.test_request_context(base_url="https://shop.example.com"):
+        assert f.absolute_url(external=True) == "https://shop.example.com/shelf/a"

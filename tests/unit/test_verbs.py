@@ -54,6 +54,7 @@ NO_VERBS = {
     "variants",
     "variants_prefix",
     "waits",
+    "whole_url",
     # of a store with a folder
     "join",
     "relative_path",

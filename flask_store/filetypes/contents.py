@@ -6,9 +6,8 @@ import codecs
 import typing as t
 from collections.abc import Iterator
 
-import puremagic.main
-
 from .. import media_types
+from ..exceptions import NotConfiguredError
 from . import documents
 from .formats import CHECKS
 from .formats import is_pdf
@@ -35,9 +34,8 @@ def is_known(extension: str) -> bool:
 
     :param extension: in lower case, with its dot.
     """
-    known_extensions = {
-        row.extension.lower() for row in puremagic.main.magic_header_array
-    }
+    rows = _puremagic().magic_header_array
+    known_extensions = {row.extension.lower() for row in rows}
     types = {_type(known) for known in known_extensions} - {media_types.UNKNOWN}
     content_type = _type(extension)
     return (
@@ -72,7 +70,20 @@ def agrees(extension: str, head: bytes) -> bool:
     )
 
 
+def _puremagic() -> t.Any:
+    """:raises NotConfiguredError: if it is not installed."""
+    try:
+        import puremagic.main
+    except ImportError as exc:
+        raise NotConfiguredError(
+            "The content of files is checked with puremagic. Install it with: pip"
+            " install 'Flask-Store[filetypes]'"
+        ) from exc
+    return puremagic.main
+
+
 def _signatures(head: bytes) -> Iterator[t.Any]:
+    puremagic = _puremagic()
     try:
         matches = puremagic.magic_string(head) if head else []
     except puremagic.PureError:  # there is no known signature
