@@ -222,12 +222,16 @@ def sweep(store: FsspecStore, older_than: float, orphans: bool, dry_run: bool) -
     file that the application keeps elsewhere is in no row either: look first.
     """
     age = dt.timedelta(hours=older_than)
-    for name in store.sweep(older_than=age, dry_run=dry_run):
+    names = list(store.sweep(older_than=age, dry_run=dry_run))
+    for name in names:
         click.echo(visible(name))
-    for name in _sweep_orphans(store, age, dry_run) if orphans else ():
+    lost = _sweep_orphans(store, age, dry_run) if orphans else []
+    for name in lost:
         click.echo(visible(name))
-    if dry_run:
-        click.echo("Nothing was removed. Pass --yes to do it.", err=True)
+    if dry_run and (names or lost):
+        click.echo("Nothing was removed. Pass --yes to remove these.", err=True)
+    elif dry_run:
+        click.echo("There is nothing to remove.", err=True)
 
 
 def _sweep_orphans(store: FsspecStore, age: dt.timedelta, dry_run: bool) -> list[str]:

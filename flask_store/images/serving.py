@@ -42,10 +42,10 @@ def url(variant: Variant) -> str:
     if store.signed_urls:
         return signed_url(variant, None)
     path, said = _address(variant)
+    address: str = store.variant_url(path)  # which raises an error if there is no route
     # What the application does not serve may be private. A name is no secret.
     if variant.name is None or not store.serves:
         said["signature"] = links.signature(_identity(store), path, links.VARIANT)
-    address: str = store.variant_url(path)
     return f"{address}?{urlencode(said)}" if said else address
 
 
@@ -53,10 +53,11 @@ def signed_url(variant: Variant, expires: float | None) -> str:
     """See :meth:`.Variant.signed_url`."""
     store = variant.file.store
     path, said = _address(variant)
+    address: str = store.variant_url(path)
     period = links.period(store.url_expires if expires is None else expires)
     query = links.query(_identity(store), path, period.end, None)
     version = f"{urlencode(said)}&" if said else ""
-    return f"{store.variant_url(path)}?{version}{query}"
+    return f"{address}?{version}{query}"
 
 
 def answer(

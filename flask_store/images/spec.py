@@ -166,7 +166,11 @@ class Spec:
         return TYPES[self.format][1]
 
     def wide(self, width: int) -> t.Self:
-        """The same in another width. A height stays in proportion."""
+        """The same in another width. A height stays in proportion.
+
+        :raises ValueError: if it is no width, or there is only a height.
+        """
+        _check_number("width", width, LONGEST_SIDE)
         height = self.height
         if self.width and height:
             height = max(1, round(height * width / self.width))

@@ -104,7 +104,13 @@ class Variant:
         :param widths: in pixels.
         :param external: as for :meth:`url`.
         :raises NotConfiguredError: as for :meth:`url`. These variants have no name.
+        :raises TypeError: if it is one width, and no list of them.
+        :raises ValueError: if one is no width, or the variant has a height only.
         """
+        if isinstance(widths, int | str):
+            raise TypeError(
+                f"widths is {widths!r}; pass a list of numbers: srcset([400, 800])."
+            )
         variants = [
             replace(self, spec=self.spec.wide(width), name=None) for width in widths
         ]

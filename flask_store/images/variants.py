@@ -93,6 +93,11 @@ class Variants:
         """
         if name is None:
             return Spec.of(parameters)
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{name!r} is no name of a variant. Pass a name of STORE_VARIANTS, such"
+                " as 'thumb', or parameters, such as width=400."
+            )
         if parameters:
             raise ValueError(
                 f"A variant has a name, such as {name!r}, or parameters, such as"
@@ -100,7 +105,7 @@ class Variants:
             )
         try:
             return self.named[name]
-        except (KeyError, TypeError):
+        except KeyError:
             names = ", ".join(map(repr, self.named)) or "none"
             raise ValueError(
                 f"STORE_VARIANTS has no variant {name!r}. There is: {names}."

@@ -16,6 +16,7 @@ from werkzeug.wsgi import LimitedStream
 
 from .. import naming
 from ..exceptions import NoFile
+from ..images.variant import Variant
 from .multipart import check_length
 from .reading import Readable
 from .source import Source
@@ -94,6 +95,11 @@ def open_source(file: Upload | None) -> t.Iterator[Source]:
         if not len(file):  # request.get_data() of a body that could not be read
             _check_body()
         stream = io.BytesIO(file)
+    elif isinstance(file, Variant):
+        raise TypeError(
+            "Cannot save a variant: pass its bytes and a name, such as"
+            " (variant.read(), 'me.webp')."
+        )
     elif hasattr(file, "read"):
         stream, name = file, getattr(file, "name", None)
         if name and isinstance(name, str):

@@ -265,9 +265,17 @@ def test_sweep_removes_only_when_told(
     monkeypatch.setattr(FsspecStore, "sweep", sweep, raising=False)
     told = local("sweep")
     assert told.stdout == ".flask-store/x.part\n"
-    assert "Nothing was removed" in told.stderr
+    assert "Nothing was removed. Pass --yes" in told.stderr
     assert local("sweep", "--older-than", "1.5", "--yes").stderr == ""
     assert asked == [(dt.timedelta(days=1), True), (dt.timedelta(hours=1.5), False)]
+
+
+def test_sweep_of_nothing(local: Shell) -> None:
+    """It does not ask for --yes then, and a job at night says nothing."""
+    told = local("sweep")
+    assert (told.stdout, told.stderr) == ("", "There is nothing to remove.\n")
+    told = local("sweep", "--yes")
+    assert (told.stdout, told.stderr) == ("", "")
 
 
 @pytest.fixture

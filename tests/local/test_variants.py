@@ -185,6 +185,30 @@ def test_srcset(one: Made) -> None:
         one.store.file("me.jpg").variant(height=9).srcset([20])
 
 
+def test_srcset_of_what_are_no_widths(one: Made) -> None:
+    """One width is no list, and a width with its unit is no number."""
+    thumb = one.store.file("me.jpg").variant("thumb")
+    with pytest.raises(TypeError, match=r"widths is 20; pass a list .*srcset\(\[400"):
+        thumb.srcset(t.cast(t.Any, 20))
+    with pytest.raises(ValueError, match="width is '20w'; it must be a whole number"):
+        thumb.srcset(t.cast(t.Any, ["20w"]))
+
+
+def test_a_width_is_no_name(one: Made) -> None:
+    """If the name of the parameter is missing, the error tells it."""
+    with pytest.raises(ValueError, match="20 is no name of a variant.* width=400"):
+        one.store.file("me.jpg").variant(t.cast(t.Any, 20))
+
+
+def test_a_variant_is_no_upload(one: Made) -> None:
+    """It has bytes, but it is no open file: the error says what to pass."""
+    thumb = one.store.file("me.jpg").variant("thumb")
+    for file in (thumb, (thumb, "thumb.webp")):
+        with pytest.raises(TypeError, match=r"Cannot save a variant: .*variant\.read"):
+            one.store.save(t.cast(t.Any, file))
+    assert one.store.save((thumb.read(), "thumb.webp")).key == "thumb.webp"
+
+
 def test_where_the_application_is_mounted(make: Make) -> None:
     """Below the path of the application, the domain and the prefix of the store."""
     plain = make()
@@ -752,7 +776,7 @@ def test_store_without_variants(make: Make) -> None:
 
 def test_store_that_is_not_served(make: Make) -> None:
     """It has no address for a variant, and a view of the application may send one."""
-    made = make(STORE_SERVE="off")
+    made = make(STORE_SERVE="off", SECRET_KEY=None)
     with made.app.test_request_context():
         f = made.store.save((picture(), "me.jpg"))
         with pytest.raises(NotConfiguredError, match=r"variant\.response\(\)"):
