@@ -491,9 +491,9 @@ def test_client_that_hangs_up(
 
 
 def private(server: Running) -> set[str]:
-    """The unfinished uploads of the store."""
+    """The unfinished uploads of the store. Beside them is the folder of variants."""
     folder = server.folder / ".flask-store"
-    return {name for name in os.listdir(folder)} if folder.exists() else set()
+    return {path.name for path in folder.glob("*") if not path.is_dir()}
 
 
 # -- direct uploads --------------------------------------------------------------
