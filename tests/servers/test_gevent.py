@@ -210,8 +210,8 @@ def test_debug_logging(mode: str, s3: dict[str, t.Any]) -> None:
     """Logging on both sides at DEBUG stalls nobody: gevent's locks are shared by
     two threads there, and lose wake-ups unless each runs a hub.
 
-    Even then gevent has lost one in two of some hundred runs, with no frame of ours on
-    any stack. Only what happens twice in a row is a fault of ours.
+    Even then gevent has lost one now and then, with no frame of ours on any stack.
+    Only what happens twice in a row is a fault of ours.
     """
     short = {"LOGGING_SECONDS": LOGGING_SECONDS, "PATIENCE": "60"}
     try:

@@ -187,9 +187,11 @@ class Proxy:
         with self._lock:
             self._sockets.update(sockets)
         try:
-            # Whoever stops us may have counted the sockets before these came.
+            # Whoever stops us may have counted the sockets before these came. To use
+            # them is an error then.
             if self._stopping.is_set():
-                raise _Closed
+                for each in sockets:
+                    each.close()
             yield
         except (OSError, _Closed):
             pass
