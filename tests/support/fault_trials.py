@@ -451,8 +451,7 @@ def _variant(trial: Trial) -> t.Any:
 
 
 def _made(trial: Trial) -> bytes:
-    with mock.patch.object(making, "render", _rendered):
-        return t.cast(bytes, _variant(trial).read())
+    return t.cast(bytes, _variant(trial).read())
 
 
 def _made_later(trial: Trial) -> None:
@@ -1057,6 +1056,8 @@ def run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(worker, **PAUSES))
         stack.enter_context(mock.patch.object(locks, "TIMEOUT", LOCKED))
+        # Once for all trials, which run in several threads.
+        stack.enter_context(mock.patch.object(making, "render", _rendered))
         place = stack.enter_context(row.server())
         prefix = f"faults{random.randrange(10**6)}"
         benches = [
