@@ -122,7 +122,7 @@ def _late() -> StoreError:
         # What computes for too long has been ended by the system.
         return StoreUnavailable(
             f"No variant could be made within {TIMEOUT} seconds: this machine is too"
-            " busy. Try it again later."
+            " busy. Try again later."
         )
     return BadPicture(f"The picture takes more than {TIMEOUT} seconds to decode.")
 
@@ -147,8 +147,8 @@ def _ended(done: subprocess.CompletedProcess[bytes]) -> StoreError:
         name = signal.Signals(-done.returncode).name
         if name in STOPPED:
             return StoreUnavailable(
-                f"The process that makes a variant was stopped ({name}), perhaps as"
-                " this machine has no memory left. Try it again later."
+                f"The process that makes a variant was stopped ({name}). Perhaps this"
+                " machine has no memory left. Try again later."
             )
         return BadPicture(f"The picture cannot be decoded within its limits ({name}).")
     return StoreError(

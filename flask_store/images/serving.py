@@ -122,13 +122,11 @@ def _respond(
 
     :raises StoreError: if there is none.
     """
-    said = request.args.get("v", "")
-    known = said[:LENGTH] if said[LENGTH:] == spec.digest else None
-    if known and not re.fullmatch(HEX, known):
-        known = None
+    match = re.fullmatch(f"({HEX}){spec.digest}", request.args.get("v", ""))
+    known = match[1] if match else None
     spec = spec.accepted(_accepted())
+    terms = answers.Terms(_name(file, spec), False, private, until)
     for attempt in file.store.variants.attempts(file, spec, known):
-        terms = answers.Terms(_name(file, spec), False, private, until)
         with suppress(FileNotFound):
             response = answers.respond(_there(attempt), attempt.file.key, kind, terms)
             said = response.headers["Cache-Control"]

@@ -197,8 +197,9 @@ def spec_of(store: t.Any, name: str | None, parameters: t.Mapping[str, t.Any]) -
     return spec
 
 
-def named(store: t.Any, names: Iterable[str]) -> tuple[str, ...]:
-    """The names of variants, of which there are specs.
+def specs_of(store: t.Any, names: Iterable[str]) -> list[Spec]:
+    """The parameters of variants by their names. A browser may accept any of the
+    formats of ``"auto"``, which are all there then.
 
     :raises NotConfiguredError: if the store has no variants.
     :raises TypeError: if it is one name, and no list of them.
@@ -206,11 +207,11 @@ def named(store: t.Any, names: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(names, str):
         raise TypeError(f"variants is {names!r}; pass a list: variants=[{names!r}].")
-    names = tuple(names)
+    specs: list[Spec] = []
     for name in names:
         if not isinstance(name, str):
             raise TypeError(
                 f"variants has {name!r}; pass names of STORE_VARIANTS, such as 'thumb'."
             )
-        spec_of(store, name, {})
-    return names
+        specs += spec_of(store, name, {}).formats()
+    return specs

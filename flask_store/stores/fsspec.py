@@ -83,6 +83,7 @@ if t.TYPE_CHECKING:
     from ..direct import DirectUpload
     from ..filetypes.allowed import Allowed
     from ..http.links import Method
+    from ..images.spec import Spec
     from ..images.variants import Variants
 
 logger = logging.getLogger(__name__)
@@ -379,11 +380,12 @@ class FsspecStore(BaseStore):
         on_conflict = self.on_conflict if on_conflict is None else on_conflict
         if on_conflict not in CONFLICTS:
             raise _not_known(on_conflict)
+        specs: list[Spec] = []
         if variants:
-            from ..images.variant import named
+            from ..images.variant import specs_of
 
             # An unknown name is found before anything is stored.
-            variants = named(self, variants)
+            specs = specs_of(self, variants)
         with open_source(file) as source:
             if callback is not NO_CALLBACK:
                 source.report_to(callback)
@@ -406,8 +408,8 @@ class FsspecStore(BaseStore):
             strip = self.strips if strip is None else strip
             allowed = self.allowed if allow is None else self._allowing(allow)
             stored = self._save(source, key, on_conflict, content_type, strip, allowed)
-        if variants:
-            self._prepare(stored, variants, on_conflict)
+        if specs:
+            self._prepare(stored, specs, on_conflict)
         return stored
 
     def _allowing(self, allow: Iterable[str] | None) -> Allowed | None:
@@ -424,7 +426,7 @@ class FsspecStore(BaseStore):
         return None if allow == ALL else allowed(allow)
 
     def _prepare(
-        self, stored: FileWrapper, names: Sequence[str], on_conflict: OnConflict
+        self, stored: FileWrapper, specs: list[Spec], on_conflict: OnConflict
     ) -> None:
         """Make variants of a file that has just been saved. If that raises an error,
         the file is not stored any more, unless it has replaced another one.
@@ -434,10 +436,8 @@ class FsspecStore(BaseStore):
         """
         from ..images.variant import Variant
 
-        assert self.variants is not None  # named() has looked
-        specs = [self.variants.spec(name, {}) for name in names]
-        # A browser may accept any of the formats of "auto".
-        variants = [Variant(stored, each) for spec in specs for each in spec.formats()]
+        assert self.variants is not None  # specs_of() has looked
+        variants = [Variant(stored, spec) for spec in specs]
         try:
             self.variants.prepare(stored, variants)
         except BaseException:

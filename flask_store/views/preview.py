@@ -133,7 +133,8 @@ def _small(file: File, beginning: bytes) -> bytes:
     from ..images.variant import Variant
 
     spec = Spec(width=SMALL, height=SMALL, format="jpeg")
-    if file.store.variants is not None:
+    # A store of a class of one's own need not have variants.
+    if getattr(file.store, "variants", None) is not None:
         return Variant(file, spec).read()
     if importlib.util.find_spec("PIL") is None:
         raise NotConfiguredError("Pillow is not installed.")  # nothing is read then
